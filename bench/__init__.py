@@ -1,0 +1,1 @@
+"""resizer-bench: does a learned image resizer help, and is it worth what it costs?"""

@@ -1,0 +1,82 @@
+"""Plain interpolation: the resizer without anything to learn."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, nearest
+
+Size = int | tuple[int, int]
+
+
+class FixedResizer(nn.Module):
+    """Resize images by one fixed interpolation.
+
+    Shape: (B, C, H, W) float -> (B, C, height, width), same dtype.
+    Args:
+        output_size: side of the output, pixels; an int or (height, width).
+        interpolation: nearest, bilinear, bicubic or area.
+        antialias: widen the filter when reducing; bilinear and bicubic only.
+    Raises:
+        ValueError: if a size is not positive, or the interpolation unknown or without antialias.
+    """
+
+    def __init__(
+        self, *, output_size: Size, interpolation: str = "bilinear", antialias: bool = False
+    ) -> None:
+        super().__init__()
+        self.output_size = checked_size(output_size)
+        check_interpolation(interpolation, antialias=antialias)
+        self.interpolation = interpolation
+        self.antialias = antialias
+
+    def forward(self, images: Tensor) -> Tensor:
+        return resize(
+            images, self.output_size, interpolation=self.interpolation, antialias=self.antialias
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.output_size}, {self.interpolation}, antialias={self.antialias}"
+
+
+def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antialias: bool) -> Tensor:
+    """Resample (B, C, H, W) to (B, C, *size). Pixel centres at half integers, as in Pillow.
+
+    `nearest` takes the pixel under the centre of the new one ("nearest-exact" in torch, whose
+    plain "nearest" is shifted by half a pixel); `area` is the mean of the pixels covered.
+    """
+    if interpolation in ANTIALIASED:
+        return F.interpolate(
+            images, size, mode=interpolation, align_corners=False, antialias=antialias
+        )
+    return F.interpolate(
+        images, size, mode="nearest-exact" if interpolation == "nearest" else interpolation
+    )
+
+
+def checked_size(size: Size) -> tuple[int, int]:
+    """(height, width) of an `output_size`.
+
+    Raises:
+        ValueError: if it is not one or two positive integers.
+    """
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    if len(both) != 2 or not all(isinstance(side, int) and side > 0 for side in both):
+        raise ValueError(
+            f"output_size is {size!r}; it takes a positive number of pixels, or (height, width)"
+        )
+    return both[0], both[1]
+
+
+def check_interpolation(interpolation: str, *, antialias: bool) -> None:
+    """Raise ValueError unless the interpolation is known and has the antialias asked of it."""
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"unknown interpolation {interpolation!r}{nearest(interpolation, INTERPOLATIONS)} "
+            f"One of: {', '.join(INTERPOLATIONS)}"
+        )
+    if antialias and interpolation not in ANTIALIASED:
+        raise ValueError(
+            f"interpolation {interpolation!r} has no antialias; {' and '.join(ANTIALIASED)} have"
+        )
