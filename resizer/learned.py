@@ -12,7 +12,7 @@ class LearnedResizer(nn.Module):
 
         skip    x -> resize
         branch  x -> Conv7x7 -> LeakyReLU -> Conv1x1 -> LeakyReLU -> BatchNorm -> resize = b
-                b -> ResBlock x num_resblocks -> Conv3x3 -> BatchNorm -> (+ b) -> Conv7x7 -> (+ skip)
+                b -> num_resblocks ResBlocks -> Conv3x3 -> BatchNorm -> (+ b) -> Conv7x7 -> (+ skip)
 
     Shape: (B, in_channels, H, W) float -> (B, out_channels, height, width), same dtype.
     Args:

@@ -1,0 +1,169 @@
+"""Records on disk, and the one table made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import InputError
+from bench.experiment import Experiment, Timing, Trial, context_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["ok", "failed", "oom", "timeout", "skipped", "pruned"]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number is: its unit, which way is better, what to call it, who measures it."""
+
+    unit: str
+    better: Literal["higher", "lower"]
+    label: str
+    source: Literal["trial", "timing"]
+
+
+METRICS: dict[str, Metric] = {
+    "top1_pct": Metric("%", "higher", "top-1 accuracy", "trial"),
+    "val_loss": Metric("nat", "lower", "validation loss", "trial"),
+    "train_s": Metric("s", "lower", "training time", "trial"),
+    "train_images_per_s": Metric("images/s", "higher", "training speed", "timing"),
+    "infer_images_per_s": Metric("images/s", "higher", "inference speed", "timing"),
+    "latency_p50_ms": Metric("ms", "lower", "latency at batch 1, median", "timing"),
+    "latency_p95_ms": Metric("ms", "lower", "latency at batch 1, 95th percentile", "timing"),
+    "peak_memory_mib": Metric("MiB", "lower", "peak memory, training", "timing"),
+    "gmacs": Metric("GMAC", "lower", "multiply-adds per image", "timing"),
+    "params_m": Metric("M", "lower", "parameters", "timing"),
+}
+
+
+def as_metrics(values: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Measured values with their units, as a record holds them."""
+    return {
+        name: {"value": value, "unit": METRICS[name].unit, "better": METRICS[name].better}
+        for name, value in values.items()
+    }
+
+
+class Store:
+    """A folder of trials and timings: `results/local`, or one published experiment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def trial_folder(self, key: str) -> Path:
+        """Where the trial's record, predictions, weights and log are."""
+        return self.root / "trials" / key
+
+    def timing_folder(self, experiment: Experiment) -> Path:
+        """Where the records of the experiment's timing lane are."""
+        return self.root / "timings" / lane_key(experiment.trials.values(), experiment.spec.timing)
+
+    def trial(self, key: str) -> Record | None:
+        """The trial's record, or None while it is not finished."""
+        return read_record(self.trial_folder(key))
+
+    def timing(self, experiment: Experiment) -> Record | None:
+        """The record of the experiment's timing lane, or None while it is not finished."""
+        return read_record(self.timing_folder(experiment))
+
+    def table(self, experiment: Experiment) -> pd.DataFrame:
+        """One row for each trial of each arm in each context: fields, status, metrics.
+
+        A trial without a record is a row with the status "missing". Where several cells of an arm
+        collapse to one trial, as a plain arm's do along an axis of the resizer's options, each
+        context has its row of it.
+        """
+        import pandas as pd
+
+        timing = self.timing(experiment) or {}
+        roles = {arm.name: arm.role for arm in experiment.spec.arm}
+        records = {key: self.trial(key) for key in experiment.trials}
+        rows = []
+        for cell in experiment.cells:
+            record = records[cell.trial.key] or {"status": "missing", "reason": "not run yet"}
+            speed = timing.get("subjects", {}).get(cell.trial.speed_key, {})
+            rows.append(
+                {"arm": cell.arm, "role": roles[cell.arm], "context": _label(cell.axes)}
+                | {"key": cell.trial.key, "status": record["status"], "reason": record["reason"]}
+                | cell.trial.model_dump()
+                | {name: float("nan") for name in METRICS}
+                | {name: m["value"] for name, m in record.get("metrics", {}).items()}
+                | {name: m["value"] for name, m in speed.get("metrics", {}).items()}
+            )
+        return pd.DataFrame(rows)
+
+    def predictions(self, key: str) -> pd.DataFrame:
+        """A row for each validation image: image, label, predicted, probability (of the label)."""
+        import pandas as pd
+
+        return pd.read_parquet(self.trial_folder(key) / "predictions.parquet")
+
+
+def context_label(context: Mapping[str, Any]) -> str:
+    """The words for one combination of axis values.
+
+    >>> context_label({"dataset": "imagewoof", "num_resblocks": 2})
+    'dataset imagewoof, num_resblocks 2'
+    """
+    return ", ".join(f"{name} {value}" for name, value in context.items())
+
+
+def _label(axes: Mapping[str, Any]) -> str:
+    return context_label(context_of(axes))
+
+
+def lane_key(trials: Iterable[Trial], timing: Timing) -> str:
+    """16 hex digits that name one sitting: what is measured against what, and how."""
+    subjects = sorted({trial.speed_key for trial in trials})
+    text = json.dumps([subjects, timing.model_dump()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record in `folder`, or None where there is none.
+
+    Raises:
+        InputError: if the file is there but is no record.
+    """
+    try:
+        record = json.loads((folder / "record.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        record = None
+    if not isinstance(record, dict) or "status" not in record:
+        raise InputError(
+            f"{folder / 'record.json'} is not a record; delete its folder and run again"
+        )
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Put `record` into `folder` under its final name only when it is complete and on the disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "record.json", json.dumps(record, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def discard(folder: Path) -> None:
+    """Remove a trial's folder, its record first: what is left by a crash here is not a record."""
+    (folder / "record.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
