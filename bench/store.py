@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,9 +160,3 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def discard(folder: Path) -> None:
-    """Remove a trial's folder, its record first: what is left by a crash here is not a record."""
-    (folder / "record.json").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)

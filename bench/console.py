@@ -1,0 +1,222 @@
+"""What a run looks like in a terminal, and as plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rich.progress as bars
+from rich.console import Console
+from rich.table import Table
+
+from bench.experiment import Experiment, Trial, context_of
+from bench.runner import Plan
+from bench.store import Record, context_label
+
+BYTE_PHASES = ("download", "unpack")
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(42), duration(754), duration(8100)
+    ('42 s', '13 min', '2.2 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Display:
+    """Shows the events of a run: progress bars on a terminal, else a line for each thing done."""
+
+    def __init__(self, console: Console, experiment: Experiment | None = None) -> None:
+        self.console = console
+        self.names = trial_names(experiment) if experiment else {}
+        self.progress = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=24),
+            bars.TextColumn("{task.fields[count]}"),
+            bars.TimeRemainingColumn(elapsed_when_finished=True),
+            bars.TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.whole: bars.TaskID | None = None
+        self.part: bars.TaskID | None = None
+        self.began = 0.0
+        self.first_step: tuple[int, float] | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[Display]:
+        """While it is open, the bars are on the screen."""
+        with self.progress:
+            yield self
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        getattr(self, f"_{event['event']}")(event)
+
+    def data(self, phase: str, done: int, total: int) -> None:
+        """A `bench.datasets.master.Progress`."""
+        if self.part is None or self.progress.tasks[-1].description != phase:
+            self._start(phase, total)
+        counted = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
+        self._update(done, count=counted, total=total or None)
+        if total and done >= total:
+            self._end_part()
+
+    def _data(self, event: dict[str, Any]) -> None:
+        self.data(*event["progress"])
+
+    def _plan(self, event: dict[str, Any]) -> None:
+        plan: Plan = event["plan"]
+        done = len(plan.experiment.trials) - len(event["todo"])
+        self._say(f"{len(event['todo'])} trials to run, {done} on record")
+        self._whole(len(event["todo"]))
+
+    def _smoke(self, event: dict[str, Any]) -> None:
+        self._say(f"{len(event['todo'])} distinct arms, two training steps each")
+        self._whole(len(event["todo"]))
+
+    def _whole(self, total: int) -> None:
+        self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.began, self.first_step = time.monotonic(), None
+        self._start(self._name(event["trial"]), None)
+
+    def _step(self, event: dict[str, Any]) -> None:
+        self.first_step = self.first_step or (event["step"], time.monotonic())
+        self._update(
+            event["step"], total=event["total"], count=f"step {event['step']}/{event['total']}"
+        )
+
+    def _epoch(self, event: dict[str, Any]) -> None:
+        accuracy = f", top-1 {event['top1_pct']:.1f} %" if "top1_pct" in event else ""
+        speed = event["step"] / event["train_s"]
+        self._note(f"epoch {event['epoch']}, {speed:.1f} steps/s{accuracy}")
+
+    def _smoked(self, event: dict[str, Any]) -> None:
+        self._note(f"{event['seconds_per_step']:.3f} s a step")
+
+    def _end(self, event: dict[str, Any]) -> None:
+        self._end_part()
+        took = duration(time.monotonic() - self.began)
+        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, {took}")
+        if self.whole is not None:
+            self.progress.advance(self.whole)
+            task = next(t for t in self.progress.tasks if t.id == self.whole)
+            self.progress.update(self.whole, count=f"{task.completed:.0f}/{task.total:.0f}")
+
+    def _timing(self, event: dict[str, Any]) -> None:
+        self._say("timing all arms side by side; leave the machine idle")
+        self._start("timing", event["turns"])
+
+    def _turn(self, _: dict[str, Any]) -> None:
+        assert self.part is not None
+        self.progress.advance(self.part)
+
+    def _name(self, trial: Trial) -> str:
+        return self.names.get(trial.key, trial.key)
+
+    def _start(self, what: str, total: int | None) -> None:
+        self._end_part()
+        self.part = self.progress.add_task(what, total=total, count="", note="")
+
+    def _update(self, done: int, **fields: Any) -> None:
+        assert self.part is not None
+        self.progress.update(self.part, completed=done, **fields)
+
+    def _note(self, text: str) -> None:
+        assert self.part is not None
+        self.progress.update(self.part, note=text)
+
+    def _end_part(self) -> None:
+        if self.part is not None:
+            self.progress.remove_task(self.part)
+        self.part = None
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, highlight=False)
+
+
+def outcome(record: Record) -> str:
+    """How a trial ended, in a few words."""
+    if record["status"] != "ok":
+        return f"{record['status']} ({record['reason']})"
+    if "top1_pct" not in record["metrics"]:
+        return "ok"
+    return f"top-1 {record['metrics']['top1_pct']['value']:.1f} %"
+
+
+def trial_names(experiment: Experiment) -> dict[str, str]:
+    """What to call each trial: its arm, context and seed, of the first cell that asks for it."""
+    names: dict[str, str] = {}
+    for cell in experiment.cells:
+        context = context_label(context_of(cell.axes))
+        words = [cell.arm, *([context] if context else []), f"seed {cell.trial.seed}"]
+        names.setdefault(cell.trial.key, ", ".join(words))
+    return names
+
+
+def plan_table(plan: Plan) -> Table:
+    """The arms of an experiment, with what each consists of and how far it is."""
+    table = Table(title=plan.experiment.spec.question, title_justify="left", box=None)
+    for heading in ("arm", "role", "resizer", "sizes, px", "trials", "states", "time left"):
+        table.add_column(heading, justify="right" if heading in ("trials", "time left") else "left")
+    for arm in plan.experiment.spec.arm:
+        trials = {c.trial.key: c.trial for c in plan.experiment.cells if c.arm == arm.name}
+        sizes = dict.fromkeys(size_words(trial) for trial in trials.values())
+        states = sorted(plan.states[key] for key in trials)
+        table.add_row(
+            arm.name,
+            arm.role,
+            ", ".join(dict.fromkeys(trial.resizer for trial in trials.values())),
+            shortened(list(sizes)),
+            str(len(trials)),
+            ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)),
+            time_left(plan, trials),
+        )
+    return table
+
+
+def time_left(plan: Plan, keys: Any) -> str:
+    """Estimated time of the missing trials among `keys`; "?" where some have no estimate."""
+    missing = [key for key in keys if plan.states[key] == "missing"]
+    known = [plan.seconds[key] for key in missing if key in plan.seconds]
+    if len(known) < len(missing):
+        return "?"
+    return duration(sum(known)) if missing else "-"
+
+
+def size_words(trial: Trial) -> str:
+    """The way of an image through a trial.
+
+    >>> size_words(Trial(dataset="d", backbone="b", input_size=64, epochs=1))
+    '64'
+    """
+    return (
+        f"{trial.input_size} → {trial.output_size}" if trial.output_size else f"{trial.input_size}"
+    )
+
+
+def shortened(words: list[str], most: int = 4) -> str:
+    """The first words of a list, and how many more there are.
+
+    >>> shortened(["a", "b", "c"], most=2)
+    'a, b, 1 more'
+    """
+    return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
+
+
+def frame_table(frame: Any, title: str = "") -> Table:
+    """A pandas table of display strings."""
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for column in frame.columns:
+        table.add_column(str(column), justify="left" if frame.columns[0] == column else "right")
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    return table

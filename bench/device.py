@@ -1,0 +1,136 @@
+"""The one place where CPU and CUDA differ."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick() -> torch.device:
+    """CUDA where there is one, else the CPU; RESIZER_BENCH_DEVICE names another.
+
+    Raises:
+        InputError: if the named device is not there.
+    """
+    asked = os.environ.get("RESIZER_BENCH_DEVICE")
+    if not asked:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"RESIZER_BENCH_DEVICE={asked!r} cannot be used: {reason}") from None
+    return device
+
+
+def settle_precision(asked: str, device: torch.device) -> Precision:
+    """What "auto" means here: bf16 where the device computes in it, fp16 on older GPUs, or fp32."""
+    if asked != "auto":
+        return asked  # type: ignore[return-value]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_computes_bf16() else "fp32"
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether the CPU has bf16 arithmetic (AMX or AVX-512 BF16), not only bf16 storage."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
+    """The mixed-precision context of a forward pass; does nothing in fp32."""
+    enabled = precision != "fp32"
+    return torch.autocast(
+        device.type, dtype=DTYPES[precision] if enabled else None, enabled=enabled
+    )
+
+
+def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
+    """fp16 gradients are scaled against underflow; in other precisions it passes them through."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def set_deterministic(on: bool) -> None:
+    """Make torch choose deterministic algorithms, and fail where it has none."""
+    if on:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(on)
+    torch.backends.cudnn.benchmark = not on
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def put(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The batch on the device; to a GPU it goes from pinned memory, beside what runs there."""
+    if device.type != "cuda":
+        return batch[0].to(device), batch[1].to(device)
+    images, labels = (part.pin_memory().to(device, non_blocking=True) for part in batch)
+    return images, labels
+
+
+def loader_threads(device: torch.device) -> int:
+    """Threads that prepare batches beside the training step.
+
+    On a CPU one is enough: it competes with the step for the same cores.
+    """
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory ran out, on the device or on the host."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+class PeakMemory:
+    """Peak memory between `start()` and `read_mib()`, by the method named in `method`.
+
+    On CUDA the allocator's peak, weights and batch included. On Linux CPUs the peak resident size
+    of the process above what it had at `start()`: call it with the model and the batch loaded, in a
+    fresh process, since memory that was freed but not returned would hide part of the peak.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.resident = Path("/proc/self/status")
+        if device.type == "cuda":
+            self.method: str | None = "CUDA allocator peak"
+        elif device.type == "cpu" and self.resident.exists():
+            self.method = "peak resident size above the loaded state"
+        else:
+            self.method = None
+
+    def start(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif self.method:
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+            self.loaded_kib = self._status("VmRSS")
+
+    def read_mib(self) -> float:
+        """MiB; nan where the platform has no method."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return (self._status("VmHWM") - self.loaded_kib) / 1024 if self.method else float("nan")
+
+    def _status(self, field: str) -> int:
+        lines = self.resident.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -1,0 +1,170 @@
+"""The training loop, and validation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench import device as devices
+from bench.datasets.batches import Batch, Loader
+from bench.experiment import Trial
+from bench.processes import Tell
+from bench.seeds import seed_for
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of each validation image, in the master's order, on the CPU."""
+
+    predicted: Tensor  # (N,) int64
+    probability: Tensor  # (N,) of the true class
+    val_loss: float  # mean cross-entropy, nat
+    top1_pct: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves besides the model's weights."""
+
+    curve: list[dict[str, float]]  # a row for each epoch
+    predictions: Predictions  # after the final step
+    train_s: float  # training alone, evaluation excluded
+    steps: int
+
+
+def train(
+    model: nn.Module,
+    trial: Trial,
+    data: tuple[Loader, Loader],
+    device: torch.device,
+    precision: devices.Precision,
+    tell: Tell,
+) -> Trained:
+    """Train `model` in place by the trial's recipe, validating as it asks and after the last step.
+
+    Args:
+        data: loaders of the train and the val split.
+        tell: called with an event after every step and every epoch.
+    Raises:
+        DivergedError: at the end of an epoch whose loss is not finite.
+    """
+    train_data, val_data = data
+    total = trial.total_steps(len(train_data.master))
+    per_epoch = min(total, len(train_data.master) // trial.batch_size)
+    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
+    scaler = devices.gradient_scaler(device, precision)
+    torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
+    curve: list[dict[str, float]] = []
+    step, train_s = 0, 0.0
+    for epoch in itertools.count(1):
+        model.train()
+        losses = torch.zeros((), device=device)
+        devices.synchronise(device)
+        began = time.perf_counter()
+        batches = itertools.islice(train_data.train(epoch), total - step)
+        for images, labels in _placed(batches, device):
+            with devices.autocast(device, precision):
+                loss = F.cross_entropy(model(images), labels, label_smoothing=trial.label_smoothing)
+            update(model, loss, optimizer, scaler, trial.clip_norm)
+            scheduler.step()
+            losses += loss.detach()
+            step += 1
+            tell({"event": "step", "step": step, "total": total, "epoch": epoch})
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "step": step,
+            "train_loss": losses.item() / per_epoch,
+        }
+        train_s += time.perf_counter() - began  # item() has waited for the device
+        row |= {"lr": optimizer.param_groups[0]["lr"], "train_s": train_s}
+        if not math.isfinite(row["train_loss"]):
+            raise DivergedError(f"the training loss is {row['train_loss']} in epoch {epoch}")
+        if step >= total or epoch % trial.eval_every_epochs == 0:
+            predictions = validate(model, val_data, device, precision)
+            row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
+        curve.append(row)
+        tell({"event": "epoch", **row})
+        if step >= total:
+            return Trained(curve, predictions, train_s, step)
+    raise AssertionError("unreachable: the loop ends by returning")
+
+
+def update(
+    model: nn.Module,
+    loss: Tensor,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    clip_norm: float | None,
+) -> None:
+    """Backward pass and optimiser step."""
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def build_optimizer(
+    model: nn.Module, trial: Trial, total: int, per_epoch: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The trial's optimiser (no weight decay on biases and norms) and its schedule by step."""
+    optimizer = create_optimizer_v2(
+        model,
+        opt=trial.optimizer,
+        lr=trial.lr,
+        weight_decay=trial.weight_decay,
+        momentum=trial.momentum or 0.0,
+    )
+    if trial.schedule == "one_cycle":
+        assert trial.warmup_fraction is not None
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, trial.lr, total, pct_start=trial.warmup_fraction, cycle_momentum=False
+        )
+    assert trial.decay_every_epochs is not None
+    assert trial.decay_factor is not None
+    return optimizer, torch.optim.lr_scheduler.StepLR(
+        optimizer, trial.decay_every_epochs * per_epoch, trial.decay_factor
+    )
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module, data: Loader, device: torch.device, precision: devices.Precision
+) -> Predictions:
+    """Classify every validation image once."""
+    model.eval()
+    predicted, probability, losses = [], [], []
+    for images, labels in _placed(data.evaluate(), device):
+        with devices.autocast(device, precision):
+            logits = model(images)
+        log_p = F.log_softmax(logits.float(), dim=1)
+        own = log_p.gather(1, labels[:, None])[:, 0]  # (B,) of the true class
+        predicted.append(log_p.argmax(dim=1))
+        probability.append(own.exp())
+        losses.append(-own)
+    hits = torch.cat(predicted).cpu()
+    labels = torch.from_numpy(data.master.labels)
+    return Predictions(
+        predicted=hits,
+        probability=torch.cat(probability).cpu(),
+        val_loss=torch.cat(losses).double().mean().item(),
+        top1_pct=100 * (hits == labels).double().mean().item(),
+    )
+
+
+def _placed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    return (devices.put(batch, device) for batch in batches)

@@ -1,0 +1,182 @@
+"""The one-trial program that a fresh process runs."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from bench import device as devices
+from bench import environment, models, training
+from bench.datasets.batches import Loader
+from bench.datasets.library import Dataset, open_dataset
+from bench.errors import InputError
+from bench.experiment import Trial
+from bench.processes import Tell
+from bench.store import Record, Status, as_metrics, write_record
+from bench.training import DivergedError, Predictions
+
+
+def run(tell: Tell, trial: Trial, folder: Path) -> None:
+    """Train, validate and record one trial.
+
+    Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`; a trial
+    that fails leaves a record that says why, and the traceback in log.txt. An exception that
+    `tell` raises (the runner wants no more) leaves no record.
+    """
+    device = devices.pick()
+    precision = devices.settle_precision(trial.precision, device)
+    record: Record = {
+        "key": trial.key,
+        "trial": trial.model_dump(),
+        "started": _now(),
+        "environment": environment.describe(device, precision),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    status: Status = "ok"
+    reason = ""
+    try:
+        record |= _train(tell, trial, folder, device, precision)
+    except Exception as error:
+        status, reason = explain(error)
+        (folder / "log.txt").write_text(traceback.format_exc())
+    verdict = {"status": status, "reason": reason, "metrics": {}}
+    write_record(folder, verdict | record | {"finished": _now()})
+
+
+def _train(
+    tell: Tell, trial: Trial, folder: Path, device: torch.device, precision: devices.Precision
+) -> dict[str, Any]:
+    devices.set_deterministic(trial.deterministic)
+    dataset = open_dataset(trial.dataset)
+    model = place(models.build(trial, len(dataset.classes)), trial, device)
+    threads = devices.loader_threads(device)
+    data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
+    trained = training.train(model, trial, data, device, precision, tell)
+    save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
+    state = model.state_dict().items()
+    save_file({name: t.contiguous() for name, t in state}, folder / "weights.safetensors")
+    return {
+        "metrics": as_metrics(
+            {
+                "top1_pct": trained.predictions.top1_pct,
+                "val_loss": trained.predictions.val_loss,
+                "train_s": trained.train_s,
+            }
+        ),
+        "steps": trained.steps,
+        "curve": trained.curve,
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "origin": dataset.origin,
+            "classes": dataset.classes,
+            "train_images": len(dataset.train),
+            "val_images": len(dataset.val),
+        },
+    }
+
+
+def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
+    """Take two training steps at full size and record how long the second, warm one took."""
+    device = devices.pick()
+    precision = devices.settle_precision(trial.precision, device)
+    record: Record = {"trial": trial.model_dump(), "metrics": {}}
+    status: Status = "ok"
+    reason = ""
+    try:
+        devices.set_deterministic(trial.deterministic)
+        classes = len(open_dataset(trial.dataset).classes)
+        stepper = Stepper(trial, classes, device, precision)
+        stepper.train_step()
+        record["seconds_per_step"] = stepper.timed(stepper.train_step)
+        tell({"event": "smoked", "seconds_per_step": record["seconds_per_step"]})
+    except Exception as error:
+        status, reason = explain(error)
+    write_record(folder, {"status": status, "reason": reason} | record)
+
+
+class Stepper:
+    """A classifier and one resident batch of noise: steps whose cost holds no data loading."""
+
+    def __init__(
+        self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
+    ) -> None:
+        self.device, self.precision, self.trial = device, precision, trial
+        self.model = place(models.build(trial, classes), trial, device)
+        self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
+        self.scaler = devices.gradient_scaler(device, precision)
+        side = trial.input_size
+        layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+        images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
+        self.images = images.to(device).contiguous(memory_format=layout)
+        self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
+
+    def train_step(self) -> None:
+        """Forward, backward, optimiser, on the resident batch."""
+        self.model.train()
+        with devices.autocast(self.device, self.precision):
+            loss = F.cross_entropy(self.model(self.images), self.labels)
+        training.update(self.model, loss, self.optimizer, self.scaler, self.trial.clip_norm)
+
+    def infer_step(self) -> None:
+        """Classify the resident batch."""
+        self._infer(self.images)
+
+    def infer_one(self) -> None:
+        """Classify one image of it."""
+        self._infer(self.images[:1])
+
+    @torch.no_grad()
+    def _infer(self, images: torch.Tensor) -> None:
+        self.model.eval()
+        with devices.autocast(self.device, self.precision):
+            self.model(images)
+
+    def timed(self, step: Any) -> float:
+        """Seconds that one call of `step` takes, the device waited for."""
+        devices.synchronise(self.device)
+        began = time.perf_counter()
+        step()
+        devices.synchronise(self.device)
+        return time.perf_counter() - began
+
+
+def place(model: nn.Module, trial: Trial, device: torch.device) -> nn.Module:
+    """The model on the device, in the trial's memory layout."""
+    layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+
+def explain(error: Exception) -> tuple[Status, str]:
+    """The status and the reason of a row whose trial raised `error`."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if devices.is_out_of_memory(error):
+        return "oom", first_line
+    if isinstance(error, (InputError, DivergedError)):
+        return "failed", first_line
+    return "failed", f"{type(error).__name__}: {first_line}"
+
+
+def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:
+    """One row for each validation image: image, label, predicted, probability."""
+    columns = {
+        "image": list(dataset.val.names),
+        "label": dataset.val.labels.astype("int16"),
+        "predicted": predictions.predicted.numpy().astype("int16"),
+        "probability": predictions.probability.float().numpy(),
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
