@@ -65,7 +65,7 @@ def run(
         list[str] | None, typer.Option(help="FIELD=VALUE: only trials that have it.")
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Two training steps of every distinct arm, no more.")
+        bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
     reuse_published: Annotated[

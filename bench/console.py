@@ -78,7 +78,7 @@ class Display:
         self._whole(len(event["todo"]))
 
     def _smoke(self, event: dict[str, Any]) -> None:
-        self._say(f"{len(event['todo'])} distinct arms, two training steps each")
+        self._say(f"{len(event['todo'])} distinct arms, three training steps each")
         self._whole(len(event["todo"]))
 
     def _whole(self, total: int) -> None:

@@ -367,7 +367,8 @@ def _sentence(
         return f"{where}{message}"
     hint = ""
     if first["type"] == "literal_error" and isinstance(first["input"], str):
-        hint = nearest(first["input"], first["ctx"]["expected"].replace(" or ", ", ").split(", "))
+        allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        hint = nearest(first["input"], allowed)
     return f"{where}{field} = {first['input']!r}: {message[0].lower()}{message[1:]}{hint}".rstrip(
         "."
     )

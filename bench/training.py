@@ -77,6 +77,7 @@ def train(
         for images, labels in _placed(batches, device):
             with devices.autocast(device, precision):
                 loss = F.cross_entropy(model(images), labels, label_smoothing=trial.label_smoothing)
+            lr = optimizer.param_groups[0]["lr"]
             update(model, loss, optimizer, scaler, trial.clip_norm)
             scheduler.step()
             losses += loss.detach()
@@ -88,7 +89,7 @@ def train(
             "train_loss": losses.item() / per_epoch,
         }
         train_s += time.perf_counter() - began  # item() has waited for the device
-        row |= {"lr": optimizer.param_groups[0]["lr"], "train_s": train_s}
+        row |= {"lr": lr, "train_s": train_s}
         if not math.isfinite(row["train_loss"]):
             raise DivergedError(f"the training loss is {row['train_loss']} in epoch {epoch}")
         if step >= total or epoch % trial.eval_every_epochs == 0:

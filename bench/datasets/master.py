@@ -1,0 +1,134 @@
+"""The master copy of a split: every image decoded once, in one flat file with an index beside it.
+
+`<split>.bin` holds the pixels (uint8, RGB, row after row, image after image); `<split>.parquet`
+has one row an image: name, label, offset (bytes), height, width (pixels).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val")
+
+Image = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (phase, done, total) while something long runs; total is 0 where it is unknown.
+
+Phases "download" and "unpack" count bytes, "verify" files, all others images.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Master:
+    """One split, decoded; pickles as its address, so that it can be handed to other processes.
+
+    Args:
+        folder: where the split's two files are.
+        split: train or val.
+        names: of the images, "<class folder>/<file>".
+        labels: (n,) int64.
+        offsets: (n,) int64, where each image begins in the .bin, bytes.
+        heights, widths: (n,) int64, pixels.
+    """
+
+    folder: Path
+    split: str
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, i: int) -> Image:
+        """Image `i`, (H, W, 3) uint8: a read-only view into the memory map, nothing is copied."""
+        height, width = int(self.heights[i]), int(self.widths[i])
+        start = int(self.offsets[i])
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    @cached_property
+    def _pixels(self) -> NDArray[np.uint8]:
+        # A plain array over the map: slicing an np.memmap itself costs several times as much.
+        return np.asarray(np.memmap(self.folder / f"{self.split}.bin", np.uint8, mode="r"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_split, (self.folder, self.split)
+
+
+def open_split(folder: Path, split: str) -> Master:
+    """Read a split's index; the pixels are mapped when the first image is asked for.
+
+    Raises:
+        OSError: if the files are not there.
+    """
+    index = pq.read_table(folder / f"{split}.parquet")
+    labels, offsets, heights, widths = (
+        index[column].to_numpy().astype(np.int64)
+        for column in ("label", "offset", "height", "width")
+    )
+    names = tuple(index["name"].to_pylist())
+    return Master(folder, split, names, labels, offsets, heights, widths)
+
+
+def write_split(
+    folder: Path, split: str, images: Iterable[tuple[str, int, Image]]
+) -> dict[str, str]:
+    """Stream (name, label, (H, W, 3) uint8) to the split's two files and sync both.
+
+    Returns: the sha256 of each file written, by file name.
+    """
+    digest = hashlib.sha256()
+    rows: list[tuple[str, int, int, int, int]] = []
+    offset = 0
+    with (folder / f"{split}.bin").open("wb") as pixels:
+        for name, label, image in images:
+            assert image.dtype == np.uint8, image.dtype
+            assert image.shape[2:] == (3,), image.shape
+            data = image.tobytes()
+            pixels.write(data)
+            digest.update(data)
+            rows.append((name, label, offset, image.shape[0], image.shape[1]))
+            offset += len(data)
+        pixels.flush()
+        os.fsync(pixels.fileno())
+    index = _write_index(folder / f"{split}.parquet", rows)
+    return {f"{split}.bin": digest.hexdigest(), f"{split}.parquet": index}
+
+
+def _write_index(path: Path, rows: list[tuple[str, int, int, int, int]]) -> str:
+    fields = (
+        ("name", pa.string()),
+        ("label", pa.int64()),
+        ("offset", pa.int64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+    )
+    columns = {
+        column: pa.array([row[i] for row in rows], kind) for i, (column, kind) in enumerate(fields)
+    }
+    with path.open("wb") as file:
+        pq.write_table(pa.table(columns), file)
+        file.flush()
+        os.fsync(file.fileno())
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,91 @@
+"""Toy data and toy experiments: everything small enough for a test, nothing from the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.datasets import library
+from bench.experiment import Experiment, load
+from bench.store import Store
+
+TOY = """
+question = "Does it run?"
+primary = ["learned", "plain"]
+margin_pct = 2.0
+{top}
+[trial]
+dataset = "toy"
+backbone = "test_resnet"
+input_size = 32
+output_size = 16
+epochs = 2
+batch_size = 8
+deterministic = true
+{trial}
+[axes]
+seed = [0, 1]
+{axes}
+[[arm]]
+name = "plain"
+role = "baseline"
+resizer = "none"
+input_size = "output_size"
+
+[[arm]]
+name = "learned"
+role = "treatment"
+resizer = "learned"
+num_kernels = 4
+
+[timing]
+rounds = 1
+seconds = 0.01
+{rest}
+"""
+
+WriteExperiment = Callable[..., Experiment]
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the dataset "toy": 2 classes, 20 train and 12 val images of odd sizes."""
+    folder = tmp_path_factory.mktemp("data")
+    images = tmp_path_factory.mktemp("images")
+    stream = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 6)):
+        for label, name in enumerate(("dark", "light")):
+            (images / split / name).mkdir(parents=True)
+            for i in range(count):
+                noise = stream.integers(0, 120, (40 + i, 57 - i, 3)) + 120 * label
+                path = images / split / name / f"{split}{i}.png"
+                Image.fromarray(noise.astype(np.uint8)).save(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESIZER_BENCH_DATA", str(folder))
+        library.import_local(images, name="toy")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> Store:
+    """An empty store, which the command line uses too, beside the toy data."""
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+    monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(tmp_path / "results"))
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path) -> WriteExperiment:
+    """Write the toy experiment, with lines added to its tables, and load it."""
+
+    def write(*, small: bool = False, name: str = "toy", **added: str) -> Experiment:
+        parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
+        path = tmp_path / f"{name}.toml"
+        path.write_text(TOY.format(**parts))
+        return load(str(path), small=small)
+
+    return write

@@ -1,0 +1,175 @@
+"""Experiments: crossing, collapsing, keys, and what a mistake in a file is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import InputError
+from bench.experiment import Trial, load, shipped
+from bench.paths import PROJECT
+from tests.conftest import WriteExperiment
+
+FIELDS: dict[str, Any] = {
+    "dataset": "toy",
+    "backbone": "resnet18",
+    "input_size": 64,
+    "output_size": 32,
+    "epochs": 1,
+}
+
+
+def test_a_plain_arm_is_one_trial_whatever_the_resizers_options() -> None:
+    keys = {
+        Trial(**FIELDS, resizer="none", num_resblocks=n, interpolation=i).key
+        for n in (1, 2)
+        for i in ("area", "bicubic")
+    }
+    assert len(keys) == 1
+
+
+def test_a_fixed_arm_ignores_the_options_of_the_learned_one() -> None:
+    a, b = (Trial(**FIELDS, resizer="fixed", num_kernels=n) for n in (8, 16))
+    assert a == b
+    assert a.num_kernels is None
+
+
+def test_a_default_that_is_written_out_does_not_change_the_key() -> None:
+    plain = Trial(**FIELDS, resizer="learned")
+    assert Trial(**FIELDS, resizer="learned", num_resblocks=1, antialias=False).key == plain.key
+    assert Trial(**FIELDS, resizer="learned", num_resblocks=2).key != plain.key
+
+
+def test_every_field_that_is_used_enters_the_key() -> None:
+    base = {**FIELDS, "resizer": "learned", "optimizer": "sgd", "schedule": "step"}
+    other: dict[str, Any] = {
+        **{"dataset": "x", "seed": 1, "backbone": "x", "resizer": "fixed", "input_size": 65},
+        **{"output_size": 33, "num_resblocks": 2, "num_kernels": 8, "interpolation": "area"},
+        **{"antialias": True, "batch_size": 32, "optimizer": "adamw", "lr": 0.1, "momentum": 0.5},
+        **{"weight_decay": 0.1, "schedule": "one_cycle", "decay_every_epochs": 7},
+        **{"decay_factor": 0.5, "label_smoothing": 0.2, "clip_norm": 2.0, "crop": "squash"},
+        **{"crop_min_area": 0.08, "flip": False, "eval_fit": "squash", "resample": "box"},
+        **{"precision": "bf16", "channels_last": False, "deterministic": True},
+        **{"eval_every_epochs": 2, "epochs": 2},
+    }
+    assert set(other) == set(Trial.model_fields) - {"steps", "warmup_fraction"}
+    keys = {Trial(**{**base, name: value}).key for name, value in other.items()}
+    assert len(keys | {Trial(**base).key}) == len(other) + 1
+
+
+def test_an_edited_class_of_the_users_own_is_another_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own_front.py"
+    keys = []
+    for text in ("class A: ...", "class A: '''changed'''"):
+        file.write_text(text)
+        keys.append(Trial(**FIELDS, resizer="own_front:A").key)
+    assert keys[0] != keys[1]
+
+
+def test_arms_are_crossed_with_axes_and_shared_trials_counted_once(
+    write_experiment: WriteExperiment,
+) -> None:
+    experiment = write_experiment(axes="num_resblocks = [0, 1, 2]")
+    assert len(experiment.cells) == 2 * 2 * 3
+    assert len(experiment.trials) == 2 + 2 * 3  # a plain trial a seed, learned in every cell
+    assert [c["num_resblocks"] for c in experiment.contexts] == [0, 1, 2]
+
+
+def test_trials_come_seed_by_seed(write_experiment: WriteExperiment) -> None:
+    assert [t.seed for t in write_experiment().trials.values()] == [0, 0, 1, 1]
+
+
+def test_input_size_may_be_the_cells_output_size(write_experiment: WriteExperiment) -> None:
+    experiment = write_experiment(axes="output_size = [16, 24]")
+    plain = {c.trial.input_size for c in experiment.cells if c.arm == "plain"}
+    assert plain == {16, 24}
+
+
+def test_small_lies_over_the_trial_and_the_axes(write_experiment: WriteExperiment) -> None:
+    small = "[small]\nepochs = 1\naxes = { seed = [7] }\ntiming = { rounds = 2 }"
+    experiment = write_experiment(small=True, rest=small)
+    assert experiment.name == "toy-small"
+    assert {(t.epochs, t.seed) for t in experiment.trials.values()} == {(1, 7)}
+    assert experiment.spec.timing.rounds == 2
+    assert experiment.command.endswith("toy.toml --small")
+
+
+MISTAKES = [
+    ({"trial": "epoch = 3"}, r"\[trial\] unknown field 'epoch'; did you mean 'epochs'\? One of: "),
+    ({"axes": "num_resblock = [1]"}, r"\[axes\] unknown field 'num_resblock'; did you mean"),
+    ({"axes": "num_resblocks = []"}, r"axes.num_resblocks = \[\]: list should have at least 1"),
+    ({"axes": "num_resblocks = [-1]"}, r"\[axes\] num_resblocks = -1: input should be greater"),
+    (
+        {"axes": "output_size = [0]"},
+        r"\[arm 'plain'\] input_size = 0: input should be greater than",
+    ),
+    (
+        {"axes": 'interpolation = ["bilinaer"]'},
+        r"\[axes\] interpolation = 'bilinaer': input should be 'nearest', .*; did you mean 'bili",
+    ),
+    ({"axes": 'resizer = ["lerned"]\n[[arm]]\nname = "x"'}, "unknown resizer 'lerned'; did you"),
+    ({"trial": "steps = 5"}, "exactly one of 'epochs' and 'steps'"),
+    ({"trial": 'lr = "fast"'}, r"\[trial\] lr = 'fast': input should be a valid number"),
+    ({"top": "margin = 3"}, "unknown field 'margin'; did you mean 'margin_pct'"),
+    ({"rest": '[[arm]]\nname = "plain"'}, "two arms are named 'plain'"),
+]
+
+
+@pytest.mark.parametrize(("added", "message"), MISTAKES)
+def test_a_mistake_is_one_sentence_with_file_field_value_and_remedy(
+    added: dict[str, str], message: str, write_experiment: WriteExperiment
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        write_experiment(**added)
+    assert "toy.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_primary_comparison_of_arms_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(
+        'question = "?"\nprimary = ["learnt", "plain"]\n'
+        '[trial]\ndataset = "d"\nbackbone = "b"\ninput_size = 8\nepochs = 1\n'
+        '[[arm]]\nname = "plain"\n[[arm]]\nname = "learned"\n'
+    )
+    with pytest.raises(InputError, match=r"primary names the arm 'learnt', .* mean 'learned'\?"):
+        load(str(file))
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no experiment 'quik' in .*; did you mean 'quick'\?"):
+        load("quik")
+    with pytest.raises(InputError, match=r"no experiment file 'nowhere\.toml'"):
+        load("nowhere.toml")
+    (tmp_path / "bad.toml").write_text("question = ")
+    with pytest.raises(InputError, match=r"bad.toml is not TOML: Invalid value"):
+        load(str(tmp_path / "bad.toml"))
+    (tmp_path / "none.toml").write_text('[[arm]]\nname = "a"')
+    with pytest.raises(InputError, match="'question' is missing"):
+        load(str(tmp_path / "none.toml"))
+
+
+def test_small_without_a_small_table_is_refused(write_experiment: WriteExperiment) -> None:
+    with pytest.raises(InputError, match=r"has no \[small\] table"):
+        write_experiment(small=True)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_experiment_loads_full_and_small(name: str) -> None:
+    experiment = load(name)
+    assert experiment.trials
+    if experiment.spec.small:
+        assert len(load(name, small=True).trials) <= len(experiment.trials)
+
+
+def test_loading_an_experiment_does_not_import_torch() -> None:
+    code = "import sys, bench.experiment as e; e.load('quick'); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
+    assert done.returncode == 0

@@ -1,0 +1,155 @@
+"""The contract of every entry of RESIZERS, and of a user's own class."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import resizer
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
+
+SIZES = [((32, 32), (16, 16)), ((33, 21), (15, 9)), ((12, 20), (31, 41)), ((17, 17), (17, 17))]
+
+
+@pytest.fixture(params=sorted(RESIZERS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize(("size", "output_size"), SIZES)
+def test_every_resizer_gives_the_size_asked_for(
+    name: str, size: tuple[int, int], output_size: tuple[int, int]
+) -> None:
+    module = resizer.build(name, output_size=output_size)
+    assert module(torch.randn(2, 3, *size)).shape == (2, 3, *output_size)
+
+
+def test_every_resizer_keeps_the_dtype(name: str) -> None:
+    module = resizer.build(name, output_size=8).double()
+    assert module(torch.randn(2, 3, 16, 16, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_every_resizer_passes_finite_gradients_to_image_and_weights(name: str) -> None:
+    module = resizer.build(name, output_size=8)
+    images = torch.randn(2, 3, 16, 16, requires_grad=True)
+    module(images).square().mean().backward()
+    for tensor in (images, *module.parameters()):
+        assert tensor.grad is not None
+        assert torch.isfinite(tensor.grad).all()
+        assert tensor.grad.abs().sum() > 0
+
+
+def test_every_resizer_is_the_same_in_channels_last(name: str) -> None:
+    module = resizer.build(name, output_size=8).eval()
+    images = torch.randn(2, 3, 16, 16)
+    wanted = module(images)
+    got = module.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_every_resizer_comes_back_from_its_state_dict(name: str) -> None:
+    first, second = (resizer.build(name, output_size=8).eval() for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(first(images), second(images), rtol=0, atol=0)
+
+
+def test_every_resizer_can_be_exported(name: str) -> None:
+    module = resizer.build(name, output_size=8).eval()
+    images = torch.randn(2, 3, 16, 16)
+    exported = torch.export.export(module, (images,)).module()
+    torch.testing.assert_close(exported(images), module(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("size", "output_size"), SIZES)
+def test_antialiased_fixed_resizing_agrees_with_pillow(
+    interpolation: str, size: tuple[int, int], output_size: tuple[int, int]
+) -> None:
+    image = torch.rand(1, 1, *size)
+    module = resizer.build(
+        "fixed", output_size=output_size, interpolation=interpolation, antialias=True
+    )
+    method = Image.Resampling[interpolation.upper()]
+    wanted = np.asarray(Image.fromarray(image[0, 0].numpy()).resize(output_size[::-1], method))
+    np.testing.assert_allclose(module(image)[0, 0].numpy(), wanted, atol=1e-5)
+
+
+# not 12 -> 31: there a new centre falls on the edge of two pixels, and rounding decides
+@pytest.mark.parametrize(("size", "output_size"), [*SIZES[:2], ((10, 14), (25, 30))])
+def test_nearest_takes_the_pixel_that_pillow_takes(
+    size: tuple[int, int], output_size: tuple[int, int]
+) -> None:
+    image = torch.rand(1, 1, *size)
+    module = resizer.build("fixed", output_size=output_size, interpolation="nearest")
+    wanted = Image.fromarray(image[0, 0].numpy()).resize(
+        output_size[::-1], Image.Resampling.NEAREST
+    )
+    np.testing.assert_array_equal(module(image)[0, 0].numpy(), np.asarray(wanted))
+
+
+def test_area_is_the_mean_of_the_pixels_covered() -> None:
+    image = torch.rand(1, 1, 6, 8)
+    module = resizer.build("fixed", output_size=(3, 2), interpolation="area")
+    wanted = image.reshape(1, 1, 3, 2, 2, 4).mean(dim=(3, 5))
+    torch.testing.assert_close(module(image), wanted)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_only_the_interpolations_that_have_antialias_take_it(interpolation: str) -> None:
+    options = {"output_size": 4, "interpolation": interpolation, "antialias": True}
+    if interpolation in ANTIALIASED:
+        assert resizer.build("fixed", **options)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 4, 4)
+    else:
+        with pytest.raises(ValueError, match="has no antialias; bilinear and bicubic have"):
+            resizer.build("fixed", **options)
+
+
+def test_a_misspelt_resizer_is_told_its_nearest_name() -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"unknown resizer 'lerned'; did you mean 'learned'\? One of: fixed, learned",
+    ):
+        resizer.build("lerned", output_size=8)
+
+
+def test_an_option_that_a_resizer_does_not_use_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="resizer 'fixed' has no option 'num_kernels'"):
+        resizer.build("fixed", output_size=8, num_kernels=4)
+
+
+def test_none_is_nothing_to_build() -> None:
+    with pytest.raises(ValueError, match="nothing to build"):
+        resizer.build("none", output_size=8)
+
+
+def test_a_users_own_class_is_built_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Pool(nn.AdaptiveAvgPool2d):\n"
+        "    def __init__(self, *, output_size, num_kernels=1):\n"
+        "        super().__init__(output_size)\n"
+        "        self.num_kernels = num_kernels\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = resizer.build("mine:Pool", output_size=4, num_kernels=3)
+    assert isinstance(module, nn.AdaptiveAvgPool2d)
+    assert module(torch.rand(1, 3, 8, 8)).shape == (1, 3, 4, 4)
+    with pytest.raises(ValueError, match="mine has no 'Poll'"):
+        resizer.build("mine:Poll", output_size=4)
+    with pytest.raises(ValueError, match="no module 'nowhere'"):
+        resizer.build("nowhere:Pool", output_size=4)
+
+
+def test_listing_resizers_does_not_import_torch() -> None:
+    code = "import sys, resizer; resizer.names(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

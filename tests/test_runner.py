@@ -1,0 +1,245 @@
+"""Planning, resuming, retrying, killing: nothing that was finished is lost or run again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import runner
+from bench.datasets import library
+from bench.errors import InputError
+from bench.experiment import Experiment
+from bench.paths import PROJECT
+from bench.processes import DiedError, StoppedError, TimedOutError, call
+from bench.store import Store, write_record
+from tests.conftest import WriteExperiment
+
+KILLS = 4
+
+
+def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Outcome, list[str]]:
+    """Run, and name the trials that were begun."""
+    begun: list[str] = []
+
+    def listen(event: dict[str, Any]) -> None:
+        if event["event"] == "begin":
+            begun.append(event["trial"].key)
+
+    return runner.run(experiment, store, listen, **options), begun
+
+
+def test_a_run_finishes_every_trial_and_times_every_arm(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    outcome, begun = go(experiment, store)
+    assert len(begun) == 4
+    assert outcome.plan.counts == {"ok": 4}
+    assert not outcome.failures
+    timing = store.timing(experiment)
+    assert timing is not None
+    assert set(timing["subjects"]) == {t.speed_key for t in experiment.trials.values()}
+    assert go(experiment, store)[1] == []  # again = resume: nothing is left to do
+
+
+def test_only_what_where_asks_for_is_run(store: Store, write_experiment: WriteExperiment) -> None:
+    experiment = write_experiment()
+    outcome, begun = go(experiment, store, where={"resizer": "none", "seed": "1"})
+    assert [experiment.trials[key].seed for key in begun] == [1]
+    assert outcome.plan.counts == {"ok": 1, "missing": 3}
+    assert store.timing(experiment) is None
+    with pytest.raises(InputError, match="--where: unknown field 'sed'; did you mean 'seed'"):
+        go(experiment, store, where={"sed": "1"})
+
+
+def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    broken, *_ = experiment.trials
+    write_record(
+        store.trial_folder(broken), runner.ended(experiment.trials[broken], "failed", "once")
+    )
+    outcome, begun = go(experiment, store)
+    assert broken not in begun
+    assert {key: r["reason"] for key, r in outcome.failures.items()} == {broken: "once"}
+    outcome, begun = go(experiment, store, retry=True)
+    assert begun == [broken]
+    assert not outcome.failures
+
+
+def test_a_trial_that_takes_too_long_is_a_timeout_row(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(top="timeout_s = 0.01")
+    outcome, _ = go(experiment, store)
+    assert {r["status"] for r in outcome.failures.values()} == {"timeout"}
+    assert "not finished within 0.01 s" in next(iter(outcome.failures.values()))["reason"]
+
+
+def test_a_claimed_trial_is_left_to_the_process_that_has_it(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    taken, *_ = experiment.trials
+    with runner.claim(store, taken) as claimed:
+        assert claimed
+        with runner.claim(store, taken) as again:
+            assert not again
+        outcome, begun = go(experiment, store)
+    assert taken not in begun
+    assert outcome.elsewhere == 1
+    assert outcome.plan.states[taken] == "missing"
+
+
+def test_a_backbone_that_does_not_exist_stops_the_run_before_it_starts(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(axes='backbone = ["test_resnet", "test_resnett"]')
+    with pytest.raises(InputError, match="unknown backbone 'test_resnett'; did you mean 'test_re"):
+        go(experiment, store)
+    assert not (store.root / "trials").exists()
+
+
+def test_an_unknown_dataset_is_refused_with_the_nearest_name(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(axes='dataset = ["imagewof"]')
+    with pytest.raises(InputError, match="unknown dataset 'imagewof'; did you mean 'imagewoof'"):
+        runner.plan(experiment, store)
+
+
+def test_a_dataset_that_is_not_here_says_how_to_get_it(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(axes='dataset = ["imagewoof"]')
+    assert runner.plan(experiment, store).counts == {"missing": 4}
+    with pytest.raises(InputError, match="resizer-bench data fetch imagewoof"):
+        go(experiment, store)
+
+
+def test_other_files_under_the_same_name_are_not_mixed_with_finished_trials(
+    store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = write_experiment()
+    go(experiment, store, where={"seed": "0"})
+    monkeypatch.setattr(runner, "fingerprint", lambda _: "another")
+    with pytest.raises(InputError, match="was run on other files called 'toy'"):
+        go(experiment, store)
+
+
+def test_a_plan_estimates_from_what_was_measured(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    assert not runner.plan(experiment, store).seconds
+    assert not runner.smoke(experiment, store, lambda _: None)
+    plan = runner.plan(experiment, store)
+    assert set(plan.seconds) == set(experiment.trials)
+    assert all(seconds > 0 for seconds in plan.seconds.values())
+    assert plan.counts == {"missing": 4}  # a smoke run leaves no result behind
+
+
+def test_a_users_own_resizer_runs_in_a_grid(
+    store: Store,
+    write_experiment: WriteExperiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "from torch import nn\n"
+        "class Front(nn.Module):\n"
+        "    def __init__(self, *, output_size, num_kernels):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Sequential(nn.Conv2d(3, num_kernels, 1),\n"
+        "            nn.AdaptiveAvgPool2d(output_size), nn.Conv2d(num_kernels, 3, 1))\n"
+        "    def forward(self, x):\n"
+        "        return self.body(x)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    arm = '[[arm]]\nname = "own"\nresizer = "elsewhere:Front"\nnum_kernels = 2'
+    outcome, _ = go(write_experiment(rest=arm), store)
+    assert outcome.plan.counts == {"ok": 6}
+
+
+def test_ten_kills_lose_nothing_that_was_finished(
+    store: Store, write_experiment: WriteExperiment, tmp_path: Path, data_folder: Path
+) -> None:
+    experiment = write_experiment(axes="lr = [0.001, 0.002]")
+    command = [sys.executable, "-m", "bench", "run", str(tmp_path / "toy.toml")]
+    environment = os.environ | {
+        "RESIZER_BENCH_RESULTS": str(store.root),
+        "RESIZER_BENCH_DATA": str(data_folder),
+    }
+    moments = random.Random(0)
+    finished: dict[str, bytes] = {}
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env=environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(moments.uniform(4, 12))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        records = {p.parent.name: p.read_bytes() for p in store.root.glob("trials/*/record.json")}
+        assert all(records[key] == text for key, text in finished.items())
+        finished = records
+    _, begun = go(experiment, store)
+    assert not set(begun) & set(finished)
+    assert runner.plan(experiment, store).counts == {"ok": 8}
+
+
+def test_a_process_is_ended_when_its_time_is_up() -> None:
+    began = time.monotonic()
+    with pytest.raises(TimedOutError):
+        list(call("tests.test_runner:sleeper", timeout_s=0.5))
+    assert time.monotonic() - began < 30
+
+
+def test_a_process_that_is_killed_says_so() -> None:
+    with pytest.raises(DiedError, match="killed \\(signal 9\\), as the system does when memory"):
+        list(call("tests.test_runner:suicide"))
+    with pytest.raises(DiedError, match="exit status 3"):
+        list(call("tests.test_runner:leaver"))
+
+
+def test_a_process_whose_starter_wants_no_more_is_ended() -> None:
+    events = call("tests.test_runner:teller")
+    pid = next(events)["pid"]
+    events.close()  # type: ignore[attr-defined]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_data_is_opened_by_the_name_that_the_trial_has(store: Store) -> None:
+    assert store.root.name == "results"
+    assert library.open_dataset("toy").classes == ("dark", "light")
+
+
+def sleeper(_: Any) -> None:
+    time.sleep(60)
+
+
+def suicide(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaver(_: Any) -> None:
+    os._exit(3)
+
+
+def teller(tell: Any) -> None:
+    try:
+        while True:
+            tell({"event": "alive", "pid": os.getpid()})
+            time.sleep(0.01)
+    except StoppedError:
+        raise

@@ -1,0 +1,114 @@
+"""Intervals and verdicts against SciPy's own tests, and by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bench.statistics import (
+    Interval,
+    conclude,
+    paired_difference,
+    seeds_needed,
+    t_interval,
+    verdict,
+)
+
+
+def frame(plain: list[float], learned: list[float]) -> pd.DataFrame:
+    rows = [
+        {"arm": arm, "seed": seed, "top1_pct": value, "status": "ok", "context": "c"}
+        for arm, values in (("plain", plain), ("learned", learned))
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_interval_agrees_with_scipys_one_sample_test() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 7)
+    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    got = t_interval(list(values), 0.9)
+    assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_one_value_has_a_mean_but_no_interval() -> None:
+    got = t_interval([5.0])
+    assert got.mean == 5
+    assert math.isnan(got.low)
+
+
+def test_the_difference_is_paired_by_seed_and_agrees_with_scipys_paired_test() -> None:
+    plain, learned = [50.0, 60.0, 70.0, 40.0], [52.0, 61.5, 73.0, 42.0]
+    got = paired_difference(frame(plain, learned), "learned", "plain")
+    wanted = stats.ttest_rel(learned, plain).confidence_interval(0.95)
+    assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_a_seed_that_one_arm_did_not_finish_is_left_out_of_the_pairs() -> None:
+    table = frame([50, 60, 70], [51, 61, 71])
+    table.loc[(table["arm"] == "learned") & (table["seed"] == 2), "status"] = "failed"
+    assert paired_difference(table, "learned", "plain").n == 2
+
+
+@pytest.mark.parametrize(
+    ("learned", "answer"),
+    [
+        ([55.0, 65.2, 74.9], "better"),
+        ([45.0, 55.2, 64.9], "worse"),
+        ([50.1, 59.9, 70.02], "no difference"),
+        ([53.0, 58.0, 71.0], "not settled"),
+    ],
+)
+def test_each_verdict_is_given_where_it_is_due(learned: list[float], answer: str) -> None:
+    given = verdict(frame([50, 60, 70], learned), "learned", "plain", margin_pct=1.0)
+    assert given.answer == answer
+    assert (given.more_seeds is not None) == (answer == "not settled")
+
+
+def test_fewer_than_three_seeds_get_no_verdict() -> None:
+    assert verdict(frame([50, 60], [80, 90]), "learned", "plain", 1.0).answer == "too few seeds"
+
+
+def test_several_verdicts_share_out_the_error_rate() -> None:
+    alone, shared = (
+        verdict(frame([50, 60, 70], [52, 61, 73]), "learned", "plain", 1.0, verdicts=n)
+        for n in (1, 4)
+    )
+    assert alone.difference.level == pytest.approx(0.95)
+    assert shared.difference.level == pytest.approx(1 - 0.05 / 4)
+    assert shared.difference.half_width > alone.difference.half_width
+
+
+def test_no_difference_is_two_one_sided_tests_at_the_same_error_rate() -> None:
+    values = np.array([0.4, -0.2, 0.3, 0.1, -0.1])
+    lower = stats.ttest_1samp(values, -0.5, alternative="greater").pvalue
+    upper = stats.ttest_1samp(values, 0.5, alternative="less").pvalue
+    assert max(lower, upper) < 0.05
+    assert conclude(t_interval(list(values)), 0.5) == "no difference"
+    margin = abs(values.mean()) + stats.t.ppf(0.95, 4) * stats.sem(values)
+    assert conclude(t_interval(list(values)), margin * 0.999) == "not settled"
+
+
+def test_equal_arms_are_called_better_or_worse_in_five_of_a_hundred_experiments() -> None:
+    stream = np.random.default_rng(1)
+    seed_effects = stream.normal(0, 5, (2000, 6))  # shared by both arms of a seed
+    plain, learned = (seed_effects + stream.normal(0, 0.5, (2000, 6)) for _ in range(2))
+    paired = [conclude(t_interval(list(d)), 0.01) for d in learned - plain]
+    wrong = sum(answer in ("better", "worse") for answer in paired) / len(paired)
+    assert abs(wrong - 0.05) < 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_the_seeds_needed_do_find_the_effect_in_four_of_five() -> None:
+    n = seeds_needed(1.0, 0.8)
+    differences = np.random.default_rng(2).normal(1.0, 0.8, (4000, n))
+    found = (stats.ttest_1samp(differences, 0, axis=1).pvalue < 0.05).mean()
+    assert 0.78 <= found < 0.9
+
+
+def test_identical_runs_are_no_difference() -> None:
+    same = Interval(mean=0.0, low=0.0, high=0.0, n=3, level=0.95, sd=0.0)
+    assert conclude(same, 1.0) == "no difference"

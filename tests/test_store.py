@@ -1,0 +1,79 @@
+"""Records and the table made of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.errors import InputError
+from bench.store import METRICS, Store, as_metrics, read_record, write_record
+from tests.conftest import WriteExperiment
+
+
+def test_a_record_comes_back_and_leaves_no_temporary_file(store: Store) -> None:
+    folder = store.trial_folder("k")
+    write_record(folder, {"status": "ok", "reason": ""})
+    write_record(folder, {"status": "failed", "reason": "x"})
+    assert read_record(folder) == {"status": "failed", "reason": "x"}
+    assert [path.name for path in folder.iterdir()] == ["record.json"]
+
+
+def test_a_folder_without_a_record_is_not_finished(store: Store) -> None:
+    folder = store.trial_folder("k")
+    folder.mkdir(parents=True)
+    (folder / "predictions.parquet").touch()
+    assert store.trial("k") is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"reason": ""}', "\xff"])
+def test_a_file_that_is_no_record_is_named(store: Store, text: str) -> None:
+    folder = store.trial_folder("k")
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"record\.json is not a record; delete its folder"):
+        store.trial("k")
+
+
+def test_the_table_has_a_row_for_every_trial_whatever_became_of_it(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    first, second, *_ = experiment.trials
+    ok = {"status": "ok", "reason": "", "metrics": as_metrics({"top1_pct": 61.5})}
+    write_record(store.trial_folder(first), ok)
+    write_record(store.trial_folder(second), {"status": "oom", "reason": "full", "metrics": {}})
+    table = store.table(experiment).set_index("key")
+    assert table.loc[first, "top1_pct"] == 61.5
+    assert (table.loc[second, "status"], table.loc[second, "reason"]) == ("oom", "full")
+    assert math.isnan(table.loc[second, "top1_pct"])
+    assert list(table["status"]).count("missing") == 2
+
+
+def test_a_shared_trial_has_a_row_in_every_context(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    table = store.table(write_experiment(axes="num_resblocks = [0, 1]"))
+    plain = table[table["arm"] == "plain"]
+    assert plain["key"].nunique() == 2
+    assert sorted(plain["context"].unique()) == ["num_resblocks 0", "num_resblocks 1"]
+
+
+def test_speeds_of_the_timing_lane_join_by_what_is_timed(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    subject = next(c.trial for c in experiment.cells if c.arm == "plain")
+    lane = {subject.speed_key: {"metrics": as_metrics({"gmacs": 1.5})}}
+    write_record(store.timing_folder(experiment), {"status": "ok", "reason": "", "subjects": lane})
+    table = store.table(experiment)
+    assert set(table[table["arm"] == "plain"]["gmacs"]) == {1.5}
+    assert table[table["arm"] == "learned"]["gmacs"].isna().all()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_its_unit_in_its_name_or_is_a_count(name: str) -> None:
+    units = {"%": "_pct", "s": "_s", "ms": "_ms", "MiB": "_mib", "images/s": "_per_s"}
+    units |= {"nat": "_loss", "GMAC": "gmacs", "M": "_m"}
+    assert name.endswith(units[METRICS[name].unit])
+    assert METRICS[name].better in ("higher", "lower")

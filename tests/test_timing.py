@@ -1,0 +1,82 @@
+"""The timing lane: what is counted, what is summarised, and in which order turns come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench import device, models, timing
+from bench.experiment import Timing, Trial
+from bench.store import METRICS, Store, read_record
+
+CPU = torch.device("cpu")
+
+
+def toy(**fields: Any) -> Trial:
+    given = {"dataset": "toy", "backbone": "test_resnet", "input_size": 32, "output_size": 16}
+    return Trial(**{**given, "epochs": 1, "batch_size": 4, **fields})
+
+
+def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
+    n, r, wide, out = 16, 2, 64, 32
+    one = toy(input_size=wide, output_size=out, resizer="learned", num_resblocks=r)
+    with_it = timing.size(models.build(one, 10), one)
+    alone = toy(input_size=out)
+    without = timing.size(models.build(alone, 10), alone)
+    wanted = (147 * n + n**2) * wide**2 + (18 * r * n**2 + 9 * n**2 + 147 * n) * out**2
+    assert (with_it["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(wanted)
+    assert (with_it["params_m"] - without["params_m"]) * 1e6 == pytest.approx(16707)
+
+
+def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> None:
+    one = toy(backbone="resnet50", input_size=224)
+    found = timing.size(models.build(one, 1000), one)
+    assert found["gmacs"] == pytest.approx(4.09, abs=0.03)
+    assert found["params_m"] == pytest.approx(25.557, abs=0.001)
+
+
+def test_turns_are_interleaved_and_raw_samples_kept(store: Store) -> None:
+    subjects = [toy(), toy(resizer="learned", num_kernels=4)]
+    weights: list[dict[str, Any]] = []
+    for subject in subjects:
+        timing.weigh(weights.append, subject, 2)
+    settings = Timing(rounds=2, seconds=0.001)
+    folder = store.root / "lane"
+    timing.run(lambda _: None, folder, subjects, 2, settings, weights)
+    samples = pd.read_parquet(folder / "samples.parquet")
+    turns = samples[["round", "subject"]].drop_duplicates().values.tolist()
+    keys = [subject.speed_key for subject in subjects]
+    assert turns == [[0, keys[0]], [0, keys[1]], [1, keys[0]], [1, keys[1]]]
+    assert (samples["seconds"] > 0).all()
+    record = read_record(folder)
+    assert record is not None
+    for subject in record["subjects"].values():
+        assert set(subject["metrics"]) == {n for n, m in METRICS.items() if m.source == "timing"}
+
+
+def test_speeds_are_medians_of_the_raw_samples() -> None:
+    one = toy()
+    seconds = {"train": [0.5, 0.4, 9.0], "infer": [0.1, 0.2, 0.3], "latency": [0.001] * 9 + [0.9]}
+    samples = [
+        {"subject": one.speed_key, "round": 0, "phase": phase, "seconds": value}
+        for phase, values in seconds.items()
+        for value in values
+    ]
+    found = timing.summarise([*samples, {**samples[0], "subject": "x", "seconds": 99.0}], one)
+    assert found["train_images_per_s"] == pytest.approx(4 / 0.5)
+    assert found["infer_images_per_s"] == pytest.approx(4 / 0.2)
+    assert found["latency_p50_ms"] == pytest.approx(1.0)
+    assert found["latency_p95_ms"] == pytest.approx(1e3 * np.percentile(seconds["latency"], 95))
+
+
+@pytest.mark.skipif(device.PeakMemory(CPU).method is None, reason="needs Linux's /proc")
+def test_memory_that_is_held_and_given_back_shows_in_the_peak() -> None:
+    peak = device.PeakMemory(CPU)
+    peak.start()
+    held = torch.ones(64 * 2**20, dtype=torch.uint8)
+    del held
+    assert peak.read_mib() == pytest.approx(64, rel=0.1)
