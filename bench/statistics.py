@@ -67,11 +67,9 @@ def paired_difference(
     table: pd.DataFrame, arm: str, to: str, metric: str = "top1_pct", level: float = LEVEL
 ) -> Interval:
     """t interval of `arm` minus `to` over the seeds that both finished. `table`: one context."""
-    done = table[table["status"] == "ok"]
-    by_seed = done.pivot_table(index="seed", columns="arm", values=metric)
-    if arm not in by_seed or to not in by_seed:
-        return t_interval([], level)
-    return t_interval((by_seed[arm] - by_seed[to]).dropna().tolist(), level)
+    done = table[table["status"] == "ok"].set_index("seed")[["arm", metric]]
+    ours, theirs = (done.loc[done["arm"] == name, metric] for name in (arm, to))
+    return t_interval((ours - theirs).dropna().tolist(), level)
 
 
 def verdict(

@@ -1,0 +1,63 @@
+"""One page for one question: from saved records to report.html, report.md and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.experiment import Experiment
+    from bench.report.evidence import Evidence
+    from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says, and where it was written."""
+
+    answer: str  # the verdicts in words, with their scope
+    results: pd.DataFrame  # the results table, as it is displayed
+    html: Path
+    markdown: Path
+    finished: int  # trials that ended well
+    trials: int
+
+
+def make(experiment: Experiment, store: Store, folder: Path) -> Report:
+    """Write the report of an experiment, finished or not, into `folder`.
+
+    Files: table.csv (a row per arm, context and seed), results.csv and results.tex (the table of
+    the page), report.md, report.html (complete in itself) and figures/*.svg.
+    """
+    from bench.report.evidence import gather
+    from bench.report.figures import draw
+    from bench.report.page import write
+    from bench.report.results import frame
+
+    evidence = gather(experiment, store)
+    write(evidence, draw(evidence), folder)
+    return Report(
+        answer=in_words(evidence),
+        results=frame(evidence),
+        html=folder / "report.html",
+        markdown=folder / "report.md",
+        finished=evidence.finished,
+        trials=len(experiment.trials),
+    )
+
+
+def answer_of(experiment: Experiment, store: Store) -> str:
+    """The answer alone, in words with its scope; nothing is written."""
+    from bench.report.evidence import gather
+
+    return in_words(gather(experiment, store))
+
+
+def in_words(evidence: Evidence) -> str:
+    """One sentence a verdict, the scope last."""
+    from bench.report.answer import scope, sentences
+
+    return "\n".join([*sentences(evidence), scope(evidence)])

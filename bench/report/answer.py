@@ -1,0 +1,188 @@
+"""The answer in words: what the primary comparison says, for what it holds, and its price."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bench.report import words
+from bench.report.environment import devices
+from bench.report.evidence import AXIS_ORDER, Evidence, Row
+from bench.statistics import LEAST_SEEDS, Interval, Verdict
+from bench.store import METRICS
+
+MOST_SENTENCES = 8
+"""With more verdicts than this they are counted; each is in the table."""
+
+MOST_BESIDE = 2
+"""Up to so many verdicts have the controls of their context beside them."""
+
+PRICES = ("train_images_per_s", "infer_images_per_s", "latency_p50_ms", "peak_memory_mib", "gmacs")
+
+
+def sentences(evidence: Evidence) -> list[str]:
+    """The answer: a sentence for each verdict, or the range of what was measured."""
+    judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
+    if not judged:
+        return _ranges(evidence)
+    if len(judged) > MOST_SENTENCES:
+        return [_counts([given for _, given in judged])]
+    told = [[f"On {_place(evidence, row)}, {_finding(given)}."] for row, given in judged]
+    if len(judged) <= MOST_BESIDE:
+        told = [line + _beside(evidence, row) for line, (row, _) in zip(told, judged, strict=True)]
+    return [" ".join(line) for line in told]
+
+
+def scope(evidence: Evidence) -> str:
+    """For what the answer holds: data, sizes, backbone, training, seeds, device."""
+    trials = list(evidence.experiment.trials.values())
+    parts = [
+        words.join(_data(evidence)),
+        words.join(dict.fromkeys(trial.backbone for trial in trials)),
+        words.join(dict.fromkeys(f"{words.size(trial)} px" for trial in trials)),
+        words.join(dict.fromkeys(words.length(trial) for trial in trials), "or"),
+        words.count(len({trial.seed for trial in trials}), "seed"),
+        *devices(evidence),
+    ]
+    return f"Scope: {'; '.join(parts)}."
+
+
+def progress(evidence: Evidence) -> str:
+    """How much of the experiment there is."""
+    total = len(evidence.experiment.trials)
+    lost = len(evidence.records) - evidence.finished
+    failed = f", {lost:,} failed" if lost else ""
+    return f"{evidence.finished:,} of {words.count(total, 'trial')} finished{failed}."
+
+
+def prices(evidence: Evidence) -> list[str]:
+    """What an arm costs as multiples of the baseline arm: the treatment, or else every arm."""
+    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
+    arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
+    told = [(arm, _price(evidence, arm)) for arm in arms[:MOST_SENTENCES]]
+    return [f"{arm} against {baseline}: {price}." for arm, price in told if price]
+
+
+def _data(evidence: Evidence) -> list[str]:
+    found = {r["trial"]["dataset"]: r["data"] for r in evidence.records.values() if r.get("data")}
+    names = dict.fromkeys(trial.dataset for trial in evidence.experiment.trials.values())
+    return [
+        f"{name} ({found[name]['train_images']:,} training and {found[name]['val_images']:,} "
+        "validation images)"
+        if name in found
+        else name
+        for name in names
+    ]
+
+
+def _place(evidence: Evidence, row: Row) -> str:
+    others = [name for name in evidence.axes if name not in AXIS_ORDER]
+    told = [words.size(row.trial) + " px", row.trial.backbone]
+    told += [words.axis_value(name, row.context[name]) for name in others]
+    told += [words.length(row.trial)]
+    if row.difference and row.difference.n:
+        told += [words.count(row.difference.n, "seed")]
+    return f"{row.trial.dataset} ({', '.join(told)})"
+
+
+def _finding(given: Verdict) -> str:
+    """What follows the scope: the answer with its numbers."""
+    pair = f"{given.treatment} and {given.baseline}"
+    margin = words.count_points(given.margin_pct)
+    if given.answer == "too few seeds":
+        return _too_few(given)
+    shown = f"{_signed(given.difference)} ({words.bounds(given.difference)})"
+    if given.answer == "no difference":
+        return f"there is no difference larger than {margin} between {pair}: {shown}"
+    if given.answer == "not settled":
+        return f"the difference between {pair} is not settled: {shown}; {_more(given)}"
+    by = f"{words.points(abs(given.difference.mean))} points ({words.bounds(given.difference)})"
+    small = max(abs(given.difference.low), abs(given.difference.high)) < given.margin_pct
+    aside = f", which is less than the {margin} that matter here" if small else ""
+    return f"{given.treatment} is {given.answer} than {given.baseline} by {by}{aside}"
+
+
+def _beside(evidence: Evidence, treatment: Row) -> list[str]:
+    """The controls of the same context, without a verdict."""
+    told = [
+        f"{row.arm.name} {words.mean(row.difference, signed=True)}"
+        for row in evidence.compared
+        if row.context == treatment.context and not row.verdict
+        if row.difference and row.difference.n
+    ]
+    baseline = evidence.experiment.baseline
+    return [f"For comparison, in points over {baseline}: {'; '.join(told)}."] if told else []
+
+
+def _too_few(given: Verdict) -> str:
+    told = f"fewer than {LEAST_SEEDS} seeds of {given.treatment} and {given.baseline}: no verdict"
+    if not given.difference.n:
+        return told
+    return f"{told}; the difference so far is {_signed(given.difference)}"
+
+
+def _signed(difference: Interval) -> str:
+    return f"{words.points(difference.mean, signed=True)} points"
+
+
+def _more(given: Verdict) -> str:
+    low, high = given.more_seeds or (0, 0)
+    if high >= 1000:
+        return f"more than {low:,} more seeds would settle it"
+    return f"about {low}{f' to {high}' if high > low else ''} more seeds would settle it"
+
+
+def _counts(given: Sequence[Verdict]) -> str:
+    counted = Counter(one.answer for one in given)
+    told = words.join(f"{answer} in {n}" for answer, n in counted.most_common())
+    first, level = given[0], words.percent(given[0].difference.level)
+    return (
+        f"{first.treatment} against {first.baseline}, in {len(given)} contexts: {told} "
+        f"(margin {words.count_points(first.margin_pct)}, {level} intervals)."
+    )
+
+
+def _ranges(evidence: Evidence) -> list[str]:
+    lines = ["No comparison is named as the primary one: intervals, and no verdict."]
+    for arm in evidence.arms:
+        rows = [row for row in evidence.rows if row.arm.name == arm]
+        if arm == evidence.experiment.baseline:
+            lines += _range(f"{arm} reaches", rows, lambda row: row.accuracy, " %")
+        else:
+            told = f"{arm} minus {evidence.experiment.baseline} is"
+            lines += _range(told, rows, lambda row: row.difference, " points")
+    return lines[: MOST_SENTENCES + 1]
+
+
+def _range(
+    told: str, rows: Sequence[Row], of: Callable[[Row], Interval | None], unit: str
+) -> list[str]:
+    found = sorted((v for row in rows if (v := of(row)) and v.n), key=lambda v: v.mean)
+    signed = unit == " points"
+    shown = [words.mean(value, signed=signed) + unit for value in found]
+    if not shown:
+        return []
+    if len(shown) == 1:
+        return [f"{told} {shown[0]}."]
+    return [f"{told} {shown[0]} at the least and {shown[-1]} at the most, of {len(shown)} rows."]
+
+
+def _price(evidence: Evidence, arm: str) -> str:
+    ratios = ((name, _ratios(evidence, arm, name)) for name in PRICES)
+    return "; ".join(f"{_times(r)} {METRICS[name].label}" for name, r in ratios if r)
+
+
+def _times(ratios: Sequence[float]) -> str:
+    low, high = (words.number(end, 2) for end in (min(ratios), max(ratios)))
+    return low + ("" if low == high else f" to {high}") + f" {words.TIMES}"
+
+
+def _ratios(evidence: Evidence, arm: str, name: str) -> list[float]:
+    """One for each row of the arm, over the baseline's row of the same context."""
+    ratios = []
+    for row in (row for row in evidence.compared if row.arm.name == arm):
+        over = evidence.baseline_of(row).speed.get(name, math.nan)
+        if name in row.speed and over > 0:
+            ratios.append(row.speed[name] / over)
+    return ratios

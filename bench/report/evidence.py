@@ -1,0 +1,148 @@
+"""What a report is made of: the rows of an experiment with what they measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.experiment import Arm, Experiment, Trial, context_of
+from bench.statistics import Interval, Verdict, paired_difference, t_interval, verdict
+from bench.store import Record, Store, context_label
+
+AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
+"""Named first, in this order, wherever a context is put into words."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: the trials of an arm that differ in their seed alone."""
+
+    arm: Arm
+    trial: Trial  # of one seed
+    context: dict[str, Any]  # axis values; the first of them, where the arm does not use an axis
+    seeds: pd.DataFrame  # its lines of the store's table
+    accuracy: Interval
+    difference: Interval | None  # to the baseline arm; None for that arm itself
+    verdict: Verdict | None  # of the primary comparison's treatment
+    speed: dict[str, float]
+
+    @cached_property
+    def statuses(self) -> Counter[str]:
+        return Counter(self.seeds["status"].tolist())
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An experiment and all that is saved for it."""
+
+    experiment: Experiment
+    table: pd.DataFrame
+    records: dict[str, Record]  # by key, those that are there
+    timing: Record | None
+
+    @property
+    def finished(self) -> int:
+        return sum(record["status"] == "ok" for record in self.records.values())
+
+    @cached_property
+    def arms(self) -> dict[str, Arm]:
+        return {arm.name: arm for arm in self.experiment.spec.arm}
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """The axes that take several values, the seed left out."""
+        several = [n for n, values in self.experiment.spec.axes.items() if len(values) > 1]
+        known = [name for name in AXIS_ORDER if name in several]
+        return known + [name for name in several if name not in (*known, "seed")]
+
+    @cached_property
+    def by_context(self) -> dict[str, pd.DataFrame]:
+        """The table of each context by its label."""
+        return {str(label): part for label, part in self.table.groupby("context", sort=False)}
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The table with each trial of an arm once, whatever contexts share it."""
+        return self.table.drop_duplicates(["arm", "key"])
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The results, context by context, arms in the order of the file."""
+        groups = list(_groups(self.experiment))
+        primary = self.experiment.spec.primary
+        verdicts = sum(arm == primary[0] for arm, _, _ in groups) if primary else 0
+        return [_row(self, *group, verdicts) for group in groups]
+
+    @cached_property
+    def compared(self) -> list[Row]:
+        """The rows that have a difference to the baseline arm, measured or not."""
+        return [row for row in self.rows if row.difference is not None]
+
+    def baseline_of(self, row: Row) -> Row:
+        """The baseline arm's row that `row` is compared to."""
+        table = self.by_context[context_label(row.context)]
+        base = table.loc[table["arm"] == self.experiment.baseline, "key"]
+        return self._baselines[base.iloc[0]]
+
+    @cached_property
+    def _baselines(self) -> dict[str, Row]:
+        rows = [row for row in self.rows if row.arm.name == self.experiment.baseline]
+        return {row.seeds["key"].iloc[0]: row for row in rows}
+
+
+def gather(experiment: Experiment, store: Store) -> Evidence:
+    """Read all that is saved for an experiment."""
+    found = {key: store.trial(key) for key in experiment.trials}
+    records = {key: record for key, record in found.items() if record is not None}
+    return Evidence(experiment, store.table(experiment), records, store.timing(experiment))
+
+
+def recipe(trial: Trial) -> str:
+    """What names a trial apart from its seed."""
+    return trial.model_dump_json(exclude={"seed"})
+
+
+def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, dict[str, Any]]]:
+    """Each distinct pair of an arm's trials and their baseline's: arm, trial, first context."""
+    contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
+    arms = [arm.name for arm in experiment.spec.arm]
+    cells = [(context_label(context_of(cell.axes)), cell) for cell in experiment.cells]
+    base = {label: recipe(c.trial) for label, c in cells if c.arm == experiment.baseline}
+    seen = set()
+    for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
+        group = (cell.arm, recipe(cell.trial), base[label])
+        if group not in seen:
+            seen.add(group)
+            yield cell.arm, cell.trial, context_of(cell.axes)
+
+
+def _row(evidence: Evidence, arm: str, trial: Trial, context: dict[str, Any], verdicts: int) -> Row:
+    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
+    table = evidence.by_context[context_label(context)]
+    seeds = table[table["arm"] == arm]
+    answer = difference = None
+    if spec.primary and arm == spec.primary[0]:
+        answer = verdict(table, arm, baseline, spec.margin_pct, verdicts=verdicts)
+        difference = answer.difference
+    elif arm != baseline:
+        difference = paired_difference(table, arm, baseline)
+    return Row(
+        arm=evidence.arms[arm],
+        trial=trial,
+        context=context,
+        seeds=seeds,
+        accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
+        difference=difference,
+        verdict=answer,
+        speed=_speed(evidence.timing, trial),
+    )
+
+
+def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:
+    subject = (timing or {}).get("subjects", {}).get(trial.speed_key, {})
+    return {name: float(metric["value"]) for name, metric in subject.get("metrics", {}).items()}

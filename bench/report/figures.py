@@ -1,0 +1,24 @@
+"""The figures of a report, by name."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+from bench.report.by_axis import by_axis
+from bench.report.cost import cost
+from bench.report.curves import curves
+from bench.report.differences import differences
+from bench.report.evidence import Evidence
+from bench.report.svg import STYLE, Drawing
+
+
+def draw(evidence: Evidence) -> dict[str, Drawing]:
+    """Every figure that there is something to draw for, in the order of the page."""
+    with mpl.rc_context(STYLE):
+        found = [
+            differences(evidence),
+            cost(evidence),
+            *(by_axis(evidence, axis) for axis in evidence.axes),
+            curves(evidence),
+        ]
+    return {figure.name: figure for figure in found if figure}

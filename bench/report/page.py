@@ -1,0 +1,109 @@
+"""The page, in HTML and in Markdown, and the files beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report import answer, environment, results, words
+from bench.report.evidence import Evidence
+from bench.report.palette import looks
+from bench.report.svg import Drawing
+from bench.store import write_whole
+
+LOADER = PackageLoader("bench.report", ".")
+
+
+def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> None:
+    """Put the report into `folder`, each file whole."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for drawn in drawings.values():
+        write_whole(folder / "figures" / f"{drawn.name}.svg", drawn.file)
+    for old in (folder / "figures").glob("*.svg"):
+        if old.stem not in drawings:
+            old.unlink()
+    write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
+    write_whole(folder / "results.csv", results.frame(evidence).to_csv(index=False))
+    write_whole(folder / "results.tex", results.latex(evidence))
+    told = content(evidence, drawings)
+    write_whole(folder / "report.md", _markdown().get_template("page.md.j2").render(told))
+    write_whole(folder / "report.html", _html().get_template("page.html.j2").render(told))
+
+
+def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
+    """All that the templates say."""
+    spec = evidence.experiment.spec
+    return {
+        "experiment": evidence.experiment,
+        "spec": spec,
+        "answer": answer.sentences(evidence),
+        "scope": answer.scope(evidence),
+        "progress": answer.progress(evidence),
+        "complete": evidence.finished == len(evidence.experiment.trials),
+        "warnings": environment.warnings(evidence),
+        "prices": answer.prices(evidence),
+        "timed": evidence.timing is not None,
+        "headings": list(results.columns(evidence)),
+        "cells": results.cells(evidence),
+        "rows": evidence.rows,
+        "looks": looks(evidence.arms.values()),
+        "reasons": results.reasons(evidence),
+        "problems": results.problems(evidence),
+        "recipe": recipe(evidence),
+        "environment": environment.table(evidence),
+        "drawings": drawings,
+        "by_axis": [d for d in drawings.values() if d.name.startswith("by-")],
+        "date": max((str(r.get("finished", "")) for r in evidence.records.values()), default=""),
+    }
+
+
+def recipe(evidence: Evidence) -> list[tuple[str, str]]:
+    """The fields of the trials with the values that they take."""
+    dumped = [trial.model_dump(exclude_none=True) for trial in evidence.experiment.trials.values()]
+    names = dict.fromkeys(name for fields in dumped for name in fields)
+    return [
+        (name, words.join(dict.fromkeys(str(f[name]) for f in dumped if name in f)))
+        for name in names
+    ]
+
+
+def _html() -> Environment:
+    env = Environment(
+        loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    env.globals |= {"source": _source, "sortable": _sortable, "words": words}
+    return env
+
+
+def _markdown() -> Environment:
+    env = Environment(
+        loader=LOADER, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_escaped, keep_trailing_newline=True,
+    )  # fmt: skip
+    env.globals |= {"words": words}
+    return env
+
+
+def _source(name: str) -> Markup:
+    """One of our own files, as it is."""
+    return Markup((Path(__file__).parent / name).read_text())
+
+
+def _sortable(value: float | str) -> str:
+    """What a column is sorted by; nothing where there is nothing."""
+    missing = isinstance(value, float) and math.isnan(value)
+    return "" if missing else str(value)
+
+
+def _escaped(value: object) -> object:
+    """Text from data as Markdown shows it literally, on one line."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    line = " ".join(value.split())
+    return re.sub(r"([\\`*\[\]<>|_~#])", r"\\\1", line)

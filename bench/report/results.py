@@ -1,0 +1,163 @@
+"""The results table: a line for each arm in each context, and what went wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.report import words
+from bench.report.evidence import Evidence, Row
+from bench.statistics import Interval
+from bench.store import METRICS
+
+SIZES = ("input_size", "output_size")
+
+
+class Cell(NamedTuple):
+    """What one cell shows, and what it is sorted by."""
+
+    text: str
+    sort: float | str
+
+    @property
+    def number(self) -> bool:
+        return not isinstance(self.sort, str)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Trials of one row that did not end well, for one reason."""
+
+    arm: str
+    place: str
+    seeds: str
+    status: str
+    reason: str
+
+
+def columns(evidence: Evidence) -> dict[str, Callable[[Row], Cell]]:
+    """The table's columns by their heading."""
+    table = {name: _axis(name) for name in evidence.axes if name not in SIZES}
+    table |= {
+        "arm": lambda row: Cell(row.arm.name, row.arm.name),
+        "image, px": lambda row: Cell(words.size(row.trial), row.trial.input_size),
+        "seeds": _seeds,
+        "status": lambda row: _text(status(row)),
+        words.TOP1: lambda row: _interval(row.accuracy),
+    }
+    if evidence.compared:
+        table[f"difference to {evidence.experiment.baseline}, points"] = _difference
+    if any(row.verdict for row in evidence.rows):
+        table["verdict"] = lambda row: _text(row.verdict.answer if row.verdict else words.NONE)
+    for name, metric in METRICS.items():
+        if any(name in row.speed for row in evidence.rows):
+            table[f"{metric.label}, {metric.unit}"] = _speed(name)
+    return table
+
+
+def cells(evidence: Evidence) -> list[list[Cell]]:
+    """The table, row by row."""
+    table = columns(evidence)
+    return [[show(row) for show in table.values()] for row in evidence.rows]
+
+
+def frame(evidence: Evidence) -> pd.DataFrame:
+    """The table as it is displayed."""
+    texts = [[cell.text for cell in line] for line in cells(evidence)]
+    return pd.DataFrame(texts, columns=list(columns(evidence)))
+
+
+def status(row: Row) -> str:
+    """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
+    lost = {state: n for state, n in row.statuses.items() if state != "ok"}
+    return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
+
+
+def problems(evidence: Evidence) -> list[Problem]:
+    """Every trial that is not there, with the reason, those of one row together."""
+    return [
+        Problem(
+            arm=row.arm.name,
+            place=words.place(row.context, evidence.axes),
+            seeds=words.join(str(seed) for seed in part["seed"]),
+            status=str(part["status"].iloc[0]),
+            reason=str(part["reason"].iloc[0]),
+        )
+        for row in evidence.rows
+        if status(row) != "ok"
+        for _, part in _lost(row.seeds).groupby(["status", "reason"], sort=False)
+    ]
+
+
+def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
+    """How many trials ended in each status for each reason."""
+    lost = _lost(evidence.table).drop_duplicates("key")
+    return Counter(zip(lost["status"].tolist(), lost["reason"].tolist(), strict=True))
+
+
+def latex(evidence: Evidence) -> str:
+    """The table for a paper, with booktabs."""
+    shown = frame(evidence)
+    lines = [" & ".join(map(_latex, line)) + r" \\" for line in shown.itertuples(index=False)]
+    head = " & ".join(map(_latex, shown.columns)) + r" \\"
+    begin = rf"\begin{{tabular}}{{{'l' * len(shown.columns)}}}"
+    body = [begin, r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(body)
+
+
+LATEX: dict[str, str] = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+LATEX |= {char: "\\" + char for char in "&%$#_{}"}
+LATEX |= {words.MINUS: "$-$", "±": r"$\pm$", "→": r"$\to$", words.NONE: "--"}
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(char, char) for char in text)
+
+
+def _lost(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["status"] != "ok"]
+
+
+def _axis(name: str) -> Callable[[Row], Cell]:
+    def show(row: Row) -> Cell:
+        value = getattr(row.trial, name)
+        if value is None:
+            return Cell(words.NONE, math.nan)
+        return Cell(str(value), value if isinstance(value, int | float) else str(value))
+
+    return show
+
+
+def _speed(name: str) -> Callable[[Row], Cell]:
+    def show(row: Row) -> Cell:
+        value = row.speed.get(name, math.nan)
+        return Cell(words.number(value), value)
+
+    return show
+
+
+def _seeds(row: Row) -> Cell:
+    return Cell(f"{row.accuracy.n} of {len(row.seeds)}", row.accuracy.n)
+
+
+def _interval(interval: Interval) -> Cell:
+    return Cell(words.mean(interval), interval.mean)
+
+
+def _difference(row: Row) -> Cell:
+    if row.difference is None:
+        return Cell(words.NONE, math.nan)
+    return Cell(words.mean(row.difference, signed=True), row.difference.mean)
+
+
+def _text(text: str) -> Cell:
+    return Cell(text, text)

@@ -1,0 +1,108 @@
+"""Matplotlib figures as SVG: the same bytes each time, for a page and for a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Drawn in these, then replaced: inside a page they follow its colours, in a file they are fixed.
+INK, FAINT, BAND, PAPER = "#010203", "#010204", "#010205", "#010206"
+PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "var(--paper)"}
+FILE = {INK: "#1f2328", FAINT: "#d4d8dd", BAND: "#e9ecef", PAPER: "#ffffff"}
+
+WIDTH = 7.0  # inches, of every figure
+
+FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # wider than the fonts above: what fits in it fits in them
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+
+
+def panels(n: int) -> tuple[Figure, list[Axes]]:
+    """A figure with `n` panels, two in a line."""
+    columns = min(n, 2)
+    lines = -(-n // columns)
+    figure = Figure(figsize=(WIDTH, 0.6 + 2.6 * lines), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for ax in axes[n:]:
+        ax.set_axis_off()
+    return figure, axes[:n]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of the report."""
+
+    name: str  # the file's stem
+    title: str
+    caption: str
+    alt: str  # what it shows, for who cannot see it
+    source: str  # SVG with the replaceable colours
+
+    @property
+    def inline(self) -> str:
+        """For a page: the page's colours."""
+        return _coloured(self.source, PAGE)
+
+    @property
+    def file(self) -> str:
+        """For a file of its own, readable on any background."""
+        paper = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+        head = '<svg xmlns="http://www.w3.org/2000/svg" '
+        text = re.sub(r"<svg ([^>]*)>", rf"{head}\1>{paper}", self.source, count=1)
+        return _coloured(text, FILE)
+
+
+def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Drawing:
+    """Render `figure`, which is used up."""
+    out = StringIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    return Drawing(name, title, caption, alt, _cleaned(out.getvalue(), name, title, alt))
+
+
+def _cleaned(text: str, name: str, title: str, alt: str) -> str:
+    """One <svg> element with a name, ids of its own, and fonts that are there."""
+    text = text[text.index("<svg ") :]
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    text = text.replace("'DejaVu Sans'", FONTS.replace("'", "&apos;"))
+    label = f'role="img" aria-label="{escape(alt)}"'
+    head = rf"<svg {label} \1><title>{escape(title)}</title>"
+    return re.sub(r"<svg ([^>]*)>", lambda found: found.expand(head), text, count=1)
+
+
+def _coloured(text: str, colours: dict[str, str]) -> str:
+    for drawn, shown in colours.items():
+        text = text.replace(drawn, shown)
+    return text

@@ -1,0 +1,117 @@
+"""The command line as a user meets it: output, exit status, and no traceback for a mistake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.paths import PROJECT
+from bench.store import Store
+from tests.conftest import WriteExperiment
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def toy(tmp_path: Path, store: Store, write_experiment: WriteExperiment) -> Path:
+    write_experiment()
+    assert not store.root.exists()
+    return tmp_path / "toy.toml"
+
+
+def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
+    toy: Path, store: Store
+) -> None:
+    done = command("run", toy)
+    assert done.returncode == 0, done.stderr
+    assert "4 trials to run, 0 on record" in done.stdout
+    assert "learned, seed 1: top-1" in done.stdout
+    page = store.root / "toy" / "report.html"
+    assert done.stdout.replace("\n", "").endswith(f"report: {page}")
+    assert "Does it run?" in page.read_text()
+    again = command("run", toy)
+    assert "0 trials to run, 4 on record" in again.stdout
+
+
+def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -> None:
+    done = command("plan", toy, "--all")
+    assert done.returncode == 0, done.stderr
+    assert "4 trials: 4 missing; time left ?" in done.stdout
+    assert done.stdout.count("missing  ") >= 4
+    assert not store.root.exists()
+
+
+def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
+    toy: Path, write_experiment: WriteExperiment
+) -> None:
+    write_experiment(top="timeout_s = 0.01")
+    done = command("run", toy)
+    assert done.returncode == 1
+    assert "4 trials failed; `--retry` takes them up again:" in done.stdout
+    assert "timeout: not finished within 0.01 s" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "quik"], "no experiment 'quik'"),
+        (["plan", "quick", "--small"], "has no [small] table"),
+        (["run", "quick", "--where", "seed"], "--where 'seed' is not FIELD=VALUE"),
+        (["data", "fetch", "imagewof"], "unknown dataset 'imagewof'; did you mean 'imagewoof'"),
+        (["data", "import", "/nowhere.tgz"], "/nowhere.tgz does not exist"),
+        (["data", "verify", "imagewoof"], "resizer-bench data fetch imagewoof"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
+    arguments: list[str], sentence: str
+) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.startswith("resizer-bench: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_interrupted_runs_say_so_and_go_on(toy: Path, store: Store) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", str(toy)],
+        cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not list(store.root.glob("trials/*/record.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in printed
+    assert command("run", toy).returncode == 0
+
+
+def test_the_datasets_are_listed_with_what_is_here(store: Store) -> None:
+    assert not store.root.exists()
+    done = command("data", "list")
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "ready" in rows["toy"]
+    assert "not here" in rows["imagewoof"]
+    assert "made on first use" in rows["synthetic-fine"]
+
+
+def test_help_answers_without_importing_torch() -> None:
+    code = (
+        "import sys\nsys.argv = ['resizer-bench', '--help']\nimport bench.cli\n"
+        "try:\n    bench.cli.main()\nexcept SystemExit:\n    pass\nsys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
+    assert done.returncode == 0

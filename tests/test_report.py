@@ -1,0 +1,330 @@
+"""The report: what it says follows from the records, and it says what is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.experiment import Experiment, Trial, load
+from bench.report import Report, environment, make
+from bench.report.answer import sentences
+from bench.report.evidence import gather
+from bench.report.palette import looks
+from bench.report.results import frame
+from bench.report.words import NONE, TIMES
+from bench.store import Store, as_metrics, write_record
+
+WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
+NARROW = 'dataset = ["fine"]'
+QUESTION = "Is <script>alert(1)</script> | escaped?"
+TOML = """
+question = "{question}"
+{primary}
+margin_pct = 1.0
+[trial]
+backbone = "resnet10t"
+input_size = 64
+output_size = 32
+epochs = 2
+[axes]
+{axes}
+seed = {seeds}
+[[arm]]
+name = "plain"
+role = "baseline"
+resizer = "none"
+input_size = "output_size"
+[[arm]]
+name = "fixed"
+resizer = "fixed"
+[[arm]]
+name = "learned"
+role = "treatment"
+resizer = "learned"
+"""
+ENVIRONMENT = {"device": "cpu", "device_name": "Toy", "threads": 2, "precision": "fp32"}
+REASON = "RuntimeError: <b>nan</b> | at step 3"
+
+
+def top1(trial: Trial) -> float:
+    """On `fine` learned is 50, 51, 52 points above plain; nothing differs on `coarse`."""
+    if trial.dataset == "coarse":
+        return 90.0 + 0.1 * trial.seed + (0.01 * trial.seed if trial.resizer == "learned" else 0)
+    return 10.0 + (50.0 + trial.seed if trial.resizer == "learned" else 0)
+
+
+def experiment(folder: Path, axes: str, seeds: int = 3, primary: bool = True) -> Experiment:
+    named = 'primary = ["learned", "plain"]' if primary else ""
+    text = TOML.format(question=QUESTION, primary=named, axes=axes, seeds=list(range(seeds)))
+    (file := folder / "toy.toml").write_text(text)
+    return load(str(file))
+
+
+def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str | None]) -> None:
+    """Save a record for each trial: its accuracy, its status, or none at all."""
+    for key, trial in asked.trials.items():
+        value = answer(trial)
+        if value is None:
+            continue
+        ok = isinstance(value, float)
+        record: dict[str, Any] = {
+            "status": "ok" if ok else value,
+            "reason": "" if ok else REASON,
+            "trial": trial.model_dump(),
+            "metrics": as_metrics({"top1_pct": value}) if isinstance(value, float) else {},
+            "curve": [{"epoch": 1}, {"epoch": 2, "top1_pct": value}] if ok else [],
+            "environment": ENVIRONMENT | {"novelty": "shown"},
+            "data": {"train_images": 2000, "val_images": 500},
+            "finished": "2026-01-02T03:04:05+00:00",
+        }
+        write_record(store.trial_folder(key), record)
+
+
+def time_all(asked: Experiment, store: Store) -> None:
+    """Save a timing lane in which the learned resizer halves the training speed."""
+    subjects = {
+        trial.speed_key: {
+            "metrics": as_metrics(
+                {
+                    "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
+                    "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
+                }
+            )
+        }
+        for trial in asked.trials.values()
+    }
+    lane = {"status": "ok", "reason": "", "subjects": subjects, "environment": ENVIRONMENT}
+    write_record(store.timing_folder(asked), lane)
+
+
+def page_of(folder: Path, answer: Callable[[Trial], float | str | None]) -> tuple[Report, str]:
+    """The report of a small experiment, and its page."""
+    asked, store = experiment(folder, NARROW), Store(folder / "store")
+    fill(asked, store, answer)
+    report = make(asked, store, folder / "out")
+    return report, report.html.read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Experiment, Store]:
+    folder = tmp_path_factory.mktemp("whole")
+    asked, store = experiment(folder, WIDE), Store(folder / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    return make(asked, store, folder / "out"), asked, store
+
+
+def test_the_answer_has_a_verdict_with_its_scope_for_each_context(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    answer = whole[0].answer
+    assert (
+        "On fine (64 → 32 px, resnet10t, num_resblocks 0, 2 epochs, 3 seeds), "
+        "learned is better than plain by 51.0 points (98.8 % interval +" in answer
+    )
+    assert "On coarse (64 → 32 px, resnet10t, num_resblocks 1, 2 epochs, 3 seeds), " in answer
+    assert "no difference larger than 1 point between learned and plain: +0.01 points" in answer
+    assert "fine (2,000 training and 500 validation images)" in answer
+    assert "cpu (Toy, 2 threads, fp32)" in answer
+
+
+def test_the_table_has_the_numbers_of_the_records(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    table = whole[0].results.set_index(["dataset", "num_resblocks", "arm"])
+    learned = table.loc[("fine", "1", "learned")]
+    # by hand: 60, 61, 62 has a standard deviation of 1; t(0.975, 2) / sqrt(3) = 2.484
+    assert learned["top-1 accuracy, %"] == "61.0 ± 2.5"
+    # of four verdicts, 1.25 % of error each: t(0.99375, 2) / sqrt(3) = 5.125
+    assert learned["difference to plain, points"] == "+51.0 ± 5.1"
+    assert learned["training speed, images/s"] == "100"
+    assert learned["seeds"] == "3 of 3"
+    assert whole[0].finished == whole[0].trials == 24
+
+
+def test_an_arm_that_does_not_use_an_axis_has_one_row(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    table = whole[0].results
+    assert table["arm"].value_counts().to_dict() == {"learned": 4, "plain": 2, "fixed": 2}
+    assert set(table.loc[table["arm"] == "plain", "num_resblocks"]) == {NONE}
+
+
+def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    page = whole[0].html.read_text()
+    assert f"0.50 {TIMES} training speed; 1.5 {TIMES} multiply-adds per image" in page
+
+
+def test_the_page_refers_to_nothing_outside_itself(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    page = whole[0].html.read_text()
+    links = re.findall(r"""(?:src|href)=["']?([^"'> ]*)|url\(([^)]*)\)|@import""", page)
+    assert all((link or url).startswith("#") for link, url in links)
+    assert "http" not in page
+
+
+def test_the_page_is_well_formed_with_headings_in_order_and_ids_once(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    page = whole[0].html.read_text()
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.open
+    assert reader.headings[0] == 1
+    assert set(reader.headings[1:]) == {2}
+    assert len(reader.ids) == len(set(reader.ids))
+    assert page.count("<svg ") == page.count('<svg role="img" aria-label="') > 4
+
+
+class Reader(HTMLParser):
+    """Collect headings and ids, and the elements that are not closed."""
+
+    VOID = ("meta", "br", "img", "link", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if re.fullmatch(r"h\d", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_text_from_data_is_escaped(whole: tuple[Report, Experiment, Store]) -> None:
+    page, text = whole[0].html.read_text(), whole[0].markdown.read_text()
+    assert "<script>alert" not in page
+    assert "<h1>Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</h1>" in page
+    assert text.startswith(r"# Is \<script\>alert(1)\</script\> \| escaped?")
+
+
+def test_two_reports_of_the_same_records_are_the_same_bytes(
+    whole: tuple[Report, Experiment, Store], tmp_path: Path
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), whole[2]  # the same trials, fewer of them
+    first, second = (files_of(make(asked, store, tmp_path / name)) for name in "ab")
+    assert first == second
+    assert set(first) >= {
+        *("report.html", "report.md", "table.csv", "results.csv", "results.tex"),
+        *("figures/differences.svg", "figures/learning-curves.svg"),
+    }
+
+
+def files_of(report: Report) -> dict[str, bytes]:
+    """The bytes of all that a report wrote, by name."""
+    folder = report.html.parent
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    report, asked, _ = whole
+    table = looks(asked.spec.arm)
+    assert len({look.colour for look in table.values()}) == len(asked.spec.arm)
+    for name in ("differences", "cost", "by-dataset", "learning-curves"):
+        drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
+        assert table["learned"].colour in drawn
+        assert table["fixed"].colour in drawn
+    assert f"--arm: {table['learned'].colour}" in report.html.read_text()
+
+
+def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
+    first = whole[1].spec.arm[1]
+    arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]
+    assert len(set(looks(arms).values())) == 40
+
+
+def test_failed_and_missing_trials_are_visible_with_their_reasons(tmp_path: Path) -> None:
+    def answer(trial: Trial) -> float | str | None:
+        if trial.resizer == "learned":
+            return "failed" if trial.seed == 0 else None
+        return "oom" if trial.resizer == "fixed" else top1(trial)
+
+    report, page = page_of(tmp_path, answer)
+    status = report.results.set_index("arm")["status"]
+    assert status["learned"] == "1 failed, 2 missing"
+    assert status["fixed"] == "3 oom"
+    escaped = "RuntimeError: &lt;b&gt;nan&lt;/b&gt; | at step 3"
+    assert f'<span class="lost">1 trial failed</span>: {escaped}' in page
+    assert f'<span class="lost">3 trials oom</span>: {escaped}' in page
+    assert '<span class="lost">2 trials missing</span>: not run yet' in page
+    assert r"- 1 trial failed: RuntimeError: \<b\>nan\</b\> \| at" in report.markdown.read_text()
+
+
+def test_an_unfinished_experiment_says_so(tmp_path: Path) -> None:
+    report, page = page_of(tmp_path, lambda trial: top1(trial) if trial.seed else None)
+    assert (report.finished, report.trials) == (6, 9)
+    assert "6 of 9 trials finished." in page
+    assert "Not finished" in page
+    assert "**Not finished**" in report.markdown.read_text()
+    assert "Speed, memory and multiply-adds are not measured yet." in page
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_there_is_no_verdict_below_three_seeds(tmp_path: Path, seeds: int) -> None:
+    asked, store = experiment(tmp_path, NARROW, seeds), Store(tmp_path)
+    fill(asked, store, top1)
+    evidence = gather(asked, store)
+    (sentence,) = sentences(evidence)
+    assert "fewer than 3 seeds of learned and plain: no verdict" in sentence
+    assert "better" not in sentence
+    assert frame(evidence)["verdict"].tolist() == [NONE, NONE, "too few seeds"]
+
+
+def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, WIDE, primary=False), Store(tmp_path)
+    fill(asked, store, top1)
+    evidence = gather(asked, store)
+    answer = sentences(evidence)
+    assert "No comparison is named as the primary one: intervals, and no verdict." in answer
+    assert "learned minus plain is +0.01 ± 0.02 points at the least" in answer[3]
+    assert "verdict" not in frame(evidence)
+
+
+@pytest.mark.parametrize("answer", [lambda _: None, lambda _: "failed"], ids=["none", "failed"])
+def test_a_report_can_be_made_of_nothing(
+    tmp_path: Path, answer: Callable[[Trial], str | None]
+) -> None:
+    report, page = page_of(tmp_path, answer)
+    assert report.finished == 0
+    assert len(report.results) == 3
+    assert "0 of 9 trials finished" in page
+
+
+def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    key = next(iter(asked.trials))
+    record = store.trial(key)
+    assert record
+    record["environment"]["precision"] = "bf16"
+    write_record(store.trial_folder(key), record)
+    evidence = gather(asked, store)
+    told = "The trials do not share one precision: bf16 (1 trial) and fp32 (8 trials)."
+    assert environment.warnings(evidence) == [told]
+    assert ("novelty", "shown", NONE) in environment.table(evidence)
+
+
+def test_the_displayed_table_is_the_one_of_the_page(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    report, asked, store = whole
+    assert frame(gather(asked, store)).equals(report.results)
+    body = report.html.read_text().split('<table class="results')[1].split("</table>")[0]
+    assert body.count("<tr>") == len(report.results) + 1
