@@ -5,22 +5,26 @@ Both sets are 64 x 64 pictures of one of ten shapes, at a random place and size,
 a side; the sets differ in how the shape is drawn.
 
 `coarse`: by brightness. The shape is lighter or darker than what is around it by `CONTRAST` grey
-levels, in all channels alike: any reduction to 32 px keeps it.
+levels, in all channels alike. Any reduction to 32 px keeps it: every model can learn it.
 
-`fine`: by the direction of 1-px stripes. With +a on even and -a on odd rows, or columns, of pixels,
-the shape has rows and the surround has columns, mixed in proportion over its soft edge:
+`fine`: by the direction of 1-px stripes, a = `AMPLITUDE` grey levels above and below the picture.
+The shape has rows and the surround has columns, mixed in proportion over the shape's soft edge:
 
     rows         columns
     +a +a        +a -a
     -a -a        +a -a
 
-Either one has mean zero in each block, so a box or bilinear reduction to 32 px gives the bare
-background, whatever the class. A wider kernel (antialiased bilinear, bicubic, Lanczos) also reaches
-into the neighbouring blocks and keeps a few percent of `a` along the edge, which the soft edge makes
-small and the noise drowns. The two patterns agree on the diagonal of the block, so that nearest,
-which takes one pixel a block, finds the same value on both sides. At 64 px the patterns differ by 2a
-in half of the pixels: positive control (a model that sees the pixels can learn it) and negative
-control (a model that is given 32 px after plain interpolation cannot) in one.
+Reduced to 32 px by plain interpolation, nothing is left of it that a model can learn:
+
+- Both patterns have mean zero in each block: box, area and bilinear give the bare picture exactly.
+- They agree on the diagonal of the block: nearest, which takes one pixel of each block, finds the
+  same on both sides.
+- Wider kernels (bicubic, Lanczos, antialiased bilinear) reach into neighbouring blocks and keep up
+  to a tenth of a along the edge: less than the noise, which lives on the same grid, and of
+  either sign, because the sign of a is drawn for each image.
+
+At 64 px the two patterns differ by 2a in half of the pixels, and any model that sees them can
+learn it. So `fine` tells a resizer that carries detail over from one that does not.
 """
 
 from __future__ import annotations
@@ -38,21 +42,23 @@ Integers = TypeVar("Integers", Images, NDArray[np.int16])
 VERSION = 1
 """Raised by hand when the same split gives other pixels."""
 
-COUNTS = {"train": 3000, "val": 1000}
+COUNTS = {"train": 1500, "val": 1000}
 SIDE = 64
 BLOCKS = SIDE // 2
-AMPLITUDE = 32
+AMPLITUDE = 40
 """Of the stripes of `fine`: grey levels above and below the background."""
 CONTRAST = 110.0
 """Of the shape of `coarse`, grey levels."""
 LOWEST, HIGHEST = 48, 207
 """What the picture under the stripes is clipped to: the stripes cannot leave 0..255."""
-NOISE = 6.0
+NOISE = 8.0
 """Standard deviation of the independent noise of each block and channel, grey levels."""
-SOFTNESS = 2.0
+SOFTNESS = 4.0
 """Width of the edge of a shape, blocks."""
-RADII = (10.0, 14.0)
-"""Of the circle that a shape is about as large as, blocks: smallest, largest."""
+RADII = (9.0, 13.0)
+"""Half the side of the square around a shape, blocks: smallest, largest."""
+MARGIN = 2.5
+"""Between that square and the picture's sides, blocks: where filters are cut off is no shape."""
 CHUNK = 250
 STREAMS = {"fine": 0, "coarse": 1, "train": 0, "val": 1}
 
@@ -116,7 +122,7 @@ def _generate(kind: str, split: str) -> Iterator[tuple[str, int, Images]]:
 
 
 def backgrounds(count: int, rng: np.random.Generator) -> Floats:
-    """(count, 32, 32, 3) grey levels: coloured noise whose amplitude falls as 1/f, and plain noise."""
+    """(count, 32, 32, 3) grey levels: coloured noise with an amplitude of 1/f, and plain noise."""
     frequency = np.hypot(np.fft.fftfreq(BLOCKS)[:, None], np.fft.rfftfreq(BLOCKS))
     frequency[0, 0] = np.inf  # the mean is drawn below
     white = rng.standard_normal((count, 3, BLOCKS, BLOCKS))
@@ -132,25 +138,28 @@ def backgrounds(count: int, rng: np.random.Generator) -> Floats:
 
 
 def masks(labels: list[int], rng: np.random.Generator) -> Floats:
-    """(len(labels), 32, 32) coverage, 1 inside the shape and 0 outside, at random place and size."""
+    """(len(labels), 32, 32) coverage, 1 inside the shape to 0 outside, of random place and size."""
     radius = rng.uniform(*RADII, len(labels))
-    centre = BLOCKS / 2 + rng.uniform(-1.0, 1.0, (2, len(labels))) * (BLOCKS / 2 - radius)
+    play = BLOCKS / 2 - MARGIN - radius
+    centre = BLOCKS / 2 + rng.uniform(-1.0, 1.0, (2, len(labels))) * play
     at = np.arange(BLOCKS) + 0.5
     out = np.empty((len(labels), BLOCKS, BLOCKS))
     for i, label in enumerate(labels):
-        u, v = (at - centre[0, i]) / radius[i], (at - centre[1, i]) / radius[i]
-        distance = SHAPES[CLASSES[label]](*np.meshgrid(u, v)) * radius[i]
-        out[i] = np.clip(0.5 + distance / SOFTNESS, 0.0, 1.0)
+        u, v = np.meshgrid((at - centre[0, i]) / radius[i], (at - centre[1, i]) / radius[i])
+        # The soft edge of a sharp corner reaches far; the square around the shape bounds it.
+        distance = np.minimum(SHAPES[CLASSES[label]](u, v), 1.0 - largest(u, v))
+        out[i] = np.clip(0.5 + distance * radius[i] / SOFTNESS, 0.0, 1.0)
     return out
 
 
-def draw_fine(background: Floats, mask: Floats, _: np.random.Generator | None = None) -> Images:
-    """(N, 64, 64, 3) images: rows of pixels striped inside the mask, columns outside."""
+def draw_fine(background: Floats, mask: Floats, rng: np.random.Generator) -> Images:
+    """(N, 64, 64, 3) images: the background under rows inside the mask and columns outside."""
     picture = doubled(np.clip(np.rint(background), LOWEST, HIGHEST).astype(np.int16))
     # Whole grey levels that add up to AMPLITUDE everywhere: rounding leaves nothing behind.
     rows = doubled(np.rint(AMPLITUDE * mask).astype(np.int16))
     sign = (1 - 2 * (np.arange(SIDE) % 2)).astype(np.int16)
     stripes = rows * sign[:, None] + (AMPLITUDE - rows) * sign
+    stripes *= rng.choice(np.array([-1, 1], np.int16), (len(mask), 1, 1))
     return (picture + stripes[..., None]).astype(np.uint8)
 
 
