@@ -51,7 +51,7 @@ class Trial(BaseModel):
     output_size: Pixels | None = None  # side of what the backbone gets, pixels
     num_resblocks: Count | None = None
     num_kernels: Annotated[int, Field(ge=1)] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "area"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = None
     antialias: bool | None = None
 
     epochs: Annotated[int, Field(ge=1)] | None = None

@@ -129,6 +129,7 @@ def build_optimizer(
         lr=trial.lr,
         weight_decay=trial.weight_decay,
         momentum=trial.momentum or 0.0,
+        fused=True,
     )
     if trial.schedule == "one_cycle":
         assert trial.warmup_fraction is not None

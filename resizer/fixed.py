@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,8 +19,8 @@ class FixedResizer(nn.Module):
     Shape: (B, C, H, W) float -> (B, C, height, width), same dtype.
     Args:
         output_size: side of the output, pixels; an int or (height, width).
-        interpolation: nearest, bilinear, bicubic or area.
-        antialias: widen the filter when reducing; bilinear and bicubic only.
+        interpolation: nearest, bilinear, bicubic, area or lanczos.
+        antialias: widen the filter when reducing; bilinear and bicubic only (lanczos always does).
     Raises:
         ValueError: if a size is not positive, or the interpolation unknown or without antialias.
     """
@@ -44,8 +47,11 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
     """Resample (B, C, H, W) to (B, C, *size). Pixel centres at half integers, as in Pillow.
 
     `nearest` takes the pixel under the centre of the new one ("nearest-exact" in torch, whose
-    plain "nearest" is shifted by half a pixel); `area` is the mean of the pixels covered.
+    plain "nearest" is shifted by half a pixel); `area` is the mean of the pixels covered;
+    `lanczos` is the windowed sinc of radius 3, widened when reducing.
     """
+    if interpolation == "lanczos":
+        return resize_lanczos(images, size)
     if interpolation in ANTIALIASED:
         return F.interpolate(
             images, size, mode=interpolation, align_corners=False, antialias=antialias
@@ -53,6 +59,26 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
     return F.interpolate(
         images, size, mode="nearest-exact" if interpolation == "nearest" else interpolation
     )
+
+
+def resize_lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample (B, C, H, W) to (B, C, *size) by one matrix along each side."""
+    rows, columns = (
+        lanczos_weights(before, after).to(images)
+        for before, after in zip(images.shape[2:], size, strict=True)
+    )
+    return rows @ images @ columns.T
+
+
+@cache
+def lanczos_weights(before: int, after: int, radius: int = 3) -> Tensor:
+    """(after, before) weights that sum to one in each row: Pillow's, of each output pixel."""
+    scale = max(before / after, 1.0)
+    centres = (torch.arange(after, dtype=torch.float64) + 0.5) * before / after
+    pixels = torch.arange(before, dtype=torch.float64) + 0.5
+    x = (pixels - centres[:, None]) / scale
+    weights = torch.sinc(x) * torch.sinc(x / radius) * (x.abs() < radius)
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def checked_size(size: Size) -> tuple[int, int]:

@@ -23,7 +23,7 @@ class LearnedResizer(nn.Module):
         num_kernels: channels of the branch; 16 in the paper.
         num_resblocks: residual blocks at the output size; 0 or more; 1 in the paper, 2 in the blog.
         negative_slope: of the leaky ReLUs.
-        interpolation: of both inner resizes: nearest, bilinear, bicubic or area.
+        interpolation: of both inner resizes: nearest, bilinear, bicubic, area or lanczos.
         antialias: of both inner resizes; bilinear and bicubic only.
         zero_init: start with a branch of exactly zero, that is as the plain resize.
     Raises:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 ANTIALIASED = ("bilinear", "bicubic")
-"""The interpolations that can be antialiased; the others have no such variant."""
+"""The interpolations that can be had with and without antialias."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,17 @@ RESIZERS: dict[str, Spec] = {
             "zero_init": False,
         },
     ),
+    "muller": Spec(
+        "resizer.muller:MullerResizer",
+        {
+            "num_layers": 2,
+            "kernel_size": 5,
+            "sigma": 1.0,
+            "interpolation": "bilinear",
+            "antialias": False,
+        },
+    ),
+    "strided": Spec("resizer.strided:StridedResizer", {"channels": 3, "stride": 2}),
 }
 
 

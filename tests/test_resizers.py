@@ -95,6 +95,73 @@ def test_nearest_takes_the_pixel_that_pillow_takes(
     np.testing.assert_array_equal(module(image)[0, 0].numpy(), np.asarray(wanted))
 
 
+@pytest.mark.parametrize(("size", "output_size"), SIZES)
+def test_lanczos_agrees_with_pillow_on_float_images(
+    size: tuple[int, int], output_size: tuple[int, int]
+) -> None:
+    image = torch.rand(1, 1, *size)
+    module = resizer.build("fixed", output_size=output_size, interpolation="lanczos")
+    wanted = Image.fromarray(image[0, 0].numpy()).resize(
+        output_size[::-1], Image.Resampling.LANCZOS
+    )
+    np.testing.assert_allclose(module(image)[0, 0].numpy(), np.asarray(wanted), atol=1e-3)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_muller_starts_as_its_plain_resize_with_four_parameters(interpolation: str) -> None:
+    images = torch.randn(2, 3, 21, 16)
+    module = resizer.build("muller", output_size=(9, 7), interpolation=interpolation)
+    plain = resizer.build("fixed", output_size=(9, 7), interpolation=interpolation)
+    torch.testing.assert_close(module(images), plain(images), rtol=0, atol=1e-5)
+    assert sum(p.numel() for p in module.parameters()) == 4
+
+
+def test_muller_equals_its_formula_written_out() -> None:
+    images = torch.rand(1, 1, 12, 12, dtype=torch.float64)
+    module = resizer.build("muller", output_size=6).double()
+    gains, offsets = torch.tensor([0.7, -0.4]), torch.tensor([0.1, 0.2])
+    module.load_state_dict({"alpha": gains, "beta": offsets})
+
+    def blurred(u: torch.Tensor) -> torch.Tensor:
+        at = torch.arange(5, dtype=torch.float64) - 2
+        window = torch.exp(-(at[:, None] ** 2 + at**2) / 2)
+        padded = nn.functional.pad(u, (2, 2, 2, 2), mode="replicate")
+        patches = padded[0, 0].unfold(0, 5, 1).unfold(1, 5, 1)
+        return (patches * window / window.sum()).sum(dim=(2, 3))[None, None]
+
+    def halved(u: torch.Tensor) -> torch.Tensor:
+        return u.reshape(1, 1, 6, 2, 6, 2).mean(dim=(3, 5))  # bilinear at exactly 2x
+
+    wanted, u = halved(images), images
+    for gain, offset in zip(gains, offsets, strict=True):
+        g = blurred(u)
+        wanted = wanted + torch.tanh(gain * halved(g - u) + offset)
+        u = g
+    torch.testing.assert_close(module(images), wanted, rtol=0, atol=1e-6)
+
+
+def test_a_strided_convolution_at_its_own_ratio_is_not_resized_again() -> None:
+    module = resizer.build("strided", output_size=8)
+    images = torch.rand(1, 3, 16, 16)
+    reduce = module.get_submodule("reduce")
+    torch.testing.assert_close(module(images), reduce(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("muller", {"kernel_size": 4}, "kernel_size 4, sigma 1.0; they take 1 or more, an odd"),
+        ("muller", {"num_layers": 0}, "num_layers is 0"),
+        ("strided", {"stride": 3}, "stride is 3; it takes an even number"),
+    ],
+)
+def test_impossible_options_of_the_small_resizers_are_refused(
+    name: str, options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        resizer.build(name, output_size=8, **options)
+
+
 def test_area_is_the_mean_of_the_pixels_covered() -> None:
     image = torch.rand(1, 1, 6, 8)
     module = resizer.build("fixed", output_size=(3, 2), interpolation="area")
