@@ -49,6 +49,8 @@ class Display:
         self.part: bars.TaskID | None = None
         self.began = 0.0
         self.first_step: tuple[int, float] | None = None
+        self.accuracy = ""  # of the last validation, as it is shown
+        self.batch_size = 0
 
     @contextmanager
     def shown(self) -> Iterator[Display]:
@@ -85,19 +87,24 @@ class Display:
         self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
 
     def _begin(self, event: dict[str, Any]) -> None:
-        self.began, self.first_step = time.monotonic(), None
+        self.began, self.first_step, self.accuracy = time.monotonic(), None, ""
+        self.batch_size = event["trial"].batch_size
         self._start(self._name(event["trial"]), None)
 
     def _step(self, event: dict[str, Any]) -> None:
-        self.first_step = self.first_step or (event["step"], time.monotonic())
+        now = time.monotonic()
+        step, began = self.first_step = self.first_step or (event["step"], now)
+        speed = (event["step"] - step) * self.batch_size / (now - began) if now > began else 0.0
         self._update(
-            event["step"], total=event["total"], count=f"step {event['step']}/{event['total']}"
+            event["step"],
+            total=event["total"],
+            count=f"step {event['step']}/{event['total']}",
+            note=f"epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}",
         )
 
     def _epoch(self, event: dict[str, Any]) -> None:
-        accuracy = f", top-1 {event['top1_pct']:.1f} %" if "top1_pct" in event else ""
-        speed = event["step"] / event["train_s"]
-        self._note(f"epoch {event['epoch']}, {speed:.1f} steps/s{accuracy}")
+        if "top1_pct" in event:
+            self.accuracy = f", top-1 {event['top1_pct']:.1f} %"
 
     def _smoked(self, event: dict[str, Any]) -> None:
         self._note(f"{event['seconds_per_step']:.3f} s a step")
