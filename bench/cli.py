@@ -121,7 +121,7 @@ def _report(experiment: Any, store: Any) -> None:
     from bench import report as reports
 
     made = reports.make(experiment, store, store.root / experiment.name)
-    out.print(console.frame_table(made.results))
+    out.print(console.frame_table(made.results, out.width))
     out.print()
     out.print(made.answer, highlight=False)
     out.print(f"report: {_near(made.html)}", highlight=False)
@@ -167,7 +167,7 @@ def list_data() -> None:
         }
         for row in library.listing()
     ]
-    out.print(console.frame_table(pd.DataFrame(rows), f"in {library.data_dir()}"))
+    out.print(console.frame_table(pd.DataFrame(rows), out.width, f"in {library.data_dir()}"))
 
 
 @data.command()

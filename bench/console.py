@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich.progress as bars
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 from bench.experiment import Experiment, Trial, context_of
 from bench.runner import Plan
 from bench.store import Record, context_label
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BYTE_PHASES = ("download", "unpack")
 
@@ -219,11 +222,29 @@ def shortened(words: list[str], most: int = 4) -> str:
     return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
 
 
-def frame_table(frame: Any, title: str = "") -> Table:
-    """A pandas table of display strings."""
+def frame_table(frame: pd.DataFrame, width: int, title: str = "") -> Table:
+    """A pandas table of display strings: as many of its columns, from the left, as fit in width."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    for column in frame.columns:
-        table.add_column(str(column), justify="left" if frame.columns[0] == column else "right")
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
+    shown, used = [], 0
+    for heading in frame.columns:
+        column_width = longest([*heading.split(), *frame[heading].astype(str)])
+        used += column_width + 2
+        if used > width:
+            break
+        shown.append(heading)
+        justify = "left" if frame.columns[0] == heading else "right"
+        table.add_column(heading, justify=justify, width=column_width)  # type: ignore[arg-type]
+    for row in frame[shown].astype(str).itertuples(index=False):
+        table.add_row(*row)
+    if left := len(frame.columns) - len(shown):
+        table.caption = f"{left} more columns in the report, or in a wider terminal"
     return table
+
+
+def longest(words: Iterable[str]) -> int:
+    """Length of the longest word.
+
+    >>> longest(["a", "abc"])
+    3
+    """
+    return max(map(len, words), default=0)

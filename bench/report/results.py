@@ -47,7 +47,10 @@ def columns(evidence: Evidence) -> dict[str, Callable[[Row], Cell]]:
         "arm": lambda row: Cell(row.arm.name, row.arm.name),
         "image, px": lambda row: Cell(words.size(row.trial), row.trial.input_size),
         "seeds": _seeds,
-        "status": lambda row: _text(status(row)),
+    }
+    if any(status(row) != "ok" for row in evidence.rows):
+        table["status"] = lambda row: _text(status(row))
+    table |= {
         words.TOP1: lambda row: _interval(row.accuracy),
     }
     if evidence.compared:
