@@ -108,6 +108,9 @@ class Display:
     def _epoch(self, event: dict[str, Any]) -> None:
         if "top1_pct" in event:
             self.accuracy = f", top-1 {event['top1_pct']:.1f} %"
+        if self.progress.disable:
+            speed = event["step"] * self.batch_size / event["train_s"]
+            self._say(f"  epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}")
 
     def _smoked(self, event: dict[str, Any]) -> None:
         self._note(f"{event['seconds_per_step']:.3f} s a step")
