@@ -76,8 +76,9 @@ def run(
     from bench import console, publish, runner
 
     experiment, store = _open(name, small)
+    reused = publish.reuse(experiment, store) if reuse_published else 0
     if reuse_published:
-        out.print(f"{publish.reuse(experiment, store)} trials taken from results/published")
+        out.print(f"{reused} trials taken from results/published")
     display = console.Display(out, experiment)
     chosen = _pairs(where or [])
     try:
@@ -89,7 +90,7 @@ def run(
         counts = runner.plan(experiment, store).counts
         out.print(f"stopped with {counts['ok']} trials finished; the same command goes on")
         raise typer.Exit(130) from None
-    _report(experiment, store)
+    _report(experiment, store, anew=outcome.new or reused > 0)
     _end_run(outcome)
 
 
@@ -113,14 +114,16 @@ def _end_run(outcome: Any) -> None:
 @app.command()
 def report(name: Name, small: Small = False) -> None:
     """Make the table, the figures and the pages from what is saved."""
-    _report(*_open(name, small))
+    _report(*_open(name, small), anew=True)
 
 
-def _report(experiment: Any, store: Any) -> None:
+def _report(experiment: Any, store: Any, *, anew: bool) -> None:
+    """Print the report, made anew or as it was last made."""
     from bench import console
     from bench import report as reports
 
-    made = reports.make(experiment, store, store.root / experiment.name)
+    folder = store.root / experiment.name
+    made = (None if anew else reports.saved(folder)) or reports.make(experiment, store, folder)
     out.print(console.frame_table(made.results, out.width))
     out.print()
     out.print(made.answer, highlight=False)

@@ -52,6 +52,7 @@ class Outcome:
     plan: Plan
     failures: Mapping[str, Record]  # trial key -> record, of every trial that is not ok
     elsewhere: int  # trials that another process is running
+    new: bool  # whether anything was run or timed
 
 
 def plan(experiment: Experiment, store: Store) -> Plan:
@@ -154,10 +155,12 @@ def run(
     Raises:
         InputError: before anything is run, if the experiment cannot be.
     """
-    at_first = plan(experiment, store)
-    prepare(at_first, store, listener)
-    todo = select(at_first.missing(retry=retry), where or {})
-    listener({"event": "plan", "plan": at_first, "todo": todo})
+    planned = plan(experiment, store)
+    todo = select(planned.missing(retry=retry), where or {})
+    to_time = not where and lane_is_open(experiment, store, retry=retry)
+    if todo or to_time:
+        prepare(planned, store, listener)
+    listener({"event": "plan", "plan": planned, "todo": todo})
     elsewhere = 0
     for key, trial in todo.items():
         with claim(store, key) as claimed:
@@ -165,11 +168,12 @@ def run(
                 elsewhere += 1
             elif (record := store.trial(key)) is None or (retry and record["status"] != "ok"):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
-    at_last = plan(experiment, store)
-    if not where and "missing" not in at_last.states.values():
+    planned = plan(experiment, store) if todo else planned
+    if to_time and "missing" not in planned.states.values():
         time_lane(experiment, store, listener)
-    failures = {k: store.trial(k) for k, s in at_last.states.items() if s not in ("ok", "missing")}
-    return Outcome(at_last, {k: r for k, r in failures.items() if r}, elsewhere)
+    failures = {k: store.trial(k) for k, s in planned.states.items() if s not in ("ok", "missing")}
+    failed = {key: record for key, record in failures.items() if record}
+    return Outcome(planned, failed, elsewhere, new=bool(todo) or to_time)
 
 
 def select(trials: Mapping[str, Trial], where: Mapping[str, str]) -> dict[str, Trial]:
@@ -255,15 +259,28 @@ def smoke(experiment: Experiment, store: Store, listener: Listener) -> Mapping[s
     return failures
 
 
+def lane_is_open(experiment: Experiment, store: Store, *, retry: bool) -> bool:
+    """Whether the arms are to be timed: not on record, or some failed and are to be retried."""
+    record = store.timing(experiment)
+    return record is None or (retry and any(s.get("reason") for s in record["subjects"].values()))
+
+
 def time_lane(experiment: Experiment, store: Store, listener: Listener) -> None:
-    """Measure what the arms cost, unless it is on record."""
-    if store.timing(experiment):
-        return
+    """Measure what the arms cost; an arm that cannot be is on record with the reason."""
     lane = list(subjects(experiment).values())
     classes = len(open_dataset(lane[0].dataset).classes)
     settings = experiment.spec.timing
     listener({"event": "timing", "turns": settings.rounds * len(lane)})
-    weights = [event for trial in lane for event in call("bench.timing:weigh", trial, classes)]
+    weights = [weigh(trial, classes) for trial in lane]
     folder = store.timing_folder(experiment)
     for event in call("bench.timing:run", folder, lane, classes, settings, weights):
         listener(event)
+
+
+def weigh(trial: Trial, classes: int) -> dict[str, Any]:
+    """What a fresh process tells of the trial's memory and arithmetic, or why it could not."""
+    try:
+        (event,) = call("bench.timing:weigh", trial, classes)
+    except DiedError as error:
+        return {"metrics": {}, "memory_method": None, "reason": str(error)}
+    return event

@@ -19,7 +19,7 @@ from bench import environment, models
 from bench.experiment import Timing, Trial
 from bench.processes import Tell
 from bench.store import as_metrics, write_record
-from bench.trial import Stepper
+from bench.trial import Stepper, explain
 
 Sample = dict[str, Any]
 """One timed call: subject (speed key), round, phase, seconds."""
@@ -52,8 +52,9 @@ def run(
     """
     samples: list[Sample] = []
     for number in range(timing.rounds):
-        for subject in subjects:
-            samples += turn(subject, classes, number, timing.seconds)
+        for subject, weight in zip(subjects, weights, strict=True):
+            if not weight["reason"]:
+                samples += turn(subject, classes, number, timing.seconds)
             tell({"event": "turn"})
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet", compression="zstd")
@@ -68,6 +69,7 @@ def run(
         "subjects": {
             subject.speed_key: {
                 "trial": subject.model_dump(),
+                "reason": weight["reason"],
                 "metrics": as_metrics(weight["metrics"] | summarise(samples, subject)),
             }
             for subject, weight in zip(subjects, weights, strict=True)
@@ -102,8 +104,10 @@ def timed_calls(stepper: Stepper, step: Callable[[], None], seconds: float) -> l
 
 
 def summarise(samples: Sequence[Sample], subject: Trial) -> dict[str, float]:
-    """The speed metrics of one subject, over its samples of all rounds."""
+    """The speed metrics of one subject, over its samples of all rounds; none without samples."""
     own = [sample for sample in samples if sample["subject"] == subject.speed_key]
+    if not own:
+        return {}
     seconds = {
         phase: np.array([s["seconds"] for s in own if s["phase"] == phase]) for phase in PHASES
     }
@@ -116,18 +120,31 @@ def summarise(samples: Sequence[Sample], subject: Trial) -> dict[str, float]:
 
 
 def weigh(tell: Tell, subject: Trial, classes: int) -> None:
-    """Tell what one subject takes in memory and arithmetic. In a fresh process: see PeakMemory."""
-    device = devices.pick()
-    precision = devices.settle_precision(subject.precision, device)
+    """Tell what one subject takes in memory and arithmetic, or the reason why it cannot be run.
+
+    In a fresh process: see PeakMemory.
+    """
+    memory = devices.PeakMemory(devices.pick())
+    reason = ""
+    metrics: dict[str, float] = {}
+    try:
+        metrics = measured_weight(subject, classes, memory)
+    except Exception as error:
+        reason = explain(error)[1]
+    tell({"event": "weighed", "metrics": metrics, "memory_method": memory.method, "reason": reason})
+
+
+def measured_weight(subject: Trial, classes: int, memory: devices.PeakMemory) -> dict[str, float]:
+    """Peak memory over a few training steps, multiply-adds and parameters of one subject."""
     devices.set_deterministic(subject.deterministic)
-    stepper = Stepper(subject, classes, device, precision)
-    memory = devices.PeakMemory(device)
+    precision = devices.settle_precision(subject.precision, memory.device)
+    stepper = Stepper(subject, classes, memory.device, precision)
     memory.start()
     for _ in range(MEMORY_STEPS):
         stepper.train_step()
-    devices.synchronise(device)
-    metrics = {"peak_memory_mib": memory.read_mib()} | size(models.build(subject, classes), subject)
-    tell({"event": "weighed", "metrics": metrics, "memory_method": memory.method})
+    devices.synchronise(memory.device)
+    peak = {"peak_memory_mib": memory.read_mib()}
+    return peak | size(models.build(subject, classes), subject)
 
 
 def size(model: nn.Module, trial: Trial) -> dict[str, float]:

@@ -42,6 +42,9 @@ def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
     assert "Does it run?" in page.read_text()
     again = command("run", toy)
     assert "0 trials to run, 4 on record" in again.stdout
+    table, answer = "top-1", "Scope: toy"
+    assert table in again.stdout
+    assert answer in again.stdout
 
 
 def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -> None:

@@ -144,7 +144,7 @@ def test_the_table_has_the_numbers_of_the_records(
     assert learned["difference to plain, points"] == "+51.0 ± 5.1"
     assert learned["training speed, images/s"] == "100"
     assert learned["seeds"] == "3 of 3"
-    assert whole[0].finished == whole[0].trials == 24
+    assert "24 of 24 trials finished" in whole[0].markdown.read_text()
 
 
 def test_an_arm_that_does_not_use_an_axis_has_one_row(
@@ -269,7 +269,7 @@ def test_failed_and_missing_trials_are_visible_with_their_reasons(tmp_path: Path
 
 def test_an_unfinished_experiment_says_so(tmp_path: Path) -> None:
     report, page = page_of(tmp_path, lambda trial: top1(trial) if trial.seed else None)
-    assert (report.finished, report.trials) == (6, 9)
+    assert "6 of 9 trials finished" in report.markdown.read_text()
     assert "6 of 9 trials finished." in page
     assert "Not finished" in page
     assert "**Not finished**" in report.markdown.read_text()
@@ -302,7 +302,7 @@ def test_a_report_can_be_made_of_nothing(
     tmp_path: Path, answer: Callable[[Trial], str | None]
 ) -> None:
     report, page = page_of(tmp_path, answer)
-    assert report.finished == 0
+    assert "0 of " in report.markdown.read_text()
     assert len(report.results) == 3
     assert "0 of 9 trials finished" in page
 

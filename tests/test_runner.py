@@ -16,7 +16,7 @@ import pytest
 from bench import runner
 from bench.datasets import library
 from bench.errors import InputError
-from bench.experiment import Experiment
+from bench.experiment import Experiment, Trial
 from bench.paths import PROJECT
 from bench.processes import DiedError, StoppedError, TimedOutError, call
 from bench.store import Store, write_record
@@ -47,7 +47,10 @@ def test_a_run_finishes_every_trial_and_times_every_arm(
     timing = store.timing(experiment)
     assert timing is not None
     assert set(timing["subjects"]) == {t.speed_key for t in experiment.trials.values()}
-    assert go(experiment, store)[1] == []  # again = resume: nothing is left to do
+    assert outcome.new
+    again, begun = go(experiment, store)
+    assert begun == []  # again = resume: nothing is left to do
+    assert not again.new
 
 
 def test_only_what_where_asks_for_is_run(store: Store, write_experiment: WriteExperiment) -> None:
@@ -74,6 +77,22 @@ def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
     outcome, begun = go(experiment, store, retry=True)
     assert begun == [broken]
     assert not outcome.failures
+
+
+def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others_are_timed(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    good = next(iter(experiment.trials.values()))
+    broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
+    weights = [runner.weigh(trial, 2) for trial in (good, broken)]
+    assert not weights[0]["reason"]
+    assert weights[1]["reason"].startswith("unknown backbone 'test_resnett'")
+    folder = store.timing_folder(experiment)
+    events = call("bench.timing:run", folder, [good, broken], 2, experiment.spec.timing, weights)
+    assert [event["event"] for event in events] == ["turn", "turn"]
+    assert not runner.lane_is_open(experiment, store, retry=False)
+    assert runner.lane_is_open(experiment, store, retry=True)
 
 
 def test_a_trial_that_takes_too_long_is_a_timeout_row(
@@ -170,7 +189,7 @@ def test_a_users_own_resizer_runs_in_a_grid(
     assert outcome.plan.counts == {"ok": 6}
 
 
-def test_ten_kills_lose_nothing_that_was_finished(
+def test_kills_at_random_moments_lose_nothing_that_was_finished(
     store: Store, write_experiment: WriteExperiment, tmp_path: Path, data_folder: Path
 ) -> None:
     experiment = write_experiment(axes="lr = [0.001, 0.002]")

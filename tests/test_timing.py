@@ -44,6 +44,7 @@ def test_turns_are_interleaved_and_raw_samples_kept(store: Store) -> None:
     weights: list[dict[str, Any]] = []
     for subject in subjects:
         timing.weigh(weights.append, subject, 2)
+    assert all(weight["metrics"]["peak_memory_mib"] > 0 for weight in weights)
     settings = Timing(rounds=2, seconds=0.001)
     folder = store.root / "lane"
     timing.run(lambda _: None, folder, subjects, 2, settings, weights)

@@ -22,15 +22,14 @@ class Report:
     results: pd.DataFrame  # the results table, as it is displayed
     html: Path
     markdown: Path
-    finished: int  # trials that ended well
-    trials: int
 
 
 def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     """Write the report of an experiment, finished or not, into `folder`.
 
     Files: table.csv (a row per arm, context and seed), results.csv and results.tex (the table of
-    the page), report.md, report.html (complete in itself) and figures/*.svg.
+    the page), answer.md (the answer alone), report.md, report.html (complete in itself) and
+    figures/*.svg.
     """
     from bench.report.evidence import gather
     from bench.report.figures import draw
@@ -44,8 +43,20 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
         results=frame(evidence),
         html=folder / "report.html",
         markdown=folder / "report.md",
-        finished=evidence.finished,
-        trials=len(experiment.trials),
+    )
+
+
+def saved(folder: Path) -> Report | None:
+    """The report as it was last made, read back; None if none was made."""
+    import pandas as pd
+
+    if not (folder / "report.html").exists():
+        return None
+    return Report(
+        answer=(folder / "answer.md").read_text().rstrip("\n"),
+        results=pd.read_csv(folder / "results.csv", dtype=str, keep_default_na=False),
+        html=folder / "report.html",
+        markdown=folder / "report.md",
     )
 
 
