@@ -333,7 +333,11 @@ def _check_names(file: Path, spec: ExperimentFile) -> None:
 
 
 def _cross(file: Path, spec: ExperimentFile) -> Iterator[Cell]:
-    """Every arm at every combination of axis values. Where both set a field, the arm wins."""
+    """Every arm at every combination of axis values. Where both set a field, the arm wins.
+
+    Cells that collapse to one trial share the object, and so compute its key once.
+    """
+    shared: dict[Trial, Trial] = {}
     for arm in spec.arm:
         for values in itertools.product(*spec.axes.values()):
             axes = dict(zip(spec.axes, values, strict=True))
@@ -341,10 +345,11 @@ def _cross(file: Path, spec: ExperimentFile) -> Iterator[Cell]:
             if fields.get("input_size") == "output_size":
                 fields["input_size"] = fields.get("output_size")
             try:
-                yield Cell(arm.name, axes, Trial.model_validate(fields))
+                trial = Trial.model_validate(fields)
             except ValidationError as error:
                 layers = {f"arm {arm.name!r}": arm.fields, "axes": axes, "trial": spec.trial}
                 raise InputError(_sentence(file, error, layers, Trial)) from None
+            yield Cell(arm.name, axes, shared.setdefault(trial, trial))
 
 
 def _sentence(

@@ -61,11 +61,12 @@ def plan(experiment: Experiment, store: Store) -> Plan:
     records = {key: store.trial(key) for key in experiment.trials}
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     pace = _pace(experiment, store, records)
-    seconds = {}
-    for key, trial in experiment.trials.items():
-        images = train_images(trial.dataset)
-        if states[key] == "missing" and images and trial.speed_key in pace:
-            seconds[key] = pace[trial.speed_key] * trial.total_steps(images)
+    images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
+    seconds = {
+        key: pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
+        for key, trial in experiment.trials.items()
+        if states[key] == "missing" and images[trial.dataset] and trial.speed_key in pace
+    }
     return Plan(experiment, states, seconds)
 
 
