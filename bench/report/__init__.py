@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.experiment import Experiment
-    from bench.report.evidence import Evidence
     from bench.store import Store
 
 
@@ -31,6 +30,7 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     the page), answer.md (the answer alone), report.md, report.html (complete in itself) and
     figures/*.svg.
     """
+    from bench.report.answer import in_words
     from bench.report.evidence import gather
     from bench.report.figures import draw
     from bench.report.page import write
@@ -62,13 +62,7 @@ def saved(folder: Path) -> Report | None:
 
 def answer_of(experiment: Experiment, store: Store) -> str:
     """The answer alone, in words with its scope; nothing is written."""
+    from bench.report.answer import in_words
     from bench.report.evidence import gather
 
     return in_words(gather(experiment, store))
-
-
-def in_words(evidence: Evidence) -> str:
-    """One sentence a verdict, the scope last."""
-    from bench.report.answer import scope, sentences
-
-    return "\n".join([*sentences(evidence), scope(evidence)])

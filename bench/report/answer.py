@@ -34,9 +34,21 @@ def sentences(evidence: Evidence) -> list[str]:
     return [" ".join(line) for line in told]
 
 
+def in_words(evidence: Evidence) -> str:
+    """How far it is if unfinished, a sentence a verdict, and the scope; a line each."""
+    unfinished = evidence.finished < len(evidence.experiment.trials)
+    begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
+    return "\n".join([*begin, *sentences(evidence), scope(evidence)])
+
+
 def scope(evidence: Evidence) -> str:
-    """For what the answer holds: data, sizes, backbone, training, seeds, device."""
-    trials = list(evidence.experiment.trials.values())
+    """For what the answer holds: data, sizes, backbone, training, seeds, device.
+
+    Of the finished trials; of all, while none is.
+    """
+    asked = evidence.experiment.trials
+    done = [asked[key] for key, record in evidence.records.items() if record["status"] == "ok"]
+    trials = done or list(asked.values())
     parts = [
         words.join(_data(evidence)),
         words.join(dict.fromkeys(trial.backbone for trial in trials)),

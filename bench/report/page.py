@@ -31,7 +31,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     write_whole(folder / "results.csv", results.frame(evidence).to_csv(index=False))
     write_whole(folder / "results.tex", results.latex(evidence))
     told = content(evidence, drawings)
-    write_whole(folder / "answer.md", "\n".join([*told["answer"], told["scope"], ""]))
+    write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
     write_whole(folder / "report.md", _markdown().get_template("page.md.j2").render(told))
     write_whole(folder / "report.html", _html().get_template("page.html.j2").render(told))
 
