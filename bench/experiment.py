@@ -317,6 +317,9 @@ def _check_names(file: Path, spec: ExperimentFile) -> None:
     for name in arms:
         if arms.count(name) > 1:
             raise InputError(f"{_shown(file)}: two arms are named {name!r}")
+    for name, values in spec.axes.items():
+        if len({repr(value) for value in values}) < len(values):
+            raise InputError(f"{_shown(file)}: [axes] {name} = {values} names a value twice")
     for name in spec.primary or ():
         if name not in arms:
             raise InputError(

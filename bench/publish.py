@@ -58,7 +58,8 @@ def reuse(experiment: Experiment, store: Store) -> int:
     """
     taken = 0
     for key in experiment.trials:
-        sources = [f.parent for f in PUBLISHED.glob(f"*/trials/{key}/record.json")]
+        folders = sorted(PUBLISHED.glob(f"*/trials/{key}"))
+        sources = [f for f in folders if (read_record(f) or {}).get("status") == "ok"]
         if sources and not store.trial(key):
             copy_record(sources[0], store.trial_folder(key), "predictions.parquet")
             taken += 1

@@ -117,6 +117,7 @@ MISTAKES = [
     ({"axes": 'resizer = ["lerned"]\n[[arm]]\nname = "x"'}, "unknown resizer 'lerned'; did you"),
     ({"trial": "steps = 5"}, "exactly one of 'epochs' and 'steps'"),
     ({"trial": 'lr = "fast"'}, r"\[trial\] lr = 'fast': input should be a valid number"),
+    ({"axes": "num_kernels = [4, 4]"}, r"\[axes\] num_kernels = \[4, 4\] names a value twice"),
     ({"top": "margin = 3"}, "unknown field 'margin'; did you mean 'margin_pct'"),
     ({"rest": '[[arm]]\nname = "plain"'}, "two arms are named 'plain'"),
 ]
