@@ -70,7 +70,7 @@ def train(
     step, train_s = 0, 0.0
     for epoch in itertools.count(1):
         model.train()
-        losses = torch.zeros((), device=device)
+        losses, first = torch.zeros((), device=device), step
         devices.synchronise(device)
         began = time.perf_counter()
         batches = itertools.islice(train_data.train(epoch), total - step)
@@ -86,7 +86,7 @@ def train(
         row: dict[str, float] = {
             "epoch": epoch,
             "step": step,
-            "train_loss": losses.item() / per_epoch,
+            "train_loss": losses.item() / (step - first),
         }
         train_s += time.perf_counter() - began  # item() has waited for the device
         row |= {"lr": lr, "train_s": train_s}

@@ -72,7 +72,7 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPa
 
 def test_the_environment_says_what_ran() -> None:
     facts = environment.describe(CPU, "fp32")
-    assert facts["torch"] == torch.__version__.partition("+")[0] or facts["torch"]
+    assert facts["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert facts["threads"] == torch.get_num_threads()
     assert facts["device_name"]
     assert facts["driver"] is None
