@@ -46,15 +46,21 @@ def plan(
     experiment, store = _open(name, small)
     planned = runner.plan(experiment, store)
     out.print(console.plan_table(planned))
+    for line in console.arm_lines(experiment):
+        say(line)
     counts = ", ".join(f"{count} {state}" for state, count in planned.counts.items())
     left = console.time_left(planned, experiment.trials)
-    out.print(f"{len(experiment.trials)} trials: {counts}; time left {left}")
+    say(f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}")
+    for arm in dict.fromkeys(request.arm for request in experiment.sizes.values()):
+        say(f"{arm}: its size is counted or timed when the run begins; its trials are not in this")
+    if experiment.spec.cost:
+        say(f"cost: {experiment.spec.cost}")
     if left == "?":
-        out.print(f"`{experiment.command} --smoke` takes a step of every arm and gives estimates")
+        say(f"`{experiment.command} --smoke` takes steps of every arm and gives estimates")
     if every:
         names = console.trial_names(experiment)
         for key, state in planned.states.items():
-            out.print(f"{key}  {state:8} {names[key]}", highlight=False)
+            say(f"{key}  {state:8} {names[key]}")
 
 
 @app.command()
@@ -76,39 +82,44 @@ def run(
     from bench import console, publish, runner
 
     experiment, store = _open(name, small)
-    reused = publish.reuse(experiment, store) if reuse_published else 0
-    if reuse_published:
-        out.print(f"{reused} trials taken from results/published")
-    display = console.Display(out, experiment)
     chosen = _pairs(where or [])
+    if reuse_published:
+        experiment, reused = publish.reuse(experiment, store)
+        say(f"{counted(reused, 'trial')} taken from results/published")
+    display = console.Display(out)
     try:
         with display.shown():
+            experiment = runner.settle_sizes(experiment, store, display)
+            display.names = console.trial_names(experiment)
             if smoke:
-                _end_smoke(runner.smoke(experiment, store, display))
+                _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
             outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
     except KeyboardInterrupt:
         counts = runner.plan(experiment, store).counts
-        out.print(f"stopped with {counts['ok']} trials finished; the same command goes on")
+        say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
         raise typer.Exit(130) from None
-    _report(experiment, store, anew=outcome.new or reused > 0)
+    _report(experiment, store, anew=False)
     _end_run(outcome)
 
 
-def _end_smoke(failures: Any) -> None:
+def _end_smoke(failures: Any, names: Any) -> None:
     for record in failures.values():
-        out.print(f"{record['trial']['resizer']}: {record['status']} ({record['reason']})")
+        name = names.get(record.get("key"), record["trial"]["resizer"])
+        say(f"{name}: {record['status']} ({record['reason']})")
     raise typer.Exit(1 if failures else 0)
 
 
 def _end_run(outcome: Any) -> None:
     """Last lines and exit status of a run that has something missing."""
     if outcome.failures:
-        out.print(f"{len(outcome.failures)} trials failed; `--retry` takes them up again:")
+        say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():
-            out.print(f"  {key}  {record['status']}: {record['reason']}", highlight=False)
+            say(f"  {key}  {record['status']}: {record['reason']}")
+    for what, reason in outcome.untimed.items():
+        say(f"not timed: {what}: {reason}; `--retry` takes it up again")
     if outcome.elsewhere:
-        out.print(f"{outcome.elsewhere} trials are being run by another process")
-    raise typer.Exit(1 if outcome.failures or outcome.elsewhere else 0)
+        say(f"{counted(outcome.elsewhere, 'trial')} left to another process")
+    raise typer.Exit(1 if outcome.failures or outcome.elsewhere or outcome.untimed else 0)
 
 
 @app.command()
@@ -118,16 +129,17 @@ def report(name: Name, small: Small = False) -> None:
 
 
 def _report(experiment: Any, store: Any, *, anew: bool) -> None:
-    """Print the report, made anew or as it was last made."""
+    """Print the report, made anew unless it was made of just what is saved."""
     from bench import console
     from bench import report as reports
 
     folder = store.root / experiment.name
-    made = (None if anew else reports.saved(folder)) or reports.make(experiment, store, folder)
+    made = None if anew else reports.saved(experiment, store, folder)
+    made = made or reports.make(experiment, store, folder)
     out.print(console.frame_table(made.results, out.width))
     out.print()
-    out.print(made.answer, highlight=False)
-    out.print(f"report: {_near(made.html)}", highlight=False)
+    say(made.answer)
+    say(f"report: {_near(made.html)}")
 
 
 @app.command()
@@ -135,7 +147,7 @@ def publish(name: Name, small: Small = False) -> None:
     """Copy records and report to results/published, and renew the README's numbers."""
     from bench import publish as publishing
 
-    out.print(f"published in {_near(publishing.publish(*_open(name, small)))}")
+    say(f"published in {_near(publishing.publish(*_open(name, small)))}")
 
 
 @app.command()
@@ -146,7 +158,7 @@ def info() -> None:
     here = device.pick()
     facts = environment.describe(here, device.settle_precision("auto", here))
     for fact, value in facts.items():
-        out.print(f"{fact:14} {value}", highlight=False)
+        say(f"{fact:14} {value}")
     list_data()
 
 
@@ -181,7 +193,7 @@ def fetch(dataset: str) -> None:
 
     with console.Display(out).shown() as display:
         library.fetch(dataset, progress=display.data)
-    out.print(f"{dataset} is in {library.data_dir()}")
+    say(f"{dataset} is in {library.data_dir()}")
 
 
 @data.command("import")
@@ -197,7 +209,7 @@ def import_data(
 
     with console.Display(out).shown() as display:
         dataset = library.import_local(path, name=name, progress=display.data)
-    out.print(f"{dataset.name} is in {library.data_dir()}")
+    say(f"{dataset.name} is in {library.data_dir()}")
 
 
 @data.command()
@@ -208,22 +220,41 @@ def verify(dataset: str) -> None:
 
     with console.Display(out).shown() as display:
         summary = library.verify(dataset, display.data)
-    out.print(summary)
+    say(summary)
 
 
 def _open(name: str, small: bool) -> tuple[Any, Any]:
-    from bench.experiment import load
+    from bench.loading import load
     from bench.paths import local_results
     from bench.store import Store
 
-    return load(name, small=small), Store(local_results())
+    store = Store(local_results())
+    return load(name, small=small, sizes=store.sizes()), store
 
 
 def _pairs(where: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for given in where:
-        if "=" not in given:
+        field, equals, value = given.partition("=")
+        if not equals:
             raise InputError(f"--where {given!r} is not FIELD=VALUE")
-    return {field: value for field, _, value in (given.partition("=") for given in where)}
+        if field in pairs:
+            raise InputError(f"--where names {field!r} twice: it takes one value a field")
+        pairs[field] = value
+    return pairs
+
+
+def say(text: str) -> None:
+    """Print a line as it is: what comes from data is not taken for markup, nor wrapped."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def counted(n: int, noun: str) -> str:
+    """
+    >>> counted(1, "trial"), counted(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def _near(path: Path) -> str:

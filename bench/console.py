@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import rich.progress as bars
 from rich.console import Console
 from rich.table import Table
 
-from bench.experiment import Experiment, Trial, context_of
+from bench.experiment import Experiment, SizeRequest, Trial, context_of
 from bench.runner import Plan
 from bench.store import Record, context_label
 
@@ -35,15 +35,15 @@ def duration(seconds: float) -> str:
 class Display:
     """Shows the events of a run: progress bars on a terminal, else a line for each thing done."""
 
-    def __init__(self, console: Console, experiment: Experiment | None = None) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.names = trial_names(experiment) if experiment else {}
+        self.names: Mapping[str, str] = {}
         self.progress = bars.Progress(
-            bars.TextColumn("{task.description}"),
+            bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=24),
-            bars.TextColumn("{task.fields[count]}"),
+            bars.TextColumn("{task.fields[count]}", markup=False),
             bars.TimeRemainingColumn(elapsed_when_finished=True),
-            bars.TextColumn("{task.fields[note]}", style="dim"),
+            bars.TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -78,13 +78,26 @@ class Display:
 
     def _plan(self, event: dict[str, Any]) -> None:
         plan: Plan = event["plan"]
-        done = len(plan.experiment.trials) - len(event["todo"])
+        done = len(plan.states) - plan.counts["missing"]
         self._say(f"{len(event['todo'])} trials to run, {done} on record")
         self._whole(len(event["todo"]))
 
     def _smoke(self, event: dict[str, Any]) -> None:
         self._say(f"{len(event['todo'])} distinct arms, three training steps each")
         self._whole(len(event["todo"]))
+
+    def _settle(self, event: dict[str, Any]) -> None:
+        self._say("counting and timing the sizes of matched arms; leave the machine idle")
+        self._start("sizes", event["total"])
+
+    def _size(self, event: dict[str, Any]) -> None:
+        request: SizeRequest = event["request"]
+        what = "multiply-adds" if request.kind == "equal_gmacs" else "training time"
+        self._say(
+            f"{request.arm} on {request.plain.backbone}: {event['size']} px, "
+            f"{event['ratio']:.2f} times the {what}"
+        )
+        self._turn(event)
 
     def _whole(self, total: int) -> None:
         self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
@@ -153,7 +166,7 @@ class Display:
         self.part = None
 
     def _say(self, line: str) -> None:
-        self.progress.console.print(line, highlight=False)
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def outcome(record: Record) -> str:
@@ -194,6 +207,17 @@ def plan_table(plan: Plan) -> Table:
             time_left(plan, trials),
         )
     return table
+
+
+def arm_lines(experiment: Experiment) -> list[str]:
+    """What each arm tells and what it starts from, a line for each that says either."""
+    lines = []
+    for arm in experiment.spec.arm:
+        starts = {to: None for field, to in arm.arms.items() if field != "match"}
+        parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
+        if told := "; ".join(part for part in parts if part):
+            lines.append(f"{arm.name}: {told}")
+    return lines
 
 
 def time_left(plan: Plan, keys: Any) -> str:

@@ -62,12 +62,14 @@ def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.Gra
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
-def set_deterministic(on: bool) -> None:
-    """Make torch choose deterministic algorithms, and fail where it has none."""
-    if on:
+def configure(*, deterministic: bool) -> None:
+    """Bind torch's choices: fp32 is never TF32, and algorithms are deterministic if asked."""
+    if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(on)
-    torch.backends.cudnn.benchmark = not on
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
 
 
 def synchronise(device: torch.device) -> None:
@@ -113,7 +115,7 @@ class PeakMemory:
         self.resident = Path("/proc/self/status")
         if device.type == "cuda":
             self.method: str | None = "CUDA allocator peak"
-        elif device.type == "cpu" and self.resident.exists():
+        elif device.type == "cpu" and os.access("/proc/self/clear_refs", os.W_OK):
             self.method = "peak resident size above the loaded state"
         else:
             self.method = None

@@ -1,30 +1,33 @@
-"""Trials as values, and the experiments (TOML files) that enumerate them. Free of torch."""
+"""Trials as values, and experiments, which enumerate them. Free of torch."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
-from bench.errors import InputError
 from bench.paths import EXPERIMENTS
-from resizer.specs import ANTIALIASED, RESIZERS, check_name, nearest, source_file
+from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
 
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
 
-RESIZER_OPTIONS = ("num_resblocks", "num_kernels", "interpolation", "antialias")
+RESIZER_OPTIONS = (
+    *("num_resblocks", "num_kernels", "interpolation", "antialias"),
+    *("zero_init", "negative_slope"),
+)
+UNWRITTEN = ("zero_init", "negative_slope")
+"""Options that are None where they have their default: so they left older keys as they were."""
+
 SPEED_FIELDS = (
-    *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS),
-    *("batch_size", "optimizer", "precision", "channels_last", "deterministic"),
+    *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
+    *("batch_size", "optimizer", "clip_norm", "precision", "channels_last", "deterministic"),
 )
 """What the speed of a trial depends on, besides the machine."""
 
@@ -32,6 +35,7 @@ Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Part = Literal["resizer", "backbone"]
 
 
 class Trial(BaseModel):
@@ -46,6 +50,7 @@ class Trial(BaseModel):
     dataset: str
     seed: Count = 0
     backbone: str  # a timm name
+    pretrained: bool | str | None = None  # timm's published weights, or the path of a checkpoint
     resizer: str = "none"
     input_size: Pixels  # side of the loaded image, pixels
     output_size: Pixels | None = None  # side of what the backbone gets, pixels
@@ -53,8 +58,14 @@ class Trial(BaseModel):
     num_kernels: Annotated[int, Field(ge=1)] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = None
     antialias: bool | None = None
+    zero_init: bool | None = None
+    negative_slope: Fraction | None = None
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
+    backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
+    frozen: tuple[Part, ...] | None = None  # parts that stay as they are at the start
+
+    epochs: Count | None = None  # 0: nothing is trained, only validated
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -62,7 +73,7 @@ class Trial(BaseModel):
     momentum: Fraction | None = None  # sgd; 0.9 unless given
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     schedule: Literal["one_cycle", "step"] = "one_cycle"
-    warmup_fraction: Fraction | None = None  # one_cycle: share of the steps with a rising rate
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None  # one_cycle: rising share
     decay_every_epochs: Annotated[int, Field(ge=1)] | None = None  # step
     decay_factor: Fraction | None = None  # step
     label_smoothing: Fraction = 0.1
@@ -82,18 +93,7 @@ class Trial(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settle(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Give what is used its default, and drop what is not used."""
-        fields = dict(given)
-        if isinstance(resizer := fields.get("resizer", "none"), str):
-            check_name(resizer)
-            _settle_resizer(fields, resizer)
-        _settle_used(fields, fields.get("optimizer", "adamw") == "sgd", momentum=0.9)
-        stepwise = fields.get("schedule", "one_cycle") == "step"
-        _settle_used(fields, not stepwise, warmup_fraction=0.3)
-        _settle_used(fields, stepwise, decay_every_epochs=50, decay_factor=0.8)
-        random_crop = fields.get("crop", "random_resized") == "random_resized"
-        _settle_used(fields, random_crop, crop_min_area=0.35)
-        return fields
+        return settled(given)
 
     @model_validator(mode="after")
     def _check(self) -> Trial:
@@ -101,21 +101,51 @@ class Trial(BaseModel):
             raise ValueError("a trial takes exactly one of 'epochs' and 'steps'")
         if self.resizer != "none" and self.output_size is None:
             raise ValueError(f"resizer {self.resizer!r} needs an output_size")
+        if self.epochs == 0 and not (self.backbone_from or self.pretrained):
+            raise ValueError("epochs = 0 trains nothing: the arm needs a backbone to start from")
+        if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
+            raise ValueError("frozen names every part that could be trained")
         return self
+
+    @property
+    def _trainable(self) -> set[Part]:
+        return {"backbone", "resizer"} if has_weights(self.resizer) else {"backbone"}
+
+    @field_serializer("frozen")
+    def _listed(self, frozen: tuple[Part, ...] | None) -> list[Part] | None:
+        return list(frozen) if frozen else None
 
     @cached_property
     def key(self) -> str:
         """16 hex digits that name the trial's folder."""
         fields = self.model_dump(exclude_none=True) | {"semantics": SEMANTICS}
-        if ":" in self.resizer:
-            fields["resizer_source"] = _digest(source_file(self.resizer).read_bytes())
-        return _digest(json.dumps(fields, sort_keys=True).encode())[:16]
+        if isinstance(self.pretrained, str):
+            fields["pretrained"] = _digest(Path(self.pretrained).read_bytes())
+        return _digest(json.dumps(fields | self._own_source, sort_keys=True).encode())[:16]
 
     @cached_property
     def speed_key(self) -> str:
         """16 hex digits shared by the trials that cost the same for each image."""
         fields = {name: getattr(self, name) for name in SPEED_FIELDS}
-        return _digest(json.dumps(fields, sort_keys=True).encode())[:16]
+        fields = {name: value for name, value in fields.items() if value is not None}
+        semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
+        return _digest(
+            json.dumps(
+                fields | self._own_source | {"semantics": semantics}, sort_keys=True
+            ).encode()
+        )[:16]
+
+    @property
+    def _own_source(self) -> dict[str, str]:
+        """The digest of a user's own resizer."""
+        if ":" not in self.resizer:
+            return {}
+        return {"resizer_source": _digest(source_file(self.resizer).read_bytes())}
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The keys of the trials that it starts from."""
+        return tuple(dict.fromkeys(k for k in (self.resizer_from, self.backbone_from) if k))
 
     @property
     def resizer_options(self) -> dict[str, Any]:
@@ -133,7 +163,34 @@ class Trial(BaseModel):
         return self.steps or (self.epochs or 0) * (train_images // self.batch_size)
 
 
+def has_weights(resizer: str) -> bool:
+    """Whether the resizer has anything to learn; a user's own counts as having."""
+    return resizer not in ("none", "fixed")
+
+
+def settled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a trial: what is used has its default, what is not used is dropped."""
+    fields = dict(given)
+    if isinstance(resizer := fields.get("resizer", "none"), str):
+        check_name(resizer)
+        _settle_resizer(fields, resizer)
+    _settle_used(fields, fields.get("optimizer", "adamw") == "sgd", momentum=0.9)
+    stepwise = fields.get("schedule", "one_cycle") == "step"
+    _settle_used(fields, not stepwise, warmup_fraction=0.3)
+    _settle_used(fields, stepwise, decay_every_epochs=50, decay_factor=0.8)
+    random_crop = fields.get("crop", "random_resized") == "random_resized"
+    _settle_used(fields, random_crop, crop_min_area=0.35)
+    if fields.get("pretrained") is False:
+        del fields["pretrained"]
+    if isinstance(frozen := fields.get("frozen"), list | tuple):
+        kept = {p for p in frozen if p != "resizer" or has_weights(fields.get("resizer", "none"))}
+        fields["frozen"] = sorted(kept) or None
+    return fields
+
+
 def _settle_resizer(fields: dict[str, Any], resizer: str) -> None:
+    if not has_weights(resizer):
+        fields.pop("resizer_from", None)
     if resizer == "none":
         _settle_used(fields, False, "output_size", *RESIZER_OPTIONS)
         return
@@ -141,7 +198,10 @@ def _settle_resizer(fields: dict[str, Any], resizer: str) -> None:
         return  # a user's own class: what is given goes to it as it is
     options = RESIZERS[resizer].options
     for name in RESIZER_OPTIONS:
-        _settle_used(fields, name in options, **{name: options.get(name)})
+        default = None if name in UNWRITTEN else options.get(name)
+        _settle_used(fields, name in options, **{name: default})
+        if name in UNWRITTEN and fields.get(name) == options.get(name):
+            fields.pop(name, None)
     _settle_used(fields, fields.get("interpolation") in ANTIALIASED, antialias=False)
 
 
@@ -149,7 +209,7 @@ def _settle_used(fields: dict[str, Any], used: bool, *names: str, **defaults: An
     for name in (*names, *defaults):
         if not used:
             fields.pop(name, None)
-        elif fields.get(name) is None and name in defaults:
+        elif fields.get(name) is None and defaults.get(name) is not None:
             fields[name] = defaults[name]
 
 
@@ -158,18 +218,37 @@ def _digest(content: bytes) -> str:
 
 
 class Arm(BaseModel):
-    """One pipeline under comparison: a name, a role, and the trial fields that it sets."""
+    """One pipeline under comparison: a name, a role, and the trial fields that it sets.
+
+    `input_size` may be a word: "output_size", or the size at which the arm's cost reaches that of
+    the arm that it is matched to: "equal_gmacs" or "equal_time".
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: Annotated[str, Field(min_length=1)]
     role: Literal["baseline", "treatment", "control"] = "control"
     isolates: str = ""  # what its difference to the treatment tells, in a few words
+    controls: Literal["standard"] | None = None  # adds the arms of `bench.controls.STANDARD`
+    control: str | None = None  # which of these it is
+    match: str | None = None  # the arm whose cost an "equal_..." input_size meets
+    init_from: str | None = None  # the arm of whose trained weights it takes what both have
+    resizer_from: str | None = None  # the arm whose trained resizer it takes
+    backbone_from: str | None = None  # the arm whose trained backbone it takes
 
     @property
     def fields(self) -> dict[str, Any]:
         """The trial fields that the arm sets."""
         return dict(self.__pydantic_extra__ or {})
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """The arms that it needs to be settled first, by the field that names them."""
+        named = {name: getattr(self, name) for name in ARM_FIELDS}
+        return {name: arm for name, arm in named.items() if arm}
+
+
+ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
 
 
 class Timing(BaseModel):
@@ -199,6 +278,14 @@ class ExperimentFile(BaseModel):
     timing: Timing = Timing()
     small: dict[str, Any] = {}
 
+    @property
+    def baseline(self) -> str:
+        """The arm that differences are taken to."""
+        if self.primary:
+            return self.primary[1]
+        named = [arm.name for arm in self.arm if arm.role == "baseline"]
+        return (named or [self.arm[0].name])[0]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -210,6 +297,22 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class SizeRequest:
+    """A size that must be counted or timed before its trials can be named."""
+
+    arm: str
+    kind: Literal["equal_gmacs", "equal_time"]
+    like: Trial  # whose cost is to be met
+    plain: Trial  # what is to be enlarged; its input_size is the largest that is too small
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits, the same for all seeds."""
+        named = [self.kind, self.like.speed_key, self.plain.speed_key]
+        return _digest(json.dumps(named).encode())[:16]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A question and everything that is to be run for it."""
 
@@ -218,12 +321,18 @@ class Experiment:
     small: bool
     spec: ExperimentFile
     cells: Sequence[Cell]
+    sizes: Mapping[str, SizeRequest]  # by key, those that are not settled yet
 
     @cached_property
     def trials(self) -> dict[str, Trial]:
-        """The distinct trials by key, all arms of one seed before the next seed."""
+        """The distinct trials by key: seed by seed, each after those that it starts from."""
         by_key = {cell.trial.key: cell.trial for cell in self.cells}
-        return dict(sorted(by_key.items(), key=lambda item: item[1].seed))
+
+        def depth(key: str) -> int:
+            trial = by_key.get(key)
+            return 1 + max(map(depth, trial.parents), default=0) if trial else 0
+
+        return dict(sorted(by_key.items(), key=lambda item: (item[1].seed, depth(item[0]))))
 
     @cached_property
     def contexts(self) -> list[dict[str, Any]]:
@@ -234,10 +343,7 @@ class Experiment:
     @property
     def baseline(self) -> str:
         """The arm that differences are taken to."""
-        if self.spec.primary:
-            return self.spec.primary[1]
-        named = [arm.name for arm in self.spec.arm if arm.role == "baseline"]
-        return (named or [self.spec.arm[0].name])[0]
+        return self.spec.baseline
 
     @property
     def command(self) -> str:
@@ -249,143 +355,3 @@ class Experiment:
 def context_of(axes: Mapping[str, Any]) -> dict[str, Any]:
     """The axis values of a cell without the seed."""
     return {name: value for name, value in axes.items() if name != "seed"}
-
-
-def load(name: str, *, small: bool = False) -> Experiment:
-    """Read an experiment.
-
-    Args:
-        name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
-        small: lay the file's `[small]` table over it.
-    Raises:
-        InputError: with the file, the field, the value and what is allowed.
-    """
-    file = _find(name)
-    try:
-        raw = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{_shown(file)} is not TOML: {error}") from None
-    if small:
-        raw = _with_small(file, raw)
-    try:
-        spec = ExperimentFile.model_validate(raw)
-    except ValidationError as error:
-        raise InputError(_sentence(file, error, {}, ExperimentFile)) from None
-    _check_names(file, spec)
-    return Experiment(
-        name=file.stem + ("-small" if small else ""),
-        file=file,
-        small=small,
-        spec=spec,
-        cells=list(_cross(file, spec)),
-    )
-
-
-def shipped() -> list[str]:
-    """The bare names of the experiments in `experiments/`."""
-    return sorted(path.stem for path in EXPERIMENTS.glob("*.toml"))
-
-
-def _find(name: str) -> Path:
-    if name.endswith(".toml"):
-        if not (file := Path(name).resolve()).is_file():
-            raise InputError(f"no experiment file {name!r}")
-        return file
-    if name not in shipped():
-        raise InputError(
-            f"no experiment {name!r} in {EXPERIMENTS}{nearest(name, shipped())} "
-            f"One of: {', '.join(shipped())}"
-        )
-    return EXPERIMENTS / f"{name}.toml"
-
-
-def _shown(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}"
-
-
-def _with_small(file: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    if "small" not in raw:
-        raise InputError(f"{_shown(file)} has no [small] table: --small has nothing to lay over it")
-    fields = dict(raw["small"])
-    axes = raw.get("axes", {}) | fields.pop("axes", {})
-    timing = raw.get("timing", {}) | fields.pop("timing", {})
-    return raw | {"trial": raw.get("trial", {}) | fields, "axes": axes, "timing": timing}
-
-
-def _check_names(file: Path, spec: ExperimentFile) -> None:
-    arms = [arm.name for arm in spec.arm]
-    for name in arms:
-        if arms.count(name) > 1:
-            raise InputError(f"{_shown(file)}: two arms are named {name!r}")
-    for name, values in spec.axes.items():
-        if len({repr(value) for value in values}) < len(values):
-            raise InputError(f"{_shown(file)}: [axes] {name} = {values} names a value twice")
-    for name in spec.primary or ():
-        if name not in arms:
-            raise InputError(
-                f"{_shown(file)}: primary names the arm {name!r}, which is not there"
-                f"{nearest(name, arms)} One of: {', '.join(arms)}"
-            )
-    tables = {"trial": spec.trial, "axes": spec.axes} | {
-        f"arm {arm.name!r}": arm.fields for arm in spec.arm
-    }
-    for table, fields in tables.items():
-        for name in fields:
-            if name not in Trial.model_fields:
-                raise InputError(_unknown(file, table, name, Trial))
-
-
-def _cross(file: Path, spec: ExperimentFile) -> Iterator[Cell]:
-    """Every arm at every combination of axis values. Where both set a field, the arm wins.
-
-    Cells that collapse to one trial share the object, and so compute its key once.
-    """
-    shared: dict[Trial, Trial] = {}
-    for arm in spec.arm:
-        for values in itertools.product(*spec.axes.values()):
-            axes = dict(zip(spec.axes, values, strict=True))
-            fields = spec.trial | axes | arm.fields
-            if fields.get("input_size") == "output_size":
-                fields["input_size"] = fields.get("output_size")
-            try:
-                trial = Trial.model_validate(fields)
-            except ValidationError as error:
-                layers = {f"arm {arm.name!r}": arm.fields, "axes": axes, "trial": spec.trial}
-                raise InputError(_sentence(file, error, layers, Trial)) from None
-            yield Cell(arm.name, axes, shared.setdefault(trial, trial))
-
-
-def _sentence(
-    file: Path,
-    error: ValidationError,
-    layers: Mapping[str, Mapping[str, Any]],
-    model: type[BaseModel],
-) -> str:
-    """The first thing that is wrong: file, table, field, value, what is allowed."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
-    table = next((name for name, fields in layers.items() if field in fields), "")
-    if first["type"] == "extra_forbidden":
-        return _unknown(file, table, field, model)
-    where = f"{_shown(file)}: " + (f"[{table}] " if table else "")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        return f"{where}{field!r} is missing"
-    if not field:
-        return f"{where}{message}"
-    hint = ""
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        hint = nearest(first["input"], allowed)
-    return f"{where}{field} = {first['input']!r}: {message[0].lower()}{message[1:]}{hint}".rstrip(
-        "."
-    )
-
-
-def _unknown(file: Path, table: str, field: str, model: type[BaseModel]) -> str:
-    known = list(model.model_fields)
-    where = f"[{table}] " if table else ""
-    return (
-        f"{_shown(file)}: {where}unknown field {field!r}{nearest(field, known)} "
-        f"One of: {', '.join(known)}"
-    )

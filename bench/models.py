@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -11,12 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import resizer
+from bench import device as devices
 from bench.errors import InputError
 from bench.experiment import Trial
 from bench.paths import local_results
 from bench.processes import Tell
 from bench.seeds import seed_for
-from bench.store import Store
+from bench.store import Store, read_record
 from resizer.specs import nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,41 +32,81 @@ class Classifier(nn.Module):
     Args:
         backbone: takes (B, 3, height, width) and gives the logits.
         front: the resizer; None sends the image straight to the backbone.
+        mean, std: of the backbone's images, by channel, in 0..1.
+        frozen: "resizer", "backbone": parts whose weights and batch statistics stay as they are.
     """
 
-    def __init__(self, backbone: nn.Module, front: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        front: nn.Module | None = None,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        frozen: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.resizer = front or nn.Identity()
         self.backbone = backbone
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.frozen = [self.get_submodule(part) for part in frozen]
+        for part in self.frozen:
+            part.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        if not images.is_floating_point():
-            images = images.float() / 255
-        logits: Tensor = self.backbone(self.resizer((images - self.mean) / self.std))
+        logits: Tensor = self.backbone(self.resizer(self.normalised(images)))
         return logits
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the resizer gets: (B, 3, H, W) float of about zero mean and unit variance."""
+        if not images.is_floating_point():
+            images = images.float() / 255
+        return (images - self.mean) / self.std
 
-def build(trial: Trial, classes: int) -> Classifier:
+    def train(self, mode: bool = True) -> Classifier:
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def no_weight_decay(self) -> set[str]:
+        """The backbone's parameters that its authors spare from weight decay, for timm.optim."""
+        spared: Iterable[str] = getattr(self.backbone, "no_weight_decay", set)()
+        return {f"backbone.{name}" for name in spared}
+
+
+def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
     """The trial's untrained classifier, on the CPU.
 
     The weights of backbone and resizer come from streams of their own: arms of one seed share
     the backbone's initial weights, whatever stands in front of it.
 
+    Args:
+        start: False leaves pretrained weights out, where others take their place or none matter.
     Raises:
-        InputError: if the backbone is unknown or cannot take the size, or the resizer refuses.
+        InputError: if the backbone is unknown, cannot take the size, or has no such weights, or the
+            resizer refuses.
     """
     torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed))
-    backbone = build_backbone(trial.backbone, trial.backbone_size, classes)
+    backbone = build_backbone(trial, classes, start=start)
     torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed))
-    return Classifier(backbone, build_resizer(trial))
+    front = build_resizer(trial)
+    scale = _scale(backbone) if trial.pretrained else {}
+    return Classifier(backbone, front, frozen=trial.frozen or (), **scale)
 
 
-def build_backbone(name: str, size: int, classes: int) -> nn.Module:
-    """A timm classifier with random weights for square images of `size` pixels."""
+def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
+    """Mean and standard deviation of the images that the backbone was pretrained on."""
+    config: Any = backbone.pretrained_cfg
+    return {"mean": config["mean"], "std": config["std"]}
+
+
+def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
+    """The trial's timm classifier, for square images of `backbone_size` pixels."""
+    name, size = trial.backbone, trial.backbone_size
     if not timm.is_model(name):
         raise InputError(
             f"unknown backbone {name!r}{nearest(name, timm.list_models())} "
@@ -74,10 +116,14 @@ def build_backbone(name: str, size: int, classes: int) -> nn.Module:
     options: dict[str, Any] = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = size
+    if isinstance(trial.pretrained, str):
+        options["pretrained_cfg_overlay"] = {"file": trial.pretrained}
+    pretrained = start and bool(trial.pretrained)
     try:
-        backbone: nn.Module = timm.create_model(name, pretrained=False, **options)
-    except (AssertionError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"backbone {name!r} cannot take {size} px: {error}") from error
+        backbone: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:  # timm and the hub raise what they like
+        what = "has no pretrained weights here" if pretrained else f"cannot take {size} px"
+        raise InputError(f"backbone {name!r} {what}: {_first_line(error)}") from error
     return backbone
 
 
@@ -87,19 +133,73 @@ def build_resizer(trial: Trial) -> nn.Module | None:
         return None
     try:
         return resizer.build(trial.resizer, output_size=trial.output_size, **trial.resizer_options)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(str(error)) from error
+    except Exception as error:  # a user's own module may raise anything
+        raise InputError(
+            f"resizer {trial.resizer!r} cannot be built: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
+    """Load into `model` the trained parts that the trial starts from.
+
+    The classifying layer comes along only from the same dataset.
+
+    Args:
+        trials: the folder that has the other trials' folders.
+    Raises:
+        InputError: if a trial that it starts from has no weights there, or they do not fit.
+    """
+    for part, key in (("resizer", trial.resizer_from), ("backbone", trial.backbone_from)):
+        if key:
+            module = model.get_submodule(part)
+            state = trained_part(trials / key, part)
+            left = _other_classes(trial, trials / key, module) if part == "backbone" else ()
+            kept = {n: t for n, t in state.items() if not n.startswith(tuple(left))}
+            fresh = {n: t for n, t in module.state_dict().items() if n.startswith(tuple(left))}
+            try:
+                module.load_state_dict(kept | fresh)
+            except RuntimeError as error:
+                raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+
+
+def trained_part(folder: Path, part: str) -> dict[str, Tensor]:
+    """The weights of the resizer or the backbone of the trial in `folder`."""
+    weights = folder / "weights.safetensors"
+    if not weights.exists():
+        raise InputError(
+            f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
+            "(publishing leaves them out): delete its folder to train it again"
+        )
+    state = load_file(weights)
+    return {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+
+
+def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
+    """The names of the classifying layers, if the parent's classes are of another dataset."""
+    record = read_record(parent) or {}
+    if record["trial"]["dataset"] == trial.dataset:
+        return []
+    config: Any = backbone.pretrained_cfg
+    named = config["classifier"]
+    return [named] if isinstance(named, str) else list(named)
 
 
 def check(tell: Tell, trials: Iterable[Trial]) -> None:
-    """Tell {"refused": why} of the first backbone or resizer that cannot be built, if any."""
-    fronts, backbones = {}, set()
+    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any."""
+    fronts, backbones = {}, {}
     for trial in trials:
         fronts[trial.resizer, trial.output_size, str(trial.resizer_options)] = trial
-        backbones.add((trial.backbone, trial.backbone_size))
+        backbones[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
     try:
-        for name, size in sorted(backbones):
-            build_backbone(name, size, classes=2)
+        devices.pick()
+        for _, trial in sorted(backbones.items()):
+            build_backbone(trial, classes=2)
         for trial in fronts.values():
             build_resizer(trial)
     except InputError as error:
@@ -124,6 +224,6 @@ def load(key: str, store: Store | None = None) -> Classifier:
         raise InputError(
             f"trial {key!r} in {store.root} has no weights: publishing leaves them out"
         )
-    model = build(Trial(**record["trial"]), len(record["data"]["classes"]))
+    model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
     model.load_state_dict(load_file(weights))
     return model.eval()

@@ -9,9 +9,12 @@ import shutil
 from pathlib import Path
 
 from bench import report
+from bench.datasets.library import fingerprint
+from bench.datasets.specs import DATASETS
 from bench.errors import InputError
-from bench.experiment import Experiment, load
-from bench.paths import PROJECT, PUBLISHED
+from bench.experiment import Experiment, Trial
+from bench.loading import load
+from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.store import Store, read_record, write_record, write_whole
 
 README = PROJECT / "README.md"
@@ -22,60 +25,123 @@ END = "<!-- written by `resizer-bench publish`: end -->"
 def publish(experiment: Experiment, store: Store) -> Path:
     """Copy what is finished of the experiment, write its report there and renew the README.
 
+    What was published of it before makes way. Pictures go along of generated data only.
+
     Raises:
-        InputError: if nothing is finished yet.
+        InputError: if nothing is finished yet, or the experiment is not one of `experiments/`.
     """
-    folder = PUBLISHED / experiment.name
-    finished = [key for key in experiment.trials if store.trial(key)]
+    if experiment.file.parent != EXPERIMENTS:
+        raise InputError(
+            f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
+        )
+    finished = {key: trial for key, trial in experiment.trials.items() if store.trial(key)}
     if not finished:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
+    marked(README.read_text())
+    folder = PUBLISHED / experiment.name
+    for room in ("trials", "timings", "sizes"):
+        if (folder / room).exists():
+            shutil.rmtree(folder / room)
     published = Store(folder)
-    for key in finished:
-        copy_record(store.trial_folder(key), published.trial_folder(key), "predictions.parquet")
+    for key, trial in finished.items():
+        shown = trial.dataset in DATASETS and DATASETS[trial.dataset].generator
+        files = ("predictions.parquet", *(["pictures.npz"] if shown else []))
+        copy_record(store.trial_folder(key), published.trial_folder(key), *files)
     copy_record(
         store.timing_folder(experiment), published.timing_folder(experiment), "samples.parquet"
     )
+    copy_sizes(experiment, store, published)
     report.make(experiment, published, folder)
     write_whole(README, renewed(README.read_text()))
     return folder
 
 
-def copy_record(source: Path, target: Path, data: str) -> None:
-    """Copy a record and its data file, the record last; nothing where there is no record."""
+def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
+    """Copy a record and files beside it, the record last; nothing where there is no record."""
     record = read_record(source)
     if record is None:
         return
     target.mkdir(parents=True, exist_ok=True)
-    if (source / data).exists():
-        shutil.copy2(source / data, target)
-    write_record(target, record)
+    for name in files:
+        if (source / name).exists():
+            shutil.copy2(source / name, target)
+    write_record(target, record | added)
 
 
-def reuse(experiment: Experiment, store: Store) -> int:
-    """Take the experiment's finished trials from what is published; how many were taken.
+def copy_sizes(experiment: Experiment, source: Store, target: Store) -> None:
+    """Copy the sizes that the experiment's file asks for and `source` has settled."""
+    for key in load(str(experiment.file), small=experiment.small).sizes:
+        if key not in target.sizes():
+            copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
 
-    Timings are not taken: they are another machine's.
+
+def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
+    """Take settled sizes and finished trials from what is published.
+
+    Timings are not taken: they are another machine's. Nor is a trial that was run on other files,
+    or from which one that is still to be run starts: its weights were not published.
+
+    Returns: the experiment with these sizes, and how many trials were taken.
     """
+    for folder in sorted(PUBLISHED.glob("*/sizes")):
+        copy_sizes(experiment, Store(folder.parent), store)
+    experiment = load(str(experiment.file), small=experiment.small, sizes=store.sizes())
     taken = 0
-    for key in experiment.trials:
-        folders = sorted(PUBLISHED.glob(f"*/trials/{key}"))
-        sources = [f for f in folders if (read_record(f) or {}).get("status") == "ok"]
-        if sources and not store.trial(key):
-            copy_record(sources[0], store.trial_folder(key), "predictions.parquet")
+    needed: set[str] = set()
+    for key, trial in reversed(experiment.trials.items()):  # children before their parents
+        source = published_trial(key, trial)
+        have = (store.trial(key) or {}).get("status") == "ok"
+        if not have and source and key not in needed:
+            origin = f"published/{source.parent.parent.name}"
+            copy_record(source, store.trial_folder(key), *REUSED, reused_from=origin)
             taken += 1
-    return taken
+        elif not have:
+            needed |= set(trial.parents)
+    return experiment, taken
+
+
+REUSED = ("predictions.parquet", "pictures.npz")
+
+
+def published_trial(key: str, trial: Trial) -> Path | None:
+    """The published folder of a trial that ended well on the files that are here, if there are."""
+    here = fingerprint(trial.dataset)
+    for folder in sorted(PUBLISHED.glob(f"*/trials/{key}")):
+        record = read_record(folder)
+        if record and record["status"] == "ok" and here in (None, record["data"]["fingerprint"]):
+            return folder
+    return None
 
 
 def published() -> list[Experiment]:
     """The published experiments, by name."""
     names = sorted(folder.parent.name for folder in PUBLISHED.glob("*/report.md"))
-    return [load(name.removesuffix("-small"), small=name.endswith("-small")) for name in names]
+    return [
+        load(
+            name.removesuffix("-small"),
+            small=name.endswith("-small"),
+            sizes=Store(PUBLISHED / name).sizes(),
+        )
+        for name in names
+    ]
+
+
+def marked(readme: str) -> tuple[str, str]:
+    """What stands before and after the part that `publish` writes.
+
+    Raises:
+        InputError: if a mark is missing.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InputError(f"{README} lacks the marks {BEGIN} and {END}")
+    return before, after
 
 
 def renewed(readme: str) -> str:
     """The README with the part between its two marks written anew from `results/published/`."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, after = marked(readme)
     rows = [answered(experiment) for experiment in published()]
     return before + "\n\n".join([BEGIN, *rows, END]) + after
 

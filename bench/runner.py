@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench.datasets.library import fingerprint, known_names, listing, open_datas
 from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
+from bench.loading import load
 from bench.processes import DiedError, TimedOutError, call
 from bench.store import Record, Status, Store, read_record, write_record
 from resizer.specs import nearest
@@ -51,8 +52,8 @@ class Outcome:
 
     plan: Plan
     failures: Mapping[str, Record]  # trial key -> record, of every trial that is not ok
-    elsewhere: int  # trials that another process is running
-    new: bool  # whether anything was run or timed
+    elsewhere: int  # trials that another process is running, or that wait for one of these
+    untimed: Mapping[str, str]  # reasons of the arms that the timing lane could not measure
 
 
 def plan(experiment: Experiment, store: Store) -> Plan:
@@ -60,13 +61,14 @@ def plan(experiment: Experiment, store: Store) -> Plan:
     check_datasets(experiment)
     records = {key: store.trial(key) for key in experiment.trials}
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
-    pace = _pace(experiment, store, records)
+    missing = [key for key, state in states.items() if state == "missing"]
+    pace = _pace(experiment, store, records) if missing else {}
     images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
-    seconds = {
-        key: pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
-        for key, trial in experiment.trials.items()
-        if states[key] == "missing" and images[trial.dataset] and trial.speed_key in pace
-    }
+    seconds = {}
+    for key in missing:
+        trial = experiment.trials[key]
+        if images[trial.dataset] and trial.speed_key in pace:
+            seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
     return Plan(experiment, states, seconds)
 
 
@@ -83,18 +85,18 @@ def check_datasets(experiment: Experiment) -> None:
 def _pace(
     experiment: Experiment, store: Store, records: Mapping[str, Record | None]
 ) -> dict[str, float]:
-    """Seconds a step by speed key: from finished trials, else from a smoke run."""
-    pace = {}
-    for key, trial in experiment.trials.items():
-        if trial.speed_key in pace:
-            continue
-        record = records[key]
-        if record and record["status"] == "ok":
-            pace[trial.speed_key] = record["metrics"]["train_s"]["value"] / record["steps"]
-            continue
-        smoked = read_record(smoke_folder(store, trial))
+    """Seconds a step by speed key: of trials that finished here, all told, else of a smoke run."""
+    pace: dict[str, float] = {}
+    for key, record in records.items():
+        if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
+            seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
+            pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
+    if not (store.root / "smoke").exists():
+        return pace
+    for speed_key in {trial.speed_key for trial in experiment.trials.values()} - set(pace):
+        smoked = read_record(store.root / "smoke" / speed_key)
         if smoked and smoked["status"] == "ok":
-            pace[trial.speed_key] = smoked["seconds_per_step"]
+            pace[speed_key] = smoked["seconds_per_step"]
     return pace
 
 
@@ -111,33 +113,70 @@ def train_images(dataset: str) -> int | None:
     return next(row.train_images for row in listing() if row.name == dataset)
 
 
-def prepare(plan: Plan, store: Store, listener: Listener) -> None:
-    """Have the data ready and the names checked before the first trial starts.
+def prepare(
+    experiment: Experiment, trials: Iterable[Trial], store: Store, listener: Listener
+) -> None:
+    """Have the data ready and the names checked before the first of the trials starts.
 
     Raises:
         InputError: if a dataset is not there or is not the one that finished trials were run on,
-            or if a backbone or a resizer cannot be built.
+            or if a device, a backbone or a resizer cannot be had.
     """
-    trials = list(plan.experiment.trials.values())
+    trials = list(trials)
     for name in dict.fromkeys(trial.dataset for trial in trials):
         open_dataset(name, lambda *at: listener({"event": "data", "progress": at}))
-        check_same_data(name, plan, store)
-    for event in call("bench.models:check", trials):
-        raise InputError(f"{plan.experiment.name}: {event['refused']}")
+        check_same_data(name, experiment, store)
+    for event in _asked("bench.models:check", trials):
+        raise InputError(f"{experiment.name}: {event['refused']}")
 
 
-def check_same_data(dataset: str, plan: Plan, store: Store) -> None:
+def _asked(function: str, *arguments: Any) -> Iterator[dict[str, Any]]:
+    """The events of a question that a fresh process answers before anything is run."""
+    try:
+        yield from call(function, *arguments)
+    except DiedError as error:
+        raise InputError(f"the experiment could not be checked: {error}") from None
+
+
+def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:
     """Raise InputError if finished trials saw other files under the dataset's name."""
-    for key, trial in plan.experiment.trials.items():
-        if trial.dataset != dataset or plan.states[key] != "ok":
+    here = fingerprint(dataset)
+    for key, trial in experiment.trials.items():
+        if trial.dataset != dataset:
             continue
-        seen = (store.trial(key) or {})["data"]["fingerprint"]
-        if seen != fingerprint(dataset):
+        record = store.trial(key)
+        seen = record["data"]["fingerprint"] if record and record["status"] == "ok" else here
+        if seen != here:
             raise InputError(
-                f"trial {key} was run on other files called {dataset!r} (fingerprint {seen[:12]}, "
-                f"now {str(fingerprint(dataset))[:12]}): import these under another name, or set "
+                f"trial {key} was run on other files called {dataset!r} (fingerprint "
+                f"{str(seen)[:12]}, now {str(here)[:12]}): import these under another name, or set "
                 "RESIZER_BENCH_RESULTS to another folder"
             )
+
+
+def settle_sizes(experiment: Experiment, store: Store, listener: Listener) -> Experiment:
+    """Count and time the sizes that are not settled, save them, and name the trials they give.
+
+    Raises:
+        InputError: if one cannot be settled.
+    """
+    if not experiment.sizes:
+        return experiment
+    asked = experiment.sizes
+    prepare(experiment, [request.like for request in asked.values()], store, listener)
+    names = {request.like.dataset for request in asked.values()}
+    classes = {name: len(open_dataset(name).classes) for name in names}
+    listener({"event": "settle", "total": len(asked)})
+    for event in _asked("bench.controls:settle", asked, classes):
+        if event["reason"]:
+            raise InputError(f"{experiment.name}: {event['reason']}")
+        request = asked[event["key"]]
+        listener(event | {"request": request})
+        record = {"status": "ok", "reason": "", "kind": request.kind, "arm": request.arm}
+        measured = {name: event[name] for name in ("size", "ratio", "environment")}
+        trials = {"like": request.like.model_dump(), "plain": request.plain.model_dump()}
+        write_record(store.root / "sizes" / request.key, record | measured | trials)
+    return load(str(experiment.file), small=experiment.small, sizes=store.sizes())
 
 
 def run(
@@ -151,49 +190,63 @@ def run(
     """Run every trial that is missing, then the timing lane. Again = resume.
 
     Args:
-        where: run only trials whose fields print as these values; no timing lane then.
+        experiment: with every size settled.
+        where: run only trials whose fields print as these values, and those that they start from;
+            no timing lane then.
         retry: take up the trials that failed, too.
     Raises:
         InputError: before anything is run, if the experiment cannot be.
     """
     planned = plan(experiment, store)
-    todo = select(planned.missing(retry=retry), where or {})
+    todo = select(experiment, planned.missing(retry=retry), where or {})
     to_time = not where and lane_is_open(experiment, store, retry=retry)
     if todo or to_time:
-        prepare(planned, store, listener)
+        prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
     listener({"event": "plan", "plan": planned, "todo": todo})
-    elsewhere = 0
     for key, trial in todo.items():
         with claim(store, key) as claimed:
-            if not claimed:
-                elsewhere += 1
-            elif (record := store.trial(key)) is None or (retry and record["status"] != "ok"):
+            record = store.trial(key)
+            if claimed and (record is None or (retry and record["status"] != "ok")):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
     planned = plan(experiment, store) if todo else planned
+    elsewhere = sum(planned.states[key] == "missing" for key in todo)
     if to_time and "missing" not in planned.states.values():
-        time_lane(experiment, store, listener)
+        with claim(store, store.timing_folder(experiment).name) as claimed:
+            if claimed and lane_is_open(experiment, store, retry=retry):
+                time_lane(experiment, store, listener)
     failures = {k: store.trial(k) for k, s in planned.states.items() if s not in ("ok", "missing")}
     failed = {key: record for key, record in failures.items() if record}
-    return Outcome(planned, failed, elsewhere, new=bool(todo) or to_time)
+    return Outcome(planned, failed, elsewhere, untimed(experiment, store))
 
 
-def select(trials: Mapping[str, Trial], where: Mapping[str, str]) -> dict[str, Trial]:
-    """The trials whose fields have the values that `where` asks for, both as text.
+def select(
+    experiment: Experiment, trials: Mapping[str, Trial], where: Mapping[str, str]
+) -> dict[str, Trial]:
+    """The trials whose fields have the values that `where` asks for, and what they start from.
+
+    Values are compared as text, whatever their case.
 
     Raises:
-        InputError: if a field is unknown.
+        InputError: if a field is unknown, or no trial of the experiment has the value.
     """
-    for name in where:
+    for name, value in where.items():
         if name not in Trial.model_fields:
             known = list(Trial.model_fields)
             raise InputError(
                 f"--where: unknown field {name!r}{nearest(name, known)} One of: {', '.join(known)}"
             )
-    return {
-        key: trial
-        for key, trial in trials.items()
-        if all(str(getattr(trial, name)) == value for name, value in where.items())
-    }
+        values = {str(getattr(trial, name)): None for trial in experiment.trials.values()}
+        if value.lower() not in map(str.lower, values):
+            raise InputError(
+                f"--where: no trial has {name} = {value!r}{nearest(value, values)} "
+                f"One of: {', '.join(values)}"
+            )
+    wanted: set[str] = set()
+    for key, trial in reversed(experiment.trials.items()):  # children before their parents
+        fits = all(str(getattr(trial, n)).lower() == v.lower() for n, v in where.items())
+        if key in trials and (fits or key in wanted):
+            wanted |= {key, *trial.parents}
+    return {key: trial for key, trial in trials.items() if key in wanted}
 
 
 @contextmanager
@@ -214,18 +267,40 @@ def claim(store: Store, key: str) -> Iterator[bool]:
 
 
 def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
-    """Run one trial to its record, whatever becomes of it."""
+    """Run one trial to its record, whatever becomes of it.
+
+    A trial that starts from one that failed is skipped, with the reason; one that starts from one
+    that is not there yet is left for later.
+    """
     folder = store.trial_folder(trial.key)
+    parents = {key: store.trial(key) for key in trial.parents}
+    if None in parents.values():
+        return
+    (folder / "record.json").unlink(missing_ok=True)
     listener({"event": "begin", "trial": trial})
+    for key, record in parents.items():
+        if record and record["status"] != "ok":
+            reason = f"it starts from {key}, which ended as {record['status']}: {record['reason']}"
+            write_record(folder, ended(trial, "skipped", reason))
+    if not store.trial(trial.key):
+        _attempt(trial, store, listener, timeout_s)
+    listener({"event": "end", "trial": trial, "record": store.trial(trial.key)})
+
+
+def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
+    folder = store.trial_folder(trial.key)
+    status: Status
     try:
         for event in call("bench.trial:run", trial, folder, timeout_s=timeout_s):
             listener(event)
+        status, reason = "failed", "no record was written"
     except TimedOutError:
+        status = "timeout"
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"
-        write_record(folder, ended(trial, "timeout", reason))
     except DiedError as error:
-        write_record(folder, ended(trial, "failed", str(error)))
-    listener({"event": "end", "trial": trial, "record": store.trial(trial.key)})
+        status, reason = "failed", str(error)
+    if not store.trial(trial.key):  # the process may have ended after its record was written
+        write_record(folder, ended(trial, status, reason))
 
 
 def ended(trial: Trial, status: Status, reason: str) -> Record:
@@ -234,15 +309,17 @@ def ended(trial: Trial, status: Status, reason: str) -> Record:
     return fields | {"key": trial.key, "trial": trial.model_dump()}
 
 
-def subjects(experiment: Experiment) -> dict[str, Trial]:
+def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
     """One trial for each distinct speed, by speed key."""
-    return {trial.speed_key: trial for trial in reversed(experiment.trials.values())}
+    return {trial.speed_key: trial for trial in reversed(list(trials))}
 
 
-def smoke(experiment: Experiment, store: Store, listener: Listener) -> Mapping[str, Record]:
+def smoke(
+    experiment: Experiment, store: Store, listener: Listener, *, where: Mapping[str, str]
+) -> Mapping[str, Record]:
     """Take training steps of every distinct arm at full size; returns the failed ones' records."""
-    prepare(plan(experiment, store), store, listener)
-    todo = subjects(experiment)
+    todo = subjects(select(experiment, experiment.trials, where).values())
+    prepare(experiment, todo.values(), store, listener)
     listener({"event": "smoke", "todo": todo})
     failures = {}
     for key, trial in todo.items():
@@ -262,20 +339,34 @@ def smoke(experiment: Experiment, store: Store, listener: Listener) -> Mapping[s
 
 def lane_is_open(experiment: Experiment, store: Store, *, retry: bool) -> bool:
     """Whether the arms are to be timed: not on record, or some failed and are to be retried."""
+    return store.timing(experiment) is None or (retry and bool(untimed(experiment, store)))
+
+
+def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
+    """Why the timing lane could not measure what it could not, by what."""
     record = store.timing(experiment)
-    return record is None or (retry and any(s.get("reason") for s in record["subjects"].values()))
+    if record is None:
+        return {}
+    if record["status"] != "ok":
+        return {"the timing lane": record["reason"]}
+    arms = {cell.trial.speed_key: cell.arm for cell in reversed(experiment.cells)}
+    lost = {key: s["reason"] for key, s in record["subjects"].items() if s.get("reason")}
+    return {f"{arms[key]} ({key})": reason for key, reason in lost.items()}
 
 
 def time_lane(experiment: Experiment, store: Store, listener: Listener) -> None:
     """Measure what the arms cost; an arm that cannot be is on record with the reason."""
-    lane = list(subjects(experiment).values())
+    lane = list(subjects(experiment.trials.values()).values())
     classes = len(open_dataset(lane[0].dataset).classes)
     settings = experiment.spec.timing
     listener({"event": "timing", "turns": settings.rounds * len(lane)})
     weights = [weigh(trial, classes) for trial in lane]
     folder = store.timing_folder(experiment)
-    for event in call("bench.timing:run", folder, lane, classes, settings, weights):
-        listener(event)
+    try:
+        for event in call("bench.timing:run", folder, lane, classes, settings, weights):
+            listener(event)
+    except DiedError as error:
+        write_record(folder, {"status": "failed", "reason": str(error), "subjects": {}})
 
 
 def weigh(trial: Trial, classes: int) -> dict[str, Any]:

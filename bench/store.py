@@ -32,6 +32,7 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "top1_pct": Metric("%", "higher", "top-1 accuracy", "trial"),
+    "clean_top1_pct": Metric("%", "higher", "top-1 on clean images", "trial"),
     "val_loss": Metric("nat", "lower", "validation loss", "trial"),
     "train_s": Metric("s", "lower", "training time", "trial"),
     "train_images_per_s": Metric("images/s", "higher", "training speed", "timing"),
@@ -69,6 +70,18 @@ class Store:
     def trial(self, key: str) -> Record | None:
         """The trial's record, or None while it is not finished."""
         return read_record(self.trial_folder(key))
+
+    def sizes(self) -> dict[str, int]:
+        """The settled sizes, pixels, by the key of a `SizeRequest`."""
+        records = [(path.name, read_record(path)) for path in sorted(self.root.glob("sizes/*"))]
+        return {key: record["size"] for key, record in records if record}
+
+    def stamp(self, experiment: Experiment) -> str:
+        """Changes when the experiment, one of its records or its timings does."""
+        folders = [*map(self.trial_folder, experiment.trials), self.timing_folder(experiment)]
+        times = [_modified(folder / "record.json") for folder in folders]
+        text = json.dumps([experiment.spec.model_dump(), times], default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def timing(self, experiment: Experiment) -> Record | None:
         """The record of the experiment's timing lane, or None while it is not finished."""
@@ -118,6 +131,13 @@ def context_label(context: Mapping[str, Any]) -> str:
 
 def _label(axes: Mapping[str, Any]) -> str:
     return context_label(context_of(axes))
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def lane_key(trials: Iterable[Trial], timing: Timing) -> str:

@@ -29,6 +29,7 @@ PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
     "infer": lambda stepper: stepper.infer_step,
     "latency": lambda stepper: stepper.infer_one,
 }
+"""What is timed; the model is in training mode for "train", else in evaluation mode."""
 WARM_UP_CALLS = 3
 LEAST_CALLS = 5
 MEMORY_STEPS = 3
@@ -51,11 +52,16 @@ def run(
         weights: what `weigh` told of each subject.
     """
     samples: list[Sample] = []
+    reasons = {s.speed_key: w["reason"] for s, w in zip(subjects, weights, strict=True)}
     for number in range(timing.rounds):
-        for subject, weight in zip(subjects, weights, strict=True):
-            if not weight["reason"]:
-                samples += turn(subject, classes, number, timing.seconds)
+        for subject in subjects:
+            if not reasons[subject.speed_key]:
+                try:
+                    samples += turn(subject, classes, number, timing.seconds)
+                except Exception as error:
+                    reasons[subject.speed_key] = explain(error)[1]
             tell({"event": "turn"})
+    samples = [sample for sample in samples if not reasons[sample["subject"]]]
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet", compression="zstd")
     device = devices.pick()
@@ -69,7 +75,7 @@ def run(
         "subjects": {
             subject.speed_key: {
                 "trial": subject.model_dump(),
-                "reason": weight["reason"],
+                "reason": reasons[subject.speed_key],
                 "metrics": as_metrics(weight["metrics"] | summarise(samples, subject)),
             }
             for subject, weight in zip(subjects, weights, strict=True)
@@ -81,11 +87,12 @@ def run(
 def turn(subject: Trial, classes: int, number: int, seconds: float) -> list[Sample]:
     """One subject's samples of one round."""
     device = devices.pick()
-    devices.set_deterministic(subject.deterministic)
+    devices.configure(deterministic=subject.deterministic)
     stepper = Stepper(subject, classes, device, devices.settle_precision(subject.precision, device))
     samples = []
     for phase, step_of in PHASES.items():
         step = step_of(stepper)
+        stepper.model.train(phase == "train")
         for _ in range(WARM_UP_CALLS):
             step()
         for value in timed_calls(stepper, step, seconds):
@@ -136,15 +143,16 @@ def weigh(tell: Tell, subject: Trial, classes: int) -> None:
 
 def measured_weight(subject: Trial, classes: int, memory: devices.PeakMemory) -> dict[str, float]:
     """Peak memory over a few training steps, multiply-adds and parameters of one subject."""
-    devices.set_deterministic(subject.deterministic)
+    devices.configure(deterministic=subject.deterministic)
     precision = devices.settle_precision(subject.precision, memory.device)
     stepper = Stepper(subject, classes, memory.device, precision)
+    stepper.model.train()
     memory.start()
     for _ in range(MEMORY_STEPS):
         stepper.train_step()
     devices.synchronise(memory.device)
     peak = {"peak_memory_mib": memory.read_mib()}
-    return peak | size(models.build(subject, classes), subject)
+    return peak | size(models.build(subject, classes, start=False), subject)
 
 
 def size(model: nn.Module, trial: Trial) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from bench import device as devices
 from bench.datasets.batches import Batch, Loader
+from bench.errors import InputError
 from bench.experiment import Trial
 from bench.processes import Tell
 from bench.seeds import seed_for
@@ -58,11 +59,19 @@ def train(
         data: loaders of the train and the val split.
         tell: called with an event after every step and every epoch.
     Raises:
+        InputError: if there are fewer images than make a batch.
         DivergedError: at the end of an epoch whose loss is not finite.
     """
     train_data, val_data = data
+    if len(train_data.master) < trial.batch_size:
+        raise InputError(
+            f"{trial.dataset} has {len(train_data.master)} training images, fewer than one batch "
+            f"of {trial.batch_size}"
+        )
     total = trial.total_steps(len(train_data.master))
     per_epoch = min(total, len(train_data.master) // trial.batch_size)
+    if not total:
+        return Trained([], validate(model, val_data, device, precision), 0.0, 0)
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
     scaler = devices.gradient_scaler(device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
@@ -125,7 +134,7 @@ def build_optimizer(
     """The trial's optimiser (no weight decay on biases and norms) and its schedule by step."""
     optimizer = create_optimizer_v2(
         model,
-        opt=trial.optimizer,
+        opt="momentum" if trial.optimizer == "sgd" else trial.optimizer,  # timm's sgd is Nesterov's
         lr=trial.lr,
         weight_decay=trial.weight_decay,
         momentum=trial.momentum or 0.0,
@@ -133,8 +142,11 @@ def build_optimizer(
     )
     if trial.schedule == "one_cycle":
         assert trial.warmup_fraction is not None
+        rising = trial.warmup_fraction
+        if rising * total == 1:
+            rising += 1e-9  # torch divides by the steps of the rise less one
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, trial.lr, total, pct_start=trial.warmup_fraction, cycle_momentum=False
+            optimizer, trial.lr, total, pct_start=rising, cycle_momentum=False
         )
     assert trial.decay_every_epochs is not None
     assert trial.decay_factor is not None

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench import device as devices
-from bench import environment, models, training
+from bench import environment, models, pictures, training
 from bench.datasets.batches import Loader
 from bench.datasets.library import Dataset, open_dataset
 from bench.errors import InputError
@@ -44,37 +44,44 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     status: Status = "ok"
     reason = ""
+    began = time.perf_counter()
     try:
         record |= _train(tell, trial, folder, device, precision)
     except Exception as error:
         status, reason = explain(error)
         (folder / "log.txt").write_text(traceback.format_exc())
     verdict = {"status": status, "reason": reason, "metrics": {}}
-    write_record(folder, verdict | record | {"finished": _now()})
+    wall_s = time.perf_counter() - began
+    write_record(folder, verdict | record | {"finished": _now(), "wall_s": wall_s})
 
 
 def _train(
     tell: Tell, trial: Trial, folder: Path, device: torch.device, precision: devices.Precision
 ) -> dict[str, Any]:
-    devices.set_deterministic(trial.deterministic)
+    devices.configure(deterministic=trial.deterministic)
     dataset = open_dataset(trial.dataset)
-    model = place(models.build(trial, len(dataset.classes)), trial, device)
+    model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
+    models.take_over(model, trial, folder.parent)
+    place(model, trial, device)
     threads = devices.loader_threads(device)
     data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
     trained = training.train(model, trial, data, device, precision, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
+    spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
     state = model.state_dict().items()
     save_file({name: t.contiguous() for name, t in state}, folder / "weights.safetensors")
+    metrics = {
+        "top1_pct": trained.predictions.top1_pct,
+        "val_loss": trained.predictions.val_loss,
+        "train_s": trained.train_s,
+    }
+    if trial.pretrained:
+        metrics |= clean_top1(dataset, trained.predictions)
     return {
-        "metrics": as_metrics(
-            {
-                "top1_pct": trained.predictions.top1_pct,
-                "val_loss": trained.predictions.val_loss,
-                "train_s": trained.train_s,
-            }
-        ),
+        "metrics": as_metrics(metrics),
         "steps": trained.steps,
         "curve": trained.curve,
+        "spectrum": spectrum,
         "data": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -94,9 +101,10 @@ def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
     status: Status = "ok"
     reason = ""
     try:
-        devices.set_deterministic(trial.deterministic)
+        devices.configure(deterministic=trial.deterministic)
         classes = len(open_dataset(trial.dataset).classes)
         stepper = Stepper(trial, classes, device, precision)
+        stepper.model.train()
         record["seconds_per_step"] = [stepper.timed(stepper.train_step) for _ in range(3)][-1]
         tell({"event": "smoked", "seconds_per_step": record["seconds_per_step"]})
     except Exception as error:
@@ -111,7 +119,7 @@ class Stepper:
         self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
     ) -> None:
         self.device, self.precision, self.trial = device, precision, trial
-        self.model = place(models.build(trial, classes), trial, device)
+        self.model = place(models.build(trial, classes, start=False), trial, device)
         self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
         self.scaler = devices.gradient_scaler(device, precision)
         side = trial.input_size
@@ -121,23 +129,21 @@ class Stepper:
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
 
     def train_step(self) -> None:
-        """Forward, backward, optimiser, on the resident batch."""
-        self.model.train()
+        """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
         with devices.autocast(self.device, self.precision):
             loss = F.cross_entropy(self.model(self.images), self.labels)
         training.update(self.model, loss, self.optimizer, self.scaler, self.trial.clip_norm)
 
     def infer_step(self) -> None:
-        """Classify the resident batch."""
+        """Classify the resident batch; the model is in evaluation mode."""
         self._infer(self.images)
 
     def infer_one(self) -> None:
-        """Classify one image of it."""
+        """Classify one image of it, likewise."""
         self._infer(self.images[:1])
 
     @torch.no_grad()
     def _infer(self, images: torch.Tensor) -> None:
-        self.model.eval()
         with devices.autocast(self.device, self.precision):
             self.model(images)
 
@@ -175,6 +181,16 @@ def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> 
         "probability": predictions.probability.float().numpy(),
     }
     pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def clean_top1(dataset: Dataset, predictions: Predictions) -> dict[str, float]:
+    """Top-1 accuracy on the images that are not in ImageNet's training set; empty without any.
+
+    Most validation images of Imagenette and Imagewoof are: a pretrained backbone has seen them.
+    """
+    clean = ["ILSVRC2012_val_" in name for name in dataset.val.names]
+    hits = predictions.predicted.numpy() == dataset.val.labels
+    return {"clean_top1_pct": 100 * float(hits[clean].mean())} if any(clean) else {}
 
 
 def _now() -> str:

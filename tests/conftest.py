@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.datasets import library
-from bench.experiment import Experiment, load
+from bench.experiment import Experiment
+from bench.loading import load
 from bench.store import Store
 
 TOY = """
@@ -82,10 +83,16 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_folder: Path) ->
 def write_experiment(tmp_path: Path) -> WriteExperiment:
     """Write the toy experiment, with lines added to its tables, and load it."""
 
-    def write(*, small: bool = False, name: str = "toy", **added: str) -> Experiment:
+    def write(
+        *,
+        small: bool = False,
+        name: str = "toy",
+        sizes: Mapping[str, int] | None = None,
+        **added: str,
+    ) -> Experiment:
         parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
         path = tmp_path / f"{name}.toml"
         path.write_text(TOY.format(**parts))
-        return load(str(path), small=small)
+        return load(str(path), small=small, sizes=sizes)
 
     return write

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from bench import runner
 from bench.errors import InputError
-from bench.experiment import Trial, load, shipped
+from bench.experiment import Trial
+from bench.loading import load, shipped
 from bench.paths import PROJECT
+from bench.store import Store
 from tests.conftest import WriteExperiment
 
 FIELDS: dict[str, Any] = {
@@ -54,11 +57,36 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"decay_factor": 0.5, "label_smoothing": 0.2, "clip_norm": 2.0, "crop": "squash"},
         **{"crop_min_area": 0.08, "flip": False, "eval_fit": "squash", "resample": "box"},
         **{"precision": "bf16", "channels_last": False, "deterministic": True},
-        **{"eval_every_epochs": 2, "epochs": 2},
+        **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
+        **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
     }
     assert set(other) == set(Trial.model_fields) - {"steps", "warmup_fraction"}
     keys = {Trial(**{**base, name: value}).key for name, value in other.items()}
     assert len(keys | {Trial(**base).key}) == len(other) + 1
+
+
+def test_options_that_came_later_leave_older_keys_as_they_were() -> None:
+    plain = Trial(**FIELDS, resizer="learned")
+    written = {"zero_init": False, "negative_slope": 0.2, "pretrained": False, "frozen": []}
+    assert Trial(**FIELDS, resizer="learned", **written) == plain
+    assert "zero_init" not in plain.model_dump(exclude_none=True)
+    assert Trial(**FIELDS, resizer="fixed", frozen=["resizer"]).frozen is None
+
+
+def test_the_content_of_a_checkpoint_enters_the_key_not_its_name(tmp_path: Path) -> None:
+    keys = set()
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+        keys.add(Trial(**FIELDS, pretrained=str(tmp_path / name)).key)
+    assert len(keys) == 2
+
+
+def test_what_costs_the_same_shares_a_speed_key() -> None:
+    one = Trial(**FIELDS, resizer="learned")
+    same = [one.model_copy(update={"seed": 1}), Trial(**FIELDS, resizer="learned", lr=0.1)]
+    assert {trial.speed_key for trial in same} == {one.speed_key}
+    frozen = Trial(**FIELDS, resizer="learned", frozen=["backbone"])
+    assert frozen.speed_key != one.speed_key
 
 
 def test_an_edited_class_of_the_users_own_is_another_trial(
@@ -120,6 +148,27 @@ MISTAKES = [
     ({"axes": "num_kernels = [4, 4]"}, r"\[axes\] num_kernels = \[4, 4\] names a value twice"),
     ({"top": "margin = 3"}, "unknown field 'margin'; did you mean 'margin_pct'"),
     ({"rest": '[[arm]]\nname = "plain"'}, "two arms are named 'plain'"),
+    ({"rest": '[[arm]]\nname = "a"\nseed = 3'}, r"\[arm 'a'\] seed: arms are paired by \[axes\]"),
+    ({"rest": "round = 3"}, r"\[timing\] unknown field 'round'; did you mean 'rounds'\? One of: "),
+    ({"trial": 'frozen = ["backbone", "resizer"]'}, "frozen names every part that could be"),
+    ({"rest": '[[arm]]\nname = "a"\nepochs = 0'}, "epochs = 0 trains nothing"),
+    (
+        {"rest": '[[arm]]\nname = "a"\ninit_from = "plane"'},
+        r"\[arm 'a'\] init_from names the arm 'plane', which is not there; did you mean 'plain'",
+    ),
+    (
+        {"rest": '[[arm]]\nname = "a"\ninit_from = "b"\n[[arm]]\nname = "b"\ninit_from = "a"'},
+        "start from one another in a circle: a → b → a",
+    ),
+    (
+        {"rest": '[[arm]]\nname = "a"\nbackbone = "resnet18"\nbackbone_from = "plain"'},
+        "backbone_from = 'plain': that arm's backbone is test_resnet, not resnet18",
+    ),
+    (
+        {"rest": '[[arm]]\nname = "a"\nresizer = "learned"\nresizer_from = "plain"'},
+        "resizer_from = 'plain': that arm's resizer is none, not learned",
+    ),
+    ({"rest": '[[arm]]\nname = "a"\ninput_size = "equal_time"'}, "'equal_time' needs match"),
 ]
 
 
@@ -142,6 +191,9 @@ def test_a_primary_comparison_of_arms_that_are_not_there_is_refused(tmp_path: Pa
     )
     with pytest.raises(InputError, match=r"primary names the arm 'learnt', .* mean 'learned'\?"):
         load(str(file))
+    file.write_text(file.read_text().replace("learnt", "plain"))
+    with pytest.raises(InputError, match="primary compares 'plain' with itself"):
+        load(str(file))
 
 
 def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
@@ -162,15 +214,22 @@ def test_small_without_a_small_table_is_refused(write_experiment: WriteExperimen
         write_experiment(small=True)
 
 
+@pytest.mark.parametrize("small", [False, True], ids=["full", "small"])
 @pytest.mark.parametrize("name", shipped())
-def test_every_shipped_experiment_loads_full_and_small(name: str) -> None:
-    experiment = load(name)
-    assert experiment.trials
-    if experiment.spec.small:
-        assert len(load(name, small=True).trials) <= len(experiment.trials)
+def test_every_shipped_experiment_can_be_planned(name: str, small: bool, tmp_path: Path) -> None:
+    if small and not load(name).spec.small:
+        pytest.skip("has no [small] table")
+    experiment = load(name, small=small)
+    planned = runner.plan(experiment, Store(tmp_path))
+    assert planned.counts == {"missing": len(experiment.trials)}
+    order = list(experiment.trials)
+    for key, trial in experiment.trials.items():
+        assert all(order.index(parent) < order.index(key) for parent in trial.parents)
+    for told in ("source", "expect", "cost") if name not in ("quick",) else ("source", "expect"):
+        assert getattr(experiment.spec, told)
 
 
 def test_loading_an_experiment_does_not_import_torch() -> None:
-    code = "import sys, bench.experiment as e; e.load('quick'); sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.loading as e; e.load('quick'); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
     assert done.returncode == 0

@@ -11,7 +11,15 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 TORCH_FREE = (
-    *("resizer.specs", "bench.experiment", "bench.runner", "bench.store", "bench.statistics"),
+    *(
+        "resizer.specs",
+        "bench.experiment",
+        "bench.loading",
+        "bench.controls",
+        "bench.runner",
+        "bench.store",
+        "bench.statistics",
+    ),
     *("bench.processes", "bench.publish", "bench.console", "bench.cli", "bench.report"),
     *("bench.datasets.specs", "bench.datasets.library", "bench.datasets.synthetic"),
 )
@@ -22,6 +30,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bench.errors": (),
     "bench.processes": (),
     "bench.experiment": ("resizer.specs", "bench.errors", "bench.paths"),
+    "bench.mistakes": ("resizer.specs",),
+    "bench.controls": (
+        *("bench.experiment", "bench.errors", "bench.processes"),
+        *("bench.device", "bench.environment", "bench.models", "bench.timing", "bench.trial"),
+    ),
+    "bench.loading": (
+        *("bench.experiment", "bench.controls", "bench.mistakes", "bench.errors", "bench.paths"),
+        "resizer.specs",
+    ),
     "bench.store": ("bench.experiment", "bench.errors"),
     "bench.statistics": (),
     "bench.report": ("bench.experiment", "bench.store", "bench.statistics", "bench.report"),

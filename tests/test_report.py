@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.experiment import Experiment, Trial, load
+from bench.experiment import Experiment, Trial
+from bench.loading import load
 from bench.report import Report, environment, make
 from bench.report.answer import sentences
 from bench.report.evidence import gather

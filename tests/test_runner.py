@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from bench import runner
-from bench.datasets import library
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
 from bench.paths import PROJECT
-from bench.processes import DiedError, StoppedError, TimedOutError, call
+from bench.processes import DiedError, TimedOutError, call
 from bench.store import Store, write_record
 from tests.conftest import WriteExperiment
 
@@ -47,10 +46,9 @@ def test_a_run_finishes_every_trial_and_times_every_arm(
     timing = store.timing(experiment)
     assert timing is not None
     assert set(timing["subjects"]) == {t.speed_key for t in experiment.trials.values()}
-    assert outcome.new
-    again, begun = go(experiment, store)
+    assert not outcome.untimed
+    _, begun = go(experiment, store)
     assert begun == []  # again = resume: nothing is left to do
-    assert not again.new
 
 
 def test_only_what_where_asks_for_is_run(store: Store, write_experiment: WriteExperiment) -> None:
@@ -61,6 +59,90 @@ def test_only_what_where_asks_for_is_run(store: Store, write_experiment: WriteEx
     assert store.timing(experiment) is None
     with pytest.raises(InputError, match="--where: unknown field 'sed'; did you mean 'seed'"):
         go(experiment, store, where={"sed": "1"})
+    with pytest.raises(InputError, match=r"--where: no trial has seed = '7'\. One of: 0, 1"):
+        go(experiment, store, where={"seed": "7"})
+
+
+def test_data_is_asked_for_only_of_the_trials_that_are_to_be_run(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(axes='dataset = ["toy", "imagewoof"]')
+    outcome, begun = go(experiment, store, where={"dataset": "toy", "resizer": "NONE"})
+    assert len(begun) == 2
+    assert outcome.plan.counts["ok"] == 2
+
+
+WARM = """
+[[arm]]
+name = "warm"
+resizer = "learned"
+num_kernels = 4
+init_from = "plain"
+epochs = 1
+
+[[arm]]
+name = "warmer"
+resizer = "learned"
+num_kernels = 4
+backbone_from = "plain"
+resizer_from = "learned"
+frozen = ["backbone"]
+epochs = 1
+
+[[arm]]
+name = "put together"
+resizer = "learned"
+num_kernels = 4
+backbone_from = "plain"
+resizer_from = "learned"
+epochs = 0
+"""
+
+
+def test_what_a_trial_starts_from_is_run_before_it(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(rest=WARM)
+    outcome, begun = go(experiment, store, where={"seed": "0", "epochs": "0"})
+    keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
+    assert set(begun) == {keys[arm] for arm in ("plain", "learned", "put together")}
+    assert begun[-1] == keys["put together"]
+    assert outcome.plan.counts == {"ok": 3, "missing": 7}
+    assert go(experiment, store)[0].plan.counts == {"ok": 10}
+    record = store.trial(keys["put together"])
+    assert record is not None
+    assert (record["steps"], record["curve"]) == (0, [])
+
+
+def test_a_trial_whose_parent_failed_is_skipped_with_the_reason_until_it_is_mended(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(rest=WARM)
+    keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
+    broken = experiment.trials[keys["learned"]]
+    write_record(store.trial_folder(broken.key), runner.ended(broken, "oom", "full"))
+    outcome, begun = go(experiment, store, where={"seed": "0"})
+    assert keys["learned"] not in begun
+    states = {arm: outcome.plan.states[key] for arm, key in keys.items()}
+    skipped = dict.fromkeys(("warmer", "put together"), "skipped")
+    assert states == {"plain": "ok", "learned": "oom", "warm": "ok", **skipped}
+    reason = f"it starts from {broken.key}, which ended as oom: full"
+    assert outcome.failures[keys["warmer"]]["reason"] == reason
+    outcome, _ = go(experiment, store, where={"seed": "0"}, retry=True)
+    assert not outcome.failures
+
+
+def test_a_trial_whose_parent_another_process_has_is_left_for_later(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(rest=WARM)
+    keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
+    with runner.claim(store, keys["learned"]) as claimed:
+        assert claimed
+        outcome, begun = go(experiment, store, where={"seed": "0"})
+    assert {arm for arm, key in keys.items() if key in begun} == {"plain", "warm"}
+    assert outcome.elsewhere == 3
+    assert not outcome.failures
 
 
 def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
@@ -88,10 +170,33 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     weights = [runner.weigh(trial, 2) for trial in (good, broken)]
     assert not weights[0]["reason"]
     assert weights[1]["reason"].startswith("unknown backbone 'test_resnett'")
+    weights[1]["reason"] = ""  # it fails in its turn, too
     folder = store.timing_folder(experiment)
     events = call("bench.timing:run", folder, [good, broken], 2, experiment.spec.timing, weights)
     assert [event["event"] for event in events] == ["turn", "turn"]
+    lane = store.timing(experiment)
+    assert lane is not None
+    assert lane["subjects"][good.speed_key]["metrics"]
+    assert lane["subjects"][broken.speed_key]["reason"].startswith("unknown backbone")
     assert not runner.lane_is_open(experiment, store, retry=False)
+
+
+def test_a_lane_whose_process_dies_is_a_record_that_retry_takes_up(
+    store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = write_experiment()
+    real = runner.call
+
+    def dying(function: str, *arguments: Any, **options: Any) -> Any:
+        if function == "bench.timing:run":
+            raise DiedError("out of luck")
+        return real(function, *arguments, **options)
+
+    monkeypatch.setattr(runner, "call", dying)
+    outcome, _ = go(experiment, store)
+    assert outcome.untimed == {"the timing lane": "out of luck"}
+    assert not runner.lane_is_open(experiment, store, retry=False)
+    monkeypatch.undo()
     assert runner.lane_is_open(experiment, store, retry=True)
 
 
@@ -160,7 +265,10 @@ def test_a_plan_estimates_from_what_was_measured(
 ) -> None:
     experiment = write_experiment()
     assert not runner.plan(experiment, store).seconds
-    assert not runner.smoke(experiment, store, lambda _: None)
+    begun: list[dict[str, Any]] = []
+    assert not runner.smoke(experiment, store, begun.append, where={"resizer": "none"})
+    assert sum(event["event"] == "begin" for event in begun) == 1
+    assert not runner.smoke(experiment, store, lambda _: None, where={})
     plan = runner.plan(experiment, store)
     assert set(plan.seconds) == set(experiment.trials)
     assert all(seconds > 0 for seconds in plan.seconds.values())
@@ -200,17 +308,22 @@ def test_kills_at_random_moments_lose_nothing_that_was_finished(
     }
     moments = random.Random(0)
     finished: dict[str, bytes] = {}
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         process = subprocess.Popen(
             command, cwd=PROJECT, env=environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        time.sleep(moments.uniform(4, 12))
+        while len(list(store.root.glob("trials/*/record.json"))) <= kill:
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0, 2))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         records = {p.parent.name: p.read_bytes() for p in store.root.glob("trials/*/record.json")}
         assert all(records[key] == text for key, text in finished.items())
         finished = records
+        assert len(finished) > kill
+    assert len(finished) < 8
     _, begun = go(experiment, store)
     assert not set(begun) & set(finished)
     assert runner.plan(experiment, store).counts == {"ok": 8}
@@ -238,11 +351,6 @@ def test_a_process_whose_starter_wants_no_more_is_ended() -> None:
         os.kill(pid, 0)
 
 
-def test_data_is_opened_by_the_name_that_the_trial_has(store: Store) -> None:
-    assert store.root.name == "results"
-    assert library.open_dataset("toy").classes == ("dark", "light")
-
-
 def sleeper(_: Any) -> None:
     time.sleep(60)
 
@@ -256,9 +364,6 @@ def leaver(_: Any) -> None:
 
 
 def teller(tell: Any) -> None:
-    try:
-        while True:
-            tell({"event": "alive", "pid": os.getpid()})
-            time.sleep(0.01)
-    except StoppedError:
-        raise
+    while True:
+        tell({"event": "alive", "pid": os.getpid()})
+        time.sleep(0.01)

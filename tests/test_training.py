@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
-from bench import models, training, trial
+from bench import models, pictures, training, trial
 from bench.errors import InputError
 from bench.experiment import Trial
-from bench.store import Record, Store
+from bench.store import Record, Store, write_record
 
 CPU = torch.device("cpu")
 
@@ -47,7 +51,8 @@ def test_a_trial_leaves_a_record_predictions_and_weights(store: Store) -> None:
 
 def test_the_headline_is_the_final_epoch_not_the_best(store: Store) -> None:
     record = run(store, toy(epochs=4, lr=0.05))
-    assert record["metrics"]["top1_pct"]["value"] == record["curve"][-1]["top1_pct"]
+    accuracies = [row["top1_pct"] for row in record["curve"]]
+    assert record["metrics"]["top1_pct"]["value"] == accuracies[-1] < max(accuracies)
 
 
 def test_the_same_trial_twice_gives_the_same_predictions_bit_for_bit(store: Store) -> None:
@@ -121,7 +126,7 @@ def test_a_trial_that_fails_is_a_row_with_its_reason(
     assert "Traceback" in log.read_text()
 
 
-def _out_of_memory(*_: Any) -> Any:
+def _out_of_memory(*_: Any, **__: Any) -> Any:
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
 
@@ -176,3 +181,133 @@ def test_a_backbone_of_fixed_size_is_built_for_the_size_it_gets() -> None:
 def test_a_record_is_plain_json(store: Store) -> None:
     record = run(store, toy())
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_trial_takes_over_the_trained_parts_that_it_starts_from(store: Store) -> None:
+    plain, learned = toy(input_size=16), toy(resizer="learned", num_kernels=4)
+    for parent in (plain, learned):
+        run(store, parent)
+    child = toy(
+        resizer="learned",
+        num_kernels=4,
+        epochs=0,
+        resizer_from=learned.key,
+        backbone_from=plain.key,
+    )
+    run(store, child)
+    made, backbone, front = (models.load(t.key, store) for t in (child, plain, learned))
+    for name, weight in made.backbone.state_dict().items():
+        assert torch.equal(weight, backbone.backbone.state_dict()[name])
+    for name, weight in made.resizer.state_dict().items():
+        assert torch.equal(weight, front.resizer.state_dict()[name])
+
+
+def test_the_classifying_layer_is_left_behind_with_the_dataset_it_was_trained_on(
+    store: Store,
+) -> None:
+    parent = toy(input_size=16)
+    record = run(store, parent)
+    record["trial"]["dataset"] = "another"
+    write_record(store.trial_folder(parent.key), record)
+    child = toy(input_size=16, backbone_from=parent.key, seed=5)
+    model, fresh = models.build(child, 2), models.build(child, 2)
+    models.take_over(model, child, store.root / "trials")
+    trained = models.load(parent.key, store)
+    assert torch.equal(model.backbone.fc.weight, fresh.backbone.fc.weight)  # type: ignore[union-attr,arg-type]
+    changed = "layer1.0.conv1.weight"
+    assert torch.equal(
+        model.backbone.get_parameter(changed), trained.backbone.get_parameter(changed)
+    )
+
+
+def test_a_parent_without_weights_or_of_another_shape_is_one_sentence(store: Store) -> None:
+    parent = toy(input_size=16)
+    run(store, parent)
+    child = toy(backbone="test_vit", backbone_from=parent.key)
+    with pytest.raises(InputError, match=f"the backbone of trial {parent.key} does not fit"):
+        models.take_over(models.build(child, 2), child, store.root / "trials")
+    (store.trial_folder(parent.key) / "weights.safetensors").unlink()
+    record = run(store, toy(backbone_from=parent.key))
+    assert record["status"] == "failed"
+    assert record["reason"].startswith(f"trial {parent.key}, which it starts from, has no weights")
+
+
+@pytest.mark.parametrize("part", ["resizer", "backbone"])
+def test_a_frozen_part_stays_as_it_was_and_the_other_one_learns(store: Store, part: str) -> None:
+    one = toy(resizer="learned", num_kernels=4, frozen=[part])
+    run(store, one)
+    before, after = models.build(one, 2), models.load(one.key, store)
+    for name, weight in after.state_dict().items():
+        same = torch.equal(weight, before.state_dict()[name])
+        if name.startswith(part):
+            assert same, name  # batch statistics too
+    learnt = [n for n, w in after.named_parameters() if not torch.equal(w, before.get_parameter(n))]
+    assert {name.split(".")[0] for name in learnt} == {"resizer", "backbone"} - {part}
+
+
+def test_a_pretrained_backbone_comes_from_its_checkpoint_and_reports_clean_images(
+    store: Store, tmp_path: Path
+) -> None:
+    published = timm.create_model("test_resnet", num_classes=1000)
+    save_file(published.state_dict(), file := tmp_path / "weights.safetensors")
+    one = toy(input_size=16, pretrained=str(file))
+    model = models.build(one, 2)
+    assert torch.equal(model.backbone.conv1[0].weight, published.conv1[0].weight)  # type: ignore[union-attr,index,arg-type]
+    assert model.mean.flatten().tolist() == pytest.approx(published.pretrained_cfg["mean"])
+    assert not torch.equal(
+        models.build(toy(input_size=16), 2).backbone.conv1[0].weight,  # type: ignore[union-attr,index,arg-type]
+        published.conv1[0].weight,
+    )
+    record = run(store, one)
+    assert "clean_top1_pct" not in record["metrics"]  # the toy has no images of ImageNet's
+    file.write_bytes(b"broken")
+    with pytest.raises(InputError, match="backbone 'test_resnet' has no pretrained weights here: "):
+        models.build(one, 2)
+
+
+def test_clean_accuracy_is_of_the_images_that_imagenet_does_not_train_on() -> None:
+    names = ["a/n02086240_1.JPEG", "a/ILSVRC2012_val_00000001.JPEG", "b/ILSVRC2012_val_2.JPEG"]
+    val = SimpleNamespace(names=names, labels=np.array([0, 0, 1]))
+    hits = training.Predictions(torch.tensor([0, 0, 0]), torch.zeros(3), 0.0, 0.0)
+    assert trial.clean_top1(SimpleNamespace(val=val), hits) == {"clean_top1_pct": 50.0}  # type: ignore[arg-type]
+
+
+def test_fewer_images_than_a_batch_are_one_sentence(store: Store) -> None:
+    record = run(store, toy(batch_size=32))
+    assert record["reason"] == "toy has 20 training images, fewer than one batch of 32"
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.99])
+def test_every_share_of_warm_up_can_be_run(store: Store, fraction: float) -> None:
+    assert run(store, toy(epochs=2, warmup_fraction=fraction))["status"] == "ok"
+
+
+def test_sgd_is_plain_momentum_and_spares_what_the_backbones_authors_spare() -> None:
+    model = models.build(toy(backbone="test_vit", input_size=160), 2)
+    optimizer, _ = training.build_optimizer(model, toy(optimizer="sgd"), 10, 5)
+    assert not any(group["nesterov"] for group in optimizer.param_groups)
+    spared = [p for g in optimizer.param_groups if not g["weight_decay"] for p in g["params"]]
+    assert any(p is model.backbone.get_parameter("pos_embed") for p in spared)
+
+
+def test_a_trial_keeps_pictures_and_the_spectrum_of_what_its_backbone_gets(store: Store) -> None:
+    one = toy(resizer="learned", num_kernels=4)
+    record = run(store, one)
+    kept = np.load(store.trial_folder(one.key) / "pictures.npz")
+    shapes = {name: kept[name].shape for name in kept.files}
+    assert shapes == {"input": (3, 32, 32, 3), "plain": (3, 16, 16, 3), "output": (3, 16, 16, 3)}
+    assert record["spectrum"]["frequency"] == [k / 16 for k in range(1, 9)]
+    assert set(map(len, record["spectrum"].values())) == {8}
+    alone = run(store, toy(input_size=16))["spectrum"]
+    assert alone["output"] == pytest.approx(alone["plain"], rel=1e-3)
+
+
+def test_the_power_of_a_wave_is_found_at_its_frequency() -> None:
+    x = torch.arange(32)
+    wave = torch.sin(2 * torch.pi * x * 5 / 32).expand(1, 3, 32, 32)
+    frequency, power = pictures.radial_power(wave + 7.0)
+    assert frequency[int(np.argmax(power))] == 5 / 32
+    assert frequency[-1] == 0.5
+    white = torch.randn(200, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    flat = pictures.radial_power(white)[1]
+    assert max(flat[1:]) / min(flat[1:]) < 1.3

@@ -17,7 +17,7 @@ from bench.experiment import Trial
 from bench.seeds import seed_for
 
 Batch = tuple[Tensor, Tensor]
-"""(B, 3, S, S) uint8 laid out channels-last, and (B,) int64 labels."""
+"""(B, 3, S, S) uint8 laid out as the trial says, and (B,) int64 labels."""
 
 Boxes = NDArray[np.float64]
 """(N, 4): left, top, right, bottom, in pixels of each image's master copy."""
@@ -60,22 +60,32 @@ class Loader:
         boxes = fit_boxes(self.sizes, self.trial.eval_fit)
         return self._batches(np.arange(count), boxes, np.zeros(count, dtype=bool))
 
+    def pictures(self, rows: NDArray[np.int64]) -> Batch:
+        """The named rows, fitted as for evaluation."""
+        boxes = fit_boxes(self.sizes, self.trial.eval_fit)
+        return next(self._batches(rows, boxes, np.zeros(len(self.master), dtype=bool), len(rows)))
+
     def _stream(self, name: str, epoch: int) -> np.random.Generator:
         return np.random.default_rng(seed_for(name, self.trial.dataset, self.trial.seed, epoch))
 
     def _batches(
-        self, order: NDArray[np.int64], boxes: Boxes, mirrored: NDArray[np.bool_]
+        self,
+        order: NDArray[np.int64],
+        boxes: Boxes,
+        mirrored: NDArray[np.bool_],
+        size: int | None = None,
     ) -> Iterator[Batch]:
-        size = self.trial.batch_size
+        size = size or self.trial.batch_size
         parts = [order[start : start + size] for start in range(0, len(order), size)]
 
         def make(rows: NDArray[np.int64]) -> Batch:
             images = np.empty((len(rows), *[self.trial.input_size] * 2, 3), dtype=np.uint8)
             for out, row in zip(images, rows, strict=True):
                 out[:] = self._picture(row, boxes[row], bool(mirrored[row]))
-            return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(
-                self.master.labels[rows]
-            )
+            laid = torch.from_numpy(images).permute(0, 3, 1, 2)
+            if not self.trial.channels_last:
+                laid = laid.contiguous()
+            return laid, torch.from_numpy(self.master.labels[rows])
 
         with ThreadPoolExecutor(self.threads) as pool:
             waiting: deque[Future[Batch]] = deque()

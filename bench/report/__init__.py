@@ -23,6 +23,9 @@ class Report:
     markdown: Path
 
 
+STAMP = ".made-of"
+
+
 def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     """Write the report of an experiment, finished or not, into `folder`.
 
@@ -35,9 +38,13 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     from bench.report.figures import draw
     from bench.report.page import write
     from bench.report.results import frame
+    from bench.store import write_whole
 
+    stamp = store.stamp(experiment)
     evidence = gather(experiment, store)
+    (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)
+    write_whole(folder / STAMP, stamp)
     return Report(
         answer=in_words(evidence),
         results=frame(evidence),
@@ -46,11 +53,12 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     )
 
 
-def saved(folder: Path) -> Report | None:
-    """The report as it was last made, read back; None if none was made."""
+def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
+    """The report read back, if it was made of just what is saved now; else None."""
     import pandas as pd
 
-    if not (folder / "report.html").exists():
+    stamp = folder / STAMP
+    if not stamp.exists() or stamp.read_text() != store.stamp(experiment):
         return None
     return Report(
         answer=(folder / "answer.md").read_text().rstrip("\n"),

@@ -1,0 +1,67 @@
+"""What is wrong with an experiment file, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from resizer.specs import nearest
+
+
+def shown(file: Path) -> str:
+    """The file as sentences name it."""
+    return f"{file.parent.name}/{file.name}"
+
+
+def sentence(
+    file: Path,
+    error: ValidationError,
+    layers: Mapping[str, Mapping[str, Any]],
+    model: type[BaseModel],
+) -> str:
+    """The first thing that is wrong: file, table, field, value, what is allowed, nearest guess.
+
+    Args:
+        layers: tables by name, each with the fields that it sets, the strongest first.
+        model: what the fields were meant to be.
+    """
+    first = error.errors(include_url=False)[0]
+    parts = [str(part) for part in first["loc"] if not str(part).startswith("function")]
+    field = ".".join(parts)
+    table = next((name for name, fields in layers.items() if field in fields), "")
+    if first["type"] == "extra_forbidden":
+        return unknown(file, table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
+    where = f"{shown(file)}: " + (f"[{table}] " if table else "")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{where}{field!r} is missing"
+    if not field:
+        return f"{where}{message}"
+    hint = ""
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        hint = nearest(first["input"], allowed)
+    told = f"{where}{field} = {first['input']!r}: {message[0].lower()}{message[1:]}{hint}"
+    return told.rstrip(".")
+
+
+def unknown(file: Path, table: str, field: str, known: Iterable[str]) -> str:
+    """A field that nobody knows."""
+    known = list(known)
+    where = f"[{table}] " if table else ""
+    return (
+        f"{shown(file)}: {where}unknown field {field!r}{nearest(field, known)} "
+        f"One of: {', '.join(known)}"
+    )
+
+
+def _inner(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """The fields of the table at `path`."""
+    for name in path:
+        inner = model.model_fields[name].annotation if name in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)

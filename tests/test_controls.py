@@ -1,0 +1,157 @@
+"""The standard controls: which arms they are, what they start from, which sizes they get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench import controls, runner
+from bench.experiment import Experiment, SizeRequest, Trial
+from bench.store import Store
+from tests.conftest import WriteExperiment
+
+WITH_CONTROLS = """
+[[arm]]
+name = "treated"
+resizer = "learned"
+num_kernels = 4
+controls = "standard"
+"""
+
+
+def only(experiment: Experiment, arm: str) -> Trial:
+    """The arm's trial of seed 0."""
+    return next(c.trial for c in experiment.cells if c.arm == arm and c.trial.seed == 0)
+
+
+def every_size(experiment: Experiment) -> dict[str, int]:
+    return dict.fromkeys(experiment.sizes, 24)
+
+
+def test_the_standard_controls_differ_from_the_treatment_in_what_they_isolate(
+    write_experiment: WriteExperiment,
+) -> None:
+    open_sizes = write_experiment(rest=WITH_CONTROLS)
+    assert {request.arm for request in open_sizes.sizes.values()} == {"arithmetic", "time"}
+    assert len(open_sizes.sizes) == 2  # shared by the seeds
+    experiment = write_experiment(rest=WITH_CONTROLS, sizes=every_size(open_sizes))
+    assert not experiment.sizes
+    treated = only(experiment, "treated")
+    differences = {
+        arm.name: {
+            name: value
+            for name, value in only(experiment, arm.name).model_dump().items()
+            if value != getattr(treated, name) and value is not None
+        }
+        for arm in experiment.spec.arm
+        if arm.control
+    }
+    assert differences == {
+        "pixels": {"resizer": "fixed"},
+        "pixels-antialiased": {"resizer": "fixed", "antialias": True},
+        "capacity": {"input_size": 16},
+        "learning": {"frozen": ["resizer"]},
+        "muller": {"resizer": "muller"},
+        "arithmetic": {"resizer": "none", "input_size": 24},
+        "time": {"resizer": "none", "input_size": 24},
+        "ceiling": {"resizer": "none"},
+    }
+    assert only(experiment, "pixels").interpolation == "bilinear"
+
+
+def test_the_budget_control_is_left_out_where_the_baseline_is_it(
+    write_experiment: WriteExperiment,
+) -> None:
+    names = [arm.name for arm in write_experiment(rest=WITH_CONTROLS).spec.arm]
+    assert "budget" not in names
+    warm = WITH_CONTROLS + 'init_from = "plain"\nepochs = 1'
+    experiment = write_experiment(rest=warm)
+    budget, plain = only(experiment, "budget"), only(experiment, "plain")
+    assert (budget.resizer, budget.input_size, budget.epochs) == ("none", 16, 1)
+    assert budget.backbone_from == plain.key
+    assert budget.resizer_from is None
+
+
+def test_controls_continue_from_what_the_treatment_continues_from(
+    write_experiment: WriteExperiment,
+) -> None:
+    experiment = write_experiment(rest=WITH_CONTROLS + 'init_from = "plain"\nclip_norm = 2.0')
+    plain = only(experiment, "plain")
+    for arm in experiment.spec.arm:
+        if arm.control and arm.control not in ("arithmetic", "time"):
+            trial = only(experiment, arm.name)
+            assert (trial.backbone_from, trial.clip_norm) == (plain.key, 2.0)
+
+
+def test_two_treatments_have_controls_under_their_names(write_experiment: WriteExperiment) -> None:
+    second = WITH_CONTROLS.replace("treated", "second").replace("= 4", "= 8")
+    names = [arm.name for arm in write_experiment(rest=WITH_CONTROLS + second).spec.arm]
+    assert "treated capacity" in names
+    assert "second capacity" in names
+
+
+def request(**like: Any) -> SizeRequest:
+    shared = {"dataset": "toy", "backbone": "test_resnet", "epochs": 1, "batch_size": 4}
+    treated = {"input_size": 64, "output_size": 32, "resizer": "learned", **like}
+    return SizeRequest(
+        "a", "equal_gmacs", Trial(**shared, **treated), Trial(**shared, input_size=32)
+    )
+
+
+@pytest.mark.parametrize("true", [33, 34, 47, 48, 64, 65, 100, 255, 256])
+@pytest.mark.parametrize("step", [1, 8])
+def test_the_smallest_size_that_reaches_is_found(true: int, step: int) -> None:
+    asked: list[int] = []
+
+    def ratio(size: int) -> float:
+        asked.append(size)
+        return float(size >= true)
+
+    assert controls.smallest(request(), step, ratio) == -(-true // step) * step
+    assert len(asked) < 20
+
+
+def test_sizes_that_the_backbone_refuses_count_as_too_small() -> None:
+    def ratio(size: int) -> float:
+        if size < 60:
+            raise AssertionError("a multiple of 60, please")
+        return 1.0
+
+    assert controls.smallest(request(), 1, ratio) == 60
+
+
+def test_a_cost_out_of_reach_is_one_sentence() -> None:
+    far = request(num_kernels=512, input_size=256)
+    with pytest.raises(
+        controls.InputError, match="does not reach the cost of 'a' at up to 1024 px"
+    ):
+        controls.smallest(far, 1, lambda _: 0.5)
+
+
+def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments() -> None:
+    from bench import models, timing
+
+    asked = request()
+    size, ratio = controls.counted(asked, 10)
+
+    def gmacs(trial: Trial) -> float:
+        return timing.size(models.build(trial, 10), trial)["gmacs"]
+
+    wanted = gmacs(asked.like)
+    assert gmacs(controls.enlarged(asked.plain, size)) == pytest.approx(ratio * wanted)
+    assert gmacs(controls.enlarged(asked.plain, size - 1)) < wanted <= ratio * wanted
+
+
+def test_sizes_are_settled_once_saved_and_then_part_of_the_trials(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    seen: list[dict[str, Any]] = []
+    experiment = runner.settle_sizes(write_experiment(rest=WITH_CONTROLS), store, seen.append)
+    assert [event["event"] for event in seen if event["event"] == "size"] == ["size", "size"]
+    assert not experiment.sizes
+    sizes = store.sizes()
+    arms = {arm: only(experiment, arm).input_size for arm in ("arithmetic", "time")}
+    assert set(sizes.values()) == set(arms.values())
+    assert all(size > 16 for size in sizes.values())
+    assert runner.settle_sizes(experiment, store, seen.append) is experiment
