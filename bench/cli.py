@@ -45,6 +45,7 @@ def plan(
 
     experiment, store = _open(name, small)
     planned = runner.plan(experiment, store)
+    say(experiment.spec.question)
     out.print(console.plan_table(planned))
     for line in console.arm_lines(experiment):
         say(line)

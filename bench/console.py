@@ -190,7 +190,7 @@ def trial_names(experiment: Experiment) -> dict[str, str]:
 
 def plan_table(plan: Plan) -> Table:
     """The arms of an experiment, with what each consists of and how far it is."""
-    table = Table(title=plan.experiment.spec.question, title_justify="left", box=None)
+    table = Table(box=None)
     for heading in ("arm", "role", "resizer", "sizes, px", "trials", "states", "time left"):
         table.add_column(heading, justify="right" if heading in ("trials", "time left") else "left")
     for arm in plan.experiment.spec.arm:

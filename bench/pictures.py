@@ -55,14 +55,14 @@ def radial_power(images: Tensor) -> tuple[list[float], list[float]]:
     """Mean power of the grey image by spatial frequency.
 
     Shape: (B, C, H, W) -> frequencies, cycles per pixel, from the lowest to 1/2, and for each the
-    mean of |FFT|^2 / (H W) over its ring and over images. The mean grey is taken out, and a Hann
-    window keeps the image's borders from showing as lines.
+    mean of |FFT / (H W)|^2 over its ring and over images: the same image at more pixels has the
+    same power. The mean grey is taken out; a Hann window keeps borders from showing as lines.
     """
     grey = images.mean(dim=1)
     grey = grey - grey.mean(dim=(1, 2), keepdim=True)
     height, width = grey.shape[1:]
     window = torch.outer(torch.hann_window(height), torch.hann_window(width)).to(grey)
-    power = torch.fft.fft2(grey * window).abs().square().mean(dim=0) / (height * width)
+    power = torch.fft.fft2(grey * window).abs().square().mean(dim=0) / (height * width) ** 2
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)
     rings = min(height, width) // 2
     ring = (torch.hypot(fy, fx) * 2 * rings).round().long().flatten()

@@ -113,6 +113,16 @@ class Store:
             )
         return pd.DataFrame(rows)
 
+    def pictures(self, key: str) -> dict[str, Any] | None:
+        """What `bench.pictures` kept of the trial: (N, H, W, 3) arrays by name, or None."""
+        import numpy as np
+
+        path = self.trial_folder(key) / "pictures.npz"
+        if not path.exists():
+            return None
+        with np.load(path) as kept:
+            return dict(kept)
+
     def predictions(self, key: str) -> pd.DataFrame:
         """A row for each validation image: image, label, predicted, probability (of the label)."""
         import pandas as pd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,7 @@ class Evidence:
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
     timing: Record | None
+    pictures: Callable[[str], dict[str, Any] | None]  # by key, what the trial kept of them
 
     @property
     def finished(self) -> int:
@@ -99,7 +100,9 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = {key: store.trial(key) for key in experiment.trials}
     records = {key: record for key, record in found.items() if record is not None}
-    return Evidence(experiment, store.table(experiment), records, store.timing(experiment))
+    return Evidence(
+        experiment, store.table(experiment), records, store.timing(experiment), store.pictures
+    )
 
 
 def recipe(trial: Trial) -> str:

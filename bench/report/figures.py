@@ -9,6 +9,7 @@ from bench.report.cost import cost
 from bench.report.curves import curves
 from bench.report.differences import differences
 from bench.report.evidence import Evidence
+from bench.report.seen import images, spectra
 from bench.report.svg import STYLE, Drawing
 
 
@@ -20,5 +21,7 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
             cost(evidence),
             *(by_axis(evidence, axis) for axis in evidence.axes),
             curves(evidence),
+            images(evidence),
+            spectra(evidence),
         ]
     return {figure.name: figure for figure in found if figure}
