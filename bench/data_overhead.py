@@ -10,10 +10,13 @@ prints the ratio of the two speeds; 1 means that the data cost nothing.
 from __future__ import annotations
 
 import itertools
-import statistics
 import sys
-import time
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from bench import device as devices
 from bench.datasets.batches import Batch, Loader
@@ -29,29 +32,46 @@ UNTIMED_STEPS = 3
 """Of each round: they use up the batches that the loader made while the other side ran."""
 
 
-def seconds_a_step(stepper: Stepper, batches: Iterator[Batch] | None) -> float:
-    """Seconds of one training step in one round; on the resident batch where `batches` is None."""
-    stepper.model.train()
-    for number in range(UNTIMED_STEPS + STEPS):
-        if number == UNTIMED_STEPS:
-            devices.synchronise(stepper.device)
-            began = time.perf_counter()
+def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[float]:
+    """Seconds of the steps of one round; on the resident batch where `batches` is None."""
+
+    def step() -> None:
         if batches is not None:
             stepper.images, stepper.labels = devices.put(next(batches), stepper.device)
         stepper.train_step()
-    devices.synchronise(stepper.device)
-    return (time.perf_counter() - began) / STEPS
+
+    return [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)][UNTIMED_STEPS:]
 
 
-def ratios(trial: Trial) -> list[float]:
-    """Speed with data over speed without, of each round."""
+def rounds(trial: Trial) -> tuple[list[float], list[float]]:
+    """Seconds of steps without their data and with it, from interleaved rounds."""
     device = devices.pick()
     dataset = open_dataset(trial.dataset)
     precision = devices.settle_precision(trial.precision, device)
     stepper = Stepper(trial, len(dataset.classes), device, precision)
+    stepper.model.train()
     loader = Loader(dataset.train, trial, devices.loader_threads(device))
     batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
-    return [seconds_a_step(stepper, None) / seconds_a_step(stepper, batches) for _ in range(ROUNDS)]
+    without, with_data = [], []
+    for _ in range(ROUNDS):
+        without += seconds_of_steps(stepper, None)
+        with_data += seconds_of_steps(stepper, batches)
+    return without, with_data
+
+
+def speed_ratio(without: list[float], with_data: list[float]) -> tuple[float, float, float]:
+    """Ratio of the lower quartiles of the times, and its 95 % bootstrap interval.
+
+    The lower quartile, because whatever else the machine does can only make a step slower.
+    """
+
+    def ratio(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> Any:
+        return np.quantile(a, 0.25, axis) / np.quantile(b, 0.25, axis)
+
+    pair = np.array(without), np.array(with_data)
+    interval = stats.bootstrap(pair, ratio, rng=np.random.default_rng(0), method="percentile")
+    low, high = interval.confidence_interval
+    return float(ratio(*pair)), float(low), float(high)
 
 
 def main(arguments: list[str]) -> None:
@@ -60,11 +80,11 @@ def main(arguments: list[str]) -> None:
     experiment = load(names[0], small="--small" in arguments)
     roles = {arm.name: arm.role for arm in experiment.spec.arm}
     trial = next(c.trial for c in experiment.cells if roles[c.arm] == "treatment")
-    found = sorted(ratios(trial))
-    low, _, high = statistics.quantiles(found, n=4)
+    ratio, low, high = speed_ratio(*rounds(trial))
     print(  # noqa: T201
-        f"{experiment.name}: a training step with its data is {statistics.median(found):.3f} times "
-        f"as fast as on a batch that is there (half of {ROUNDS} rounds: {low:.3f} to {high:.3f})"
+        f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
+        f"batch that is there (95 % interval {low:.3f} to {high:.3f}, {ROUNDS} rounds of {STEPS} "
+        "steps each)"
     )
 
 

@@ -9,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
 LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""
 
+Hits = NDArray[np.bool_]
 Answer = Literal["better", "worse", "no difference", "not settled", "too few seeds"]
 
 
@@ -132,3 +134,59 @@ def seeds_needed(effect: float, sd: float, error: float = 0.05, power: float = 0
             return n
         n += 1 if n < 100 else n // 10
     return n
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A difference between two arms over seeds and images, which are crossed, not nested."""
+
+    interval: Interval  # covers new seeds and new images; n is the number of seeds
+    seeds_sd: float  # spread of a seed's true difference, points
+    images_sd: float  # spread of an image's true difference, points
+    discordant: list[tuple[int, int]]  # for each seed, images that only ours, only theirs got right
+    p_values: list[float]  # of McNemar's exact test, for each seed
+
+
+def crossed(ours: Hits, theirs: Hits, level: float = LEVEL) -> Crossed:
+    """Interval of the difference in accuracy that covers new seeds and new images, points.
+
+    Both were scored on the same images by the same seeds. With the mean squares of the two-way
+    layout without replication, the variance of the mean difference is
+    (MS_seeds + MS_images - MS_rest) / (seeds x images), and its degrees of freedom are
+    Satterthwaite's; it is never taken to be less than that of the seeds alone.
+
+    Args:
+        ours, theirs: (seeds, images) whether each image was classified rightly.
+    """
+    difference = 100.0 * (ours.astype(float) - theirs.astype(float))
+    s, i = difference.shape
+    mean = float(difference.mean())
+    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
+    seeds = i * float(by_seed.var(ddof=1))
+    images = s * float(by_image.var(ddof=1))
+    rest = difference - by_seed[:, None] - by_image + mean
+    left = float((rest**2).sum()) / ((s - 1) * (i - 1))
+    terms = [(seeds, s - 1), (images, i - 1), (-left, (s - 1) * (i - 1))]
+    variance, df = sum(ms for ms, _ in terms), float(s - 1)
+    if variance > seeds:
+        df = variance**2 / sum(ms**2 / of for ms, of in terms)
+    variance = max(variance, seeds)
+    half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(variance / (s * i))
+    only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
+    return Crossed(
+        interval=Interval(mean, mean - half, mean + half, s, level, float(by_seed.std(ddof=1))),
+        seeds_sd=math.sqrt(max(0.0, (seeds - left) / i)),
+        images_sd=math.sqrt(max(0.0, (images - left) / s)),
+        discordant=only,
+        p_values=[mcnemar(*pair) for pair in only],
+    )
+
+
+def mcnemar(ours_alone: int, theirs_alone: int) -> float:
+    """Two-sided exact p that images on which two classifiers differ favour neither.
+
+    >>> mcnemar(0, 0), round(mcnemar(1, 5), 4)
+    (1.0, 0.2188)
+    """
+    n = ours_alone + theirs_alone
+    return float(stats.binomtest(ours_alone, n).pvalue) if n else 1.0

@@ -123,6 +123,10 @@ class Store:
         with np.load(path) as kept:
             return dict(kept)
 
+    def has_predictions(self, key: str) -> bool:
+        """Whether `predictions` can be read."""
+        return (self.trial_folder(key) / "predictions.parquet").exists()
+
     def predictions(self, key: str) -> pd.DataFrame:
         """A row for each validation image: image, label, predicted, probability (of the label)."""
         import pandas as pd

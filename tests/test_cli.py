@@ -71,6 +71,7 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["run", "quik"], "no experiment 'quik'"),
         (["plan", "quick", "--small"], "has no [small] table"),
         (["run", "quick", "--where", "seed"], "--where 'seed' is not FIELD=VALUE"),
+        (["run", "quick", "--where", "seed=0", "--where", "seed=1"], "names 'seed' twice"),
         (["data", "fetch", "imagewof"], "unknown dataset 'imagewof'; did you mean 'imagewoof'"),
         (["data", "import", "/nowhere.tgz"], "/nowhere.tgz does not exist"),
         (["data", "verify", "imagewoof"], "resizer-bench data fetch imagewoof"),
@@ -85,6 +86,36 @@ def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
     assert sentence in done.stderr
     assert done.stderr.startswith("resizer-bench: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Store) -> None:
+    done = command("run", toy, "--smoke", "--where", "resizer=none")
+    assert done.returncode == 0, done.stderr
+    assert "1 distinct arms, three training steps each" in done.stdout
+    assert len(list(store.root.glob("smoke/*/record.json"))) == 1
+
+
+def test_a_device_that_is_not_there_is_one_sentence(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cuda:9")
+    done = command("run", toy)
+    assert done.returncode == 2
+    assert "RESIZER_BENCH_DEVICE='cuda:9' cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_users_module_that_does_not_load_is_one_sentence(
+    toy: Path, tmp_path: Path, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_front.py").write_text("class Front(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    write_experiment(rest='[[arm]]\nname = "own"\nresizer = "broken_front:Front"')
+    done = command("run", toy)
+    assert done.returncode == 2
+    assert "resizer 'broken_front:Front' cannot be built: SyntaxError" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_interrupted_runs_say_so_and_go_on(toy: Path, store: Store) -> None:

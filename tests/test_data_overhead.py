@@ -30,9 +30,15 @@ def test_half_of_the_timed_steps_take_their_batches_from_the_loader(
         dataset="toy", backbone="test_resnet", input_size=32, output_size=16, batch_size=8,
         resizer="learned", num_kernels=4, epochs=1,
     )  # fmt: skip
-    found = data_overhead.ratios(trial)
-    assert len(found) == 2
-    assert all(ratio > 0 for ratio in found)
+    without, with_data = data_overhead.rounds(trial)
+    assert len(without) == len(with_data) == 4
+    assert min(without + with_data) > 0
     steps = 2 * (data_overhead.UNTIMED_STEPS + 2)
     assert len(taken) == steps
     assert max(taken) == -(-steps // 2)  # an epoch of 20 images is 2 batches: it goes on
+
+
+def test_the_ratio_is_of_speeds_and_one_slow_step_does_not_move_it() -> None:
+    ratio, low, high = data_overhead.speed_ratio([1.0, 1.0, 1.0, 9.0], [2.0, 2.0, 2.0, 2.0])
+    assert ratio == pytest.approx(0.5)
+    assert low <= ratio <= high

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.experiment import Experiment, Trial
 from bench.loading import load
-from bench.report import Report, environment, make
+from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
 from bench.report.evidence import gather
 from bench.report.palette import looks
@@ -79,11 +80,15 @@ def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str 
             "trial": trial.model_dump(),
             "metrics": as_metrics({"top1_pct": value}) if isinstance(value, float) else {},
             "curve": [{"epoch": 1}, {"epoch": 2, "top1_pct": value}] if ok else [],
+            "spectrum": {"frequency": [0.25, 0.5], "output": [2.0, 1.0], "plain": [2.0, 0.5]},
             "environment": ENVIRONMENT | {"novelty": "shown"},
             "data": {"train_images": 2000, "val_images": 500},
             "finished": "2026-01-02T03:04:05+00:00",
         }
         write_record(store.trial_folder(key), record)
+        sides = {"input": trial.input_size, "plain": 32, "output": 32}
+        gradients = {n: np.linspace(0, 1, 3 * s * s).reshape(1, s, s, 3) for n, s in sides.items()}
+        np.savez(store.trial_folder(key) / "pictures.npz", **gradients)
 
 
 def time_all(asked: Experiment, store: Store) -> None:
@@ -168,7 +173,8 @@ def test_the_page_refers_to_nothing_outside_itself(
 ) -> None:
     page = whole[0].html.read_text()
     links = re.findall(r"""(?:src|href)=["']?([^"'> ]*)|url\(([^)]*)\)|@import""", page)
-    assert all((link or url).startswith("#") for link, url in links)
+    assert all((link or url).startswith(("#", "data:image/png")) for link, url in links)
+    assert "data:image/png" in page
     assert "http" not in page
 
 
@@ -223,6 +229,7 @@ def test_two_reports_of_the_same_records_are_the_same_bytes(
     assert set(first) >= {
         *("report.html", "report.md", "table.csv", "results.csv", "results.tex"),
         *("figures/differences.svg", "figures/learning-curves.svg"),
+        *("figures/images.svg", "figures/spectra.svg"),
     }
 
 
@@ -238,7 +245,7 @@ def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
     report, asked, _ = whole
     table = looks(asked.spec.arm)
     assert len({look.colour for look in table.values()}) == len(asked.spec.arm)
-    for name in ("differences", "cost", "by-dataset", "learning-curves"):
+    for name in ("differences", "cost", "by-dataset", "learning-curves", "spectra"):
         drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
         assert table["learned"].colour in drawn
         assert table["fixed"].colour in drawn
@@ -320,6 +327,32 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     told = "The trials do not share one precision: bf16 (1 trial) and fp32 (8 trials)."
     assert environment.warnings(evidence) == [told]
     assert ("novelty", "shown", NONE) in environment.table(evidence)
+
+
+def test_a_report_is_read_back_only_while_all_that_it_was_made_of_is_as_it_was(
+    tmp_path: Path,
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    out = tmp_path / "out"
+    assert saved(asked, store, out) is None
+    made = make(asked, store, out)
+    again = saved(asked, store, out)
+    assert again is not None
+    assert again.answer == made.answer
+    assert again.results.equals(made.results)
+    time_all(asked, store)
+    assert saved(asked, store, out) is None
+    make(asked, store, out)
+    assert saved(experiment(tmp_path, NARROW, seeds=2), store, out) is None
+
+
+def test_pictures_are_shown_of_arms_with_a_resizer_alone(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    alt = re.search(r"One validation image as it is loaded[^\"]*", whole[0].html.read_text())
+    assert alt
+    assert alt.group().endswith("for fixed and learned.")
 
 
 def test_the_displayed_table_is_the_one_of_the_page(

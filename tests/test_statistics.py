@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats import contingency_tables
+from statsmodels.stats.anova import anova_lm
 
 from bench.statistics import (
+    Hits,
     Interval,
     conclude,
+    crossed,
+    mcnemar,
     paired_difference,
     seeds_needed,
     t_interval,
@@ -112,3 +118,49 @@ def test_the_seeds_needed_do_find_the_effect_in_four_of_five() -> None:
 def test_identical_runs_are_no_difference() -> None:
     same = Interval(mean=0.0, low=0.0, high=0.0, n=3, level=0.95, sd=0.0)
     assert conclude(same, 1.0) == "no difference"
+
+
+def simulated(
+    stream: np.random.Generator, *, seeds: int, images: int, seeds_sd: float, images_sd: float
+) -> tuple[Hits, Hits]:
+    """Hits of two arms whose true difference is zero, with a seed's and an image's own effects."""
+    base = stream.uniform(0.3, 0.9, images)
+    tilt = stream.normal(0, images_sd / 100, images) / 2
+    drift = stream.normal(0, seeds_sd / 100, (seeds, 1)) / 2
+    draws = stream.random((2, seeds, images))
+    return draws[0] < base + tilt + drift, draws[1] < base - tilt - drift
+
+
+def test_the_crossed_interval_covers_new_images_and_its_parts_are_found() -> None:
+    stream = np.random.default_rng(0)
+    shape = {"seeds": 5, "images": 800, "seeds_sd": 1.0, "images_sd": 20.0}
+    found = [crossed(*simulated(stream, **shape)) for _ in range(300)]  # type: ignore[arg-type]
+    covered = np.mean([one.interval.low <= 0 <= one.interval.high for one in found])
+    assert 0.92 <= covered <= 0.99
+    assert np.mean([one.images_sd for one in found]) == pytest.approx(20, rel=0.2)
+    narrow = [t_interval([100 * d for d in np.random.default_rng(1).normal(0, 0.01, 5)])]
+    assert narrow[0].n == found[0].interval.n
+
+
+def test_the_crossed_variance_agrees_with_that_of_an_analysis_by_least_squares() -> None:
+    ours, theirs = simulated(
+        np.random.default_rng(1), seeds=4, images=60, seeds_sd=8.0, images_sd=40.0
+    )
+    one = crossed(ours, theirs)
+    long = pd.DataFrame(100.0 * (ours.astype(float) - theirs)).stack().reset_index()
+    long.columns = ["seed", "image", "points"]  # type: ignore[assignment]
+    table = anova_lm(ols("points ~ C(seed) + C(image)", long).fit())
+    squares = table["mean_sq"]
+    variance = squares["C(seed)"] + squares["C(image)"] - squares["Residual"]
+    variance = max(variance, squares["C(seed)"]) / long.shape[0]
+    half = (one.interval.high - one.interval.low) / 2
+    df = variance**2 * long.shape[0] ** 2 / sum(table["mean_sq"] ** 2 / table["df"])
+    assert half == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(variance))
+    spread = (squares["C(seed)"] - squares["Residual"]) / 60
+    assert one.seeds_sd == pytest.approx(math.sqrt(max(0.0, spread)))
+
+
+def test_mcnemar_agrees_with_statsmodels() -> None:
+    for ours, theirs in ((1, 5), (10, 3), (40, 41), (0, 7)):
+        wanted = contingency_tables.mcnemar([[9, ours], [theirs, 4]], exact=True).pvalue
+        assert mcnemar(ours, theirs) == pytest.approx(min(1.0, wanted))

@@ -311,3 +311,21 @@ def test_the_power_of_a_wave_is_found_at_its_frequency() -> None:
     white = torch.randn(200, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     flat = pictures.radial_power(white)[1]
     assert max(flat[1:]) / min(flat[1:]) < 1.3
+
+
+BACKBONES = (
+    *("resnet10t", "mobilenetv2_035", "mobilenetv3_small_050", "efficientnet_lite0"),
+    *("densenet121", "regnetx_002", "convnext_atto", "repghostnet_050"),
+    *("vit_tiny_patch16_224", "xcit_nano_12_p16_224", "edgenext_xx_small", "mobilevit_xxs"),
+)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_backbones_of_many_families_train_and_validate_behind_the_resizer(
+    store: Store, backbone: str
+) -> None:
+    fields = {"input_size": 128, "output_size": 96, "epochs": None, "steps": 2, "batch_size": 4}
+    one = toy(backbone=backbone, resizer="learned", num_kernels=4, deterministic=False, **fields)
+    record = run(store, one)
+    assert (record["status"], record["reason"], record["steps"]) == ("ok", "", 2)
+    assert len(store.predictions(one.key)) == 12

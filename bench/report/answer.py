@@ -28,7 +28,7 @@ def sentences(evidence: Evidence) -> list[str]:
         return _ranges(evidence)
     if len(judged) > MOST_SENTENCES:
         return [_counts([given for _, given in judged])]
-    told = [[f"On {_place(evidence, row)}, {_finding(given)}."] for row, given in judged]
+    told = [[f"On {_place(evidence, row)}, {_finding(row, given)}."] for row, given in judged]
     if len(judged) <= MOST_BESIDE:
         told = [line + _beside(evidence, row) for line, (row, _) in zip(told, judged, strict=True)]
     return [" ".join(line) for line in told]
@@ -98,21 +98,31 @@ def _place(evidence: Evidence, row: Row) -> str:
     return f"{row.trial.dataset} ({', '.join(told)})"
 
 
-def _finding(given: Verdict) -> str:
+def _finding(row: Row, given: Verdict) -> str:
     """What follows the scope: the answer with its numbers."""
     pair = f"{given.treatment} and {given.baseline}"
     margin = words.count_points(given.margin_pct)
     if given.answer == "too few seeds":
         return _too_few(given)
-    shown = f"{_signed(given.difference)} ({words.bounds(given.difference)})"
+    bounds = words.bounds(given.difference) + _new_images(row)
+    shown = f"{_signed(given.difference)} ({bounds})"
     if given.answer == "no difference":
         return f"there is no difference larger than {margin} between {pair}: {shown}"
     if given.answer == "not settled":
         return f"the difference between {pair} is not settled: {shown}; {_more(given)}"
-    by = f"{words.points(abs(given.difference.mean))} points ({words.bounds(given.difference)})"
+    by = f"{words.points(abs(given.difference.mean))} points ({bounds})"
     small = max(abs(given.difference.low), abs(given.difference.high)) < given.margin_pct
     aside = f", which is less than the {margin} that matter here" if small else ""
     return f"{given.treatment} is {given.answer} than {given.baseline} by {by}{aside}"
+
+
+def _new_images(row: Row) -> str:
+    """The interval that covers new images, too."""
+    if row.crossed is None:
+        return ""
+    wide = row.crossed.interval
+    low, high = (words.points(end, signed=True) for end in (wide.low, wide.high))
+    return f"; {low} to {high} for new images, too"
 
 
 def _beside(evidence: Evidence, treatment: Row) -> list[str]:

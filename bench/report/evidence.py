@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.experiment import Arm, Experiment, Trial, context_of
-from bench.statistics import Interval, Verdict, paired_difference, t_interval, verdict
+from bench.statistics import (
+    Crossed,
+    Hits,
+    Interval,
+    Verdict,
+    crossed,
+    paired_difference,
+    t_interval,
+    verdict,
+)
 from bench.store import Record, Store, context_label
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
@@ -29,6 +39,7 @@ class Row:
     accuracy: Interval
     difference: Interval | None  # to the baseline arm; None for that arm itself
     verdict: Verdict | None  # of the primary comparison's treatment
+    crossed: Crossed | None  # the same difference, for new images too
     speed: dict[str, float]
 
     @cached_property
@@ -44,7 +55,7 @@ class Evidence:
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
     timing: Record | None
-    pictures: Callable[[str], dict[str, Any] | None]  # by key, what the trial kept of them
+    store: Store  # for what is too large for a record: pictures, predictions
 
     @property
     def finished(self) -> int:
@@ -100,9 +111,7 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = {key: store.trial(key) for key in experiment.trials}
     records = {key: record for key, record in found.items() if record is not None}
-    return Evidence(
-        experiment, store.table(experiment), records, store.timing(experiment), store.pictures
-    )
+    return Evidence(experiment, store.table(experiment), records, store.timing(experiment), store)
 
 
 def recipe(trial: Trial) -> str:
@@ -142,8 +151,26 @@ def _row(evidence: Evidence, arm: str, trial: Trial, context: dict[str, Any], ve
         accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
         difference=difference,
         verdict=answer,
+        crossed=_crossed(evidence.store, table, answer) if answer else None,
         speed=_speed(evidence.timing, trial),
     )
+
+
+def _crossed(store: Store, table: pd.DataFrame, verdict: Verdict) -> Crossed | None:
+    """The verdict's difference from per-image predictions; None below two seeds that have them."""
+    keys = table[table["status"] == "ok"].pivot_table("key", "seed", "arm", aggfunc="first")
+    if not {verdict.treatment, verdict.baseline} <= set(keys.columns):
+        return None
+    pairs = keys[[verdict.treatment, verdict.baseline]].dropna()
+    if len(pairs) < 2 or not all(map(store.has_predictions, pairs.stack())):
+        return None
+    ours, theirs = (np.array([_hits(store, key) for key in pairs[arm]]) for arm in pairs)
+    return crossed(ours, theirs, verdict.difference.level)
+
+
+def _hits(store: Store, key: str) -> Hits:
+    predictions = store.predictions(key).sort_values("image")
+    return (predictions["label"] == predictions["predicted"]).to_numpy()
 
 
 def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:

@@ -56,6 +56,11 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "reasons": results.reasons(evidence),
         "problems": results.problems(evidence),
         "recipe": recipe(evidence),
+        "crossed": [
+            (words.place(row.context, evidence.axes), row.crossed)
+            for row in evidence.rows
+            if row.crossed
+        ],
         "environment": environment.table(evidence),
         "drawings": drawings,
         "by_axis": [d for d in drawings.values() if d.name.startswith("by-")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,8 +34,9 @@ def images(evidence: Evidence) -> Drawing | None:
     titles = ("loaded image", "plain resize", "what the backbone gets", "difference of the two")
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize=10)
+    numbers = itertools.count()
     for line, (row, kept) in zip(grid, found, strict=True):
-        _strip(line, row, {name: kept[name][0].astype(float) for name in SHOWN})
+        _strip(line, row, {name: kept[name][0].astype(float) for name in SHOWN}, numbers)
     place = words.place(found[0][0].context, evidence.axes)
     return drawing(
         figure,
@@ -53,16 +55,19 @@ def _with_pictures(evidence: Evidence) -> Iterator[tuple[Row, Pictures]]:
         done = row.seeds[row.seeds["status"] == "ok"]
         if row.trial.resizer == "none" or done.empty or first not in (None, row.context):
             continue
-        if kept := evidence.pictures(str(done["key"].iloc[0])):
+        if kept := evidence.store.pictures(str(done["key"].iloc[0])):
             first = row.context
             yield row, kept
 
 
-def _strip(line: NDArray[Any], row: Row, kept: Mapping[str, NDArray[np.float64]]) -> None:
+def _strip(
+    line: NDArray[Any], row: Row, kept: Mapping[str, NDArray[np.float64]], numbers: Iterator[int]
+) -> None:
     difference = kept["output"] - kept["plain"]
     largest = max(float(np.abs(difference).max()), 1e-6)
     for ax, image in zip(line, [*kept.values(), 0.5 + difference / (2 * largest)], strict=True):
-        ax.imshow(np.clip(image, 0, 1), interpolation="nearest")
+        shown = ax.imshow(np.clip(image, 0, 1), interpolation="nearest")
+        shown.set_gid(f"image-{next(numbers)}")  # matplotlib's own id is one for equal images
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     line[0].set_ylabel(f"{row.arm.name}\n{words.size(row.trial)} px")
