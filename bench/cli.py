@@ -81,17 +81,23 @@ def run(
 ) -> None:
     """Run what is missing, then report. Stopped or killed, the same command goes on."""
     from bench import console, publish, runner
+    from bench import report as reports
 
     experiment, store = _open(name, small)
     chosen = _pairs(where or [])
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
         say(f"{counted(reused, 'trial')} taken from results/published")
+    made = reports.saved(experiment, store, store.root / experiment.name)
+    if made and made.complete and not smoke:
+        say(f"0 trials to run, {len(experiment.trials)} on record")
+        _show(made)
+        return
     display = console.Display(out)
     try:
         with display.shown():
             experiment = runner.settle_sizes(experiment, store, display)
-            display.names = console.trial_names(experiment)
+            display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
             outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
@@ -99,7 +105,7 @@ def run(
         counts = runner.plan(experiment, store).counts
         say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
         raise typer.Exit(130) from None
-    _report(experiment, store, anew=False)
+    _report(experiment, store)
     _end_run(outcome)
 
 
@@ -126,18 +132,20 @@ def _end_run(outcome: Any) -> None:
 @app.command()
 def report(name: Name, small: Small = False) -> None:
     """Make the table, the figures and the pages from what is saved."""
-    _report(*_open(name, small), anew=True)
+    _report(*_open(name, small))
 
 
-def _report(experiment: Any, store: Any, *, anew: bool) -> None:
-    """Print the report, made anew unless it was made of just what is saved."""
-    from bench import console
+def _report(experiment: Any, store: Any) -> None:
     from bench import report as reports
 
-    folder = store.root / experiment.name
-    made = None if anew else reports.saved(experiment, store, folder)
-    made = made or reports.make(experiment, store, folder)
-    out.print(console.frame_table(made.results, out.width))
+    _show(reports.make(experiment, store, store.root / experiment.name))
+
+
+def _show(made: Any) -> None:
+    """Print a report: its table, its answer, where it is."""
+    from bench import console
+
+    out.print(console.results_table(made.results, out.width))
     out.print()
     say(made.answer)
     say(f"report: {_near(made.html)}")
@@ -166,24 +174,23 @@ def info() -> None:
 @data.command("list")
 def list_data() -> None:
     """Show the datasets, and which are here."""
-    import pandas as pd
-
     from bench import console
     from bench.datasets import library
 
-    rows = [
-        {
-            "dataset": row.name,
-            "state": row.state,
-            "train": row.train_images or "",
-            "val": row.val_images or "",
-            "MB": f"{row.size_mb:.0f}" if row.size_mb is not None else "",
-            "from": row.origin or row.title,
-            "fingerprint": row.fingerprint or "",
-        }
+    headings = ("dataset", "state", "train", "val", "MB", "from", "fingerprint")
+    lines = [
+        (
+            row.name,
+            row.state,
+            str(row.train_images or ""),
+            str(row.val_images or ""),
+            f"{row.size_mb:.0f}" if row.size_mb is not None else "",
+            row.origin or row.title,
+            row.fingerprint or "",
+        )
         for row in library.listing()
     ]
-    out.print(console.frame_table(pd.DataFrame(rows), out.width, f"in {library.data_dir()}"))
+    out.print(console.text_table(headings, lines, out.width, f"in {library.data_dir()}"))
 
 
 @data.command()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import rich.progress as bars
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.experiment import Experiment, SizeRequest, Trial, context_of
 from bench.runner import Plan
 from bench.store import Record, context_label
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BYTE_PHASES = ("download", "unpack")
 
@@ -37,7 +38,7 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.names: Mapping[str, str] = {}
+        self.experiment: Experiment | None = None  # whose trials are shown by their names
         self.progress = bars.Progress(
             bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=24),
@@ -148,6 +149,11 @@ class Display:
     def _name(self, trial: Trial) -> str:
         return self.names.get(trial.key, trial.key)
 
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What to call each trial, by key."""
+        return trial_names(self.experiment) if self.experiment else {}
+
     def _start(self, what: str, total: int | None) -> None:
         self._end_part()
         self.part = self.progress.add_task(what, total=total, count="", note="")
@@ -249,21 +255,31 @@ def shortened(words: list[str], most: int = 4) -> str:
     return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
 
 
-def frame_table(frame: pd.DataFrame, width: int, title: str = "") -> Table:
-    """A pandas table of display strings: as many of its columns, from the left, as fit in width."""
+def results_table(path: Path, width: int) -> Table:
+    """A CSV file of display strings, as `text_table` shows it."""
+    with path.open(newline="") as file:
+        headings, *lines = csv.reader(file)
+    return text_table(headings, lines, width)
+
+
+def text_table(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
+) -> Table:
+    """A table of texts: as many of its columns, from the left, as fit in `width`."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
-    shown, used = [], 0
-    for heading in frame.columns:
-        column_width = longest([*heading.split(), *frame[heading].astype(str)])
+    used = 0
+    for place, heading in enumerate(headings):
+        column_width = longest([*heading.split(), *(line[place] for line in lines)])
         used += column_width + 2
         if used > width:
             break
-        shown.append(heading)
-        justify = "left" if frame.columns[0] == heading else "right"
-        table.add_column(heading, justify=justify, width=column_width)  # type: ignore[arg-type]
-    for row in frame[shown].astype(str).itertuples(index=False):
-        table.add_row(*row)
-    if left := len(frame.columns) - len(shown):
+        table.add_column(
+            heading, justify="right" if place else "left", width=column_width, overflow="fold"
+        )
+    shown = len(table.columns)
+    for line in lines:
+        table.add_row(*map(Text, line[:shown]))
+    if left := len(headings) - shown:
         table.caption = f"{left} more columns in the report, or in a wider terminal"
     return table
 

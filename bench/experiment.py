@@ -6,11 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    model_validator,
+)
 
 from bench.paths import EXPERIMENTS
 from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
@@ -30,6 +37,9 @@ SPEED_FIELDS = (
     *("batch_size", "optimizer", "clip_norm", "precision", "channels_last", "deterministic"),
 )
 """What the speed of a trial depends on, besides the machine."""
+
+SETTLED = object()
+"""The context of `Trial.model_validate` that tells it that its fields went through `settled`."""
 
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0)]
@@ -92,8 +102,8 @@ class Trial(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _settle(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return settled(given)
+    def _settle(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return given if info.context is SETTLED else settled(given)
 
     @model_validator(mode="after")
     def _check(self) -> Trial:
@@ -126,14 +136,8 @@ class Trial(BaseModel):
     @cached_property
     def speed_key(self) -> str:
         """16 hex digits shared by the trials that cost the same for each image."""
-        fields = {name: getattr(self, name) for name in SPEED_FIELDS}
-        fields = {name: value for name, value in fields.items() if value is not None}
-        semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
-        return _digest(
-            json.dumps(
-                fields | self._own_source | {"semantics": semantics}, sort_keys=True
-            ).encode()
-        )[:16]
+        values = tuple(getattr(self, name) for name in SPEED_FIELDS)
+        return _speed_key(values, self._own_source.get("resizer_source"))
 
     @property
     def _own_source(self) -> dict[str, str]:
@@ -168,49 +172,82 @@ def has_weights(resizer: str) -> bool:
     return resizer not in ("none", "fixed")
 
 
+USES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("optimizer", "sgd", {"momentum": 0.9}),
+    ("schedule", "one_cycle", {"warmup_fraction": 0.3}),
+    ("schedule", "step", {"decay_every_epochs": 50, "decay_factor": 0.8}),
+    ("crop", "random_resized", {"crop_min_area": 0.35}),
+)
+"""Fields with their defaults that are used only where another field has a value."""
+FIRST = {"optimizer": "adamw", "schedule": "one_cycle", "crop": "random_resized"}
+
+
 def settled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a trial: what is used has its default, what is not used is dropped."""
-    fields = dict(given)
+    """The fields of a trial: what is used has its default, what is not used is dropped.
+
+    Raises:
+        ValueError: if the resizer is unknown.
+    """
+    fields = {name: value for name, value in given.items() if value is not None}
     if isinstance(resizer := fields.get("resizer", "none"), str):
-        check_name(resizer)
         _settle_resizer(fields, resizer)
-    _settle_used(fields, fields.get("optimizer", "adamw") == "sgd", momentum=0.9)
-    stepwise = fields.get("schedule", "one_cycle") == "step"
-    _settle_used(fields, not stepwise, warmup_fraction=0.3)
-    _settle_used(fields, stepwise, decay_every_epochs=50, decay_factor=0.8)
-    random_crop = fields.get("crop", "random_resized") == "random_resized"
-    _settle_used(fields, random_crop, crop_min_area=0.35)
+    for field, value, defaults in USES:
+        used = fields.get(field, FIRST[field]) == value
+        for name, default in defaults.items():
+            if not used:
+                fields.pop(name, None)
+            elif name not in fields:
+                fields[name] = default
     if fields.get("pretrained") is False:
         del fields["pretrained"]
-    if isinstance(frozen := fields.get("frozen"), list | tuple):
-        kept = {p for p in frozen if p != "resizer" or has_weights(fields.get("resizer", "none"))}
-        fields["frozen"] = sorted(kept) or None
     return fields
 
 
 def _settle_resizer(fields: dict[str, Any], resizer: str) -> None:
-    if not has_weights(resizer):
-        fields.pop("resizer_from", None)
+    unused, defaults = _options(resizer)
+    for name in unused:
+        fields.pop(name, None)
+    for name, default in defaults.items():
+        if name not in fields:
+            fields[name] = default
+    for name in UNWRITTEN:
+        if (
+            name in fields
+            and resizer in RESIZERS
+            and fields[name] == RESIZERS[resizer].options[name]
+        ):
+            del fields[name]
+    if resizer in RESIZERS and fields.get("interpolation") in ANTIALIASED:
+        fields.setdefault("antialias", False)
+    elif resizer in RESIZERS:
+        fields.pop("antialias", None)
+    if isinstance(frozen := fields.get("frozen"), list | tuple):
+        kept = sorted({part for part in frozen if part != "resizer" or has_weights(resizer)})
+        fields.pop("frozen")
+        fields |= {"frozen": kept} if kept else {}
+
+
+@cache
+def _options(resizer: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Which fields the resizer does not use, and the defaults of those that it does."""
+    check_name(resizer)
+    untrained = () if has_weights(resizer) else ("resizer_from",)
     if resizer == "none":
-        _settle_used(fields, False, "output_size", *RESIZER_OPTIONS)
-        return
+        return ("output_size", *RESIZER_OPTIONS, *untrained), {}
     if resizer not in RESIZERS:
-        return  # a user's own class: what is given goes to it as it is
+        return (), {}  # a user's own class: what is given goes to it as it is
     options = RESIZERS[resizer].options
-    for name in RESIZER_OPTIONS:
-        default = None if name in UNWRITTEN else options.get(name)
-        _settle_used(fields, name in options, **{name: default})
-        if name in UNWRITTEN and fields.get(name) == options.get(name):
-            fields.pop(name, None)
-    _settle_used(fields, fields.get("interpolation") in ANTIALIASED, antialias=False)
+    unused = tuple(name for name in RESIZER_OPTIONS if name not in options)
+    written = [n for n in RESIZER_OPTIONS if n in options and n not in (*UNWRITTEN, "antialias")]
+    return (*unused, *untrained), {name: options[name] for name in written}
 
 
-def _settle_used(fields: dict[str, Any], used: bool, *names: str, **defaults: Any) -> None:
-    for name in (*names, *defaults):
-        if not used:
-            fields.pop(name, None)
-        elif fields.get(name) is None and defaults.get(name) is not None:
-            fields[name] = defaults[name]
+@cache
+def _speed_key(values: tuple[Any, ...], source: str | None) -> str:
+    fields = {name: v for name, v in zip(SPEED_FIELDS, values, strict=True) if v is not None}
+    semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
+    text = json.dumps([fields, source, semantics], sort_keys=True)
+    return _digest(text.encode())[:16]
 
 
 def _digest(content: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from bench import controls
 from bench.errors import InputError
 from bench.experiment import (
     ARM_FIELDS,
+    SETTLED,
     Arm,
     Cell,
     Experiment,
@@ -258,9 +258,10 @@ class Cross:
 
     def _valid(self, arm: Arm, place: int, fields: Fields) -> Trial:
         try:
-            text = json.dumps(settled(fields), sort_keys=True, default=str)
+            own = settled(fields)
+            text = repr(sorted(own.items()))
             if text not in self._distinct:
-                self._distinct[text] = Trial.model_validate(fields)
+                self._distinct[text] = Trial.model_validate(own, context=SETTLED)
             return self._distinct[text]
         except ValidationError as error:
             axes = self._axes[place]

@@ -59,7 +59,7 @@ class Outcome:
 def plan(experiment: Experiment, store: Store) -> Plan:
     """Look at what is saved; nothing is run."""
     check_datasets(experiment)
-    records = {key: store.trial(key) for key in experiment.trials}
+    records = store.trials(experiment.trials)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = [key for key, state in states.items() if state == "missing"]
     pace = _pace(experiment, store, records) if missing else {}

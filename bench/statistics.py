@@ -153,7 +153,7 @@ def crossed(ours: Hits, theirs: Hits, level: float = LEVEL) -> Crossed:
     Both were scored on the same images by the same seeds. With the mean squares of the two-way
     layout without replication, the variance of the mean difference is
     (MS_seeds + MS_images - MS_rest) / (seeds x images), and its degrees of freedom are
-    Satterthwaite's; it is never taken to be less than that of the seeds alone.
+    Satterthwaite's. The interval is never taken to be narrower than that of the seeds alone.
 
     Args:
         ours, theirs: (seeds, images) whether each image was classified rightly.
@@ -167,11 +167,12 @@ def crossed(ours: Hits, theirs: Hits, level: float = LEVEL) -> Crossed:
     rest = difference - by_seed[:, None] - by_image + mean
     left = float((rest**2).sum()) / ((s - 1) * (i - 1))
     terms = [(seeds, s - 1), (images, i - 1), (-left, (s - 1) * (i - 1))]
-    variance, df = sum(ms for ms, _ in terms), float(s - 1)
-    if variance > seeds:
-        df = variance**2 / sum(ms**2 / of for ms, of in terms)
-    variance = max(variance, seeds)
-    half = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(variance / (s * i))
+    variance = max(0.0, sum(ms for ms, _ in terms))
+    df = variance**2 / sum(ms**2 / of for ms, of in terms) if variance else s - 1
+    half = max(
+        float(stats.t.ppf((1 + level) / 2, of)) * math.sqrt(part / (s * i))
+        for part, of in ((variance, df), (seeds, s - 1))
+    )
     only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
     return Crossed(
         interval=Interval(mean, mean - half, mean + half, s, level, float(by_seed.std(ddof=1))),

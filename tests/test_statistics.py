@@ -152,10 +152,11 @@ def test_the_crossed_variance_agrees_with_that_of_an_analysis_by_least_squares()
     table = anova_lm(ols("points ~ C(seed) + C(image)", long).fit())
     squares = table["mean_sq"]
     variance = squares["C(seed)"] + squares["C(image)"] - squares["Residual"]
-    variance = max(variance, squares["C(seed)"]) / long.shape[0]
     half = (one.interval.high - one.interval.low) / 2
-    df = variance**2 * long.shape[0] ** 2 / sum(table["mean_sq"] ** 2 / table["df"])
-    assert half == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(variance))
+    df = variance**2 / sum(table["mean_sq"] ** 2 / table["df"])
+    both = stats.t.ppf(0.975, df) * math.sqrt(variance / long.shape[0])
+    by_seed = t_interval(long.groupby("seed")["points"].mean().tolist()).half_width
+    assert half == pytest.approx(max(both, by_seed))
     spread = (squares["C(seed)"] - squares["Residual"]) / 60
     assert one.seeds_sd == pytest.approx(math.sqrt(max(0.0, spread)))
 

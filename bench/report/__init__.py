@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.experiment import Experiment
     from bench.store import Store
 
@@ -18,12 +16,24 @@ class Report:
     """What a report says, and where it was written."""
 
     answer: str  # the verdicts in words, with their scope
-    results: pd.DataFrame  # the results table, as it is displayed
-    html: Path
-    markdown: Path
+    folder: Path
+    complete: bool  # every trial ended well, and every arm was timed
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def markdown(self) -> Path:
+        return self.folder / "report.md"
+
+    @property
+    def results(self) -> Path:
+        """The results table as it is displayed, CSV."""
+        return self.folder / "results.csv"
 
 
-STAMP = ".made-of"
+STAMP, COMPLETE = ".made-of", "complete"
 
 
 def make(experiment: Experiment, store: Store, folder: Path) -> Report:
@@ -37,35 +47,23 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     from bench.report.evidence import gather
     from bench.report.figures import draw
     from bench.report.page import write
-    from bench.report.results import frame
     from bench.store import write_whole
 
     stamp = store.stamp(experiment)
     evidence = gather(experiment, store)
     (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)
-    write_whole(folder / STAMP, stamp)
-    return Report(
-        answer=in_words(evidence),
-        results=frame(evidence),
-        html=folder / "report.html",
-        markdown=folder / "report.md",
-    )
+    write_whole(folder / STAMP, f"{stamp} {COMPLETE if evidence.complete else 'open'}")
+    return Report(in_words(evidence), folder, evidence.complete)
 
 
 def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
     """The report read back, if it was made of just what is saved now; else None."""
-    import pandas as pd
-
-    stamp = folder / STAMP
-    if not stamp.exists() or stamp.read_text() != store.stamp(experiment):
+    made_of = folder / STAMP
+    stamp, _, state = made_of.read_text().partition(" ") if made_of.exists() else ("", "", "")
+    if stamp != store.stamp(experiment):
         return None
-    return Report(
-        answer=(folder / "answer.md").read_text().rstrip("\n"),
-        results=pd.read_csv(folder / "results.csv", dtype=str, keep_default_na=False),
-        html=folder / "report.html",
-        markdown=folder / "report.md",
-    )
+    return Report((folder / "answer.md").read_text().rstrip("\n"), folder, state == COMPLETE)
 
 
 def answer_of(experiment: Experiment, store: Store) -> str:

@@ -61,6 +61,14 @@ class Evidence:
     def finished(self) -> int:
         return sum(record["status"] == "ok" for record in self.records.values())
 
+    @property
+    def complete(self) -> bool:
+        """Whether every trial ended well and every arm was timed."""
+        lane = self.timing or {"status": "missing"}
+        untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
+        whole = self.finished == len(self.experiment.trials) and not self.experiment.sizes
+        return whole and lane["status"] == "ok" and not untimed
+
     @cached_property
     def arms(self) -> dict[str, Arm]:
         return {arm.name: arm for arm in self.experiment.spec.arm}
@@ -109,7 +117,7 @@ class Evidence:
 
 def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
-    found = {key: store.trial(key) for key in experiment.trials}
+    found = store.trials(experiment.trials)
     records = {key: record for key, record in found.items() if record is not None}
     return Evidence(experiment, store.table(experiment), records, store.timing(experiment), store)
 
