@@ -51,7 +51,10 @@ def plan(
         say(line)
     counts = ", ".join(f"{count} {state}" for state, count in planned.counts.items())
     left = console.time_left(planned, experiment.trials)
-    say(f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}")
+    if experiment.spec.train:
+        say(f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}")
+    else:
+        say("nothing is trained: the arms are timed side by side")
     for arm in dict.fromkeys(request.arm for request in experiment.sizes.values()):
         say(f"{arm}: its size is counted or timed when the run begins; its trials are not in this")
     if experiment.spec.cost:
@@ -90,7 +93,7 @@ def run(
         say(f"{counted(reused, 'trial')} taken from results/published")
     made = reports.saved(experiment, store, store.root / experiment.name)
     if made and made.complete and not smoke:
-        say(f"0 trials to run, {len(experiment.trials)} on record")
+        say(f"0 trials to run, {len(experiment.runs)} on record")
         _show(made)
         return
     display = console.Display(out)

@@ -142,6 +142,9 @@ class Display:
         self._say("timing all arms side by side; leave the machine idle")
         self._start("timing", event["turns"])
 
+    def _disturbed(self, event: dict[str, Any]) -> None:
+        self._say(f"  a round was disturbed: others took {event['share']:.0%} of the processor")
+
     def _turn(self, _: dict[str, Any]) -> None:
         assert self.part is not None
         self.progress.advance(self.part)
@@ -202,7 +205,7 @@ def plan_table(plan: Plan) -> Table:
     for arm in plan.experiment.spec.arm:
         trials = {c.trial.key: c.trial for c in plan.experiment.cells if c.arm == arm.name}
         sizes = dict.fromkeys(size_words(trial) for trial in trials.values())
-        states = sorted(plan.states[key] for key in trials)
+        states = sorted(plan.states.get(key, "timed only") for key in trials)
         table.add_row(
             arm.name,
             arm.role,
@@ -228,7 +231,7 @@ def arm_lines(experiment: Experiment) -> list[str]:
 
 def time_left(plan: Plan, keys: Any) -> str:
     """Estimated time of the missing trials among `keys`; "?" where some have no estimate."""
-    missing = [key for key in keys if plan.states[key] == "missing"]
+    missing = [key for key in keys if plan.states.get(key) == "missing"]
     known = [plan.seconds[key] for key in missing if key in plan.seconds]
     if len(known) < len(missing):
         return "?"

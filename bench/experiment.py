@@ -257,8 +257,8 @@ def _digest(content: bytes) -> str:
 class Arm(BaseModel):
     """One pipeline under comparison: a name, a role, and the trial fields that it sets.
 
-    `input_size` may be a word: "output_size", or the size at which the arm's cost reaches that of
-    the arm that it is matched to: "equal_gmacs" or "equal_time".
+    `input_size` may be words: "output_size", "2 * output_size", or the size at which the arm's cost
+    reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time".
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -308,6 +308,7 @@ class ExperimentFile(BaseModel):
     cost: str = ""
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     margin_pct: Positive = 1.0
+    train: bool = True  # False: what the arms cost, from the timing lane alone
     timeout_s: Positive = 6 * 3600.0  # of one trial
     trial: dict[str, Any]
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
@@ -370,6 +371,11 @@ class Experiment:
             return 1 + max(map(depth, trial.parents), default=0) if trial else 0
 
         return dict(sorted(by_key.items(), key=lambda item: (item[1].seed, depth(item[0]))))
+
+    @property
+    def runs(self) -> Mapping[str, Trial]:
+        """The trials that are to be run: all, or none where only the cost is asked for."""
+        return self.trials if self.spec.train else {}
 
     @cached_property
     def contexts(self) -> list[dict[str, Any]]:

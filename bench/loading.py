@@ -28,6 +28,7 @@ from bench.mistakes import sentence, shown, unknown
 from bench.paths import EXPERIMENTS
 from resizer.specs import nearest
 
+TIMES = {"output_size": 1, "2 * output_size": 2}
 EQUAL = ("equal_gmacs", "equal_time")
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
 Fields = dict[str, Any]
@@ -206,8 +207,10 @@ class Cross:
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
         fields = self.spec.trial | self._axes[place] | arm.fields
         word = fields.get("input_size")
-        if word in ("output_size", *EQUAL):
-            fields["input_size"] = fields.get("output_size")
+        if isinstance(word, str) and word in (*TIMES, *EQUAL):
+            side = fields.get("output_size")
+            whole = isinstance(side, int)
+            fields["input_size"] = TIMES.get(word, 1) * side if whole else side  # type: ignore[operator]
         trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
         if word in EQUAL:
             size = self._size(arm, word, trial, needed.get("match"))

@@ -34,8 +34,8 @@ def publish(experiment: Experiment, store: Store) -> Path:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
         )
-    finished = {key: trial for key, trial in experiment.trials.items() if store.trial(key)}
-    if not finished:
+    finished = {key: trial for key, trial in experiment.runs.items() if store.trial(key)}
+    if not finished and store.timing(experiment) is None:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     marked(README.read_text())
     folder = PUBLISHED / experiment.name

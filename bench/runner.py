@@ -36,7 +36,7 @@ class Plan:
         """The trials to run, by key; `retry` takes the failed ones in."""
         return {
             key: trial
-            for key, trial in self.experiment.trials.items()
+            for key, trial in self.experiment.runs.items()
             if self.states[key] == "missing" or (retry and self.states[key] != "ok")
         }
 
@@ -59,7 +59,7 @@ class Outcome:
 def plan(experiment: Experiment, store: Store) -> Plan:
     """Look at what is saved; nothing is run."""
     check_datasets(experiment)
-    records = store.trials(experiment.trials)
+    records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = [key for key, state in states.items() if state == "missing"]
     pace = _pace(experiment, store, records) if missing else {}
@@ -123,7 +123,8 @@ def prepare(
             or if a device, a backbone or a resizer cannot be had.
     """
     trials = list(trials)
-    for name in dict.fromkeys(trial.dataset for trial in trials):
+    names = dict.fromkeys(trial.dataset for trial in trials)
+    for name in names if experiment.spec.train else ():
         open_dataset(name, lambda *at: listener({"event": "data", "progress": at}))
         check_same_data(name, experiment, store)
     for event in _asked("bench.models:check", trials):
@@ -165,7 +166,7 @@ def settle_sizes(experiment: Experiment, store: Store, listener: Listener) -> Ex
     asked = experiment.sizes
     prepare(experiment, [request.like for request in asked.values()], store, listener)
     names = {request.like.dataset for request in asked.values()}
-    classes = {name: len(open_dataset(name).classes) for name in names}
+    classes = {name: class_count(name) for name in names}
     listener({"event": "settle", "total": len(asked)})
     for event in _asked("bench.controls:settle", asked, classes):
         if event["reason"]:
@@ -357,22 +358,37 @@ def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
 def time_lane(experiment: Experiment, store: Store, listener: Listener) -> None:
     """Measure what the arms cost; an arm that cannot be is on record with the reason."""
     lane = list(subjects(experiment.trials.values()).values())
-    classes = len(open_dataset(lane[0].dataset).classes)
+    reference = next(c.trial for c in experiment.cells if c.arm == experiment.baseline)
+    here = {trial.dataset for trial in lane if fingerprint(trial.dataset)}
+    datasets = {name: open_dataset(name) for name in here}
+    classes = {trial.dataset: class_count(trial.dataset) for trial in lane}
     settings = experiment.spec.timing
-    listener({"event": "timing", "turns": settings.rounds * len(lane)})
-    weights = [weigh(trial, classes) for trial in lane]
+    listener({"event": "timing", "turns": settings.rounds * (len(lane) + 1)})
+    weights = [weigh(trial, classes[trial.dataset]) for trial in lane]
     folder = store.timing_folder(experiment)
+    asked = (folder, lane, reference, datasets, classes, settings, weights)
     try:
-        for event in call("bench.timing:run", folder, lane, classes, settings, weights):
+        for event in call("bench.timing:run", *asked):
             listener(event)
     except DiedError as error:
         write_record(folder, {"status": "failed", "reason": str(error), "subjects": {}})
 
 
 def weigh(trial: Trial, classes: int) -> dict[str, Any]:
-    """What a fresh process tells of the trial's memory and arithmetic, or why it could not."""
-    try:
-        (event,) = call("bench.timing:weigh", trial, classes)
-    except DiedError as error:
-        return {"metrics": {}, "memory_method": None, "reason": str(error)}
-    return event
+    """What fresh processes tell of the trial's memory and arithmetic, or why they could not."""
+    told: dict[str, Any] = {"metrics": {}, "memory_method": None, "reason": ""}
+    for use in ("train", "infer"):
+        try:
+            (event,) = call("bench.timing:weigh", trial, classes, use)
+        except DiedError as error:
+            return told | {"reason": str(error)}
+        metrics = told["metrics"] | event["metrics"]
+        told |= {"metrics": metrics, "memory_method": event["memory_method"]}
+        told["reason"] = told["reason"] or event["reason"]
+    return told
+
+
+def class_count(dataset: str) -> int:
+    """How many classes the dataset has; known of a published one before it is here."""
+    spec = DATASETS.get(dataset)
+    return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)

@@ -191,3 +191,38 @@ def mcnemar(ours_alone: int, theirs_alone: int) -> float:
     """
     n = ours_alone + theirs_alone
     return float(stats.binomtest(ours_alone, n).pvalue) if n else 1.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long one arm takes as another, measured side by side."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+    def differs(self, floor: float) -> bool:
+        """Whether it is told from 1: beyond the noise floor, with an interval that leaves 1 out."""
+        return max(self.value, 1 / self.value) > floor and not self.low <= 1 <= self.high
+
+
+def time_ratio(ours: Sequence[float], theirs: Sequence[float], level: float = LEVEL) -> Ratio:
+    """Ratio of two arms' seconds, paired by round: a t interval over the logarithms.
+
+    >>> time_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(3)
+    2.0
+    """
+    logs = t_interval(np.log(np.asarray(ours) / np.asarray(theirs)).tolist(), level)
+    value, low, high = (math.exp(v) for v in (logs.mean, logs.low, logs.high))
+    return Ratio(value, low, high, logs.n)
+
+
+def noise_floor(once: Sequence[float], again: Sequence[float]) -> float:
+    """How far apart two measurements of one arm may be: 1.02 is 2 %. The end of their interval.
+
+    >>> noise_floor([1.0, 1.0, 1.0], [1.01, 0.99, 1.0]).__round__(3)
+    1.025
+    """
+    ratio = time_ratio(once, again)
+    return max(ratio.high, 1 / ratio.low)

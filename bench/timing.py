@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,54 +17,83 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import device as devices
 from bench import environment, models
+from bench.datasets.library import Dataset
 from bench.experiment import Timing, Trial
+from bench.machine import Disturbance, Watch
 from bench.processes import Tell
 from bench.store import as_metrics, write_record
 from bench.trial import Stepper, explain
 
 Sample = dict[str, Any]
-"""One timed call: subject (speed key), round, phase, seconds."""
+"""One timed call: subject (speed key), again (see `run`), round, phase, seconds."""
 
 PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
     "train": lambda stepper: stepper.train_step,
+    "resizer": lambda stepper: stepper.resizer_step,
+    "backbone": lambda stepper: stepper.backbone_step,
     "infer": lambda stepper: stepper.infer_step,
     "latency": lambda stepper: stepper.infer_one,
 }
-"""What is timed; the model is in training mode for "train", else in evaluation mode."""
+"""What is timed; the model is in evaluation mode for the last two, else in training mode."""
+EVALUATED = ("infer", "latency")
 WARM_UP_CALLS = 3
 LEAST_CALLS = 5
 MEMORY_STEPS = 3
+LEAST_QUIET = 3
+"""With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
+
+Weight = Mapping[str, Any]
+"""What `weigh` told of a subject: "metrics", "memory_method", "reason"."""
 
 
 def run(
     tell: Tell,
     folder: Path,
     subjects: Sequence[Trial],
-    classes: int,
+    reference: Trial,
+    datasets: Mapping[str, Dataset],
+    classes: Mapping[str, int],
     timing: Timing,
-    weights: Sequence[Mapping[str, Any]],
+    weights: Sequence[Weight],
 ) -> None:
     """Time every subject in interleaved rounds (A B C A B C ...) and record the lane in `folder`.
 
     A turn builds the model afresh, warms each phase up, then times single calls, the device
     waited for, until `timing.seconds` are over: a drift of the machine falls on all subjects.
+    The reference has a second turn in each round, as if it were another arm: how far its two
+    measurements are apart is the noise floor. A round in which other load took more than its share
+    of the processor is marked, and repeated; at most as many rounds again as were asked for.
 
     Args:
+        reference: one of the subjects, usually the baseline.
+        datasets: those that are here, by name; data is timed of these.
+        classes: how many there are, by dataset.
         weights: what `weigh` told of each subject.
     """
     samples: list[Sample] = []
+    disturbances: list[Disturbance] = []
     reasons = {s.speed_key: w["reason"] for s, w in zip(subjects, weights, strict=True)}
-    for number in range(timing.rounds):
-        for subject in subjects:
-            if not reasons[subject.speed_key]:
-                try:
-                    samples += turn(subject, classes, number, timing.seconds)
-                except Exception as error:
-                    reasons[subject.speed_key] = explain(error)[1]
+    turns = [(subject, False) for subject in subjects] + [(reference, True)]
+    while more_rounds(disturbances, timing.rounds):
+        watch = Watch()
+        for subject, again in turns:
+            key, name = subject.speed_key, subject.dataset
+            of = {"subject": key, "again": again, "round": len(disturbances)}
+            try:
+                if not reasons[key]:
+                    taken = turn(subject, classes[name], datasets.get(name), timing.seconds)
+                    samples += [of | sample for sample in taken]
+            except Exception as error:
+                reasons[key] = explain(error)[1]
             tell({"event": "turn"})
+        disturbances.append(watch.disturbance())
+        if disturbances[-1].disturbed:
+            tell({"event": "disturbed", "share": disturbances[-1].share})
     samples = [sample for sample in samples if not reasons[sample["subject"]]]
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet", compression="zstd")
+    used = rounds_to_use(disturbances)
+    kept = [sample for sample in samples if sample["round"] in used]
     device = devices.pick()
     precision = devices.settle_precision(subjects[0].precision, device)
     record = {
@@ -72,11 +102,16 @@ def run(
         "settings": timing.model_dump(),
         "environment": environment.describe(device, precision),
         "memory_method": weights[0]["memory_method"],
+        "reference": reference.speed_key,
+        "again": by_round(kept, reference, again=True),
+        "disturbances": [asdict(one) for one in disturbances],
+        "rounds_used": used,
         "subjects": {
             subject.speed_key: {
                 "trial": subject.model_dump(),
                 "reason": reasons[subject.speed_key],
-                "metrics": as_metrics(weight["metrics"] | summarise(samples, subject)),
+                "seconds": by_round(kept, subject),
+                "metrics": as_metrics(weight["metrics"] | summarise(kept, subject)),
             }
             for subject, weight in zip(subjects, weights, strict=True)
         },
@@ -84,20 +119,36 @@ def run(
     write_record(folder, record)
 
 
-def turn(subject: Trial, classes: int, number: int, seconds: float) -> list[Sample]:
-    """One subject's samples of one round."""
+def more_rounds(done: Sequence[Disturbance], asked: int) -> bool:
+    """Whether undisturbed rounds are lacking, and may still be had."""
+    return sum(not one.disturbed for one in done) < asked and len(done) < 2 * asked
+
+
+def rounds_to_use(done: Sequence[Disturbance]) -> list[int]:
+    """The numbers of the undisturbed rounds; of all, where these are too few to tell a spread."""
+    quiet = [number for number, one in enumerate(done) if not one.disturbed]
+    return quiet if len(quiet) >= min(LEAST_QUIET, len(done)) else list(range(len(done)))
+
+
+def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> list[Sample]:
+    """One subject's samples of one round: phase and seconds."""
     device = devices.pick()
     devices.configure(deterministic=subject.deterministic)
-    stepper = Stepper(subject, classes, device, devices.settle_precision(subject.precision, device))
+    precision = devices.settle_precision(subject.precision, device)
+    stepper = Stepper(subject, classes, device, precision)
+    steps = {phase: step_of(stepper) for phase, step_of in PHASES.items()}
+    if dataset:
+        steps["data"] = stepper.data_step(dataset)
+    if subject.resizer == "none":
+        del steps["resizer"]
     samples = []
-    for phase, step_of in PHASES.items():
-        step = step_of(stepper)
-        stepper.model.train(phase == "train")
+    for phase, step in steps.items():
+        stepper.model.train(phase not in EVALUATED)
         for _ in range(WARM_UP_CALLS):
             step()
-        for value in timed_calls(stepper, step, seconds):
-            sample = {"subject": subject.speed_key, "round": number, "phase": phase}
-            samples.append(sample | {"seconds": value})
+        samples += [
+            {"phase": phase, "seconds": value} for value in timed_calls(stepper, step, seconds)
+        ]
     return samples
 
 
@@ -110,59 +161,107 @@ def timed_calls(stepper: Stepper, step: Callable[[], None], seconds: float) -> l
     return values
 
 
+def by_round(
+    samples: Iterable[Sample], subject: Trial, *, again: bool = False
+) -> dict[str, list[float]]:
+    """Median seconds of each phase in each round, in the order of the rounds."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for sample in samples:
+        if (sample["subject"], sample["again"]) == (subject.speed_key, again):
+            rounds = found.setdefault(sample["phase"], {})
+            rounds.setdefault(sample["round"], []).append(sample["seconds"])
+    return {
+        phase: [float(np.median(rounds[number])) for number in sorted(rounds)]
+        for phase, rounds in found.items()
+    }
+
+
 def summarise(samples: Sequence[Sample], subject: Trial) -> dict[str, float]:
     """The speed metrics of one subject, over its samples of all rounds; none without samples."""
-    own = [sample for sample in samples if sample["subject"] == subject.speed_key]
-    if not own:
+    seconds: dict[str, list[float]] = {}
+    for sample in samples:
+        if sample["subject"] == subject.speed_key and not sample["again"]:
+            seconds.setdefault(sample["phase"], []).append(sample["seconds"])
+    if not seconds:
         return {}
-    seconds = {
-        phase: np.array([s["seconds"] for s in own if s["phase"] == phase]) for phase in PHASES
+    median = {phase: float(np.median(values)) for phase, values in seconds.items()}
+    latency = {
+        f"latency_p{p}_ms": 1e3 * float(np.percentile(seconds["latency"], p)) for p in (50, 95, 99)
+    }
+    parts = {
+        f"{part}_ms": 1e3 * median.get(part, 0.0) / subject.batch_size
+        for part in ("resizer", "backbone", "data")
+        if part in median or part == "resizer"
     }
     return {
-        "train_images_per_s": subject.batch_size / float(np.median(seconds["train"])),
-        "infer_images_per_s": subject.batch_size / float(np.median(seconds["infer"])),
-        "latency_p50_ms": 1e3 * float(np.percentile(seconds["latency"], 50)),
-        "latency_p95_ms": 1e3 * float(np.percentile(seconds["latency"], 95)),
+        "train_images_per_s": subject.batch_size / median["train"],
+        "infer_images_per_s": subject.batch_size / median["infer"],
+        **latency,
+        **parts,
     }
 
 
-def weigh(tell: Tell, subject: Trial, classes: int) -> None:
+def weigh(tell: Tell, subject: Trial, classes: int, use: Literal["train", "infer"]) -> None:
     """Tell what one subject takes in memory and arithmetic, or the reason why it cannot be run.
 
     In a fresh process: see PeakMemory.
+
+    Args:
+        use: what the memory is measured of: training steps, or inference on the same batch.
     """
     memory = devices.PeakMemory(devices.pick())
     reason = ""
     metrics: dict[str, float] = {}
     try:
-        metrics = measured_weight(subject, classes, memory)
+        metrics = measured_weight(subject, classes, use, memory)
     except Exception as error:
         reason = explain(error)[1]
     tell({"event": "weighed", "metrics": metrics, "memory_method": memory.method, "reason": reason})
 
 
-def measured_weight(subject: Trial, classes: int, memory: devices.PeakMemory) -> dict[str, float]:
-    """Peak memory over a few training steps, multiply-adds and parameters of one subject."""
+def measured_weight(
+    subject: Trial, classes: int, use: Literal["train", "infer"], memory: devices.PeakMemory
+) -> dict[str, float]:
+    """Peak memory over a few steps; after training also multiply-adds and parameters."""
     devices.configure(deterministic=subject.deterministic)
     precision = devices.settle_precision(subject.precision, memory.device)
     stepper = Stepper(subject, classes, memory.device, precision)
-    stepper.model.train()
+    stepper.model.train(use == "train")
+    step = stepper.train_step if use == "train" else stepper.infer_step
     memory.start()
     for _ in range(MEMORY_STEPS):
-        stepper.train_step()
+        step()
     devices.synchronise(memory.device)
-    peak = {"peak_memory_mib": memory.read_mib()}
-    return peak | size(models.build(subject, classes, start=False), subject)
+    peak = memory.read_mib()
+    if use == "infer":
+        return {"infer_memory_mib": peak} if memory.method else {}
+    weights = size(models.build(subject, classes, start=False), subject)
+    return weights | ({"peak_memory_mib": peak} if memory.method else {})
 
 
-def size(model: nn.Module, trial: Trial) -> dict[str, float]:
-    """Parameters (millions) and multiply-adds of one image (billions) of resizer and backbone.
+def size(model: models.Classifier, trial: Trial) -> dict[str, float]:
+    """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
 
     Multiply-adds are those that torch's counter knows: convolutions and matrix products.
     """
     image = torch.zeros(1, 3, trial.input_size, trial.input_size)
+    model.eval()
+    return {
+        "gmacs": gmacs(model, image),
+        "resizer_gmacs": gmacs(model.resizer, image),
+        "params_m": params_m(model),
+        "resizer_params_m": params_m(model.resizer),
+    }
+
+
+def gmacs(module: nn.Module, image: torch.Tensor) -> float:
+    """Multiply-adds of one forward pass, billions."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model.eval()(image)
-    parameters = sum(p.numel() for p in model.parameters())
-    return {"gmacs": counter.get_total_flops() / 2e9, "params_m": parameters / 1e6}
+        module(image)
+    return float(counter.get_total_flops()) / 2e9
+
+
+def params_m(module: nn.Module) -> float:
+    """Parameters, millions."""
+    return sum(p.numel() for p in module.parameters()) / 1e6

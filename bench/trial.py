@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
-from torch import nn
 from torch.nn import functional as F
 
 from bench import device as devices
@@ -119,7 +120,9 @@ class Stepper:
         self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
     ) -> None:
         self.device, self.precision, self.trial = device, precision, trial
-        self.model = place(models.build(trial, classes, start=False), trial, device)
+        self.model: models.Classifier = place(
+            models.build(trial, classes, start=False), trial, device
+        )
         self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
         self.scaler = devices.gradient_scaler(device, precision)
         side = trial.input_size
@@ -127,12 +130,45 @@ class Stepper:
         images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
         self.images = images.to(device).contiguous(memory_format=layout)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
+        small = torch.randn(trial.batch_size, 3, *[trial.backbone_size] * 2).to(device)
+        self.resized = small.contiguous(memory_format=layout)
+        # The backbone's backward pass goes down to its input if there is something to train there.
+        trains = any(p.requires_grad for p in self.model.resizer.parameters())
+        self.resized.requires_grad_(trains)
 
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
         with devices.autocast(self.device, self.precision):
             loss = F.cross_entropy(self.model(self.images), self.labels)
         training.update(self.model, loss, self.optimizer, self.scaler, self.trial.clip_norm)
+
+    def resizer_step(self) -> None:
+        """Forward and backward through the resizer alone."""
+        with devices.autocast(self.device, self.precision):
+            out = self.model.resizer(self.model.normalised(self.images))
+        self._backward(out.float().sum())
+
+    def backbone_step(self) -> None:
+        """Forward and backward through the backbone alone, on a resident batch of its size."""
+        with devices.autocast(self.device, self.precision):
+            loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
+        self._backward(loss)
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad(set_to_none=True)
+        self.resized.grad = None
+
+    def data_step(self, dataset: Dataset) -> Callable[[], None]:
+        """What makes one batch of the dataset and puts it on the device, again and again."""
+        loader = Loader(dataset.train, self.trial, devices.loader_threads(self.device))
+        batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
+
+        def step() -> None:
+            devices.put(next(batches), self.device)
+
+        return step
 
     def infer_step(self) -> None:
         """Classify the resident batch; the model is in evaluation mode."""
@@ -156,7 +192,7 @@ class Stepper:
         return time.perf_counter() - began
 
 
-def place(model: nn.Module, trial: Trial, device: torch.device) -> nn.Module:
+def place(model: models.Classifier, trial: Trial, device: torch.device) -> models.Classifier:
     """The model on the device, in the trial's memory layout."""
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]

@@ -43,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bench.statistics": (),
     "bench.report": ("bench.experiment", "bench.store", "bench.statistics", "bench.report"),
     "bench.device": ("bench.errors",),
+    "bench.machine": (),
     "bench.environment": ("bench.device", "bench.paths"),
     "bench.datasets": (
         *("bench.datasets", "bench.errors", "bench.experiment", "bench.seeds", "resizer.specs"),

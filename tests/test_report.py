@@ -19,7 +19,7 @@ from bench.report.answer import sentences
 from bench.report.evidence import gather
 from bench.report.palette import looks
 from bench.report.results import frame
-from bench.report.words import NONE, TIMES
+from bench.report.words import MINUS, NONE, TIMES
 from bench.store import Store, as_metrics, write_record
 
 WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
@@ -96,16 +96,27 @@ def time_all(asked: Experiment, store: Store) -> None:
     """Save a timing lane in which the learned resizer halves the training speed."""
     subjects = {
         trial.speed_key: {
+            "seconds": {"train": [s * (2 if trial.resizer == "learned" else 1) for s in (1, 2, 3)]},
             "metrics": as_metrics(
                 {
                     "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
                     "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
                 }
-            )
+            ),
         }
         for trial in asked.trials.values()
     }
-    lane = {"status": "ok", "reason": "", "subjects": subjects, "environment": ENVIRONMENT}
+    reference = next(c.trial for c in asked.cells if c.arm == "plain").speed_key
+    lane = {
+        "status": "ok",
+        "reason": "",
+        "subjects": subjects,
+        "environment": ENVIRONMENT,
+        "reference": reference,
+        "again": {"train": [1.01, 1.98, 3.0]},
+        "disturbances": [{"disturbed": n == 3} for n in range(4)],
+        "rounds_used": [0, 1, 2],
+    }
     write_record(store.timing_folder(asked), lane)
 
 
@@ -171,7 +182,10 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = whole[0].html.read_text()
-    assert f"0.50 {TIMES} training speed; 1.5 {TIMES} multiply-adds per image" in page
+    told = f"a training step takes 2.0 {TIMES} as long; 1.5 {TIMES} multiply-adds"
+    assert told in page
+    assert "two measurements of one arm&#39;s training step were up to 2.5 % apart" in page
+    assert "1 more rounds were disturbed" in page
 
 
 def test_the_page_refers_to_nothing_outside_itself(
@@ -372,3 +386,93 @@ def test_the_displayed_table_is_the_one_of_the_page(
     assert frame(gather(asked, store)).equals(shown(report))
     body = report.html.read_text().split('<table class="results')[1].split("</table>")[0]
     assert body.count("<tr>") == len(shown(report)) + 1
+
+
+CONTROLLED = """
+question = "Why?"
+primary = ["learned", "plain"]
+[trial]
+dataset = "fine"
+backbone = "resnet10t"
+input_size = 64
+output_size = 32
+epochs = 2
+[axes]
+seed = [0, 1, 2]
+[[arm]]
+name = "plain"
+role = "baseline"
+resizer = "none"
+input_size = "output_size"
+[[arm]]
+name = "learned"
+role = "treatment"
+resizer = "learned"
+controls = "standard"
+"""
+
+
+def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> list[str]:
+    """The answer of an experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
+    (file := folder / "why.toml").write_text(CONTROLLED)
+    asked = load(str(file))
+    equal = {"equal_gmacs": 40, "equal_time": 48}
+    sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}
+    asked, store = load(str(file), sizes=sizes), Store(folder / "store")
+    fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (trial.resizer == "none"))
+    speeds = {
+        trial.speed_key: {
+            "metrics": as_metrics(
+                {
+                    "train_images_per_s": 1000
+                    / (46 if trial.resizer != "none" else trial.input_size),
+                    "gmacs": (39 if trial.resizer != "none" else trial.input_size) / 1000,
+                }
+            )
+        }
+        for trial in asked.trials.values()
+    }
+    write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": speeds})
+    return sentences(gather(asked, store))
+
+
+def test_the_paragraph_says_what_every_control_says_and_what_the_price_buys(
+    tmp_path: Path,
+) -> None:
+    def accuracy(trial: Trial) -> float:
+        if trial.resizer == "none":
+            return float(trial.input_size)
+        return 45.0 if trial.resizer == "learned" and trial.input_size == 64 else 30.0
+
+    verdict, why, time, arithmetic = controlled(tmp_path, accuracy)
+    assert "learned is better than plain by 12.9 points" in verdict
+    assert "Why: learned is better than the same image plainly resized (+15.0 ± 0.0)" in why
+    assert "the plain pipeline at 40 px (arithmetic) (+4.9" in why
+    assert f"worse than the plain pipeline at 48 px (time) ({MINUS}3.1" in why
+    assert f"at 64 px (the whole image) ({MINUS}19.1" in why
+    assert "; not told apart from the module frozen at random weights (0.0 ± 0.0) (points" in why
+    assert "99.4 % intervals, Bonferroni over 8 controls" in why
+    assert "plain trains as long as learned" in why
+    # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
+    assert (
+        "In training time, learned is on the Pareto front: at its price the plain pipeline" in time
+    )
+    assert "reaches 46.1 %, between 40 and 48 px; learned 45.0 %" in time
+    assert "reaches 39.1 %, between 32 and 40 px" in arithmetic
+
+
+def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_extrapolated(
+    tmp_path: Path,
+) -> None:
+    told = controlled(tmp_path, lambda trial: 50.0 if trial.resizer == "none" else 30.0)
+    assert "In training time, learned is dominated by the plain pipeline at 32 px" in told[2]
+    asked = load(str(tmp_path / "why.toml"))
+    sizes = dict.fromkeys(asked.sizes, 40)
+    asked, store = load(str(tmp_path / "why.toml"), sizes=sizes), Store(tmp_path / "other")
+    fill(asked, store, lambda trial: 30.0 + trial.input_size)
+    dear = {
+        trial.speed_key: {"metrics": as_metrics({"gmacs": 9.0 if trial.output_size else 1.0})}
+        for trial in asked.trials.values()
+    }
+    write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": dear})
+    assert sentences(gather(asked, store))[-1].endswith("no plain size as dear was measured.")

@@ -18,9 +18,11 @@ from bench.statistics import (
     conclude,
     crossed,
     mcnemar,
+    noise_floor,
     paired_difference,
     seeds_needed,
     t_interval,
+    time_ratio,
     verdict,
 )
 
@@ -165,3 +167,27 @@ def test_mcnemar_agrees_with_statsmodels() -> None:
     for ours, theirs in ((1, 5), (10, 3), (40, 41), (0, 7)):
         wanted = contingency_tables.mcnemar([[9, ours], [theirs, 4]], exact=True).pvalue
         assert mcnemar(ours, theirs) == pytest.approx(min(1.0, wanted))
+
+
+def test_a_ratio_of_times_is_paired_by_round_and_found_with_its_interval() -> None:
+    stream = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        drift = np.exp(stream.normal(0, 0.3, 6))  # of the machine, from round to round
+        ours, theirs = (drift * np.exp(stream.normal(0, 0.01, 6)) for _ in range(2))
+        ratio = time_ratio((1.1 * ours).tolist(), theirs.tolist())
+        covered += ratio.low <= 1.1 <= ratio.high
+        assert ratio.differs(floor=1.02)
+        assert not ratio.differs(floor=1.5)
+    assert 0.91 <= covered / 300 <= 0.99
+
+
+def test_two_measurements_of_one_arm_are_seldom_called_different() -> None:
+    stream = np.random.default_rng(1)
+    called = 0
+    for _ in range(400):
+        a, b, again = np.exp(stream.normal(0, 0.02, (3, 5)))
+        called += time_ratio(a.tolist(), b.tolist()).differs(
+            noise_floor(b.tolist(), again.tolist())
+        )
+    assert called / 400 < 0.05

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import device, models, timing
+from bench import device, machine, models, timing
+from bench.datasets.library import open_dataset
 from bench.experiment import Timing, Trial
+from bench.machine import Disturbance
 from bench.store import METRICS, Store, read_record
 
 CPU = torch.device("cpu")
@@ -30,6 +34,8 @@ def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
     wanted = (147 * n + n**2) * wide**2 + (18 * r * n**2 + 9 * n**2 + 147 * n) * out**2
     assert (with_it["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(wanted)
     assert (with_it["params_m"] - without["params_m"]) * 1e6 == pytest.approx(16707)
+    assert with_it["resizer_gmacs"] * 1e9 == pytest.approx(wanted)
+    assert with_it["resizer_params_m"] * 1e6 == pytest.approx(16707)
 
 
 def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> None:
@@ -39,31 +45,84 @@ def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> 
     assert found["params_m"] == pytest.approx(25.557, abs=0.001)
 
 
-def test_turns_are_interleaved_and_raw_samples_kept(store: Store) -> None:
+def test_turns_are_interleaved_and_raw_samples_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subjects = [toy(), toy(resizer="learned", num_kernels=4)]
     weights: list[dict[str, Any]] = []
     for subject in subjects:
-        timing.weigh(weights.append, subject, 2)
+        told: list[dict[str, Any]] = []
+        for use in ("train", "infer"):
+            timing.weigh(told.append, subject, 2, use)  # type: ignore[arg-type]
+        weights.append(told[0] | {"metrics": told[0]["metrics"] | told[1]["metrics"]})
     assert all(weight["metrics"]["peak_memory_mib"] > 0 for weight in weights)
-    settings = Timing(rounds=2, seconds=0.001)
     folder = store.root / "lane"
-    timing.run(lambda _: None, folder, subjects, 2, settings, weights)
+    data, quiet = {"toy": open_dataset("toy")}, Disturbance(0.0, 0.0, 0.0, False)
+    monkeypatch.setattr(timing.Watch, "disturbance", lambda _: quiet)
+    asked = (folder, subjects, subjects[0], data, {"toy": 2}, Timing(rounds=2, seconds=0.001))
+    timing.run(lambda _: None, *asked, weights)
     samples = pd.read_parquet(folder / "samples.parquet")
-    turns = samples[["round", "subject"]].drop_duplicates().values.tolist()
-    keys = [subject.speed_key for subject in subjects]
-    assert turns == [[0, keys[0]], [0, keys[1]], [1, keys[0]], [1, keys[1]]]
+    turns = samples[["round", "subject", "again"]].drop_duplicates().values.tolist()
+    first, second = (subject.speed_key for subject in subjects)
+    arms = [(first, False), (second, False), (first, True)]
+    assert turns == [[number, *arm] for number in (0, 1) for arm in arms]
     assert (samples["seconds"] > 0).all()
     record = read_record(folder)
     assert record is not None
     for subject in record["subjects"].values():
         assert set(subject["metrics"]) == {n for n, m in METRICS.items() if m.source == "timing"}
+        assert set(map(len, subject["seconds"].values())) == {2}
+    assert set(record["again"]) == {*timing.PHASES, "data"} - {"resizer"}
+    assert record["rounds_used"] == [0, 1]
+
+
+def test_disturbed_rounds_are_marked_repeated_and_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, told = toy(), [True, False, True, False, False]
+    ends = iter(told)
+    monkeypatch.setattr(
+        timing.Watch, "disturbance", lambda _: Disturbance(0.5, 0.0, 9.0, next(ends))
+    )
+    weight = {"reason": "", "metrics": {}, "memory_method": None}
+    events: list[dict[str, Any]] = []
+    asked = (store.root / "lane", [one], one, {}, {"toy": 2}, Timing(rounds=3, seconds=0.001))
+    timing.run(events.append, *asked, [weight])
+    record = read_record(store.root / "lane")
+    assert record is not None
+    assert record["rounds_used"] == [1, 3, 4]
+    assert [d["disturbed"] for d in record["disturbances"]] == told
+    assert sum(event["event"] == "disturbed" for event in events) == 2
+    assert len(record["subjects"][one.speed_key]["seconds"]["train"]) == 3
+
+
+def test_there_are_at_most_as_many_rounds_again_and_then_all_count() -> None:
+    lost = [Disturbance(0.5, 0.0, 9.0, True)] * 6
+    assert timing.more_rounds(lost[:5], asked=3)
+    assert not timing.more_rounds(lost, asked=3)
+    assert timing.rounds_to_use(lost) == list(range(6))
+
+
+def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = machine.Watch()
+    busy = watch.busy
+    if busy is None:
+        pytest.skip("needs Linux's /proc/stat")
+    time.sleep(0.05)
+    wall = (os.cpu_count() or 1) * (time.perf_counter() - watch.began)
+    monkeypatch.setattr(machine, "_busy_s", lambda: busy + wall)
+    found = watch.disturbance()
+    assert found.share == pytest.approx(1.0, abs=0.2)
+    assert found.disturbed
+    monkeypatch.setattr(machine, "_busy_s", lambda: busy)
+    assert not watch.disturbance().disturbed
 
 
 def test_speeds_are_medians_of_the_raw_samples() -> None:
     one = toy()
     seconds = {"train": [0.5, 0.4, 9.0], "infer": [0.1, 0.2, 0.3], "latency": [0.001] * 9 + [0.9]}
     samples = [
-        {"subject": one.speed_key, "round": 0, "phase": phase, "seconds": value}
+        {"subject": one.speed_key, "again": False, "round": 0, "phase": phase, "seconds": value}
         for phase, values in seconds.items()
         for value in values
     ]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from bench.report import words
 from bench.report.environment import devices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.statistics import LEAST_SEEDS, Interval, Verdict
+from bench.report.why import explanation
+from bench.statistics import LEAST_SEEDS, Interval, Ratio, Verdict
 from bench.store import METRICS
 
 MOST_SENTENCES = 8
@@ -18,25 +19,36 @@ MOST_SENTENCES = 8
 MOST_BESIDE = 2
 """Up to so many verdicts have the controls of their context beside them."""
 
-PRICES = ("train_images_per_s", "infer_images_per_s", "latency_p50_ms", "peak_memory_mib", "gmacs")
+TIMES = {
+    "train": "a training step takes {} as long",
+    "infer": "inference {}",
+    "latency": "one image at a time {}",
+}
+"""The phases of the timing lane that an answer tells, and how."""
+PRICES = ("peak_memory_mib", "gmacs")
 
 
 def sentences(evidence: Evidence) -> list[str]:
     """The answer: a sentence for each verdict, or the range of what was measured."""
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
+    if not evidence.experiment.spec.train:
+        return prices(evidence) or ["Nothing is timed yet."]
     if not judged:
         return _ranges(evidence)
     if len(judged) > MOST_SENTENCES:
         return [_counts([given for _, given in judged])]
-    told = [[f"On {_place(evidence, row)}, {_finding(row, given)}."] for row, given in judged]
-    if len(judged) <= MOST_BESIDE:
-        told = [line + _beside(evidence, row) for line, (row, _) in zip(told, judged, strict=True)]
-    return [" ".join(line) for line in told]
+    lines = []
+    for row, given in judged:
+        why = explanation(evidence, row) if len(judged) <= MOST_BESIDE else []
+        beside = [] if why or len(judged) > MOST_BESIDE else _beside(evidence, row)
+        lines.append(" ".join([f"On {_place(evidence, row)}, {_finding(row, given)}.", *beside]))
+        lines += why
+    return lines
 
 
 def in_words(evidence: Evidence) -> str:
     """How far it is if unfinished, a sentence a verdict, and the scope; a line each."""
-    unfinished = evidence.finished < len(evidence.experiment.trials)
+    unfinished = evidence.finished < len(evidence.experiment.runs)
     begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
     return "\n".join([*begin, *sentences(evidence), scope(evidence)])
 
@@ -62,7 +74,9 @@ def scope(evidence: Evidence) -> str:
 
 def progress(evidence: Evidence) -> str:
     """How much of the experiment there is."""
-    total = len(evidence.experiment.trials)
+    if not evidence.experiment.spec.train:
+        return "Cost alone: nothing is trained."
+    total = len(evidence.experiment.runs)
     lost = len(evidence.records) - evidence.finished
     failed = f", {lost:,} failed" if lost else ""
     return f"{evidence.finished:,} of {words.count(total, 'trial')} finished{failed}."
@@ -73,7 +87,8 @@ def prices(evidence: Evidence) -> list[str]:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
     told = [(arm, _price(evidence, arm)) for arm in arms[:MOST_SENTENCES]]
-    return [f"{arm} against {baseline}: {price}." for arm, price in told if price]
+    lines = [f"{arm} against {baseline}: {price}." for arm, price in told if price]
+    return [*lines, _noise(evidence)] if lines and evidence.floors else lines
 
 
 def _data(evidence: Evidence) -> list[str]:
@@ -191,8 +206,37 @@ def _range(
 
 
 def _price(evidence: Evidence, arm: str) -> str:
+    rows = [row for row in evidence.compared if row.arm.name == arm]
+    times = ((phase, [r.times[phase] for r in rows if phase in r.times]) for phase in TIMES)
+    told = [
+        TIMES[p].format(_slower(found, evidence.floors.get(p, 1.0))) for p, found in times if found
+    ]
     ratios = ((name, _ratios(evidence, arm, name)) for name in PRICES)
-    return "; ".join(f"{_times(r)} {METRICS[name].label}" for name, r in ratios if r)
+    return "; ".join([*told, *(f"{_times(r)} {METRICS[n].label}" for n, r in ratios if r)])
+
+
+def _slower(found: Sequence[Ratio], floor: float) -> str:
+    """One ratio with its interval, or the least and the most of several."""
+    shown = _times([ratio.value for ratio in found])
+    if len(found) > 1:
+        return shown
+    low, high = (words.number(end, 3) for end in (found[0].low, found[0].high))
+    same = "" if found[0].differs(floor) else ", no difference beyond the noise floor"
+    return f"{shown} ({low} to {high}{same})"
+
+
+def _noise(evidence: Evidence) -> str:
+    """The noise floor of the lane, and whether it was disturbed."""
+    lane = evidence.timing or {}
+    floor = evidence.floors.get("train", max(evidence.floors.values()))
+    rounds = list(lane.get("disturbances") or [])
+    lost = sum(one["disturbed"] for one in rounds)
+    used = len(lane.get("rounds_used") or rounds)
+    told = f"Ratios are of {used} interleaved rounds with their 95 % intervals; two measurements "
+    told += f"of one arm's training step were up to {words.number(100 * (floor - 1), 2)} % apart"
+    if lost and used == len(rounds):
+        return f"{told}. Other load disturbed {lost} of the {len(rounds)} rounds."
+    return f"{told}; {lost} more rounds were disturbed and are left out." if lost else f"{told}."
 
 
 def _times(ratios: Sequence[float]) -> str:

@@ -36,6 +36,12 @@ def warnings(evidence: Evidence) -> list[str]:
     lane = evidence.timing or {"status": "ok"}
     if lane["status"] != "ok":
         lines.append(f"The timing lane ended with “{lane['status']}”: {lane.get('reason', '')}.")
+    if any(trial.pretrained for trial in evidence.experiment.trials.values()):
+        lines.append(
+            "Pretrained backbones have seen most validation images of Imagenette and Imagewoof, "
+            "which are in ImageNet's training set: judge them by the accuracy on clean images, "
+            "those named ILSVRC2012_val_*."
+        )
     if "True" in _values(evidence, "git_dirty"):
         lines.append("The working tree had changes that were not committed.")
     return lines

@@ -16,10 +16,13 @@ from bench.statistics import (
     Crossed,
     Hits,
     Interval,
+    Ratio,
     Verdict,
     crossed,
+    noise_floor,
     paired_difference,
     t_interval,
+    time_ratio,
     verdict,
 )
 from bench.store import Record, Store, context_label
@@ -41,6 +44,7 @@ class Row:
     verdict: Verdict | None  # of the primary comparison's treatment
     crossed: Crossed | None  # the same difference, for new images too
     speed: dict[str, float]
+    times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
 
     @cached_property
     def statuses(self) -> Counter[str]:
@@ -66,8 +70,16 @@ class Evidence:
         """Whether every trial ended well and every arm was timed."""
         lane = self.timing or {"status": "missing"}
         untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
-        whole = self.finished == len(self.experiment.trials) and not self.experiment.sizes
+        whole = self.finished == len(self.experiment.runs) and not self.experiment.sizes
         return whole and lane["status"] == "ok" and not untimed
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """How far apart two measurements of one arm were, by phase: 1.02 is 2 %."""
+        lane = self.timing or {}
+        again, reference = lane.get("again", {}), _subject(lane, str(lane.get("reference")))
+        once = reference.get("seconds", {})
+        return {p: noise_floor(once[p], again[p]) for p in once if len(again.get(p, [])) > 1}
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -95,7 +107,7 @@ class Evidence:
         """The results, context by context, arms in the order of the file."""
         groups = list(_groups(self.experiment))
         primary = self.experiment.spec.primary
-        verdicts = sum(arm == primary[0] for arm, _, _ in groups) if primary else 0
+        verdicts = sum(arm == primary[0] for arm, *_ in groups) if primary else 0
         return [_row(self, *group, verdicts) for group in groups]
 
     @cached_property
@@ -117,7 +129,7 @@ class Evidence:
 
 def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
-    found = store.trials(experiment.trials)
+    found = store.trials(experiment.runs)
     records = {key: record for key, record in found.items() if record is not None}
     return Evidence(experiment, store.table(experiment), records, store.timing(experiment), store)
 
@@ -127,21 +139,28 @@ def recipe(trial: Trial) -> str:
     return trial.model_dump_json(exclude={"seed"})
 
 
-def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, dict[str, Any]]]:
-    """Each distinct pair of an arm's trials and their baseline's: arm, trial, first context."""
+def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, Trial, dict[str, Any]]]:
+    """Each distinct pair of an arm's trials and their baseline's: arm, both, first context."""
     contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
     arms = [arm.name for arm in experiment.spec.arm]
     cells = [(context_label(context_of(cell.axes)), cell) for cell in experiment.cells]
-    base = {label: recipe(c.trial) for label, c in cells if c.arm == experiment.baseline}
+    base = {label: c.trial for label, c in cells if c.arm == experiment.baseline}
     seen = set()
     for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
-        group = (cell.arm, recipe(cell.trial), base[label])
+        group = (cell.arm, recipe(cell.trial), recipe(base[label]))
         if group not in seen:
             seen.add(group)
-            yield cell.arm, cell.trial, context_of(cell.axes)
+            yield cell.arm, cell.trial, base[label], context_of(cell.axes)
 
 
-def _row(evidence: Evidence, arm: str, trial: Trial, context: dict[str, Any], verdicts: int) -> Row:
+def _row(
+    evidence: Evidence,
+    arm: str,
+    trial: Trial,
+    base: Trial,
+    context: dict[str, Any],
+    verdicts: int,
+) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     table = evidence.by_context[context_label(context)]
     seeds = table[table["arm"] == arm]
@@ -161,6 +180,7 @@ def _row(evidence: Evidence, arm: str, trial: Trial, context: dict[str, Any], ve
         verdict=answer,
         crossed=_crossed(evidence.store, table, answer) if answer else None,
         speed=_speed(evidence.timing, trial),
+        times=_times(evidence.timing or {}, trial, base) if arm != baseline else {},
     )
 
 
@@ -182,5 +202,19 @@ def _hits(store: Store, key: str) -> Hits:
 
 
 def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:
-    subject = (timing or {}).get("subjects", {}).get(trial.speed_key, {})
-    return {name: float(metric["value"]) for name, metric in subject.get("metrics", {}).items()}
+    metrics = _subject(timing or {}, trial.speed_key).get("metrics", {})
+    return {name: float(metric["value"]) for name, metric in metrics.items()}
+
+
+def _times(timing: Record, trial: Trial, base: Trial) -> dict[str, Ratio]:
+    """The trial's times over the baseline's, by phase, where both have several rounds."""
+    ours, theirs = (_subject(timing, t.speed_key).get("seconds", {}) for t in (trial, base))
+    return {
+        phase: time_ratio(ours[phase], theirs[phase])
+        for phase in ours
+        if len(ours[phase]) == len(theirs.get(phase, [])) > 1
+    }
+
+
+def _subject(timing: Record, key: str) -> dict[str, Any]:
+    return dict(timing.get("subjects", {}).get(key, {}))

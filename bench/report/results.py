@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ import pandas as pd
 
 from bench.report import words
 from bench.report.evidence import Evidence, Row
-from bench.statistics import Interval
-from bench.store import METRICS
+from bench.statistics import Interval, t_interval
+from bench.store import METRICS, Metric
 
 SIZES = ("input_size", "output_size")
+PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}
 
 
 class Cell(NamedTuple):
@@ -29,6 +30,10 @@ class Cell(NamedTuple):
         return not isinstance(self.sort, str)
 
 
+ENDED_WELL = ("ok", "not trained")
+Column = Callable[[Row], Cell]
+
+
 @dataclass(frozen=True)
 class Problem:
     """Trials of one row that did not end well, for one reason."""
@@ -40,27 +45,56 @@ class Problem:
     reason: str
 
 
-def columns(evidence: Evidence) -> dict[str, Callable[[Row], Cell]]:
+def columns(evidence: Evidence) -> dict[str, Column]:
     """The table's columns by their heading."""
+    table = _places(evidence)
+    if evidence.experiment.spec.train:
+        table |= _accuracies(evidence)
+    shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
+    return table | _speeds(evidence, shown)
+
+
+def _places(evidence: Evidence) -> dict[str, Column]:
     table = {name: _axis(name) for name in evidence.axes if name not in SIZES}
-    table |= {
+    return table | {
         "arm": lambda row: Cell(row.arm.name, row.arm.name),
         "image, px": lambda row: Cell(words.size(row.trial), row.trial.input_size),
-        "seeds": _seeds,
     }
+
+
+def _accuracies(evidence: Evidence) -> dict[str, Column]:
+    table: dict[str, Column] = {"seeds": _seeds}
     if any(status(row) != "ok" for row in evidence.rows):
         table["status"] = lambda row: _text(status(row))
-    table |= {
-        words.TOP1: lambda row: _interval(row.accuracy),
-    }
+    table[words.TOP1] = lambda row: _interval(row.accuracy)
+    if evidence.trials["clean_top1_pct"].notna().any():
+        table[f"{METRICS['clean_top1_pct'].label}, %"] = _clean
     if evidence.compared:
         table[f"difference to {evidence.experiment.baseline}, points"] = _difference
     if any(row.verdict for row in evidence.rows):
         table["verdict"] = lambda row: _text(row.verdict.answer if row.verdict else words.NONE)
-    for name, metric in METRICS.items():
-        if any(name in row.speed for row in evidence.rows):
-            table[f"{metric.label}, {metric.unit}"] = _speed(name)
     return table
+
+
+def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> dict[str, Column]:
+    return {
+        f"{metric.label}, {metric.unit}": _speed(name)
+        for name, metric in metrics.items()
+        if any(name in row.speed for row in evidence.rows)
+    }
+
+
+def costs(evidence: Evidence) -> list[list[str]]:
+    """Everything that the timing lane measured, a line for each row; the headings first."""
+    ratios: dict[str, Column] = {
+        f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _time(phase)
+        for phase in PHASES
+        if any(phase in row.times for row in evidence.rows)
+    }
+    table = _places(evidence) | ratios | _speeds(evidence, METRICS)
+    if len(table) == len(_places(evidence)):
+        return []
+    return [list(table), *([show(row).text for show in table.values()] for row in evidence.rows)]
 
 
 def cells(evidence: Evidence) -> list[list[Cell]]:
@@ -77,7 +111,7 @@ def frame(evidence: Evidence) -> pd.DataFrame:
 
 def status(row: Row) -> str:
     """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
-    lost = {state: n for state, n in row.statuses.items() if state != "ok"}
+    lost = {state: n for state, n in row.statuses.items() if state not in ENDED_WELL}
     return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
 
 
@@ -127,10 +161,10 @@ def _latex(text: str) -> str:
 
 
 def _lost(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["status"] != "ok"]
+    return table[~table["status"].isin(ENDED_WELL)]
 
 
-def _axis(name: str) -> Callable[[Row], Cell]:
+def _axis(name: str) -> Column:
     def show(row: Row) -> Cell:
         value = getattr(row.trial, name)
         if value is None:
@@ -140,12 +174,27 @@ def _axis(name: str) -> Callable[[Row], Cell]:
     return show
 
 
-def _speed(name: str) -> Callable[[Row], Cell]:
+def _speed(name: str) -> Column:
     def show(row: Row) -> Cell:
         value = row.speed.get(name, math.nan)
         return Cell(words.number(value), value)
 
     return show
+
+
+def _time(phase: str) -> Column:
+    def show(row: Row) -> Cell:
+        if phase not in row.times:
+            return Cell(words.NONE, math.nan)
+        ratio = row.times[phase]
+        value, low, high = (words.number(v, 3) for v in (ratio.value, ratio.low, ratio.high))
+        return Cell(f"{value} ({low} to {high})", ratio.value)
+
+    return show
+
+
+def _clean(row: Row) -> Cell:
+    return _interval(t_interval(row.seeds["clean_top1_pct"].dropna().tolist()))
 
 
 def _seeds(row: Row) -> Cell:

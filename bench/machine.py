@@ -1,0 +1,73 @@
+"""Whether something else was using the processor while we measured."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+STAT = Path("/proc/stat")
+BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
+FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+LIMIT = 0.10
+"""Share of the processor's time beyond which other load disturbs a measurement."""
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What else went on during a measurement; None where the platform does not tell."""
+
+    share: float | None  # of all cores' time that others took, the hypervisor's included
+    switches_per_s: float | None  # times a second that we were put off the processor
+    load: float | None  # the system's load average over a minute, our own part included
+    disturbed: bool
+
+
+class Watch:
+    """Watches from its making to `disturbance()`."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.busy, self.own, self.switches = _busy_s(), time.process_time(), _switches()
+
+    def disturbance(self) -> Disturbance:
+        """What else went on since."""
+        wall = time.perf_counter() - self.began
+        cores = os.cpu_count() or 1
+        share = switches = None
+        if (busy := _busy_s()) is not None and self.busy is not None:
+            others = busy - self.busy - (time.process_time() - self.own)
+            share = max(0.0, others / (wall * cores))
+        if (now := _switches()) is not None and self.switches is not None:
+            switches = (now - self.switches) / wall
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        return Disturbance(share, switches, load, judge(share, load, cores))
+
+
+def judge(share: float | None, load: float | None, cores: int) -> bool:
+    """Whether a measurement was disturbed: by the share of others, else by the load average.
+
+    >>> judge(0.2, None, 2), judge(0.02, 9.0, 2), judge(None, 4.5, 2), judge(None, None, 2)
+    (True, False, True, False)
+    """
+    if share is not None:
+        return share > LIMIT
+    return load is not None and load > 2 * cores
+
+
+def _busy_s() -> float | None:
+    """Seconds that all cores together were at work or taken away, since the system began."""
+    if not STAT.exists():
+        return None
+    ticks = dict(zip(FIELDS, map(int, STAT.read_text().split()[1:9]), strict=True))
+    return sum(ticks[name] for name in BUSY) / os.sysconf("SC_CLK_TCK")
+
+
+def _switches() -> int | None:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else None

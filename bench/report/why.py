@@ -1,0 +1,125 @@
+"""What the controls say: why the treatment's number moved, and what the same price buys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bench.report import words
+from bench.report.evidence import Evidence, Row
+from bench.statistics import LEVEL, Interval, paired_difference
+from bench.store import context_label
+
+NAMES: dict[str, Callable[[Row], str]] = {
+    "budget": lambda _: "the plain pipeline trained as long",
+    "pixels": lambda _: "the same image plainly resized",
+    "pixels-antialiased": lambda _: "the same with antialias",
+    "capacity": lambda _: "the module without extra pixels",
+    "learning": lambda _: "the module frozen at random weights",
+    "muller": lambda _: "MULLER's four parameters",
+    "arithmetic": lambda row: f"the plain pipeline at {row.trial.input_size} px (arithmetic)",
+    "time": lambda row: f"the plain pipeline at {row.trial.input_size} px (time)",
+    "ceiling": lambda row: f"the plain pipeline at {row.trial.input_size} px (the whole image)",
+}
+"""How a paragraph names the standard controls."""
+
+PRICES: dict[str, Callable[[Row], float | None]] = {
+    "training time": lambda row: _inverse(row.speed.get("train_images_per_s")),
+    "multiply-adds": lambda row: row.speed.get("gmacs"),
+}
+"""What an image costs, the less the better."""
+
+
+class Beside(NamedTuple):
+    """The treatment's difference to one control."""
+
+    name: str
+    difference: Interval
+
+
+def explanation(evidence: Evidence, treatment: Row) -> list[str]:
+    """What the controls of the treatment's context say, and what its price buys otherwise."""
+    rows = [row for row in evidence.rows if _shares(evidence, row, treatment)]
+    controls = [row for row in rows if row.arm.control in NAMES and row.accuracy.n > 1]
+    if not controls:
+        return []
+    prices = (_price(name, treatment, rows) for name in PRICES)
+    return [_controls(evidence, treatment, controls), *(told for told in prices if told)]
+
+
+def _shares(evidence: Evidence, row: Row, treatment: Row) -> bool:
+    """Whether the row has a part in the treatment's context."""
+    table = evidence.by_context[context_label(treatment.context)]
+    return bool(row.seeds["key"].isin(table["key"]).all())
+
+
+def _controls(evidence: Evidence, treatment: Row, controls: Sequence[Row]) -> str:
+    """Better than, worse than, not told apart from: every control, with simultaneous intervals."""
+    table = evidence.by_context[context_label(treatment.context)]
+    level = 1 - (1 - LEVEL) / len(controls)
+    found = [
+        Beside(
+            NAMES[str(row.arm.control)](row),
+            paired_difference(table, treatment.arm.name, row.arm.name, level=level),
+        )
+        for row in controls
+    ]
+    groups = {
+        "better than": [one for one in found if one.difference.low > 0],
+        "worse than": [one for one in found if one.difference.high < 0],
+        "not told apart from": [
+            one for one in found if not (one.difference.low > 0 or one.difference.high < 0)
+        ],
+    }
+    told = [f"{words_} {_listed(group)}" for words_, group in groups.items() if group]
+    longer = ""
+    if "budget" not in {row.arm.control for row in controls}:
+        longer = f" {evidence.experiment.baseline} trains as long as {treatment.arm.name}."
+    return (
+        f"Why: {treatment.arm.name} is {'; '.join(told)} (points; {words.percent(level)} "
+        f"intervals, Bonferroni over {words.count(len(found), 'control')}).{longer}"
+    )
+
+
+def _listed(group: Sequence[Beside]) -> str:
+    return words.join(f"{one.name} ({words.mean(one.difference, signed=True)})" for one in group)
+
+
+def _price(name: str, treatment: Row, rows: Sequence[Row]) -> str:
+    """Whether the treatment is on the Pareto front, and what the plain pipeline reaches there."""
+    of = PRICES[name]
+    paid = of(treatment)
+    priced = [(price, row) for row in rows if (price := of(row)) is not None and row.accuracy.n]
+    if paid is None or not treatment.accuracy.n:
+        return ""
+    ours = treatment.accuracy.mean
+    better = [r for p, r in priced if p <= paid and r.accuracy.mean > ours and r is not treatment]
+    plain = {price: row for price, row in priced if row.trial.resizer == "none"}
+    below = max((price for price in plain if price <= paid), default=None)
+    above = min((price for price in plain if price >= paid), default=None)
+    if not better:
+        front = f"In {name}, {treatment.arm.name} is on the Pareto front"
+    else:
+        best = max(better, key=lambda row: row.accuracy.mean)
+        front = f"In {name}, {treatment.arm.name} is dominated by {_arm(best)}, which costs no more"
+    if below is None or above is None:
+        side = "cheap" if below is None else "dear"
+        return f"{front}; no plain size as {side} was measured."
+    low, high = plain[below], plain[above]
+    share = (paid - below) / (above - below) if above > below else 0.0
+    reached = low.accuracy.mean + share * (high.accuracy.mean - low.accuracy.mean)
+    return (
+        f"{front}: at its price the plain pipeline reaches {words.points(reached)} %, between "
+        f"{low.trial.input_size} and {high.trial.input_size} px; {treatment.arm.name} "
+        f"{words.points(ours)} %."
+    )
+
+
+def _arm(row: Row) -> str:
+    if row.trial.resizer != "none":
+        return row.arm.name
+    return f"the plain pipeline at {row.trial.input_size} px ({words.points(row.accuracy.mean)} %)"
+
+
+def _inverse(value: float | None) -> float | None:
+    return 1 / value if value else None
