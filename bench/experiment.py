@@ -34,7 +34,15 @@ UNWRITTEN = ("zero_init", "negative_slope")
 
 SPEED_FIELDS = (
     *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
-    *("batch_size", "optimizer", "clip_norm", "precision", "channels_last", "deterministic"),
+    *(
+        "batch_size",
+        "micro_batch",
+        "optimizer",
+        "clip_norm",
+        "precision",
+        "channels_last",
+        "deterministic",
+    ),
 )
 """What the speed of a trial depends on, besides the machine."""
 
@@ -45,6 +53,7 @@ Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Part = Literal["resizer", "backbone"]
 
 
@@ -59,6 +68,7 @@ class Trial(BaseModel):
 
     dataset: str
     seed: Count = 0
+    replicate: Count | None = None  # salts the weights' streams: arms that differ in nothing else
     backbone: str  # a timm name
     pretrained: bool | str | None = None  # timm's published weights, or the path of a checkpoint
     resizer: str = "none"
@@ -78,6 +88,7 @@ class Trial(BaseModel):
     epochs: Count | None = None  # 0: nothing is trained, only validated
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 64
+    micro_batch: Annotated[int, Field(ge=2)] | None = None  # gradients add up over such parts
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Positive = 3e-3
     momentum: Fraction | None = None  # sgd; 0.9 unless given
@@ -198,8 +209,9 @@ def settled(given: Mapping[str, Any]) -> dict[str, Any]:
                 fields.pop(name, None)
             elif name not in fields:
                 fields[name] = default
-    if fields.get("pretrained") is False:
-        del fields["pretrained"]
+    for name in ("pretrained", "replicate"):
+        if name in fields and not fields[name]:
+            del fields[name]
     return fields
 
 
@@ -309,6 +321,7 @@ class ExperimentFile(BaseModel):
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     margin_pct: Positive = 1.0
     train: bool = True  # False: what the arms cost, from the timing lane alone
+    targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial
     trial: dict[str, Any]
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}

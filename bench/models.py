@@ -90,9 +90,10 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
         InputError: if the backbone is unknown, cannot take the size, or has no such weights, or the
             resizer refuses.
     """
-    torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed))
+    salt = [trial.replicate] if trial.replicate else []
+    torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
     backbone = build_backbone(trial, classes, start=start)
-    torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed))
+    torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
     scale = _scale(backbone) if trial.pretrained else {}
     return Classifier(backbone, front, frozen=trial.frozen or (), **scale)

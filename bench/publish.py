@@ -39,7 +39,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     marked(README.read_text())
     folder = PUBLISHED / experiment.name
-    for room in ("trials", "timings", "sizes"):
+    for room in ("trials", "timings", "sizes", "looks"):
         if (folder / room).exists():
             shutil.rmtree(folder / room)
     published = Store(folder)
@@ -51,6 +51,8 @@ def publish(experiment: Experiment, store: Store) -> Path:
         store.timing_folder(experiment), published.timing_folder(experiment), "samples.parquet"
     )
     copy_sizes(experiment, store, published)
+    for seeds in store.looks(experiment):
+        published.note_look(experiment, seeds)
     report.make(experiment, published, folder)
     write_whole(README, renewed(README.read_text()))
     return folder

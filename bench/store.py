@@ -94,10 +94,34 @@ class Store:
         records = [(path.name, read_record(path)) for path in sorted(self.root.glob("sizes/*"))]
         return {key: record["size"] for key, record in records if record}
 
+    def looks(self, experiment: Experiment) -> list[int]:
+        """The numbers of paired seeds at which the primary comparison was given a verdict."""
+        record = read_record(self._looks_folder(experiment)) or {}
+        return list(record.get("paired_seeds", []))
+
+    def note_look(self, experiment: Experiment, paired_seeds: int) -> None:
+        """Put on record that a verdict was given at so many seeds; once for each number."""
+        looks = self.looks(experiment)
+        if paired_seeds not in looks:
+            record = {"status": "ok", "reason": "", "experiment": experiment.name}
+            looks = [*looks, paired_seeds]
+            write_record(self._looks_folder(experiment), record | {"paired_seeds": looks})
+
+    def _looks_folder(self, experiment: Experiment) -> Path:
+        """By what is compared, so that another name or further seeds do not make it new."""
+        compared = {
+            cell.trial.model_dump_json(exclude={"seed", "resizer_from", "backbone_from"})
+            for cell in experiment.cells
+            if cell.arm in (experiment.spec.primary or ())
+        }
+        text = json.dumps(sorted(compared))
+        return self.root / "looks" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
         folders = [f"{self.root}/trials/{key}" for key in experiment.trials]
-        times = [_modified(f"{f}/record.json") for f in (*folders, self.timing_folder(experiment))]
+        rest = (self.timing_folder(experiment), self._looks_folder(experiment))
+        times = [_modified(f"{folder}/record.json") for folder in (*folders, *rest)]
         text = json.dumps([experiment.spec.model_dump(), times], default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -36,8 +36,8 @@ PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
 }
 """What is timed; the model is in evaluation mode for the last two, else in training mode."""
 EVALUATED = ("infer", "latency")
-WARM_UP_CALLS = 3
-LEAST_CALLS = 5
+WARM_UP_CALLS = 2
+LEAST_CALLS = 3
 MEMORY_STEPS = 3
 LEAST_QUIET = 3
 """With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""

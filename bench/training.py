@@ -84,12 +84,9 @@ def train(
         began = time.perf_counter()
         batches = itertools.islice(train_data.train(epoch), total - step)
         for images, labels in _placed(batches, device):
-            with devices.autocast(device, precision):
-                loss = F.cross_entropy(model(images), labels, label_smoothing=trial.label_smoothing)
             lr = optimizer.param_groups[0]["lr"]
-            update(model, loss, optimizer, scaler, trial.clip_norm)
+            losses += update(model, images, labels, trial, optimizer, scaler, precision)
             scheduler.step()
-            losses += loss.detach()
             step += 1
             tell({"event": "step", "step": step, "total": total, "epoch": epoch})
         row: dict[str, float] = {
@@ -113,19 +110,33 @@ def train(
 
 def update(
     model: nn.Module,
-    loss: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    trial: Trial,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    clip_norm: float | None,
-) -> None:
-    """Backward pass and optimiser step."""
+    precision: devices.Precision,
+) -> Tensor:
+    """Forward, backward, optimiser step on one batch; returns its mean loss, detached.
+
+    With a `micro_batch` the gradients of the batch's parts add up to those of its mean loss; batch
+    norm then sees the parts.
+    """
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    if clip_norm is not None:
+    total = torch.zeros((), device=images.device)
+    part = trial.micro_batch or len(images)
+    for some, of in zip(torch.split(images, part), torch.split(labels, part), strict=True):
+        with devices.autocast(images.device, precision):
+            loss = F.cross_entropy(model(some), of, label_smoothing=trial.label_smoothing)
+        loss = loss * (len(some) / len(images))
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    if trial.clip_norm is not None:
         scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        nn.utils.clip_grad_norm_(model.parameters(), trial.clip_norm)
     scaler.step(optimizer)
     scaler.update()
+    return total
 
 
 def build_optimizer(

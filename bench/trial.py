@@ -138,9 +138,10 @@ class Stepper:
 
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
-        with devices.autocast(self.device, self.precision):
-            loss = F.cross_entropy(self.model(self.images), self.labels)
-        training.update(self.model, loss, self.optimizer, self.scaler, self.trial.clip_norm)
+        training.update(
+            *(self.model, self.images, self.labels, self.trial),
+            *(self.optimizer, self.scaler, self.precision),
+        )
 
     def resizer_step(self) -> None:
         """Forward and backward through the resizer alone."""

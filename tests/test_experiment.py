@@ -60,6 +60,7 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"precision": "bf16", "channels_last": False, "deterministic": True},
         **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
         **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
+        **{"replicate": 1, "micro_batch": 8},
     }
     assert set(other) == set(Trial.model_fields) - {"steps", "warmup_fraction"}
     keys = {Trial(**{**base, name: value}).key for name, value in other.items()}

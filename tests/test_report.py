@@ -476,3 +476,33 @@ def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_ex
     }
     write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": dear})
     assert sentences(gather(asked, store))[-1].endswith("no plain size as dear was measured.")
+
+
+def test_looking_again_at_more_seeds_shares_out_the_error(tmp_path: Path) -> None:
+    store, levels = Store(tmp_path / "store"), []
+    for seeds in (2, 3, 3, 5):
+        asked = experiment(tmp_path, NARROW, seeds)
+        fill(asked, store, top1)
+        make(asked, store, tmp_path / "out")
+        (verdict,) = (row.verdict for row in gather(asked, store).rows if row.verdict)
+        levels.append(verdict.difference.level)
+    assert levels == pytest.approx([0.95, 0.95, 0.95, 0.975])
+    assert store.looks(asked) == [3, 5]
+    answer = (tmp_path / "out" / "answer.md").read_text()
+    assert "Verdicts were given at 2 numbers of seeds, and share one error of 5 %." in answer
+
+
+def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, "dataset = ['fine']\n", seeds=2)
+    (file := tmp_path / "toy.toml").write_text("targets_pct = [60, 99]\n" + file.read_text())
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    for key, trial in asked.trials.items():
+        record = store.trial(key)
+        assert record
+        record["curve"] = [{"train_s": 7.0 + trial.seed, "top1_pct": top1(trial)}]
+        write_record(store.trial_folder(key), record)
+    table = frame(gather(asked, store)).set_index("arm")
+    assert table.loc["learned", "training to 60 %, s"] == "7.50 (2 of 2)"
+    assert table.loc["plain", "training to 60 %, s"] == NONE
+    assert set(table["training to 99 %, s"]) == {NONE}

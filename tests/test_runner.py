@@ -172,8 +172,10 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     assert weights[1]["reason"].startswith("unknown backbone 'test_resnett'")
     weights[1]["reason"] = ""  # it fails in its turn, too
     folder = store.timing_folder(experiment)
-    events = call("bench.timing:run", folder, [good, broken], 2, experiment.spec.timing, weights)
-    assert [event["event"] for event in events] == ["turn", "turn"]
+    settings = experiment.spec.timing
+    asked = (folder, [good, broken], good, {}, {"toy": 2}, settings, weights)
+    events = [event["event"] for event in call("bench.timing:run", *asked)]
+    assert events[:3] == ["turn", "turn", "turn"]
     lane = store.timing(experiment)
     assert lane is not None
     assert lane["subjects"][good.speed_key]["metrics"]

@@ -47,10 +47,14 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     from bench.report.evidence import gather
     from bench.report.figures import draw
     from bench.report.page import write
+    from bench.statistics import LEAST_SEEDS
     from bench.store import write_whole
 
-    stamp = store.stamp(experiment)
     evidence = gather(experiment, store)
+    if evidence.paired_seeds >= LEAST_SEEDS:
+        store.note_look(experiment, evidence.paired_seeds)
+        evidence = gather(experiment, store)
+    stamp = store.stamp(experiment)
     (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)
     write_whole(folder / STAMP, f"{stamp} {COMPLETE if evidence.complete else 'open'}")

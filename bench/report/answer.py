@@ -43,6 +43,10 @@ def sentences(evidence: Evidence) -> list[str]:
         beside = [] if why or len(judged) > MOST_BESIDE else _beside(evidence, row)
         lines.append(" ".join([f"On {_place(evidence, row)}, {_finding(row, given)}.", *beside]))
         lines += why
+    if evidence.looks > 1:
+        lines.append(
+            f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."
+        )
     return lines
 
 

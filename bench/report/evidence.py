@@ -59,6 +59,7 @@ class Evidence:
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
     timing: Record | None
+    looks: int  # at how many numbers of seeds a verdict was given
     store: Store  # for what is too large for a record: pictures, predictions
 
     @property
@@ -72,6 +73,12 @@ class Evidence:
         untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
         whole = self.finished == len(self.experiment.runs) and not self.experiment.sizes
         return whole and lane["status"] == "ok" and not untimed
+
+    @property
+    def paired_seeds(self) -> int:
+        """The most seeds that a verdict rests on."""
+        judged = [row.verdict for row in self.rows if row.verdict]
+        return max((verdict.difference.n for verdict in judged), default=0)
 
     @cached_property
     def floors(self) -> dict[str, float]:
@@ -107,7 +114,7 @@ class Evidence:
         """The results, context by context, arms in the order of the file."""
         groups = list(_groups(self.experiment))
         primary = self.experiment.spec.primary
-        verdicts = sum(arm == primary[0] for arm, *_ in groups) if primary else 0
+        verdicts = sum(arm == primary[0] for arm, *_ in groups) * self.looks if primary else 0
         return [_row(self, *group, verdicts) for group in groups]
 
     @cached_property
@@ -131,7 +138,10 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
     records = {key: record for key, record in found.items() if record is not None}
-    return Evidence(experiment, store.table(experiment), records, store.timing(experiment), store)
+    looks = max(1, len(store.looks(experiment)))
+    return Evidence(
+        experiment, store.table(experiment), records, store.timing(experiment), looks, store
+    )
 
 
 def recipe(trial: Trial) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,7 +51,36 @@ def columns(evidence: Evidence) -> dict[str, Column]:
     if evidence.experiment.spec.train:
         table |= _accuracies(evidence)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return table | _speeds(evidence, shown)
+    return table | _times_to(evidence) | _speeds(evidence, shown)
+
+
+def _times_to(evidence: Evidence) -> dict[str, Column]:
+    """Training seconds, evaluation left out, until each target was first measured."""
+
+    def column(target: float) -> Column:
+        def show(row: Row) -> Cell:
+            keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
+            found = [time_to(evidence.records[key].get("curve", []), target) for key in keys]
+            reached = [seconds for seconds in found if seconds is not None]
+            if not reached:
+                return Cell(words.NONE, math.nan)
+            mean = sum(reached) / len(reached)
+            return Cell(f"{words.number(mean)} ({len(reached)} of {len(found)})", mean)
+
+        return show
+
+    targets = evidence.experiment.spec.targets_pct
+    return {f"training to {target:g} %, s": column(target) for target in targets}
+
+
+def time_to(curve: Sequence[Mapping[str, float]], target_pct: float) -> float | None:
+    """Training seconds at the first evaluation that reached the target; None if none did.
+
+    >>> time_to([{"train_s": 5, "top1_pct": 40}, {"train_s": 10, "top1_pct": 61}], 60)
+    10
+    """
+    reached = (row["train_s"] for row in curve if row.get("top1_pct", 0) >= target_pct)
+    return next(reached, None)
 
 
 def _places(evidence: Evidence) -> dict[str, Column]:
