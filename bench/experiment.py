@@ -49,6 +49,9 @@ SPEED_FIELDS = (
 SETTLED = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `settled`."""
 
+SETTING_FIELDS = ("batch_size", "micro_batch", "precision", "channels_last", "deterministic")
+"""Speeds and memory under other values of these are not comparable."""
+
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -156,6 +159,11 @@ class Trial(BaseModel):
         if ":" not in self.resizer:
             return {}
         return {"resizer_source": _digest(source_file(self.resizer).read_bytes())}
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What must be equal where speeds and memory are compared; see SETTING_FIELDS."""
+        return tuple(getattr(self, name) for name in SETTING_FIELDS)
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -373,6 +381,7 @@ class Experiment:
     spec: ExperimentFile
     cells: Sequence[Cell]
     sizes: Mapping[str, SizeRequest]  # by key, those that are not settled yet
+    matched: Mapping[str, SizeRequest]  # by key, those that are
 
     @cached_property
     def trials(self) -> dict[str, Trial]:

@@ -67,6 +67,7 @@ def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = No
         spec=spec.model_copy(update={"arm": arms}),
         cells=[cell for cell in cells if cell.arm in kept],
         sizes=cross.open,
+        matched=cross.matched,
     )
 
 
@@ -176,6 +177,7 @@ class Cross:
         self.spec = spec
         self.sizes = sizes
         self.open: dict[str, SizeRequest] = {}
+        self.matched: dict[str, SizeRequest] = {}
         self._arms = {arm.name: arm for arm in spec.arm}
         self._made: dict[tuple[str, int], Trial | None] = {}
         self._distinct: dict[str, Trial] = {}
@@ -227,8 +229,8 @@ class Cross:
                 "the arm whose cost is to be met"
             )
         request = SizeRequest(arm.name, kind, like, plain)
-        if request.key not in self.sizes:
-            self.open[request.key] = request
+        known = request.key in self.sizes
+        (self.matched if known else self.open)[request.key] = request
         return self.sizes.get(request.key)
 
     def _starts(

@@ -192,19 +192,50 @@ def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]
 
 
 def check(tell: Tell, trials: Iterable[Trial]) -> None:
-    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any."""
+    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any.
+
+    Each is built, and gets one image of its size.
+    """
     fronts, backbones = {}, {}
     for trial in trials:
-        fronts[trial.resizer, trial.output_size, str(trial.resizer_options)] = trial
+        sizes = trial.input_size, trial.output_size
+        fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
         backbones[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
     try:
         devices.pick()
         for _, trial in sorted(backbones.items()):
-            build_backbone(trial, classes=2)
+            try_backbone(trial)
         for trial in fronts.values():
-            build_resizer(trial)
+            try_resizer(trial)
     except InputError as error:
         tell({"event": "check", "refused": str(error)})
+
+
+def try_backbone(trial: Trial) -> None:
+    """Raise InputError unless the trial's backbone can be built and takes an image of its size."""
+    size = trial.backbone_size
+    backbone = build_backbone(trial, classes=2).eval()
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 3, size, size))
+    except Exception as error:  # each family has its own way to refuse a size
+        raise InputError(
+            f"backbone {trial.backbone!r} cannot take {size} px: {_first_line(error)}"
+        ) from error
+
+
+def try_resizer(trial: Trial) -> None:
+    """Raise InputError unless the trial's resizer can be built and gives images of its size."""
+    if (front := build_resizer(trial)) is None:
+        return
+    try:
+        with torch.no_grad():
+            given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
+    except Exception as error:  # a user's own module may raise anything
+        raise InputError(f"resizer {trial.resizer!r} fails: {_first_line(error)}") from error
+    wanted = (1, 3, trial.output_size, trial.output_size)
+    if tuple(given.shape) != wanted:
+        raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
 
 
 def load(key: str, store: Store | None = None) -> Classifier:

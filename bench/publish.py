@@ -54,6 +54,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
     for seeds in store.looks(experiment):
         published.note_look(experiment, seeds)
     report.make(experiment, published, folder)
+    (folder / report.STAMP).unlink()  # what is published is not resumed
     write_whole(README, renewed(README.read_text()))
     return folder
 
@@ -71,8 +72,8 @@ def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
 
 
 def copy_sizes(experiment: Experiment, source: Store, target: Store) -> None:
-    """Copy the sizes that the experiment's file asks for and `source` has settled."""
-    for key in load(str(experiment.file), small=experiment.small).sizes:
+    """Copy the sizes that the experiment has matched and `source` has settled."""
+    for key in experiment.matched:
         if key not in target.sizes():
             copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
 
@@ -86,7 +87,10 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     Returns: the experiment with these sizes, and how many trials were taken.
     """
     for folder in sorted(PUBLISHED.glob("*/sizes")):
-        copy_sizes(experiment, Store(folder.parent), store)
+        there = Store(folder.parent)
+        known = there.sizes() | store.sizes()
+        experiment = load(str(experiment.file), small=experiment.small, sizes=known)
+        copy_sizes(experiment, there, store)
     experiment = load(str(experiment.file), small=experiment.small, sizes=store.sizes())
     taken = 0
     needed: set[str] = set()

@@ -32,6 +32,7 @@ class Metric:
     label: str
     source: Literal["trial", "timing"]
     detail: bool = False  # shown beside the results table, not in it
+    counted: bool = False  # not measured: the same under every setting
 
 
 METRICS: dict[str, Metric] = {
@@ -49,10 +50,14 @@ METRICS: dict[str, Metric] = {
     "backbone_ms": Metric("ms", "lower", "backbone, per image in training", "timing", True),
     "peak_memory_mib": Metric("MiB", "lower", "peak memory, training", "timing"),
     "infer_memory_mib": Metric("MiB", "lower", "peak memory, inference", "timing", True),
-    "gmacs": Metric("GMAC", "lower", "multiply-adds per image", "timing"),
-    "resizer_gmacs": Metric("GMAC", "lower", "multiply-adds per image, resizer", "timing", True),
-    "params_m": Metric("M", "lower", "parameters", "timing"),
-    "resizer_params_m": Metric("M", "lower", "parameters, resizer", "timing", True),
+    "gmacs": Metric("GMAC", "lower", "multiply-adds per image", "timing", counted=True),
+    "resizer_gmacs": Metric(
+        "GMAC", "lower", "multiply-adds per image, resizer", "timing", detail=True, counted=True
+    ),
+    "params_m": Metric("M", "lower", "parameters", "timing", counted=True),
+    "resizer_params_m": Metric(
+        "M", "lower", "parameters, resizer", "timing", detail=True, counted=True
+    ),
 }
 
 
@@ -91,8 +96,12 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """The settled sizes, pixels, by the key of a `SizeRequest`."""
-        records = [(path.name, read_record(path)) for path in sorted(self.root.glob("sizes/*"))]
-        return {key: record["size"] for key, record in records if record}
+        records = {path.name: self.size(path.name) for path in self.root.glob("sizes/*")}
+        return {key: record["size"] for key, record in records.items() if record}
+
+    def size(self, key: str) -> Record | None:
+        """The record of a settled size: size, ratio of the costs met, what was matched to what."""
+        return read_record(self.root / "sizes" / key)
 
     def looks(self, experiment: Experiment) -> list[int]:
         """The numbers of paired seeds at which the primary comparison was given a verdict."""

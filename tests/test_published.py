@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score
+from statsmodels.stats import contingency_tables
 
-from bench import publish
+from bench import false_verdicts, publish
 from bench.datasets.library import fingerprint
+from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment
 from bench.paths import PUBLISHED
+from bench.report.evidence import gather
 from bench.runner import ended
-from bench.store import Store, write_record
+from bench.store import Store, context_label, write_record
 from bench.trial import run
 from tests.conftest import WriteExperiment
 
@@ -41,9 +48,62 @@ def test_accuracies_are_those_of_the_published_predictions(experiment: Experimen
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
+def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
+    experiment: Experiment,
+) -> None:
+    store = Store(PUBLISHED / experiment.name)
+    evidence = gather(experiment, store)
+    judged = [row for row in evidence.rows if row.verdict and row.crossed]
+    for row in judged:
+        assert row.verdict
+        assert row.crossed
+        table = evidence.by_context[context_label(row.context)]
+        keys = table[table["status"] == "ok"].pivot(index="seed", columns="arm", values="key")
+        ours, theirs = row.verdict.treatment, row.verdict.baseline
+        pairs = [
+            (store.predictions(line[ours]), store.predictions(line[theirs]))
+            for _, line in keys.dropna(subset=[ours, theirs]).iterrows()
+        ]
+        scores = np.array(
+            [[100 * accuracy_score(of["label"], of["predicted"]) for of in pair] for pair in pairs]
+        )
+        level = row.verdict.difference.level
+        wanted = stats.ttest_rel(*scores.T).confidence_interval(level)
+        found = row.verdict.difference
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+        for pair, p_value in zip(pairs, row.crossed.p_values, strict=True):
+            hits = [of["label"] == of["predicted"] for of in pair]
+            crossed = pd.crosstab(*hits).reindex(index=[True, False], columns=[True, False])
+            p = contingency_tables.mcnemar(crossed.fillna(0), exact=True).pvalue
+            assert p_value == pytest.approx(min(1.0, p))
+        assert row.crossed.interval.low <= found.low
+        assert row.crossed.interval.high >= found.high
+
+
+def test_headline_numbers_follow_from_a_published_table_alone() -> None:
+    table = pd.read_csv(PUBLISHED / "quick" / "table.csv")
+    fine = table[table["dataset"] == "synthetic-fine"].pivot(
+        index="seed", columns="arm", values="top1_pct"
+    )
+    answer = (PUBLISHED / "quick" / "answer.md").read_text()
+    difference = (fine["learned"] - fine["plain"]).mean()
+    assert f"learned is better than plain by {difference:.1f} points" in answer
+    half = stats.t.ppf(0.975, 2) * (fine["fixed"] - fine["plain"]).sem()
+    gain = (fine["fixed"] - fine["plain"]).mean()
+    assert f"fixed {gain:+.1f} ± {half:.1f}" in answer
+    results = pd.read_csv(PUBLISHED / "quick" / "results.csv").set_index(["dataset", "arm"])
+    shown = results.loc[("synthetic-fine", "plain"), "top-1 accuracy, %"]
+    assert str(shown).startswith(f"{fine['plain'].mean():.1f} ")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
 def test_nothing_but_numbers_and_plots_is_published(experiment: Experiment) -> None:
     kinds = {p.suffix for p in (PUBLISHED / experiment.name).rglob("*") if p.is_file()}
-    assert kinds <= {".json", ".parquet", ".csv", ".md", ".html", ".svg", ".tex"}
+    shown = {t.dataset for t in experiment.trials.values() if not DATASETS[t.dataset].generator}
+    pictures = set() if shown else {".npz"}
+    assert kinds <= {".json", ".parquet", ".csv", ".md", ".html", ".svg", ".tex"} | pictures
+    if shown:
+        assert "data:image" not in (PUBLISHED / experiment.name / "report.html").read_text()
 
 
 @pytest.fixture
@@ -131,3 +191,23 @@ def test_nothing_finished_is_nothing_to_publish(
     monkeypatch.setattr(publish, "EXPERIMENTS", experiment.file.parent)
     with pytest.raises(InputError, match="nothing is finished yet"):
         publish.publish(experiment, store)
+
+
+def test_verdicts_are_counted_over_experiments_of_three_seeds(
+    write_experiment: WriteExperiment,
+) -> None:
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "status": "ok",
+            "context": "",
+            "top1_pct": 50.0 + seed % 3 + more,
+        }
+        for seed in range(8)
+        for arm, more in (("plain", 0.0), ("learned", 5.0 + 0.01 * (seed % 2) if seed < 3 else 0.0))
+    ]
+    rows.append({**rows[0], "seed": 8, "status": "failed"})
+    table = pd.DataFrame(rows)
+    found = false_verdicts.answers(table, write_experiment().spec)
+    assert found == Counter({"better": 1, "no difference": 1})

@@ -506,3 +506,24 @@ def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
     assert table.loc["learned", "training to 60 %, s"] == "7.50 (2 of 2)"
     assert table.loc["plain", "training to 60 %, s"] == NONE
     assert set(table["training to 99 %, s"]) == {NONE}
+
+
+def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, "dataset = ['fine']\nbatch_size = [32, 64]", seeds=2)
+    store = Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    evidence = gather(asked, store)
+    table = frame(evidence).set_index(["batch_size", "arm"])
+    small, large = (f"training speed (batch_size {n}), images/s" for n in (32, 64))
+    assert (table.loc[("32", "plain"), small], table.loc[("32", "plain"), large]) == ("200", NONE)
+    assert (table.loc[("64", "plain"), small], table.loc[("64", "plain"), large]) == (NONE, "200")
+    assert "multiply-adds per image, GMAC" in table.columns
+    assert all("train" in row.times for row in evidence.rows if row.arm.name == "learned")
+    (file := tmp_path / "toy.toml").write_text(
+        file.read_text().replace('resizer = "learned"', 'resizer = "learned"\nbatch_size = 16')
+    )
+    other = load(str(file))
+    fill(other, store, top1)
+    time_all(other, store)
+    assert not any(r.times for r in gather(other, store).rows if r.arm.name == "learned")

@@ -235,6 +235,43 @@ def test_a_backbone_that_does_not_exist_stops_the_run_before_it_starts(
     assert not (store.root / "trials").exists()
 
 
+@pytest.mark.parametrize(
+    ("axes", "sentence"),
+    [
+        ('backbone = ["densenet121"]', r"backbone 'densenet121' cannot take 16 px: RuntimeError: "),
+        (
+            'backbone = ["vit_tiny_patch16_224"]\noutput_size = [8]',
+            r"backbone 'vit_tiny_patch16_224' cannot take 8 px: ",
+        ),
+    ],
+)
+def test_a_size_that_a_backbone_cannot_take_is_refused_before_the_run(
+    store: Store, write_experiment: WriteExperiment, axes: str, sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        go(write_experiment(axes=axes), store)
+
+
+def test_a_resizer_of_another_output_size_is_refused_before_the_run(
+    store: Store,
+    write_experiment: WriteExperiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "other_size.py").write_text(
+        "from torch import nn\n"
+        "class Front(nn.Module):\n"
+        "    def __init__(self, *, output_size):\n"
+        "        super().__init__()\n"
+        "    def forward(self, x):\n"
+        "        return x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    arm = '[[arm]]\nname = "own"\nresizer = "other_size:Front"'
+    with pytest.raises(InputError, match=r"gives \(1, 3, 32, 32\), not \(1, 3, 16, 16\)"):
+        go(write_experiment(rest=arm), store)
+
+
 def test_an_unknown_dataset_is_refused_with_the_nearest_name(
     store: Store, write_experiment: WriteExperiment
 ) -> None:

@@ -252,7 +252,9 @@ def _ratios(evidence: Evidence, arm: str, name: str) -> list[float]:
     """One for each row of the arm, over the baseline's row of the same context."""
     ratios = []
     for row in (row for row in evidence.compared if row.arm.name == arm):
-        over = evidence.baseline_of(row).speed.get(name, math.nan)
-        if name in row.speed and over > 0:
+        base = evidence.baseline_of(row)
+        over = base.speed.get(name, math.nan)
+        alike = METRICS[name].counted or row.trial.setting == base.trial.setting
+        if name in row.speed and over > 0 and alike:
             ratios.append(row.speed[name] / over)
     return ratios

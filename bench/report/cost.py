@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -26,12 +27,15 @@ def cost(evidence: Evidence) -> Drawing | None:
     if not names:
         return None
     sized = any(_plain_lines(rows))
+    (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
     datasets = list(dict.fromkeys(row.trial.dataset for row in rows))
     figure = Figure(figsize=(WIDTH, 0.6 + 2.7 * len(datasets)), layout="constrained")
     grid = figure.subplots(len(datasets), len(names), squeeze=False)
     for line, dataset in zip(grid, datasets, strict=True):
         for ax, name in zip(line, names, strict=True):
             mine = [row for row in rows if row.trial.dataset == dataset and name in row.speed]
+            if not METRICS[name].counted:
+                mine = [row for row in mine if row.trial.setting == shared]
             _panel(ax, evidence, mine, name)
             ax.set_xlabel(f"{METRICS[name].label}, {METRICS[name].unit}")
         line[0].set_ylabel(words.TOP1)
@@ -42,7 +46,13 @@ def cost(evidence: Evidence) -> Drawing | None:
         "cost",
         "Accuracy against its price",
         "Mean over seeds with its 95 % interval. Dashed: no other point is both cheaper and more "
-        "accurate." + (" Solid: one backbone without a resizer, by image size." if sized else ""),
+        "accurate."
+        + (
+            f" Speeds with {words.setting(shared, [shared, *dict(others)])} alone."
+            if others
+            else ""
+        )
+        + (" Solid: one backbone without a resizer, by image size." if sized else ""),
         f"{words.TOP1} against {words.join(METRICS[name].label for name in names)}; "
         "the numbers are in the results table.",
     )

@@ -217,7 +217,12 @@ def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:
 
 
 def _times(timing: Record, trial: Trial, base: Trial) -> dict[str, Ratio]:
-    """The trial's times over the baseline's, by phase, where both have several rounds."""
+    """The trial's times over the baseline's, by phase, where both have several rounds.
+
+    None where they ran under other settings: their steps are not the same work.
+    """
+    if trial.setting != base.setting:
+        return {}
     ours, theirs = (_subject(timing, t.speed_key).get("seconds", {}) for t in (trial, base))
     return {
         phase: time_ratio(ours[phase], theirs[phase])

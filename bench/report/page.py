@@ -57,6 +57,7 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "reasons": results.reasons(evidence),
         "problems": results.problems(evidence),
         "recipe": recipe(evidence),
+        "matched": matched(evidence),
         "crossed": [
             (words.place(row.context, evidence.axes), row.crossed)
             for row in evidence.rows
@@ -67,6 +68,19 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "by_axis": [d for d in drawings.values() if d.name.startswith("by-")],
         "date": max((str(r.get("finished", "")) for r in evidence.records.values()), default=""),
     }
+
+
+def matched(evidence: Evidence) -> list[str]:
+    """How well each matched size meets the cost that it was sought for."""
+    found = [(r, evidence.store.size(key)) for key, r in evidence.experiment.matched.items()]
+    return [
+        f"{request.arm} ({request.plain.backbone}): {record['size']} px, "
+        f"{words.number(record['ratio'])} {words.TIMES} the "
+        f"{'multiply-adds' if request.kind == 'equal_gmacs' else 'training time'} of the arm that "
+        "it is matched to"
+        for request, record in found
+        if record
+    ]
 
 
 def recipe(evidence: Evidence) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -85,10 +85,20 @@ def time_to(curve: Sequence[Mapping[str, float]], target_pct: float) -> float | 
 
 def _places(evidence: Evidence) -> dict[str, Column]:
     table = {name: _axis(name) for name in evidence.axes if name not in SIZES}
-    return table | {
+    table |= {
         "arm": lambda row: Cell(row.arm.name, row.arm.name),
         "image, px": lambda row: Cell(words.size(row.trial), row.trial.input_size),
     }
+    if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
+        table["starts from"] = lambda row: _text(_start(row))
+    return table
+
+
+def _start(row: Row) -> str:
+    """The weights that the row's trials start from."""
+    named = dict.fromkeys(to for field, to in row.arm.arms.items() if field != "match")
+    pretrained = ["ImageNet weights"] if row.trial.pretrained else []
+    return words.join([*pretrained, *named]) or words.NONE
 
 
 def _accuracies(evidence: Evidence) -> dict[str, Column]:
@@ -106,11 +116,19 @@ def _accuracies(evidence: Evidence) -> dict[str, Column]:
 
 
 def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> dict[str, Column]:
-    return {
-        f"{metric.label}, {metric.unit}": _speed(name)
-        for name, metric in metrics.items()
-        if any(name in row.speed for row in evidence.rows)
-    }
+    """A column for each metric; for what is measured, one for each setting that rows have."""
+    settings = list(dict.fromkeys(row.trial.setting for row in evidence.rows))
+    table: dict[str, Column] = {}
+    for name, metric in metrics.items():
+        if not any(name in row.speed for row in evidence.rows):
+            continue
+        if metric.counted or len(settings) == 1:
+            table[f"{metric.label}, {metric.unit}"] = _speed(name)
+            continue
+        for setting in settings:
+            under = words.setting(setting, settings)
+            table[f"{metric.label} ({under}), {metric.unit}"] = _speed(name, setting)
+    return table
 
 
 def costs(evidence: Evidence) -> list[list[str]]:
@@ -203,9 +221,13 @@ def _axis(name: str) -> Column:
     return show
 
 
-def _speed(name: str) -> Column:
+def _speed(name: str, setting: tuple[Any, ...] | None = None) -> Column:
+    """The metric, of the rows with the setting alone, if one is given."""
+
     def show(row: Row) -> Cell:
         value = row.speed.get(name, math.nan)
+        if setting not in (None, row.trial.setting):
+            value = math.nan
         return Cell(words.number(value), value)
 
     return show

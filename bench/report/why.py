@@ -89,7 +89,8 @@ def _price(name: str, treatment: Row, rows: Sequence[Row]) -> str:
     """Whether the treatment is on the Pareto front, and what the plain pipeline reaches there."""
     of = PRICES[name]
     paid = of(treatment)
-    priced = [(price, row) for row in rows if (price := of(row)) is not None and row.accuracy.n]
+    alike = [row for row in rows if row.trial.setting == treatment.trial.setting]
+    priced = [(price, row) for row in alike if (price := of(row)) is not None and row.accuracy.n]
     if paid is None or not treatment.accuracy.n:
         return ""
     ours = treatment.accuracy.mean

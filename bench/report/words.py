@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.experiment import Trial
+from bench.experiment import SETTING_FIELDS, Trial
 from bench.statistics import Interval
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
@@ -99,6 +99,18 @@ def size(trial: Trial) -> str:
     return (
         f"{trial.input_size} → {trial.output_size}" if trial.output_size else f"{trial.input_size}"
     )
+
+
+def setting(one: Sequence[Any], among: Iterable[Sequence[Any]]) -> str:
+    """How a setting differs among others: `batch_size 64`.
+
+    >>> base = (64, None, "auto", True, False)
+    >>> setting(base, [base, (50, None, "auto", True, False)])
+    'batch_size 64'
+    """
+    several = [len(set(values)) > 1 for values in zip(*among, strict=True)]
+    fields = zip(SETTING_FIELDS, one, several, strict=True)
+    return ", ".join(f"{name} {value}" for name, value, differs in fields if differs)
 
 
 def length(trial: Trial) -> str:
