@@ -452,7 +452,7 @@ def test_the_paragraph_says_what_every_control_says_and_what_the_price_buys(
     assert f"at 64 px (the whole image) ({MINUS}19.1" in why
     assert "; not told apart from the module frozen at random weights (0.0 ± 0.0) (points" in why
     assert "99.4 % intervals, Bonferroni over 8 controls" in why
-    assert "plain trains as long as learned" in why
+    assert "Budget: plain trains as long as learned." in why
     # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
     assert (
         "In training time, learned is on the Pareto front: at its price the plain pipeline" in time

@@ -71,8 +71,8 @@ def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
 
 
 def answer_of(experiment: Experiment, store: Store) -> str:
-    """The answer alone, in words with its scope; nothing is written."""
+    """The verdicts alone, in words with their scope; nothing is written."""
     from bench.report.answer import in_words
     from bench.report.evidence import gather
 
-    return in_words(gather(experiment, store))
+    return in_words(gather(experiment, store), why=False)

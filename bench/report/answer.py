@@ -28,8 +28,12 @@ TIMES = {
 PRICES = ("peak_memory_mib", "gmacs")
 
 
-def sentences(evidence: Evidence) -> list[str]:
-    """The answer: a sentence for each verdict, or the range of what was measured."""
+def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
+    """The answer: a sentence for each verdict, or the range of what was measured.
+
+    Args:
+        why: with what the standard controls say.
+    """
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     if not evidence.experiment.spec.train:
         return prices(evidence) or ["Nothing is timed yet."]
@@ -39,10 +43,10 @@ def sentences(evidence: Evidence) -> list[str]:
         return [_counts([given for _, given in judged])]
     lines = []
     for row, given in judged:
-        why = explanation(evidence, row) if len(judged) <= MOST_BESIDE else []
-        beside = [] if why or len(judged) > MOST_BESIDE else _beside(evidence, row)
+        reasons = explanation(evidence, row) if len(judged) <= MOST_BESIDE else []
+        beside = [] if reasons or len(judged) > MOST_BESIDE else _beside(evidence, row)
         lines.append(" ".join([f"On {_place(evidence, row)}, {_finding(row, given)}.", *beside]))
-        lines += why
+        lines += reasons if why else []
     if evidence.looks > 1:
         lines.append(
             f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."
@@ -50,11 +54,11 @@ def sentences(evidence: Evidence) -> list[str]:
     return lines
 
 
-def in_words(evidence: Evidence) -> str:
+def in_words(evidence: Evidence, *, why: bool = True) -> str:
     """How far it is if unfinished, a sentence a verdict, and the scope; a line each."""
     unfinished = evidence.finished < len(evidence.experiment.runs)
     begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
-    return "\n".join([*begin, *sentences(evidence), scope(evidence)])
+    return "\n".join([*begin, *sentences(evidence, why=why), scope(evidence)])
 
 
 def scope(evidence: Evidence) -> str:
@@ -137,11 +141,12 @@ def _finding(row: Row, given: Verdict) -> str:
 
 def _new_images(row: Row) -> str:
     """The interval that covers new images, too."""
-    if row.crossed is None:
+    if row.crossed is None or row.verdict is None:
         return ""
-    wide = row.crossed.interval
+    wide, narrow = row.crossed.interval, row.verdict.difference
     low, high = (words.points(end, signed=True) for end in (wide.low, wide.high))
-    return f"; {low} to {high} for new images, too"
+    same = (low, high) == tuple(words.points(v, signed=True) for v in (narrow.low, narrow.high))
+    return "; no wider for new images, too" if same else f"; {low} to {high} for new images, too"
 
 
 def _beside(evidence: Evidence, treatment: Row) -> list[str]:

@@ -31,7 +31,7 @@ def images(evidence: Evidence) -> Drawing | None:
         return None
     figure = Figure(figsize=(WIDTH, 0.4 + 1.75 * len(found)), layout="constrained")
     grid = figure.subplots(len(found), 4, squeeze=False)
-    titles = ("loaded image", "plain resize", "what the backbone gets", "difference of the two")
+    titles = ("loaded image", "plain resize", "given to the backbone", "given minus plain")
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize=10)
     numbers = itertools.count()

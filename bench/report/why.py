@@ -74,7 +74,7 @@ def _controls(evidence: Evidence, treatment: Row, controls: Sequence[Row]) -> st
     told = [f"{words_} {_listed(group)}" for words_, group in groups.items() if group]
     longer = ""
     if "budget" not in {row.arm.control for row in controls}:
-        longer = f" {evidence.experiment.baseline} trains as long as {treatment.arm.name}."
+        longer = f" Budget: {evidence.experiment.baseline} trains as long as {treatment.arm.name}."
     return (
         f"Why: {treatment.arm.name} is {'; '.join(told)} (points; {words.percent(level)} "
         f"intervals, Bonferroni over {words.count(len(found), 'control')}).{longer}"
