@@ -11,7 +11,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.datasets.library import fingerprint, known_names, listing, open_dataset
+from bench import lane
+from bench.datasets.library import (
+    class_count,
+    fingerprint,
+    known_names,
+    open_dataset,
+    train_images,
+)
 from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
@@ -105,14 +112,6 @@ def smoke_folder(store: Store, trial: Trial) -> Path:
     return store.root / "smoke" / trial.speed_key
 
 
-def train_images(dataset: str) -> int | None:
-    """How many training images the dataset has; None while nobody can know."""
-    spec = DATASETS.get(dataset)
-    if spec and spec.counts:
-        return sum(spec.counts["train"].values())
-    return next(row.train_images for row in listing() if row.name == dataset)
-
-
 def prepare(
     experiment: Experiment, trials: Iterable[Trial], store: Store, listener: Listener
 ) -> None:
@@ -200,7 +199,7 @@ def run(
     """
     planned = plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
-    to_time = not where and lane_is_open(experiment, store, retry=retry)
+    to_time = not where and lane.is_open(experiment, store, retry=retry)
     if todo or to_time:
         prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
     listener({"event": "plan", "plan": planned, "todo": todo})
@@ -213,11 +212,11 @@ def run(
     elsewhere = sum(planned.states[key] == "missing" for key in todo)
     if to_time and "missing" not in planned.states.values():
         with claim(store, store.timing_folder(experiment).name) as claimed:
-            if claimed and lane_is_open(experiment, store, retry=retry):
-                time_lane(experiment, store, listener)
+            if claimed and lane.is_open(experiment, store, retry=retry):
+                lane.run(experiment, store, listener)
     failures = {k: store.trial(k) for k, s in planned.states.items() if s not in ("ok", "missing")}
     failed = {key: record for key, record in failures.items() if record}
-    return Outcome(planned, failed, elsewhere, untimed(experiment, store))
+    return Outcome(planned, failed, elsewhere, lane.untimed(experiment, store))
 
 
 def select(
@@ -310,16 +309,11 @@ def ended(trial: Trial, status: Status, reason: str) -> Record:
     return fields | {"key": trial.key, "trial": trial.model_dump()}
 
 
-def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
-    """One trial for each distinct speed, by speed key."""
-    return {trial.speed_key: trial for trial in reversed(list(trials))}
-
-
 def smoke(
     experiment: Experiment, store: Store, listener: Listener, *, where: Mapping[str, str]
 ) -> Mapping[str, Record]:
     """Take training steps of every distinct arm at full size; returns the failed ones' records."""
-    todo = subjects(select(experiment, experiment.trials, where).values())
+    todo = lane.subjects(select(experiment, experiment.trials, where).values())
     prepare(experiment, todo.values(), store, listener)
     listener({"event": "smoke", "todo": todo})
     failures = {}
@@ -336,59 +330,3 @@ def smoke(
         if record["status"] != "ok":
             failures[key] = record
     return failures
-
-
-def lane_is_open(experiment: Experiment, store: Store, *, retry: bool) -> bool:
-    """Whether the arms are to be timed: not on record, or some failed and are to be retried."""
-    return store.timing(experiment) is None or (retry and bool(untimed(experiment, store)))
-
-
-def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
-    """Why the timing lane could not measure what it could not, by what."""
-    record = store.timing(experiment)
-    if record is None:
-        return {}
-    if record["status"] != "ok":
-        return {"the timing lane": record["reason"]}
-    arms = {cell.trial.speed_key: cell.arm for cell in reversed(experiment.cells)}
-    lost = {key: s["reason"] for key, s in record["subjects"].items() if s.get("reason")}
-    return {f"{arms[key]} ({key})": reason for key, reason in lost.items()}
-
-
-def time_lane(experiment: Experiment, store: Store, listener: Listener) -> None:
-    """Measure what the arms cost; an arm that cannot be is on record with the reason."""
-    lane = list(subjects(experiment.trials.values()).values())
-    reference = next(c.trial for c in experiment.cells if c.arm == experiment.baseline)
-    here = {trial.dataset for trial in lane if fingerprint(trial.dataset)}
-    datasets = {name: open_dataset(name) for name in here}
-    classes = {trial.dataset: class_count(trial.dataset) for trial in lane}
-    settings = experiment.spec.timing
-    listener({"event": "timing", "turns": settings.rounds * (len(lane) + 1)})
-    weights = [weigh(trial, classes[trial.dataset]) for trial in lane]
-    folder = store.timing_folder(experiment)
-    asked = (folder, lane, reference, datasets, classes, settings, weights)
-    try:
-        for event in call("bench.timing:run", *asked):
-            listener(event)
-    except DiedError as error:
-        write_record(folder, {"status": "failed", "reason": str(error), "subjects": {}})
-
-
-def weigh(trial: Trial, classes: int) -> dict[str, Any]:
-    """What fresh processes tell of the trial's memory and arithmetic, or why they could not."""
-    told: dict[str, Any] = {"metrics": {}, "memory_method": None, "reason": ""}
-    for use in ("train", "infer"):
-        try:
-            (event,) = call("bench.timing:weigh", trial, classes, use)
-        except DiedError as error:
-            return told | {"reason": str(error)}
-        metrics = told["metrics"] | event["metrics"]
-        told |= {"metrics": metrics, "memory_method": event["memory_method"]}
-        told["reason"] = told["reason"] or event["reason"]
-    return told
-
-
-def class_count(dataset: str) -> int:
-    """How many classes the dataset has; known of a published one before it is here."""
-    spec = DATASETS.get(dataset)
-    return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)

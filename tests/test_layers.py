@@ -17,6 +17,7 @@ TORCH_FREE = (
         "bench.loading",
         "bench.controls",
         "bench.runner",
+        "bench.lane",
         "bench.store",
         "bench.statistics",
     ),

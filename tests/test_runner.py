@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import runner
+from bench import lane, runner
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
 from bench.paths import PROJECT
@@ -167,7 +167,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     experiment = write_experiment()
     good = next(iter(experiment.trials.values()))
     broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
-    weights = [runner.weigh(trial, 2) for trial in (good, broken)]
+    weights = [lane.weigh(trial, 2) for trial in (good, broken)]
     assert not weights[0]["reason"]
     assert weights[1]["reason"].startswith("unknown backbone 'test_resnett'")
     weights[1]["reason"] = ""  # it fails in its turn, too
@@ -176,30 +176,30 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     asked = (folder, [good, broken], good, {}, {"toy": 2}, settings, weights)
     events = [event["event"] for event in call("bench.timing:run", *asked)]
     assert events[:3] == ["turn", "turn", "turn"]
-    lane = store.timing(experiment)
-    assert lane is not None
-    assert lane["subjects"][good.speed_key]["metrics"]
-    assert lane["subjects"][broken.speed_key]["reason"].startswith("unknown backbone")
-    assert not runner.lane_is_open(experiment, store, retry=False)
+    record = store.timing(experiment)
+    assert record is not None
+    assert record["subjects"][good.speed_key]["metrics"]
+    assert record["subjects"][broken.speed_key]["reason"].startswith("unknown backbone")
+    assert not lane.is_open(experiment, store, retry=False)
 
 
 def test_a_lane_whose_process_dies_is_a_record_that_retry_takes_up(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = write_experiment()
-    real = runner.call
+    real = lane.call
 
     def dying(function: str, *arguments: Any, **options: Any) -> Any:
         if function == "bench.timing:run":
             raise DiedError("out of luck")
         return real(function, *arguments, **options)
 
-    monkeypatch.setattr(runner, "call", dying)
+    monkeypatch.setattr(lane, "call", dying)
     outcome, _ = go(experiment, store)
     assert outcome.untimed == {"the timing lane": "out of luck"}
-    assert not runner.lane_is_open(experiment, store, retry=False)
+    assert not lane.is_open(experiment, store, retry=False)
     monkeypatch.undo()
-    assert runner.lane_is_open(experiment, store, retry=True)
+    assert lane.is_open(experiment, store, retry=True)
 
 
 def test_a_trial_that_takes_too_long_is_a_timeout_row(

@@ -112,6 +112,20 @@ def listing() -> list[Row]:
     return [_row(name) for name in known_names()]
 
 
+def train_images(dataset: str) -> int | None:
+    """How many training images the dataset has; None while nobody can know."""
+    spec = DATASETS.get(dataset)
+    if spec and spec.counts:
+        return sum(spec.counts["train"].values())
+    return next(row.train_images for row in listing() if row.name == dataset)
+
+
+def class_count(dataset: str) -> int:
+    """How many classes the dataset has; known of a published one before it is here."""
+    spec = DATASETS.get(dataset)
+    return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)
+
+
 def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress | None = None) -> Dataset:
     """Download a dataset's archive, check its digest and contents, and make the master copy.
 
