@@ -143,7 +143,9 @@ class Display:
         self._start("timing", event["turns"])
 
     def _disturbed(self, event: dict[str, Any]) -> None:
-        self._say(f"  a round was disturbed: others took {event['share']:.0%} of the processor")
+        share = event["share"]
+        why = f": others took {share:.0%} of the processor" if share is not None else ""
+        self._say(f"  a round was disturbed{why}; it is taken again")
 
     def _turn(self, _: dict[str, Any]) -> None:
         assert self.part is not None
