@@ -394,6 +394,16 @@ class Experiment:
 
         return dict(sorted(by_key.items(), key=lambda item: (item[1].seed, depth(item[0]))))
 
+    def recipe(self, trial: Trial) -> str:
+        """What tells a trial from others but for its seed; of what it starts from, likewise."""
+        own = trial.model_dump_json(exclude={"seed", "resizer_from", "backbone_from"})
+        starts = [
+            self.recipe(self.trials[key]) if key in self.trials else key
+            for key in (trial.resizer_from, trial.backbone_from)
+            if key
+        ]
+        return json.dumps([own, *starts]) if starts else own
+
     @property
     def runs(self) -> Mapping[str, Trial]:
         """The trials that are to be run: all, or none where only the cost is asked for."""

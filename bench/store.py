@@ -119,7 +119,7 @@ class Store:
     def _looks_folder(self, experiment: Experiment) -> Path:
         """By what is compared, so that another name or further seeds do not make it new."""
         compared = {
-            cell.trial.model_dump_json(exclude={"seed", "resizer_from", "backbone_from"})
+            experiment.recipe(cell.trial)
             for cell in experiment.cells
             if cell.arm in (experiment.spec.primary or ())
         }

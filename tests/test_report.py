@@ -527,3 +527,15 @@ def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> N
     fill(other, store, top1)
     time_all(other, store)
     assert not any(r.times for r in gather(other, store).rows if r.arm.name == "learned")
+
+
+def test_an_arm_that_starts_from_another_has_one_row_for_all_its_seeds(tmp_path: Path) -> None:
+    experiment(tmp_path, "dataset = ['fine']\nlr = [0.1, 0.2]")
+    warm = '[[arm]]\nname = "warm"\nresizer = "learned"\ninit_from = "plain"\nlr = 0.3\n'
+    (file := tmp_path / "toy.toml").write_text((tmp_path / "toy.toml").read_text() + warm)
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    table = frame(gather(asked, store)).set_index("arm")
+    assert table.loc["warm", "seeds"].tolist() == ["3 of 3", "3 of 3"]  # plain's rates differ
+    assert table.loc["warm", "starts from"].tolist() == ["plain", "plain"]
+    assert len(table.loc["plain"]) == 2

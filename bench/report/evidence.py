@@ -144,11 +144,6 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     )
 
 
-def recipe(trial: Trial) -> str:
-    """What names a trial apart from its seed."""
-    return trial.model_dump_json(exclude={"seed"})
-
-
 def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, Trial, dict[str, Any]]]:
     """Each distinct pair of an arm's trials and their baseline's: arm, both, first context."""
     contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
@@ -157,7 +152,7 @@ def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, Trial, dict[st
     base = {label: c.trial for label, c in cells if c.arm == experiment.baseline}
     seen = set()
     for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
-        group = (cell.arm, recipe(cell.trial), recipe(base[label]))
+        group = (cell.arm, *map(experiment.recipe, (cell.trial, base[label])))
         if group not in seen:
             seen.add(group)
             yield cell.arm, cell.trial, base[label], context_of(cell.axes)
