@@ -92,7 +92,7 @@ def run(
         experiment, reused = publish.reuse(experiment, store)
         say(f"{counted(reused, 'trial')} taken from results/published")
     made = reports.saved(experiment, store, store.root / experiment.name)
-    if made and made.complete and not smoke:
+    if made and made.complete and not (smoke or chosen):
         say(f"0 trials to run, {len(experiment.runs)} on record")
         _show(made)
         return

@@ -264,6 +264,9 @@ class Cross:
     def _valid(self, arm: Arm, place: int, fields: Fields) -> Trial:
         try:
             own = settled(fields)
+            checkpoint = own.get("pretrained")
+            if isinstance(checkpoint, str) and not Path(checkpoint).is_file():
+                raise ValueError(f"pretrained = {checkpoint!r}: there is no such file")
             text = repr(sorted(own.items()))
             if text not in self._distinct:
                 self._distinct[text] = Trial.model_validate(own, context=SETTLED)

@@ -88,7 +88,7 @@ def source_file(implementation: str) -> Path:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         found = None
-    if found is None or found.origin is None:
+    if found is None or found.origin is None or not found.has_location:
         raise ValueError(
             f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
         )

@@ -151,6 +151,8 @@ MISTAKES = [
     ({"top": "margin = 3"}, "unknown field 'margin'; did you mean 'margin_pct'"),
     ({"rest": '[[arm]]\nname = "plain"'}, "two arms are named 'plain'"),
     ({"rest": '[[arm]]\nname = "a"\nseed = 3'}, r"\[arm 'a'\] seed: arms are paired by \[axes\]"),
+    ({"trial": 'pretrained = "gone.pt"'}, "pretrained = 'gone.pt': there is no such file"),
+    ({"rest": '[[arm]]\nname = "a"\nresizer = "sys:path"'}, "resizer 'sys:path': no module 'sys'"),
     ({"rest": "round = 3"}, r"\[timing\] unknown field 'round'; did you mean 'rounds'\? One of: "),
     ({"trial": 'frozen = ["backbone", "resizer"]'}, "frozen names every part that could be"),
     ({"rest": '[[arm]]\nname = "a"\nepochs = 0'}, "epochs = 0 trains nothing"),
