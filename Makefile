@@ -1,11 +1,13 @@
 # Everything a user needs: `make bench` and `make test` set themselves up.
 PYTHON ?= python3
 EXPERIMENT ?= quick
+SEARCH ?= search-quick
 BIN := .venv/bin
 
-.PHONY: help setup bench report test check fix
+.PHONY: help setup bench search report test check fix
 help:
 	@echo "make bench [EXPERIMENT=quick] [ARGS=--small]   run an experiment and report it"
+	@echo "make search [SEARCH=search-quick]              tune the arms of a search, retrain the best"
 	@echo "make report [EXPERIMENT=quick]                 report what is saved, run nothing"
 	@echo "make test | check | fix                        tests | all checks | format and repair"
 
@@ -26,6 +28,9 @@ setup: .venv/ready
 
 bench: setup
 	@$(BIN)/resizer-bench run $(EXPERIMENT) $(ARGS)
+
+search: setup
+	@$(BIN)/resizer-bench search $(SEARCH) $(ARGS)
 
 report: setup
 	@$(BIN)/resizer-bench report $(EXPERIMENT) $(ARGS)

@@ -42,10 +42,19 @@ def plan(
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import console, runner
+    from bench.loading import read, result_name
 
-    experiment, store = _open(name, small)
+    store = _store()
+    file, spec = read(name, small=small)
+    say(spec.question)
+    if spec.search:
+        for line in console.search_lines(spec, store.search(result_name(file, small=small))):
+            say(line)
+        if set(store.best(result_name(file, small=small))) != set(spec.search.arms):
+            return
+        say("to be retrained and validated, the best of them so far:")
+    experiment, _ = _open(name, small)
     planned = runner.plan(experiment, store)
-    say(experiment.spec.question)
     out.print(console.plan_table(planned))
     for line in console.arm_lines(experiment):
         say(line)
@@ -87,6 +96,8 @@ def run(
     from bench import report as reports
 
     experiment, store = _open(name, small)
+    if experiment.spec.search:
+        raise InputError(f"{experiment.name} is a search: {experiment.command}")
     chosen = _pairs(where or [])
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
@@ -107,6 +118,28 @@ def run(
     except KeyboardInterrupt:
         counts = runner.plan(experiment, store).counts
         say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
+        raise typer.Exit(130) from None
+    _report(experiment, store)
+    _end_run(outcome)
+
+
+@app.command()
+def search(name: Name, small: Small = False) -> None:
+    """Tune the arms of a search, retrain the best, report. Again = go on."""
+    from bench import console, runner
+    from bench import search as searching
+
+    looked = searching.open_search(name, small=small)
+    store = _store()
+    display = console.Display(out)
+    try:
+        with display.shown():
+            searching.tune(looked, store, display)
+            experiment, _ = _open(name, small)
+            display.experiment = experiment
+            outcome = runner.run(experiment, store, display)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
         raise typer.Exit(130) from None
     _report(experiment, store)
     _end_run(outcome)
@@ -235,12 +268,17 @@ def verify(dataset: str) -> None:
 
 
 def _open(name: str, small: bool) -> tuple[Any, Any]:
-    from bench.loading import load
+    from bench.loading import load_from
+
+    store = _store()
+    return load_from(store, name, small=small), store
+
+
+def _store() -> Any:
     from bench.paths import local_results
     from bench.store import Store
 
-    store = Store(local_results())
-    return load(name, small=small, sizes=store.sizes()), store
+    return Store(local_results())
 
 
 def _pairs(where: list[str]) -> dict[str, str]:

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.experiment import Experiment, SizeRequest, Trial, context_of
+from bench.experiment import Experiment, ExperimentFile, SizeRequest, Trial, context_of
 from bench.runner import Plan
 from bench.store import Record, context_label
+from bench.tuning import spaces
 
 BYTE_PHASES = ("download", "unpack")
 
@@ -55,6 +56,8 @@ class Display:
         self.first_step: tuple[int, float] | None = None
         self.accuracy = ""  # of the last validation, as it is shown
         self.batch_size = 0
+        self.proposed: dict[str, str] = {}  # what a search calls its configurations, by key
+        self.told_waiting = False
 
     @contextmanager
     def shown(self) -> Iterator[Display]:
@@ -100,6 +103,27 @@ class Display:
         )
         self._turn(event)
 
+    def _search(self, event: dict[str, Any]) -> None:
+        settings, record = event["search"].spec.search, event["record"] or {"arms": {}}
+        known = {arm: len(told["configurations"]) for arm, told in record["arms"].items()}
+        told = ", ".join(f"{known.get(arm, 0)} of {arm}" for arm in settings.arms)
+        self._say(f"{settings.trials} configurations of each arm; on record: {told}")
+        self._whole(settings.trials * len(settings.arms))
+        self.progress.update(self.whole, completed=sum(known.values()))  # type: ignore[arg-type]
+
+    def _proposed(self, event: dict[str, Any]) -> None:
+        values = ", ".join(f"{name} {shown_value(v)}" for name, v in event["chosen"].items())
+        self.proposed[event["trial"].key] = f"{event['arm']} {event['number']}: {values}"
+
+    def _answered(self, event: dict[str, Any]) -> None:
+        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, on record")
+        self._advance()
+
+    def _waiting(self, event: dict[str, Any]) -> None:
+        if not self.told_waiting:
+            self._say(f"waiting for {event['running']} running in another process")
+        self.told_waiting = True
+
     def _whole(self, total: int) -> None:
         self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
 
@@ -133,6 +157,9 @@ class Display:
         self._end_part()
         took = duration(time.monotonic() - self.began)
         self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, {took}")
+        self._advance()
+
+    def _advance(self) -> None:
         if self.whole is not None:
             self.progress.advance(self.whole)
             task = next(t for t in self.progress.tasks if t.id == self.whole)
@@ -152,7 +179,7 @@ class Display:
         self.progress.advance(self.part)
 
     def _name(self, trial: Trial) -> str:
-        return self.names.get(trial.key, trial.key)
+        return self.proposed.get(trial.key) or self.names.get(trial.key, trial.key)
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -178,6 +205,27 @@ class Display:
 
     def _say(self, line: str) -> None:
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def search_lines(spec: ExperimentFile, record: Record | None) -> list[str]:
+    """What each tuned arm chooses from, and how far its search is; a line each."""
+    assert spec.search
+    arms = (record or {"arms": {}})["arms"]
+    lines = []
+    for arm, space in spaces(spec).items():
+        done = len(arms[arm]["configurations"]) if arm in arms else 0
+        ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
+        lines.append(f"{arm}: {done} of {spec.search.trials} configurations of {ranges}")
+    return lines
+
+
+def shown_value(value: Any) -> str:
+    """A chosen value, to three digits.
+
+    >>> shown_value(0.00312345), shown_value("sgd"), shown_value(64)
+    ('0.00312', 'sgd', '64')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def outcome(record: Record) -> str:

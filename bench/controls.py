@@ -8,8 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import InputError
-from bench.experiment import RESIZER_OPTIONS, Arm, ExperimentFile, SizeRequest, Trial
+from bench.experiment import Arm, ExperimentFile, SizeRequest, Trial
 from bench.processes import Tell
+from bench.settling import RESIZER_OPTIONS
 
 if TYPE_CHECKING:
     from bench.trial import Stepper

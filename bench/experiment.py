@@ -20,17 +20,11 @@ from pydantic import (
 )
 
 from bench.paths import EXPERIMENTS
-from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
+from bench.settling import RESIZER_OPTIONS, has_weights, settled
+from resizer.specs import source_file
 
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
-
-RESIZER_OPTIONS = (
-    *("num_resblocks", "num_kernels", "interpolation", "antialias"),
-    *("zero_init", "negative_slope"),
-)
-UNWRITTEN = ("zero_init", "negative_slope")
-"""Options that are None where they have their default: so they left older keys as they were."""
 
 SPEED_FIELDS = (
     *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
@@ -58,6 +52,17 @@ Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Part = Literal["resizer", "backbone"]
+Objective = Literal[
+    "top1_pct",
+    "gmacs",
+    "params_m",
+    "peak_memory_mib",
+    "infer_memory_mib",
+    "latency_p50_ms",
+    "train_images_per_s",
+    "infer_images_per_s",
+]
+"""Metrics that a search may be for."""
 
 
 class Trial(BaseModel):
@@ -105,6 +110,8 @@ class Trial(BaseModel):
 
     crop: Literal["random_resized", "squash"] = "random_resized"
     crop_min_area: Fraction | None = None  # random_resized: least share of the image's area
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the training images
+    # that score the trial in place of the validation images, and are not trained on
     flip: bool = True  # mirror half of the training images
     eval_fit: Literal["center_crop", "squash"] = "center_crop"
     resample: Literal["box", "bilinear", "bicubic", "lanczos"] = "bilinear"  # of loading
@@ -181,85 +188,12 @@ class Trial(BaseModel):
         """Side of the image that the backbone gets, pixels."""
         return self.output_size or self.input_size
 
-    def total_steps(self, train_images: int) -> int:
-        """Optimiser steps in all; the last, incomplete batch of an epoch is left out."""
-        return self.steps or (self.epochs or 0) * (train_images // self.batch_size)
+    def total_steps(self, images: int) -> int:
+        """Optimiser steps in all, with so many images to train on.
 
-
-def has_weights(resizer: str) -> bool:
-    """Whether the resizer has anything to learn; a user's own counts as having."""
-    return resizer not in ("none", "fixed")
-
-
-USES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("optimizer", "sgd", {"momentum": 0.9}),
-    ("schedule", "one_cycle", {"warmup_fraction": 0.3}),
-    ("schedule", "step", {"decay_every_epochs": 50, "decay_factor": 0.8}),
-    ("crop", "random_resized", {"crop_min_area": 0.35}),
-)
-"""Fields with their defaults that are used only where another field has a value."""
-FIRST = {"optimizer": "adamw", "schedule": "one_cycle", "crop": "random_resized"}
-
-
-def settled(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a trial: what is used has its default, what is not used is dropped.
-
-    Raises:
-        ValueError: if the resizer is unknown.
-    """
-    fields = {name: value for name, value in given.items() if value is not None}
-    if isinstance(resizer := fields.get("resizer", "none"), str):
-        _settle_resizer(fields, resizer)
-    for field, value, defaults in USES:
-        used = fields.get(field, FIRST[field]) == value
-        for name, default in defaults.items():
-            if not used:
-                fields.pop(name, None)
-            elif name not in fields:
-                fields[name] = default
-    for name in ("pretrained", "replicate"):
-        if name in fields and not fields[name]:
-            del fields[name]
-    return fields
-
-
-def _settle_resizer(fields: dict[str, Any], resizer: str) -> None:
-    unused, defaults = _options(resizer)
-    for name in unused:
-        fields.pop(name, None)
-    for name, default in defaults.items():
-        if name not in fields:
-            fields[name] = default
-    for name in UNWRITTEN:
-        if (
-            name in fields
-            and resizer in RESIZERS
-            and fields[name] == RESIZERS[resizer].options[name]
-        ):
-            del fields[name]
-    if resizer in RESIZERS and fields.get("interpolation") in ANTIALIASED:
-        fields.setdefault("antialias", False)
-    elif resizer in RESIZERS:
-        fields.pop("antialias", None)
-    if isinstance(frozen := fields.get("frozen"), list | tuple):
-        kept = sorted({part for part in frozen if part != "resizer" or has_weights(resizer)})
-        fields.pop("frozen")
-        fields |= {"frozen": kept} if kept else {}
-
-
-@cache
-def _options(resizer: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
-    """Which fields the resizer does not use, and the defaults of those that it does."""
-    check_name(resizer)
-    untrained = () if has_weights(resizer) else ("resizer_from",)
-    if resizer == "none":
-        return ("output_size", *RESIZER_OPTIONS, *untrained), {}
-    if resizer not in RESIZERS:
-        return (), {}  # a user's own class: what is given goes to it as it is
-    options = RESIZERS[resizer].options
-    unused = tuple(name for name in RESIZER_OPTIONS if name not in options)
-    written = [n for n in RESIZER_OPTIONS if n in options and n not in (*UNWRITTEN, "antialias")]
-    return (*unused, *untrained), {name: options[name] for name in written}
+        The last, incomplete batch of an epoch is left out.
+        """
+        return self.steps or (self.epochs or 0) * (images // self.batch_size)
 
 
 @cache
@@ -317,6 +251,39 @@ class Timing(BaseModel):
     seconds: Positive = 1.0  # measured time of each phase in a turn, at least
 
 
+class SearchSettings(BaseModel):
+    """How the arms of a search are tuned: each with the same number of configurations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arms: Annotated[tuple[str, ...], Field(min_length=1)]  # those that are tuned
+    trials: Annotated[int, Field(ge=1)]  # configurations of each; failed and pruned ones count
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)] = ("top1_pct",)
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images that scores
+    seed: Count = 1000  # of every configuration's training, and of the sampler
+    trial: dict[str, Any] = {}  # what the configurations' trials have otherwise: fewer epochs
+    sampler: Literal["tpe", "random"] = "tpe"
+    startup_trials: Count = 5  # tpe: so many of each arm are drawn at random first
+    pruner: Literal["median", "none"] | None = None  # median unless there are two objectives
+    pruner_startup_trials: Count = 4  # median: nothing is pruned before so many have finished
+    pruner_warmup_epochs: Count = 1  # median: nor in its first epochs
+    retrain: Annotated[int, Field(ge=1)] = 1  # best configurations of each arm that are retrained
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchSettings:
+        if self.objectives[0] != "top1_pct":
+            raise ValueError(f"objectives = {list(self.objectives)}: top1_pct is the first of them")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"objectives = {list(self.objectives)} names one twice")
+        if self.pruner == "median" and len(self.objectives) > 1:
+            raise ValueError("pruner = 'median' with two objectives: pruning goes by one alone")
+        return self
+
+    @property
+    def prunes(self) -> bool:
+        return len(self.objectives) == 1 and self.pruner != "none"
+
+
 class ExperimentFile(BaseModel):
     """The shape of a file in `experiments/`."""
 
@@ -335,6 +302,7 @@ class ExperimentFile(BaseModel):
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     arm: Annotated[list[Arm], Field(min_length=1)]
     timing: Timing = Timing()
+    search: SearchSettings | None = None
     small: dict[str, Any] = {}
 
     @property
@@ -423,8 +391,9 @@ class Experiment:
     @property
     def command(self) -> str:
         """What reproduces it."""
+        verb = "search" if self.spec.search else "run"
         name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
-        return f"resizer-bench run {name}" + (" --small" if self.small else "")
+        return f"resizer-bench {verb} {name}" + (" --small" if self.small else "")
 
 
 def context_of(axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from bench.datasets.library import class_count, fingerprint, open_dataset
-from bench.experiment import Experiment, Trial
+from bench.experiment import Experiment, Timing, Trial
 from bench.processes import DiedError, call
 from bench.store import Store, write_record
 
@@ -37,13 +38,22 @@ def run(experiment: Experiment, store: Store, listener: Callable[[dict[str, Any]
     """Measure what the arms cost; an arm that cannot be is on record with the reason."""
     lane = list(subjects(experiment.trials.values()).values())
     reference = next(c.trial for c in experiment.cells if c.arm == experiment.baseline)
+    sit(store.timing_folder(experiment), lane, reference, experiment.spec.timing, listener)
+
+
+def sit(
+    folder: Path,
+    lane: list[Trial],
+    reference: Trial,
+    settings: Timing,
+    listener: Callable[[dict[str, Any]], None],
+) -> None:
+    """One sitting: weigh and time some trials side by side, the record in `folder`."""
     here = {trial.dataset for trial in lane if fingerprint(trial.dataset)}
     datasets = {name: open_dataset(name) for name in here}
     classes = {trial.dataset: class_count(trial.dataset) for trial in lane}
-    settings = experiment.spec.timing
     listener({"event": "timing", "turns": settings.rounds * (len(lane) + 1)})
     weights = [weigh(trial, classes[trial.dataset]) for trial in lane]
-    folder = store.timing_folder(experiment)
     asked = (folder, lane, reference, datasets, classes, settings, weights)
     try:
         for event in call("bench.timing:run", *asked):

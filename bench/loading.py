@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
-from bench import controls
+from bench import controls, tuning
 from bench.errors import InputError
 from bench.experiment import (
     ARM_FIELDS,
@@ -22,27 +22,70 @@ from bench.experiment import (
     Part,
     SizeRequest,
     Trial,
-    settled,
 )
 from bench.mistakes import sentence, shown, unknown
 from bench.paths import EXPERIMENTS
+from bench.settling import settled
+from bench.space import Fields
+from bench.store import Store
 from resizer.specs import nearest
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
 EQUAL = ("equal_gmacs", "equal_time")
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
-Fields = dict[str, Any]
+LAID = ("axes", "timing", "search", "arm")
+"""Tables that `[small]` may have; its other fields are those of [trial]."""
 
 
-def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = None) -> Experiment:
+def load(
+    name: str,
+    *,
+    small: bool = False,
+    sizes: Mapping[str, int] | None = None,
+    best: Mapping[str, Sequence[Fields]] | None = None,
+) -> Experiment:
     """Read an experiment.
 
     Args:
         name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
         small: lay the file's `[small]` table over it.
         sizes: pixels by the key of a `SizeRequest`, those that are settled.
+        best: of a search, the best configurations found, by arm: what is retrained.
     Raises:
         InputError: with the file, the field, the value and what is allowed.
+    """
+    file, spec = read(name, small=small)
+    if spec.search:
+        if set(best or {}) != set(spec.search.arms):
+            verb = f"resizer-bench search {name}" + (" --small" if small else "")
+            raise InputError(f"{shown(file)} is a search that has found nothing yet: {verb}")
+        spec = tuning.with_choice(spec, best or {})
+    cross = Cross(file, spec, sizes or {})
+    cells = list(cross.cells())
+    arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
+    kept = {arm.name for arm in arms}
+    return Experiment(
+        name=result_name(file, small=small),
+        file=file,
+        small=small,
+        spec=spec.model_copy(update={"arm": arms}),
+        cells=[cell for cell in cells if cell.arm in kept],
+        sizes=cross.open,
+        matched=cross.matched,
+    )
+
+
+def load_from(store: Store, name: str, *, small: bool) -> Experiment:
+    """Read an experiment with the sizes that the store has settled and what its search found."""
+    best = store.best(result_name(_find(name), small=small))
+    return load(name, small=small, sizes=store.sizes(), best=best)
+
+
+def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
+    """An experiment's file, and what is in it: standard controls added, ranges not yet chosen.
+
+    Raises:
+        InputError: as `load`.
     """
     file = _find(name)
     try:
@@ -56,19 +99,13 @@ def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = No
     except ValidationError as error:
         raise InputError(sentence(file, error, {}, ExperimentFile)) from None
     _check(file, spec)
-    cross = Cross(file, spec, sizes or {})
-    cells = list(cross.cells())
-    arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
-    kept = {arm.name for arm in arms}
-    return Experiment(
-        name=file.stem + ("-small" if small else ""),
-        file=file,
-        small=small,
-        spec=spec.model_copy(update={"arm": arms}),
-        cells=[cell for cell in cells if cell.arm in kept],
-        sizes=cross.open,
-        matched=cross.matched,
-    )
+    tuning.check(file, spec)
+    return file, spec
+
+
+def result_name(file: Path, *, small: bool) -> str:
+    """What the folder of an experiment's results is called."""
+    return file.stem + ("-small" if small else "")
 
 
 def shipped() -> list[str]:
@@ -92,11 +129,13 @@ def _find(name: str) -> Path:
 
 
 def _with_small(file: Path, raw: Fields) -> Fields:
-    """The file with its `[small]` table laid over [trial], [axes], [timing] and the arms."""
+    """The file with its `[small]` table laid over the other tables and the arms."""
     if "small" not in raw:
         raise InputError(f"{shown(file)} has no [small] table: --small has nothing to lay over it")
     fields = dict(raw["small"])
-    laid = {name: _table(file, name, fields.pop(name, {})) for name in ("axes", "timing", "arm")}
+    laid = {name: _table(file, name, fields.pop(name, {})) for name in LAID}
+    if laid["search"] and "search" not in raw:
+        raise InputError(f"{shown(file)}: [small.search] without a [search] table")
     arms = [arm | laid["arm"].pop(arm.get("name", ""), {}) for arm in raw.get("arm", [])]
     for name in laid["arm"]:
         known = [arm["name"] for arm in arms if "name" in arm]
@@ -114,6 +153,7 @@ def _with_small(file: Path, raw: Fields) -> Fields:
             "timing": raw.get("timing", {}) | laid["timing"],
             "arm": arms,
         }
+        | ({"search": raw["search"] | laid["search"]} if "search" in raw else {})
     )
 
 
@@ -147,6 +187,7 @@ def _check(file: Path, spec: ExperimentFile) -> None:
 
 def _check_fields(file: Path, spec: ExperimentFile) -> None:
     tables: dict[str, Mapping[str, Any]] = {"trial": spec.trial, "axes": spec.axes}
+    tables |= {"search.trial": spec.search.trial} if spec.search else {}
     tables |= {f"arm {arm.name!r}": arm.fields for arm in spec.arm}
     known = [name for name in Trial.model_fields if name not in ARM_FIELDS]
     for table, fields in tables.items():

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
@@ -36,7 +36,9 @@ class StoppedError(BaseException):
     """Raised inside the process when the one that started it wants no more, or is gone."""
 
 
-def call(function: str, *arguments: Any, timeout_s: float = float("inf")) -> Iterator[Event]:
+def call(
+    function: str, *arguments: Any, timeout_s: float = float("inf")
+) -> Generator[Event, None, None]:
     """Run `function` ("module:name") as function(tell, *arguments) elsewhere; yield its events.
 
     Leaving the iterator early ends the process.

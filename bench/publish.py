@@ -13,7 +13,7 @@ from bench.datasets.library import fingerprint
 from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
-from bench.loading import load
+from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.store import Store, read_record, write_record, write_whole
 
@@ -39,7 +39,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     marked(README.read_text())
     folder = PUBLISHED / experiment.name
-    for room in ("trials", "timings", "sizes", "looks"):
+    for room in ("trials", "timings", "sizes", "looks", "searches"):
         if (folder / room).exists():
             shutil.rmtree(folder / room)
     published = Store(folder)
@@ -51,6 +51,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
         store.timing_folder(experiment), published.timing_folder(experiment), "samples.parquet"
     )
     copy_sizes(experiment, store, published)
+    copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
     for seeds in store.looks(experiment):
         published.note_look(experiment, seeds)
     report.make(experiment, published, folder)
@@ -91,7 +92,7 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
         known = there.sizes() | store.sizes()
         experiment = load(str(experiment.file), small=experiment.small, sizes=known)
         copy_sizes(experiment, there, store)
-    experiment = load(str(experiment.file), small=experiment.small, sizes=store.sizes())
+    experiment = load_from(store, str(experiment.file), small=experiment.small)
     taken = 0
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
@@ -123,10 +124,8 @@ def published() -> list[Experiment]:
     """The published experiments, by name."""
     names = sorted(folder.parent.name for folder in PUBLISHED.glob("*/report.md"))
     return [
-        load(
-            name.removesuffix("-small"),
-            small=name.endswith("-small"),
-            sizes=Store(PUBLISHED / name).sizes(),
+        load_from(
+            Store(PUBLISHED / name), name.removesuffix("-small"), small=name.endswith("-small")
         )
         for name in names
     ]

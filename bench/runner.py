@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,19 @@ from bench.datasets.library import (
 from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment, Trial
-from bench.loading import load
+from bench.loading import load_from
 from bench.processes import DiedError, TimedOutError, call
 from bench.store import Record, Status, Store, read_record, write_record
 from resizer.specs import nearest
+
+
+class PrunedError(Exception):
+    """Raised by a listener to end the trial that it hears of: it becomes a row, "pruned"."""
+
+    def __init__(self, reason: str, *, by: str) -> None:
+        super().__init__(reason)
+        self.by = by
+
 
 Listener = Callable[[dict[str, Any]], None]
 """Told every event of a run, to show it; each is a dict with an "event"."""
@@ -176,7 +186,7 @@ def settle_sizes(experiment: Experiment, store: Store, listener: Listener) -> Ex
         measured = {name: event[name] for name in ("size", "ratio", "environment")}
         trials = {"like": request.like.model_dump(), "plain": request.plain.model_dump()}
         write_record(store.root / "sizes" / request.key, record | measured | trials)
-    return load(str(experiment.file), small=experiment.small, sizes=store.sizes())
+    return load_from(store, str(experiment.file), small=experiment.small)
 
 
 def run(
@@ -290,17 +300,26 @@ def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) ->
 def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
     folder = store.trial_folder(trial.key)
     status: Status
+    curve: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    began = time.perf_counter()
     try:
-        for event in call("bench.trial:run", trial, folder, timeout_s=timeout_s):
-            listener(event)
+        with closing(call("bench.trial:run", trial, folder, timeout_s=timeout_s)) as events:
+            for event in events:
+                if event["event"] == "epoch":
+                    curve.append({name: v for name, v in event.items() if name != "event"})
+                listener(event)
         status, reason = "failed", "no record was written"
     except TimedOutError:
         status = "timeout"
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"
     except DiedError as error:
         status, reason = "failed", str(error)
+    except PrunedError as error:
+        status, reason, facts = "pruned", str(error), {"pruned_by": error.by}
     if not store.trial(trial.key):  # the process may have ended after its record was written
-        write_record(folder, ended(trial, status, reason))
+        facts |= {"curve": curve, "wall_s": time.perf_counter() - began}
+        write_record(folder, ended(trial, status, reason) | facts)
 
 
 def ended(trial: Trial, status: Status, reason: str) -> Record:

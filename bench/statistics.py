@@ -17,7 +17,9 @@ LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""
 
 Hits = NDArray[np.bool_]
-Answer = Literal["better", "worse", "no difference", "not settled", "too few seeds"]
+Answer = Literal[
+    "better", "worse", "no difference", "not settled", "too few seeds", "tuned unequally"
+]
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,28 @@ class Store:
 
     def timing_folder(self, experiment: Experiment) -> Path:
         """Where the records of the experiment's timing lane are."""
-        return self.root / "timings" / lane_key(experiment.trials.values(), experiment.spec.timing)
+        return self.lane_folder(experiment.trials.values(), experiment.spec.timing)
+
+    def lane_folder(self, trials: Iterable[Trial], timing: Timing) -> Path:
+        """Where the record of a sitting of the timing lane is."""
+        return self.root / "timings" / lane_key(trials, timing)
+
+    def search_folder(self, name: str) -> Path:
+        """Where a search's studies and its record are."""
+        return self.root / "searches" / name
+
+    def search(self, name: str) -> Record | None:
+        """What a search has found: arms with their configurations; None before the first."""
+        return read_record(self.search_folder(name))
+
+    def best(self, name: str) -> dict[str, list[dict[str, Any]]]:
+        """The best configurations of each arm of a search that has any, the very best first."""
+        found = {}
+        for arm, told in (self.search(name) or {"arms": {}})["arms"].items():
+            chosen = {one["number"]: one["chosen"] for one in told["configurations"]}
+            if told["best"]:
+                found[arm] = [chosen[number] for number in told["best"]]
+        return found
 
     def trials(self, keys: Iterable[str]) -> dict[str, Record | None]:
         """The records of many trials; None for those that are not finished."""
@@ -129,7 +150,11 @@ class Store:
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
         folders = [f"{self.root}/trials/{key}" for key in experiment.trials]
-        rest = (self.timing_folder(experiment), self._looks_folder(experiment))
+        rest = (
+            self.timing_folder(experiment),
+            self._looks_folder(experiment),
+            self.search_folder(experiment.name),
+        )
         times = [_modified(f"{folder}/record.json") for folder in (*folders, *rest)]
         text = json.dumps([experiment.spec.model_dump(), times], default=str)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -61,6 +61,8 @@ def _train(
 ) -> dict[str, Any]:
     devices.configure(deterministic=trial.deterministic)
     dataset = open_dataset(trial.dataset)
+    if trial.holdout:
+        dataset = dataset.held_out(trial.holdout)
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
     place(model, trial, device)
@@ -90,6 +92,7 @@ def _train(
             "classes": dataset.classes,
             "train_images": len(dataset.train),
             "val_images": len(dataset.val),
+            "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
         },
     }
 

@@ -13,8 +13,9 @@ import pytest
 from bench import runner
 from bench.errors import InputError
 from bench.experiment import Trial
-from bench.loading import load, shipped
+from bench.loading import load, read, shipped
 from bench.paths import PROJECT
+from bench.search import open_search
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -60,7 +61,7 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"precision": "bf16", "channels_last": False, "deterministic": True},
         **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
         **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
-        **{"replicate": 1, "micro_batch": 8},
+        **{"replicate": 1, "micro_batch": 8, "holdout": 0.2},
     }
     assert set(other) == set(Trial.model_fields) - {"steps", "warmup_fraction"}
     keys = {Trial(**{**base, name: value}).key for name, value in other.items()}
@@ -221,8 +222,13 @@ def test_small_without_a_small_table_is_refused(write_experiment: WriteExperimen
 @pytest.mark.parametrize("small", [False, True], ids=["full", "small"])
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_experiment_can_be_planned(name: str, small: bool, tmp_path: Path) -> None:
-    if small and not load(name).spec.small:
+    _, spec = read(name, small=False)
+    if small and not spec.small:
         pytest.skip("has no [small] table")
+    if spec.search:
+        experiment = open_search(name, small=small).example
+        assert len(experiment.trials) == len(spec.search.arms)
+        return
     experiment = load(name, small=small)
     planned = runner.plan(experiment, Store(tmp_path))
     assert planned.counts == Counter(missing=len(experiment.runs))

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from bench.datasets.building import FORMAT, Manifest
 from bench.datasets.master import SPLITS, Master, Progress, file_digest, open_split
 from bench.datasets.specs import BASE_ADDRESS, DATASETS, DatasetSpec
 from bench.errors import InputError
+from bench.seeds import seed_for
 from resizer.specs import nearest
 
 
@@ -52,6 +53,16 @@ class Dataset:
     def split(self, name: str) -> Master:
         """The split "train" or "val"."""
         return {"train": self.train, "val": self.val}[name]
+
+    def held_out(self, share: float) -> Dataset:
+        """The dataset in which a fixed share of the training images stands for validation.
+
+        The images that are held out depend on the dataset and the share alone.
+        """
+        order = np.random.default_rng(seed_for("holdout", self.name)).permutation(len(self.train))
+        held = round(share * len(order))
+        val, train = (self.train.part(np.sort(rows)) for rows in np.split(order, [held]))
+        return replace(self, train=train, val=val)
 
 
 @dataclass(frozen=True)

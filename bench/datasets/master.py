@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val")
+INDEX = ("offsets", "heights", "widths")
 
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -42,6 +43,7 @@ class Master:
         labels: (n,) int64.
         offsets: (n,) int64, where each image begins in the .bin, bytes.
         heights, widths: (n,) int64, pixels.
+        rows: which of the split's images these are, where it is a part of it.
     """
 
     folder: Path
@@ -51,9 +53,17 @@ class Master:
     offsets: NDArray[np.int64]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, rows: NDArray[np.int64]) -> Master:
+        """The named rows alone, in their order."""
+        assert self.rows is None, "a part of a part"
+        kept = {name: getattr(self, name)[rows] for name in (*INDEX, "labels")}
+        names = tuple(self.names[row] for row in rows)
+        return replace(self, names=names, rows=rows, **kept)
 
     def image(self, i: int) -> Image:
         """Image `i`, (H, W, 3) uint8: a read-only view into the memory map, nothing is copied."""
@@ -67,11 +77,11 @@ class Master:
         return np.asarray(np.memmap(self.folder / f"{self.split}.bin", np.uint8, mode="r"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_split, (self.folder, self.split)
+        return open_split, (self.folder, self.split, self.rows)
 
 
-def open_split(folder: Path, split: str) -> Master:
-    """Read a split's index; the pixels are mapped when the first image is asked for.
+def open_split(folder: Path, split: str, rows: NDArray[np.int64] | None = None) -> Master:
+    """Read a split's index, or these rows of it; pixels are mapped when one is asked for.
 
     Raises:
         OSError: if the files are not there.
@@ -82,7 +92,8 @@ def open_split(folder: Path, split: str) -> Master:
         for column in ("label", "offset", "height", "width")
     )
     names = tuple(index["name"].to_pylist())
-    return Master(folder, split, names, labels, offsets, heights, widths)
+    whole = Master(folder, split, names, labels, offsets, heights, widths)
+    return whole if rows is None else whole.part(rows)
 
 
 def write_split(

@@ -45,7 +45,8 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
     for row, given in judged:
         reasons = explanation(evidence, row) if len(judged) <= MOST_BESIDE else []
         beside = [] if reasons or len(judged) > MOST_BESIDE else _beside(evidence, row)
-        lines.append(" ".join([f"On {_place(evidence, row)}, {_finding(row, given)}.", *beside]))
+        found = _finding(evidence, row, given)
+        lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
         lines += reasons if why else []
     if evidence.looks > 1:
         lines.append(
@@ -75,9 +76,19 @@ def scope(evidence: Evidence) -> str:
         words.join(dict.fromkeys(f"{words.size(trial)} px" for trial in trials)),
         words.join(dict.fromkeys(words.length(trial) for trial in trials), "or"),
         words.count(len({trial.seed for trial in trials}), "seed"),
+        *_tuned(evidence),
         *devices(evidence),
     ]
     return f"Scope: {'; '.join(parts)}."
+
+
+def _tuned(evidence: Evidence) -> list[str]:
+    """How the arms were tuned, if they were."""
+    told = [
+        f"{arm} over {words.count(evidence.tried(arm), 'configuration')}"
+        for arm in (evidence.search or {"arms": {}})["arms"]
+    ]
+    return [f"tuned on held-out training images: {words.join(told)}"] if told else []
 
 
 def progress(evidence: Evidence) -> str:
@@ -121,10 +132,16 @@ def _place(evidence: Evidence, row: Row) -> str:
     return f"{row.trial.dataset} ({', '.join(told)})"
 
 
-def _finding(row: Row, given: Verdict) -> str:
+def _finding(evidence: Evidence, row: Row, given: Verdict) -> str:
     """What follows the scope: the answer with its numbers."""
     pair = f"{given.treatment} and {given.baseline}"
     margin = words.count_points(given.margin_pct)
+    if given.answer == "tuned unequally":
+        ours, theirs = (evidence.tried(arm) for arm in (given.treatment, given.baseline))
+        return (
+            f"there is no verdict between {pair}: {given.treatment} was tuned over "
+            f"{words.count(ours, 'configuration')}, {given.baseline} over {theirs}"
+        )
     if given.answer == "too few seeds":
         return _too_few(given)
     bounds = words.bounds(given.difference) + _new_images(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,17 @@ class Evidence:
         """The most seeds that a verdict rests on."""
         judged = [row.verdict for row in self.rows if row.verdict]
         return max((verdict.difference.n for verdict in judged), default=0)
+
+    @cached_property
+    def search(self) -> Record | None:
+        """What the experiment's arms were tuned by, if they were."""
+        name = self.experiment.name
+        return self.store.search(name) if self.experiment.spec.search else None
+
+    def tried(self, arm: str) -> int:
+        """The configurations that an arm was tuned over; 0 of an arm that was not."""
+        told = (self.search or {"arms": {}})["arms"].get(arm, {"configurations": []})
+        return sum(one["state"] != "running" for one in told["configurations"])
 
     @cached_property
     def floors(self) -> dict[str, float]:
@@ -173,6 +184,8 @@ def _row(
     if spec.primary and arm == spec.primary[0]:
         answer = verdict(table, arm, baseline, spec.margin_pct, verdicts=verdicts)
         difference = answer.difference
+        if evidence.tried(arm) != evidence.tried(baseline):
+            answer = replace(answer, answer="tuned unequally")
     elif arm != baseline:
         difference = paired_difference(table, arm, baseline)
     return Row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
+from bench.report import tuned
 from bench.report.by_axis import by_axis
 from bench.report.cost import cost
 from bench.report.curves import curves
@@ -23,5 +24,6 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
             curves(evidence),
             images(evidence),
             spectra(evidence),
+            *tuned.figures(evidence),
         ]
     return {figure.name: figure for figure in found if figure}

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report import answer, environment, results, words
+from bench.report import answer, environment, results, tuned, words
 from bench.report.evidence import Evidence
 from bench.report.palette import looks
 from bench.report.svg import Drawing
@@ -56,6 +56,7 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "costs": results.costs(evidence),
         "reasons": results.reasons(evidence),
         "problems": results.problems(evidence),
+        "tuning": tuned.tuning(evidence),
         "recipe": recipe(evidence),
         "matched": matched(evidence),
         "crossed": [

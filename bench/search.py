@@ -1,0 +1,442 @@
+"""Hyperparameter search: Optuna proposes configurations, the runner's road answers them.
+
+Each tuned arm has a study of its own and the same number of configurations, taken in turns. A
+configuration is a trial whose images for scoring are held out of the training images; what is in
+the store is answered from it. The studies are in `searches/<name>/study.db`, and after every
+configuration what is known is written to `searches/<name>/record.json`, from which the best are
+retrained and the report is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from bench import lane, tuning
+from bench.errors import InputError
+from bench.experiment import Experiment, ExperimentFile, Trial
+from bench.loading import Cross, read, result_name
+from bench.runner import Listener, PrunedError, attempt, check_datasets, claim, prepare
+from bench.seeds import seed_for
+from bench.space import Fields, Range, Space
+from bench.store import METRICS, Record, Store, read_record, write_record
+
+HEARTBEAT_S, GRACE_S = 10, 40
+"""A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
+POLL_S = 1.0
+CANDIDATES = 24
+"""TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
+GOOD_SHARE = 0.25
+"""Importances are of reaching the best so many of the configurations (PED-ANOVA)."""
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
+
+
+class FailedError(Exception):
+    """The trial of a configuration ended without a result."""
+
+
+Evaluate = Callable[[Trial, optuna.Trial, Listener], Record]
+"""Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A file whose tuned arms have ranges in place of values."""
+
+    name: str
+    file: Path
+    small: bool
+    spec: ExperimentFile
+    spaces: Mapping[str, Space]  # by tuned arm
+
+    def configuration(self, chosen: Mapping[str, Fields]) -> Experiment:
+        """The trials that score one choice for each arm named, as an experiment."""
+        spec = tuning.configuration(self.spec, chosen)
+        cells = list(Cross(self.file, spec, {}).cells())
+        return Experiment(self.name, self.file, self.small, spec, cells, {}, {})
+
+    def trial(self, arm: str, chosen: Fields) -> Trial:
+        """The trial that scores one choice of an arm."""
+        (cell,) = self.configuration({arm: chosen}).cells
+        return cell.trial
+
+    @property
+    def example(self) -> Experiment:
+        """Every tuned arm at the first value of each of its ranges."""
+        first = {
+            arm: space.chosen(lambda _, of: of.values[0]) for arm, space in self.spaces.items()
+        }
+        return self.configuration(first)
+
+
+def open_search(name: str, *, small: bool = False) -> Search:
+    """Read a search, and try both ends, or every choice, of each range.
+
+    Raises:
+        InputError: with the file, the field, the value and what is allowed.
+    """
+    file, spec = read(name, small=small)
+    if spec.search is None:
+        raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
+    found = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
+    for arm, space in found.spaces.items():
+        for name, tried in space.ranges.items():
+            for value in tried.values:
+                found.trial(arm, space.chosen(_with(name, value)))
+    check_datasets(found.example)
+    return found
+
+
+def _first(_: str, of: Range) -> Any:
+    return of.values[0]
+
+
+def _with(name: str, value: Any) -> Callable[[str, Range], Any]:
+    return lambda asked, of: value if asked == name else of.values[0]
+
+
+def tune(search: Search, store: Store, listener: Listener) -> Record:
+    """Score configurations until every tuned arm has its number of them. Again = go on.
+
+    Several processes may do so at once. Returns: the search's record.
+    """
+    missing = not finished(search, store)
+    if missing:
+        prepare(search.example, search.example.trials.values(), store, listener)
+    listener({"event": "search", "search": search, "record": store.search(search.name)})
+    if missing:
+        Tuner(search, store, listener, Evaluator(search, store)).run()
+    record = store.search(search.name)
+    assert record
+    return record
+
+
+def finished(search: Search, store: Store) -> bool:
+    """Whether the search's record holds all that the file asks for."""
+    record = store.search(search.name)
+    if record is None or record["asked"] != asked(search):
+        return False
+    return all(
+        sum(one["state"] != "running" for one in arm["configurations"]) >= _wanted(search)
+        for arm in record["arms"].values()
+    )
+
+
+def _wanted(search: Search) -> int:
+    assert search.spec.search
+    return search.spec.search.trials
+
+
+def asked(search: Search) -> dict[str, str]:
+    """What a study is bound to, by arm: another space, split, recipe or sampler is another study.
+
+    The number of configurations and of those that are retrained may change.
+    """
+    assert search.spec.search
+    settings = search.spec.search.model_dump(exclude={"arms", "trials", "retrain"})
+    texts = {
+        arm: json.dumps([space.fixed, {n: str(r) for n, r in space.ranges.items()}, settings])
+        for arm, space in search.spaces.items()
+    }
+    return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}
+
+
+class Tuner:
+    """One process at work on the studies of a search."""
+
+    def __init__(
+        self, search: Search, store: Store, listener: Listener, evaluate: Evaluate
+    ) -> None:
+        assert search.spec.search
+        self.search, self.store, self.listener, self.evaluate = search, store, listener, evaluate
+        self.settings = search.spec.search
+        self.folder = store.search_folder(search.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.gate = FileLock(self.folder / "lock")  # held while a number is drawn
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with self.gate:
+            self.studies = dict(self._studies())
+
+    def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
+        with ours_experimental():
+            storage = RDBStorage(
+                f"sqlite:///{self.folder / 'study.db'}",
+                engine_kwargs={"connect_args": {"timeout": 60}},
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=GRACE_S,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
+                    max_retry=None, inherit_intermediate_values=False
+                ),
+            )
+        for arm, digest in asked(self.search).items():
+            study = optuna.create_study(
+                storage=storage,
+                study_name=f"{arm} {digest}",
+                directions=[_direction(name) for name in self.settings.objectives],
+                load_if_exists=True,
+            )
+            for name, value in self.described.items():
+                study.set_user_attr(name, value)
+            yield arm, study
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Every argument of the sampler and the pruner, as it is stored."""
+        return {
+            "optuna": optuna.__version__,
+            "sampler": {"name": self.settings.sampler, **self._sampler_arguments},
+            "pruner": self._pruner_arguments or {"name": "none"},
+        }
+
+    @property
+    def _sampler_arguments(self) -> dict[str, Any]:
+        if self.settings.sampler == "random":
+            return {}
+        return {
+            "n_startup_trials": self.settings.startup_trials,
+            "n_ei_candidates": CANDIDATES,
+            "multivariate": True,
+            "group": False,
+            "constant_liar": True,
+        }
+
+    @property
+    def _pruner_arguments(self) -> dict[str, Any]:
+        if not self.settings.prunes:
+            return {}
+        return {
+            "n_startup_trials": self.settings.pruner_startup_trials,
+            "n_warmup_steps": self.settings.pruner_warmup_epochs,
+            "interval_steps": 1,
+            "n_min_trials": 1,
+        }
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Seeded by the configuration's number, so that a resumed search draws nothing twice."""
+        seed = seed_for("sampler", self.settings.seed, number) % 2**32
+        if self.settings.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        with ours_experimental():
+            return optuna.samplers.TPESampler(**self._sampler_arguments, seed=seed)
+
+    def run(self) -> None:
+        """Score configurations, the arms in turns, until there is none left and none running."""
+        while True:
+            self.gate.acquire()
+            try:
+                for study in self.studies.values():
+                    with ours_experimental():
+                        fail_stale_trials(study)
+                taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
+                arm = min(taken, key=lambda name: taken[name])
+                if taken[arm] < self.settings.trials:
+                    self._one(arm)
+                    continue
+            finally:
+                self.gate.release(force=True)
+            running = sum(_running(study) for study in self.studies.values())
+            if not running:
+                self.export(weighed=True)
+                return
+            self.listener({"event": "waiting", "running": running})
+            time.sleep(POLL_S)
+
+    def _one(self, arm: str) -> None:
+        """One configuration, from Optuna's proposal to its answer."""
+        study = self.studies[arm]
+        study.sampler = self._sampler(len(study.get_trials(deepcopy=False)))
+        arguments = self._pruner_arguments
+        study.pruner = (
+            optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()
+        )
+        drawn: list[optuna.Trial] = []
+
+        def objective(trial: optuna.Trial) -> tuple[float, ...]:
+            drawn.append(trial)
+            self.gate.release(force=True)
+            return self._scored(arm, trial)
+
+        try:
+            study.optimize(objective, n_trials=1, catch=(FailedError,), gc_after_trial=False)
+        except KeyboardInterrupt:
+            if drawn:
+                study.enqueue_trial(drawn[0].params, user_attrs=drawn[0].user_attrs)
+            raise
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            # Taken for dead while it was stopped: another worker has taken the trial up.
+            frozen = study.get_trials(deepcopy=False)[drawn[0].number] if drawn else None
+            if frozen is None or frozen.state != TrialState.FAIL:
+                raise
+        self.export()
+
+    def _scored(self, arm: str, asked: optuna.Trial) -> tuple[float, ...]:
+        space = self.search.spaces[arm]
+        chosen = space.chosen(lambda name, of: of.suggested(name, asked))
+        trial = self.search.trial(arm, chosen)
+        asked.set_user_attr("chosen", chosen)
+        asked.set_user_attr("key", trial.key)
+        proposed = {"arm": arm, "number": asked.number, "chosen": chosen, "trial": trial}
+        self.listener({"event": "proposed", **proposed})
+        record = self.evaluate(trial, asked, self.listener)
+        if record["status"] == "pruned":
+            raise optuna.TrialPruned(record["reason"])
+        if record["status"] != "ok":
+            asked.set_user_attr("failed", f"{record['status']}: {record['reason']}")
+            raise FailedError(record["reason"])
+        return tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
+
+    def export(self, *, weighed: bool = False) -> None:
+        """Write what the studies hold to the search's record, at the end with importances."""
+        spaces = {
+            arm: {name: str(of) for name, of in space.ranges.items()}
+            for arm, space in self.search.spaces.items()
+        }
+        record = {"status": "ok", "reason": "", "asked": asked(self.search), **self.described}
+        record |= {"settings": self.settings.model_dump(), "spaces": spaces}
+        with self.gate:
+            arms = {arm: self._exported(study) for arm, study in self.studies.items()}
+            for arm, study in self.studies.items():
+                arms[arm]["importances"] = importances(study) if weighed else {}
+            write_record(self.folder, record | {"arms": arms})
+
+    def _exported(self, study: optuna.Study) -> dict[str, Any]:
+        rows = [self._row(trial) for trial in counted(study)]
+        done = [trial for trial in study.best_trials if trial.state == TrialState.COMPLETE]
+        if len(self.settings.objectives) == 1:
+            done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best: dict[str, FrozenTrial] = {}
+        for trial in sorted(done, key=lambda one: (-one.values[0], one.number)):
+            best.setdefault(trial.user_attrs["key"], trial)
+        return {
+            "configurations": rows,
+            "best": [trial.number for trial in list(best.values())[: self.settings.retrain]],
+            "front": [trial.number for trial in best.values()]
+            if len(self.settings.objectives) > 1
+            else [],
+        }
+
+    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A configuration with what it scored and what it cost."""
+        key = trial.user_attrs.get("key")
+        found = (self.store.trial(key) if key else None) or {}
+        return {
+            "number": trial.number,
+            "state": NAMES.get(trial.state, "failed"),
+            "reason": trial.user_attrs.get("failed", ""),
+            "key": key,
+            "chosen": trial.user_attrs.get("chosen", {}),
+            "values": trial.values,
+            "epochs": len(found.get("curve", [])),
+            "seconds": found.get("wall_s", 0.0),
+        }
+
+
+@contextmanager
+def ours_experimental() -> Iterator[None]:
+    """What Optuna calls experimental in what it is asked for here is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def counted(study: optuna.Study) -> list[FrozenTrial]:
+    """The configurations that count: scored, pruned, failed by themselves, or running."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
+    ]
+
+
+def _running(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def _direction(objective: str) -> Literal["maximize", "minimize"]:
+    return "maximize" if METRICS[objective].better == "higher" else "minimize"
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The share that each field has in being among the best, or near the front; {} if few."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    shared = set.intersection(*(set(trial.params) for trial in done)) if done else set()
+    varied = [name for name in shared if len({trial.params[name] for trial in done}) > 1]
+    if len(done) < 4 or not varied:
+        return {}
+    evaluator = PedAnovaImportanceEvaluator(
+        target_quantile=GOOD_SHARE, region_quantile=1.0, evaluate_on_local=True
+    )
+    with ours_experimental():
+        return get_param_importances(study, evaluator=evaluator, params=varied, target=None)
+
+
+class Evaluator:
+    """What answers configurations: the store, or else the runner's road."""
+
+    def __init__(self, search: Search, store: Store) -> None:
+        assert search.spec.search
+        self.search, self.store, self.settings = search, store, search.spec.search
+
+    def __call__(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+        while True:
+            with claim(self.store, trial.key) as claimed:
+                if claimed:
+                    return self._answered(trial, asked, listener)
+            listener({"event": "waiting", "running": 1})
+            time.sleep(POLL_S)
+
+    def _answered(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+        """The trial's record; one that another study has pruned does not answer this one."""
+        study = asked.study.study_name
+        record = self.store.trial(trial.key)
+        if record and record.get("pruned_by", study) == study:
+            listener({"event": "answered", "trial": trial, "record": record})
+        else:
+            heed = self._heeding(trial, asked, listener)
+            attempt(trial, self.store, heed, self.search.spec.timeout_s)
+            record = self.store.trial(trial.key)
+        assert record
+        return record if record["status"] != "ok" else self._priced(trial, record, listener)
+
+    def _heeding(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Listener:
+        """Tells Optuna the accuracy of every epoch, and ends the trial when it says so."""
+
+        def heed(event: dict[str, Any]) -> None:
+            listener(event)
+            if self.settings.prunes and "top1_pct" in event:
+                asked.report(event["top1_pct"], event["epoch"])
+                if event["epoch"] != trial.epochs and asked.should_prune():
+                    reason = f"below the median after epoch {event['epoch']}"
+                    raise PrunedError(reason, by=asked.study.study_name)
+
+        return heed
+
+    def _priced(self, trial: Trial, record: Record, listener: Listener) -> Record:
+        """The record with what the second objective asks for, measured by the timing lane."""
+        wanted = [name for name in self.settings.objectives if name not in record["metrics"]]
+        if not wanted:
+            return record
+        timing = self.search.spec.timing
+        folder = self.store.lane_folder([trial], timing)
+        if read_record(folder) is None:
+            lane.sit(folder, [trial], trial, timing, listener)
+        sitting = read_record(folder) or {}
+        told = sitting.get("subjects", {}).get(trial.speed_key, {"reason": sitting.get("reason")})
+        if lost := [name for name in wanted if name not in told.get("metrics", {})]:
+            return {"status": "failed", "reason": f"{lost[0]} not measured: {told['reason']}"}
+        return record | {"metrics": record["metrics"] | told["metrics"]}

@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from typer.testing import CliRunner
+
+from bench import report, search
+from bench.cli import app
+from bench.datasets.library import fingerprint, open_dataset
+from bench.errors import InputError
+from bench.experiment import Trial
+from bench.loading import load_from
+from bench.runner import Listener
+from bench.search import Search, Tuner, open_search, tune
+from bench.store import Record, Store, as_metrics, write_record
+from tests.conftest import TOY
+
+SETTINGS = """
+[search]
+arms = ["plain", "learned"]
+trials = 3
+holdout = 0.3
+{more}
+"""
+RANGES = "lr = {{ log = [1e-4, 1e-1] }}\nweight_decay = {{ uniform = [0.0, 0.3] }}\n"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def written(folder: Path, *, top: str = "", trial: str = RANGES, more: str = "") -> Path:
+    path = folder / "tuned.toml"
+    rest = SETTINGS.format(more=more)
+    parts = {"top": top, "trial": trial.format(), "axes": "", "rest": rest}
+    path.write_text(TOY.format(**parts))
+    return path
+
+
+@pytest.fixture
+def toy_search(tmp_path: Path, store: Store) -> Callable[..., Search]:
+    assert not store.root.exists()
+
+    def opened(**parts: str) -> Search:
+        return open_search(str(written(tmp_path, **parts)))
+
+    return opened
+
+
+def heard(_: dict[str, Any]) -> None:
+    """A listener that shows nothing."""
+
+
+def scoring(store: Store, score: Callable[[Trial], float]) -> search.Evaluate:
+    """Records a score of the fields in place of a training run."""
+
+    def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+        record = {"status": "ok", "reason": "", "trial": trial.model_dump(), "wall_s": 1.0}
+        data = {"train_images": 14, "val_images": 6, "fingerprint": fingerprint(trial.dataset)}
+        record |= {"data": data}
+        record |= {"metrics": as_metrics({"top1_pct": score(trial)}), "curve": [{"epoch": 1}]}
+        write_record(store.trial_folder(trial.key), record)
+        return record
+
+    return evaluate
+
+
+def tuned(found: Search, store: Store, score: Callable[[Trial], float]) -> Record:
+    Tuner(found, store, heard, scoring(store, score)).run()
+    record = store.search(found.name)
+    assert record
+    return record
+
+
+def low_rate_wins(trial: Trial) -> float:
+    return 50 - 10 * float(np.log10(trial.lr))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"trial": "lr = {{ lgo = [1, 2] }}"}, "lr: unknown range 'lgo'; did you mean 'log'?"),
+        ({"trial": "lr = {{ choice = [] }}"}, "lr: choice = []: there is nothing to choose from"),
+        ({"trial": "momentun = {{ uniform = [0, 1] }}"}, "did you mean 'momentum'?"),
+        ({"trial": "lr = {{ uniform = [-1.0, 0.1] }}"}, "lr = -1.0: input should be greater"),
+        ({"trial": ""}, "has no range to choose from"),
+        ({"more": 'objectives = ["top1"]'}, "search.objectives.0 = 'top1'"),
+        ({"more": 'objectives = ["gmacs"]'}, "top1_pct is the first of them"),
+        (
+            {"more": 'objectives = ["top1_pct", "gmacs"]\npruner = "median"'},
+            "pruner = 'median' with two objectives: pruning goes by one alone",
+        ),
+        ({"more": "seed = 1"}, "[axes] seed has 1, the search's own"),
+        ({"more": "trial = { epoch = 1 }"}, "[search.trial] unknown field 'epoch'"),
+        ({"more": '[[arm]]\nname = "x"\n'}, "[arm 'x'] lr is a range, but [search] arms does not"),
+        ({"more": '[[arm]]\nname = "x"\ninit_from = "plain"\n'}, "stand by themselves"),
+        ({"top": "train = false"}, "train = false: a search trains"),
+    ],
+)
+def test_a_mistake_in_a_search_is_one_sentence(
+    parts: dict[str, str], said: str, toy_search: Callable[..., Search]
+) -> None:
+    with pytest.raises(InputError) as error:
+        toy_search(**parts)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_tuned_arm_is_told_with_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('"plain", "learned"]\ntrials', '"plian"]\ntrials'))
+    with pytest.raises(InputError, match="'plian', which is not there; did you mean 'plain'"):
+        open_search(str(path))
+
+
+def test_a_range_outside_a_search_is_refused(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "toy.toml"
+    trial = RANGES.format()
+    path.write_text(TOY.format(top="", trial=trial, axes="", rest=""))
+    with pytest.raises(InputError, match=r"lr is a range: only a file with a \[search\] table"):
+        load_from(store, str(path), small=False)
+
+
+def test_run_and_report_of_an_unfinished_search_say_what_to_do(
+    tmp_path: Path, toy_search: Callable[..., Search]
+) -> None:
+    toy_search()
+    planned = CliRunner().invoke(app, ["plan", str(tmp_path / "tuned.toml")])
+    assert "plain: 0 of 3 configurations of lr: 0.0001 to 0.1 (log)" in planned.output
+    for verb in ("run", "report"):
+        with pytest.raises(InputError, match="found nothing yet: resizer-bench search"):
+            CliRunner().invoke(app, [verb, str(tmp_path / "tuned.toml")], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("store")
+def test_the_held_out_images_are_fixed_and_not_trained_on() -> None:
+    toy = open_dataset("toy")
+    part, again = toy.held_out(0.3), toy.held_out(0.3)
+    assert part.val.names == again.val.names
+    assert len(part.val) == 6
+    assert sorted(part.train.names + part.val.names) == sorted(toy.train.names)
+    assert not set(part.val.names) & set(toy.val.names)
+    row = toy.train.names.index(part.val.names[2])
+    assert (part.val.image(2) == toy.train.image(row)).all()
+    assert part.val.labels[2] == toy.train.labels[row]
+
+
+def test_a_search_trains_scores_on_held_out_images_and_retrains_the_best(
+    tmp_path: Path, store: Store, toy_search: Callable[..., Search]
+) -> None:
+    found = toy_search(more="[search.trial]\nepochs = 1")
+    invoke = [str(tmp_path / "tuned.toml")]
+    first = CliRunner().invoke(app, ["search", *invoke], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    record = store.search("tuned")
+    assert record
+    for arm in ("plain", "learned"):
+        rows = record["arms"][arm]["configurations"]
+        assert [row["state"] for row in rows] == ["ok"] * 3
+        for row in rows:
+            scored = store.trial(row["key"])
+            assert scored
+            assert scored["data"]["scored_on"] == "held-out train"
+            assert scored["trial"]["epochs"] == 1
+            names = set(store.predictions(row["key"])["image"])
+            assert names == set(open_dataset("toy").held_out(0.3).val.names)
+    experiment = load_from(store, *invoke, small=False)
+    assert {trial.seed for trial in experiment.trials.values()} == {0, 1}
+    assert {trial.holdout for trial in experiment.trials.values()} == {None}
+    assert {trial.epochs for trial in experiment.trials.values()} == {2}
+    page = (store.root / "tuned" / "report.html").read_text()
+    assert "Best configurations" in page
+    assert "What tuning took" in page
+
+    again = CliRunner().invoke(app, ["search", *invoke], catch_exceptions=False)
+    assert again.exit_code == 0
+    assert store.search("tuned") == record
+    assert "0 trials to run" in again.output
+    assert found.name == "tuned"
+
+
+def test_arms_take_turns_and_a_larger_number_continues(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    order: list[str] = []
+
+    def score(trial: Trial) -> float:
+        order.append(trial.resizer)
+        return low_rate_wins(trial)
+
+    before = tuned(toy_search(), store, score)
+    assert order == ["none", "learned"] * 3
+    more = toy_search()
+    assert more.spec.search
+    settings = more.spec.search.model_copy(update={"trials": 5})
+    spec = more.spec.model_copy(update={"search": settings})
+    longer = Search(more.name, more.file, more.small, spec, more.spaces)
+    assert not search.finished(longer, store)
+    after = tuned(longer, store, score)
+    assert len(order) == 10
+    for arm, told in after["arms"].items():
+        rows = told["configurations"]
+        assert rows[:3] == before["arms"][arm]["configurations"]
+        assert len({row["key"] for row in rows}) == 5
+    assert search.finished(longer, store)
+
+
+def test_the_best_configuration_is_the_one_with_the_highest_score(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    record = tuned(toy_search(), store, low_rate_wins)
+    rows = record["arms"]["plain"]["configurations"]
+    lowest = min(rows, key=lambda row: row["chosen"]["lr"])
+    assert store.best("tuned")["plain"] == [lowest["chosen"]]
+
+
+def test_a_configuration_in_the_store_is_answered_from_it(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    choice = "lr = {{ choice = [0.01, 0.02] }}\n"
+    found = toy_search(trial=choice)
+    for lr in (0.01, 0.02):
+        for arm in ("plain", "learned"):
+            trial = found.trial(arm, {"lr": lr})
+            scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
+    events = []
+    tune(found, store, events.append)
+    kinds = Counter(event["event"] for event in events)
+    assert kinds["answered"] == 6
+    assert kinds["begin"] == 0
+
+
+def test_a_failing_configuration_counts_and_is_told(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+        if trial.resizer == "learned":
+            return {"status": "oom", "reason": "out of memory"}
+        return scoring(store, low_rate_wins)(trial, asked, listener)
+
+    Tuner(found := toy_search(), store, heard, evaluate).run()
+    record = store.search(found.name)
+    assert record
+    rows = record["arms"]["learned"]["configurations"]
+    assert [row["state"] for row in rows] == ["failed"] * 3
+    assert rows[0]["reason"] == "oom: out of memory"
+    assert record["arms"]["learned"]["best"] == []
+
+
+def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
+    store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = "pruner_startup_trials = 0\npruner_warmup_epochs = 0"
+    found = toy_search(more=more)
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda self: self.number == 1)
+    tune(found, store, heard)
+    record = store.search("tuned")
+    assert record
+    pruned = record["arms"]["plain"]["configurations"][1]
+    assert pruned["state"] == "pruned"
+    assert pruned["epochs"] == 1
+    row = store.trial(pruned["key"])
+    assert row
+    assert (row["status"], row["reason"]) == ("pruned", "below the median after epoch 1")
+
+    study = optuna.create_study(study_name=row["pruned_by"], direction="maximize")
+    other = optuna.create_study(study_name="another", direction="maximize")
+    trial = Trial(**row["trial"])
+    answer = search.Evaluator(found, store)
+    assert answer(trial, study.ask(), heard)["status"] == "pruned"
+    assert answer(trial, other.ask(), heard)["status"] == "ok"
+
+
+def test_two_objectives_give_a_pareto_set(store: Store, toy_search: Callable[..., Search]) -> None:
+    found = toy_search(
+        trial="num_kernels = {{ int = [1, 8] }}\nlr = {{ log = [1e-4, 1e-1] }}\n",
+        more='objectives = ["top1_pct", "gmacs"]\nretrain = 2',
+    )
+    record = tune(found, store, heard)
+    told = record["arms"]["learned"]
+    values = {row["number"]: row["values"] for row in told["configurations"]}
+    for number in told["front"]:
+        ours = values[number]
+        assert not any(v[0] >= ours[0] and v[1] <= ours[1] and v != ours for v in values.values())
+    assert record["pruner"] == {"name": "none"}
+    experiment = load_from(store, str(found.file), small=False)
+    made = report.make(experiment, store, store.root / "tuned")
+    assert (made.folder / "figures" / "tuning-front.svg").exists()
+
+
+def test_no_verdict_where_arms_were_tuned_unequally(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    found = toy_search()
+    record = tuned(found, store, low_rate_wins)
+    record["arms"]["plain"]["configurations"].pop()
+    write_record(store.search_folder("tuned"), record)
+    experiment = load_from(store, str(found.file), small=False)
+    for trial in experiment.trials.values():
+        scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
+    told = report.answer_of(experiment, store)
+    assert "learned was tuned over 3 configurations, plain over 2" in told
+    assert "better" not in told
+
+
+def test_every_argument_of_sampler_and_pruner_is_stored(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    record = tuned(toy_search(), store, low_rate_wins)
+    assert record["sampler"] == {
+        "name": "tpe",
+        "n_startup_trials": 5,
+        "n_ei_candidates": 24,
+        "multivariate": True,
+        "group": False,
+        "constant_liar": True,
+    }
+    assert record["pruner"] == {
+        "n_startup_trials": 4,
+        "n_warmup_steps": 1,
+        "interval_steps": 1,
+        "n_min_trials": 1,
+    }
+    assert record["optuna"] == optuna.__version__
+
+
+def test_the_search_beats_random_sampling_of_the_same_budget(
+    tmp_path: Path, toy_search: Callable[..., Search]
+) -> None:
+    """A known best region in four fields; paired by the sampler's seed."""
+    ranges = (
+        "label_smoothing = {{ uniform = [0.0, 1.0] }}\ncrop_min_area = {{ uniform = [0.0, 1.0] }}"
+    )
+
+    def score(trial: Trial) -> float:
+        away = [
+            (np.log10(trial.lr) - np.log10(3e-3)) / 3,
+            (trial.weight_decay - 0.1) / 0.3,
+            trial.label_smoothing - 0.2,
+            (trial.crop_min_area or 0.0) - 0.7,
+        ]
+        return 100 * float(np.exp(-4 * np.sum(np.square(away))))
+
+    def best(sampler: str, seed: int) -> float:
+        more = f'sampler = "{sampler}"\nseed = {seed}'
+        found = toy_search(more=more, trial=RANGES + ranges)
+        assert found.spec.search
+        settings = found.spec.search.model_copy(update={"trials": 20, "arms": ("plain",)})
+        spec = found.spec.model_copy(update={"search": settings})
+        plain = Search("s", found.file, False, spec, {"plain": found.spaces["plain"]})
+        record = tuned(plain, Store(tmp_path / sampler / str(seed)), score)
+        rows = record["arms"]["plain"]["configurations"]
+        assert len(rows) == 20
+        return float(max(row["values"][0] for row in rows))
+
+    gains = [best("tpe", seed) - best("random", seed) for seed in range(100, 106)]
+    print("TPE minus random, points:", np.round(gains, 2), "mean", np.mean(gains))  # noqa: T201
+    assert np.mean(gains) > 0
+    assert sum(gain > 0 for gain in gains) >= 5
+
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from bench import search
+from bench.store import Store, as_metrics, write_record
+
+search.HEARTBEAT_S, search.GRACE_S, search.POLL_S = 1, 3, 0.1
+store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
+
+def note(word, key):
+    with log.open("a") as file:
+        file.write(f"{word} {key} {os.getpid()}\\n")
+
+class Slow(search.Evaluator):
+    def _answered(self, trial, asked, listener):
+        if store.trial(trial.key) is None:
+            note("begin", trial.key)
+            time.sleep(0.4)
+            record = {"status": "ok", "reason": "", "trial": trial.model_dump()}
+            record["metrics"] = as_metrics({"top1_pct": 100 * trial.lr})
+            write_record(store.trial_folder(trial.key), record)
+            note("end", trial.key)
+        return super()._answered(trial, asked, listener)
+
+if __name__ == "__main__":
+    found = search.open_search(sys.argv[1])
+    search.Tuner(found, store, lambda event: None, Slow(found, store)).run()
+"""
+
+
+def test_a_killed_workers_configuration_is_taken_up_and_none_is_evaluated_twice(
+    tmp_path: Path, store: Store
+) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace("trials = 3", "trials = 10"))
+    script, log = tmp_path / "worker.py", tmp_path / "log"
+    script.write_text(WORKER)
+    log.touch()
+    command = [sys.executable, str(script), str(path), str(store.root), str(log)]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=environment, cwd=PROJECT)
+
+    def begun(pid: int) -> bool:
+        lines = log.read_text().splitlines()
+        mine = [line for line in lines if line.endswith(f" {pid}")]
+        return bool(mine) and mine[-1].startswith("begin")
+
+    steady = start()
+    for _ in range(3):
+        killed = start()
+        deadline = time.monotonic() + 60
+        while not begun(killed.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert begun(killed.pid), "the worker evaluated nothing"
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert steady.wait(timeout=120) == 0
+    record = json.loads((store.search_folder("tuned") / "record.json").read_text())
+    for arm in ("plain", "learned"):
+        states = [row["state"] for row in record["arms"][arm]["configurations"]]
+        assert states == ["ok"] * 10
+    ended = Counter(line.split()[1] for line in log.read_text().splitlines() if "end" in line)
+    assert set(ended.values()) == {1}
+    assert len(ended) == 20
