@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Protocol
 
 from bench.settling import settled
@@ -110,6 +111,16 @@ class Space:
                 found[name] = choose(name, self.ranges[name])
         return found
 
+    def used(self) -> Space:
+        """The same without the ranges that the arm uses under none of its deciding choices."""
+        deciding = [name for name in self.ranges if name in DECIDING]
+        decided = [
+            dict(zip(deciding, values, strict=True))
+            for values in product(*(self.ranges[name].values for name in deciding))
+        ]
+        kept = {n: r for n, r in self.ranges.items() if any(self._used(n, of) for of in decided)}
+        return Space(self.fixed, kept)
+
     def _used(self, name: str, found: Fields) -> bool:
         """Whether any of the range's values would count."""
         fields = {**self.fixed, **found}
@@ -117,7 +128,7 @@ class Space:
 
 
 def space(fields: Mapping[str, Any]) -> Space:
-    """Tell ranges from plain values.
+    """Tell ranges from plain values; ranges that are never used are left out.
 
     Raises:
         ValueError: as `parsed`, with the field's name.
@@ -129,4 +140,4 @@ def space(fields: Mapping[str, Any]) -> Space:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         ranges |= {name: found} if found else {}
-    return Space({n: v for n, v in fields.items() if n not in ranges}, ranges)
+    return Space({n: v for n, v in fields.items() if n not in ranges}, ranges).used()

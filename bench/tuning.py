@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.errors import InputError
 from bench.experiment import Arm, ExperimentFile
@@ -79,24 +78,21 @@ def _check_arm(spec: ExperimentFile, arm: Arm) -> None:
 
 def with_choice(spec: ExperimentFile, chosen: Mapping[str, Sequence[Fields]]) -> ExperimentFile:
     """The file with each tuned arm at its chosen values: "learned", then "learned #2", …"""
-    found = spaces(spec)
+    tuned = spec.search.arms if spec.search else ()
     arms = [
-        _at(arm, found.get(arm.name), values, place)
+        _at(arm, values, place)
         for arm in spec.arm
         for place, values in enumerate(chosen.get(arm.name, [{}]))
-        if arm.name in chosen or arm.name not in found
+        if arm.name in chosen or arm.name not in tuned
     ]
     return spec.model_copy(update={"trial": dict(space(spec.trial).fixed), "arm": arms})
 
 
-def _at(arm: Arm, of: Space | None, values: Fields, place: int) -> Arm:
-    own: dict[str, Any] = {
-        n: v for n, v in arm.fields.items() if n not in (of.ranges if of else {})
-    }
+def _at(arm: Arm, values: Fields, place: int) -> Arm:
     ours = {"name": arm.name, "role": arm.role, "isolates": arm.isolates}
     if place:
         ours |= {"name": f"{arm.name} #{place + 1}", "role": "control"}
-    return Arm(**{**own, **values, **ours})
+    return Arm(**{**space(arm.fields).fixed, **values, **ours})
 
 
 def configuration(spec: ExperimentFile, chosen: Mapping[str, Fields]) -> ExperimentFile:

@@ -67,3 +67,8 @@ def test_a_choice_of_the_resizer_decides_whether_its_options_are_asked_for() -> 
     fields = FIELDS | {"resizer": {"choice": ["none", "learned"]}}
     assert "num_resblocks" not in space(fields).chosen(first)
     assert "num_resblocks" in space(fields).chosen(last)
+
+
+def test_ranges_that_no_choice_uses_are_left_out() -> None:
+    assert set(space(FIELDS | {"resizer": "none"}).ranges) == {"momentum", "optimizer", "lr"}
+    assert "momentum" not in space(FIELDS | {"optimizer": "adamw"}).ranges
