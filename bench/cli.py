@@ -119,8 +119,7 @@ def run(
         counts = runner.plan(experiment, store).counts
         say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
         raise typer.Exit(130) from None
-    _report(experiment, store)
-    _end_run(outcome)
+    _end_run(experiment, store, outcome)
 
 
 @app.command()
@@ -141,8 +140,7 @@ def search(name: Name, small: Small = False) -> None:
     except KeyboardInterrupt:
         say("stopped; the same command goes on")
         raise typer.Exit(130) from None
-    _report(experiment, store)
-    _end_run(outcome)
+    _end_run(experiment, store, outcome)
 
 
 def _end_smoke(failures: Any, names: Any) -> None:
@@ -152,23 +150,55 @@ def _end_smoke(failures: Any, names: Any) -> None:
     raise typer.Exit(1 if failures else 0)
 
 
-def _end_run(outcome: Any) -> None:
-    """Last lines and exit status of a run that has something missing."""
+def _end_run(experiment: Any, store: Any, outcome: Any) -> None:
+    """Report, unless another process is still at it; then what is missing, and the exit status."""
+    if outcome.elsewhere:
+        say(f"{counted(outcome.elsewhere, 'trial')} left to another process, which will report")
+        raise typer.Exit(1)
+    _report(experiment, store)
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():
             say(f"  {key}  {record['status']}: {record['reason']}")
     for what, reason in outcome.untimed.items():
         say(f"not timed: {what}: {reason}; `--retry` takes it up again")
-    if outcome.elsewhere:
-        say(f"{counted(outcome.elsewhere, 'trial')} left to another process")
-    raise typer.Exit(1 if outcome.failures or outcome.elsewhere or outcome.untimed else 0)
+    raise typer.Exit(1 if outcome.failures or outcome.untimed else 0)
 
 
 @app.command()
-def report(name: Name, small: Small = False) -> None:
-    """Make the table, the figures and the pages from what is saved."""
-    _report(*_open(name, small))
+def report(
+    name: Name,
+    other: Annotated[
+        str | None, typer.Argument(help="Compare with it: a name, or a report's folder.")
+    ] = None,
+    small: Small = False,
+) -> None:
+    """Make the table, the figures and the pages from what is saved; of two, compare them."""
+    if other is None:
+        _report(*_open(name, small))
+    else:
+        _compare(name, other, small)
+
+
+def _compare(name: str, other: str, small: bool) -> None:
+    from bench import console
+    from bench.report import compare
+
+    root = _store().root
+    labels = [
+        label if Path(label).is_dir() or not small else f"{label}-small" for label in (name, other)
+    ]
+    ours, theirs = (
+        compare.side(Path(label) if Path(label).is_dir() else root / label, label)
+        for label in labels
+    )
+    found = compare.compare(ours, theirs)
+    folder = root / "comparisons" / "..".join(Path(label).name for label in labels)
+    page = compare.write(found, folder)
+    out.print(console.results_table(folder / "comparison.csv", out.width))
+    for what, why in found.apart:
+        say(f"not compared: {what}: {why}")
+    say(f"comparison: {_near(page)}")
 
 
 def _report(experiment: Any, store: Any) -> None:

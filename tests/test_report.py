@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,103 +19,14 @@ from bench.report.palette import looks
 from bench.report.results import frame
 from bench.report.words import MINUS, NONE, TIMES
 from bench.store import Store, as_metrics, write_record
-
-WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
-NARROW = 'dataset = ["fine"]'
-QUESTION = "Is <script>alert(1)</script> | escaped?"
-TOML = """
-question = "{question}"
-{primary}
-margin_pct = 1.0
-[trial]
-backbone = "resnet10t"
-input_size = 64
-output_size = 32
-epochs = 2
-[axes]
-{axes}
-seed = {seeds}
-[[arm]]
-name = "plain"
-role = "baseline"
-resizer = "none"
-input_size = "output_size"
-[[arm]]
-name = "fixed"
-resizer = "fixed"
-[[arm]]
-name = "learned"
-role = "treatment"
-resizer = "learned"
-"""
-ENVIRONMENT = {"device": "cpu", "device_name": "Toy", "threads": 2, "precision": "fp32"}
-REASON = "RuntimeError: <b>nan</b> | at step 3"
-
-
-def top1(trial: Trial) -> float:
-    """On `fine` learned is 50, 51, 52 points above plain; nothing differs on `coarse`."""
-    if trial.dataset == "coarse":
-        return 90.0 + 0.1 * trial.seed + (0.01 * trial.seed if trial.resizer == "learned" else 0)
-    return 10.0 + (50.0 + trial.seed if trial.resizer == "learned" else 0)
-
-
-def experiment(folder: Path, axes: str, seeds: int = 3, primary: bool = True) -> Experiment:
-    named = 'primary = ["learned", "plain"]' if primary else ""
-    text = TOML.format(question=QUESTION, primary=named, axes=axes, seeds=list(range(seeds)))
-    (file := folder / "toy.toml").write_text(text)
-    return load(str(file))
-
-
-def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str | None]) -> None:
-    """Save a record for each trial: its accuracy, its status, or none at all."""
-    for key, trial in asked.trials.items():
-        value = answer(trial)
-        if value is None:
-            continue
-        ok = isinstance(value, float)
-        record: dict[str, Any] = {
-            "status": "ok" if ok else value,
-            "reason": "" if ok else REASON,
-            "trial": trial.model_dump(),
-            "metrics": as_metrics({"top1_pct": value}) if isinstance(value, float) else {},
-            "curve": [{"epoch": 1}, {"epoch": 2, "top1_pct": value}] if ok else [],
-            "spectrum": {"frequency": [0.25, 0.5], "output": [2.0, 1.0], "plain": [2.0, 0.5]},
-            "environment": ENVIRONMENT | {"novelty": "shown"},
-            "data": {"train_images": 2000, "val_images": 500},
-            "finished": "2026-01-02T03:04:05+00:00",
-        }
-        write_record(store.trial_folder(key), record)
-        sides = {"input": trial.input_size, "plain": 32, "output": 32}
-        gradients = {n: np.linspace(0, 1, 3 * s * s).reshape(1, s, s, 3) for n, s in sides.items()}
-        np.savez(store.trial_folder(key) / "pictures.npz", **gradients)
-
-
-def time_all(asked: Experiment, store: Store) -> None:
-    """Save a timing lane in which the learned resizer halves the training speed."""
-    subjects = {
-        trial.speed_key: {
-            "seconds": {"train": [s * (2 if trial.resizer == "learned" else 1) for s in (1, 2, 3)]},
-            "metrics": as_metrics(
-                {
-                    "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
-                    "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
-                }
-            ),
-        }
-        for trial in asked.trials.values()
-    }
-    reference = next(c.trial for c in asked.cells if c.arm == "plain").speed_key
-    lane = {
-        "status": "ok",
-        "reason": "",
-        "subjects": subjects,
-        "environment": ENVIRONMENT,
-        "reference": reference,
-        "again": {"train": [1.01, 1.98, 3.0]},
-        "disturbances": [{"disturbed": n == 3} for n in range(4)],
-        "rounds_used": [0, 1, 2],
-    }
-    write_record(store.timing_folder(asked), lane)
+from tests.fakes import (
+    NARROW,
+    WIDE,
+    experiment,
+    fill,
+    time_all,
+    top1,
+)
 
 
 def page_of(folder: Path, answer: Callable[[Trial], float | str | None]) -> tuple[Report, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report import answer, environment, results, tuned, words
+from bench.report import answer, environment, index, results, tuned, words
 from bench.report.evidence import Evidence
 from bench.report.palette import looks
 from bench.report.svg import Drawing
@@ -32,8 +32,42 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     write_whole(folder / "results.tex", results.latex(evidence))
     told = content(evidence, drawings)
     write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
-    write_whole(folder / "report.md", _markdown().get_template("page.md.j2").render(told))
-    write_whole(folder / "report.html", _html().get_template("page.html.j2").render(told))
+    write_whole(folder / "report.md", markdown("page.md.j2", told))
+    write_whole(folder / "report.html", html("page.html.j2", told))
+    index.save(summary(evidence, told), folder)
+
+
+def html(template: str, told: dict[str, Any]) -> str:
+    """A page of one of our templates."""
+    return _html().get_template(template).render(told)
+
+
+def markdown(template: str, told: dict[str, Any]) -> str:
+    """The same in Markdown."""
+    return _markdown().get_template(template).render(told)
+
+
+def summary(evidence: Evidence, told: dict[str, Any]) -> index.Summary:
+    """What is kept of the report for the front page, and for comparisons."""
+    drawn = told["drawings"].get("differences")
+    done = [record for record in evidence.records.values() if record["status"] == "ok"]
+    lane = evidence.timing or {}
+    return index.Summary(
+        name=evidence.experiment.name,
+        question=told["spec"].question,
+        answer=told["answer"],
+        scope=told["scope"],
+        progress=told["progress"],
+        complete=told["complete"],
+        date=told["date"],
+        figure=drawn.alt if drawn else "",
+        baseline=evidence.experiment.baseline,
+        fingerprints={r["trial"]["dataset"]: r["data"]["fingerprint"] for r in done},
+        environments={
+            "trials": dict(done[-1].get("environment", {})) if done else {},
+            "timing": dict(lane.get("environment", {})),
+        },
+    )
 
 
 def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""The front page of a folder of reports: question and answer of each, the newest first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.store import write_whole
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a report's folder keeps of it for the front page, and for comparisons."""
+
+    name: str
+    question: str
+    answer: list[str]  # paragraphs
+    scope: str
+    progress: str
+    complete: bool  # every trial finished
+    date: str  # of the last trial, ISO; empty before the first
+    figure: str  # what the figure of differences shows, in words; empty where there is none
+    baseline: str
+    fingerprints: dict[str, str]  # of each dataset whose trials are finished
+    environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
+
+
+def save(summary: Summary, folder: Path) -> None:
+    """Keep a report's summary beside it, and write the front page of all reports anew."""
+    write_whole(folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
+    write_index(folder.parent)
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """The summary of the report in `folder`; None where there is no report."""
+    path = folder / SUMMARY
+    return Summary(**json.loads(path.read_text())) if path.exists() else None
+
+
+def write_index(root: Path) -> None:
+    """Write `index.html` in the folder that holds the reports' folders."""
+    from bench.report.page import html
+
+    found = [summary for path in root.iterdir() if (summary := read_summary(path))]
+    newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
+    write_whole(root / "index.html", html("index.html.j2", {"reports": newest}))

@@ -1,0 +1,132 @@
+"""Two reports side by side, and the front page of a folder of reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.errors import InputError
+from bench.experiment import Trial
+from bench.report import make
+from bench.report.compare import Comparison, compare, side, write
+from bench.report.index import read_summary
+from bench.store import Store, read_record, write_record
+from tests.fakes import NARROW, experiment, fill, time_all, top1
+
+
+def made(folder: Path, name: str, shift: float = 0.0, **changed: object) -> Path:
+    """A report's folder: accuracies shifted, the timing lane's environment changed."""
+    asked, store = experiment(folder, NARROW), Store(folder / f"store-{name}")
+    fill(asked, store, lambda trial: top1(trial) + shift)
+    time_all(asked, store)
+    lane = store.timing_folder(asked)
+    record = read_record(lane)
+    assert record
+    write_record(lane, record | {"environment": record["environment"] | changed})
+    make(asked, store, folder / name)
+    return folder / name
+
+
+def compared(ours: Path, theirs: Path) -> Comparison:
+    return compare(side(ours, "before"), side(theirs, "after"))
+
+
+def cells(found: Comparison, row: str) -> dict[str, str]:
+    (line,) = [line for line in found.lines if line[0].startswith(row)]
+    return dict(zip(found.headings, line, strict=True))
+
+
+def test_two_runs_of_one_experiment_are_compared_seed_by_seed(tmp_path: Path) -> None:
+    found = compared(made(tmp_path, "one"), made(tmp_path, "two", shift=1.5))
+    learned = cells(found, "learned")
+    assert learned["top-1 of before, %"].startswith("61.0")
+    assert learned["difference, points"] == "+1.5 ± 0.0"
+    assert learned["shared seeds"] == "3"
+    assert learned["training speed, ratio"] == "1.00"
+    assert not found.apart
+
+
+def test_a_run_and_itself_are_identical(tmp_path: Path) -> None:
+    one = made(tmp_path, "one")
+    assert cells(compared(one, one), "plain")["difference, points"] == "identical"
+
+
+def test_speeds_of_other_machines_are_compared_as_multiples_of_their_baselines(
+    tmp_path: Path,
+) -> None:
+    found = compared(made(tmp_path, "one"), made(tmp_path, "two", threads=8))
+    heading = "training speed, ratio of ratios to the baseline"
+    assert cells(found, "learned")[heading] == "1.00"
+    assert dict(found.apart)["speeds and memory as they are"] == (
+        "the timing lanes ran under threads 2 and 8"
+    )
+    assert ("timing: threads", "2", "8") in found.differing
+
+
+def test_rows_that_only_one_has_are_listed_with_what_differs(tmp_path: Path) -> None:
+    one = made(tmp_path, "one")
+    text = (tmp_path / "toy.toml").read_text()
+    other = tmp_path / "other"
+    other.mkdir()
+    asked, store = experiment(other, NARROW), Store(other / "store")
+    longer = {key: Trial(**t.model_dump() | {"epochs": 3}) for key, t in asked.trials.items()}
+    assert text
+    fill(asked, store, top1)
+    make(asked, store, other / "out")
+    table = (other / "out" / "table.csv").read_text()
+    header = table.splitlines()[0].split(",")
+    place = header.index("epochs")
+    lines = [line.split(",") for line in table.splitlines()[1:]]
+    for line in lines:
+        line[place] = str(next(iter(longer.values())).epochs)
+    (other / "out" / "table.csv").write_text(
+        "\n".join([",".join(header), *(",".join(line) for line in lines)]) + "\n"
+    )
+    found = compared(one, other / "out")
+    assert not found.lines
+    told = dict(found.apart)
+    assert re.search(r"with epochs 3(\.0)? against 2", told["learned (dataset fine)"])
+
+
+def test_other_files_under_one_name_are_not_compared(tmp_path: Path) -> None:
+    one, two = made(tmp_path, "one"), made(tmp_path, "two")
+    summary = two / "summary.json"
+    summary.write_text(summary.read_text().replace("f" * 64, "e" * 64))
+    found = compared(one, two)
+    assert cells(found, "learned")["shared seeds"] == "0"
+    assert "other files under that name" in dict(found.apart)["accuracy on fine"]
+
+
+def test_a_folder_without_a_report_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"no report in {tmp_path}"):
+        side(tmp_path, "nothing")
+
+
+def test_a_comparison_is_written_as_page_text_and_table(tmp_path: Path) -> None:
+    found = compared(made(tmp_path, "one"), made(tmp_path, "two", threads=8, shift=2.0))
+    page = write(found, tmp_path / "pages").read_text()
+    assert "<script>alert(1)" not in page
+    assert "+2.0 ± 0.0" in page
+    text = (tmp_path / "pages" / "comparison.md").read_text()
+    assert "+2.0 ± 0.0" in text
+    assert "## Not compared" in text
+    assert (tmp_path / "pages" / "comparison.csv").read_text().startswith("row,")
+
+
+def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first(
+    tmp_path: Path,
+) -> None:
+    one, two = made(tmp_path, "one"), made(tmp_path, "two")
+    summary = read_summary(two)
+    assert summary
+    older = (two / "summary.json").read_text().replace("2026-01-02", "2025-01-02")
+    (two / "summary.json").write_text(older.replace('"name": "toy"', '"name": "old"'))
+    make(experiment(tmp_path, NARROW), Store(tmp_path / "store-one"), one)
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<article>") == 2
+    assert page.index("toy/report.html") < page.index("old/report.html")
+    assert summary.answer[0] in page.replace("&#39;", "'")
+    assert "<script>alert(1)" not in page
+    assert not re.search(r'(src|href)="(http|//)', page)
