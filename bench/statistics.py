@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -71,9 +71,14 @@ def paired_difference(
     table: pd.DataFrame, arm: str, to: str, metric: str = "top1_pct", level: float = LEVEL
 ) -> Interval:
     """t interval of `arm` minus `to` over the seeds that both finished. `table`: one context."""
-    done = table[table["status"] == "ok"].set_index("seed")[["arm", metric]]
-    ours, theirs = (done.loc[done["arm"] == name, metric] for name in (arm, to))
-    return t_interval((ours - theirs).dropna().tolist(), level)
+    ours, theirs = (by_seed(table, name, metric) for name in (arm, to))
+    return t_interval([ours[seed] - theirs[seed] for seed in ours if seed in theirs], level)
+
+
+def by_seed(table: pd.DataFrame, arm: str, column: str) -> dict[int, Any]:
+    """What an arm's trials that ended well have in a column, by seed. `table`: one context."""
+    lines = zip(*(table[name].tolist() for name in ("arm", "status", "seed", column)), strict=True)
+    return {seed: value for name, status, seed, value in lines if (name, status) == (arm, "ok")}
 
 
 def verdict(

@@ -49,7 +49,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "bench.store": ("bench.experiment", "bench.errors"),
     "bench.statistics": (),
-    "bench.report": ("bench.experiment", "bench.store", "bench.statistics", "bench.report"),
+    "bench.report": (
+        *("bench.experiment", "bench.store", "bench.statistics", "bench.errors", "bench.report"),
+    ),
     "bench.device": ("bench.errors",),
     "bench.machine": (),
     "bench.environment": ("bench.device", "bench.paths"),

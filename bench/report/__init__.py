@@ -53,7 +53,8 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     evidence = gather(experiment, store)
     if evidence.paired_seeds >= LEAST_SEEDS:
         store.note_look(experiment, evidence.paired_seeds)
-        evidence = gather(experiment, store)
+        if len(store.looks(experiment)) != evidence.looks:
+            evidence = gather(experiment, store)
     stamp = store.stamp(experiment)
     (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)

@@ -14,7 +14,7 @@ from bench.report import words
 from bench.report.evidence import Evidence, Row
 from bench.report.palette import Look, looks
 from bench.report.svg import BAND, INK, PAPER, WIDTH, Drawing, drawing
-from bench.statistics import LEVEL
+from bench.statistics import LEVEL, by_seed
 
 MOST_LINES = 60
 """With more rows than these: what each value of an axis goes with, a dot for each row."""
@@ -135,13 +135,10 @@ def _draw_line(ax: Axes, look: Look, line: Line, y: float) -> None:
 
 
 def _seed_differences(evidence: Evidence, row: Row) -> list[float]:
-    ours, base = (_by_seed(of) for of in (row, evidence.baseline_of(row)))
+    ours, base = (
+        by_seed(of.seeds, of.arm.name, "top1_pct") for of in (row, evidence.baseline_of(row))
+    )
     return [ours[seed] - base[seed] for seed in ours if seed in base]
-
-
-def _by_seed(row: Row) -> dict[int, float]:
-    done = row.seeds[row.seeds["status"] == "ok"]
-    return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
 
 
 def _span(evidence: Evidence, lines: Sequence[Line]) -> tuple[float, float]:

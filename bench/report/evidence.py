@@ -18,6 +18,7 @@ from bench.statistics import (
     Interval,
     Ratio,
     Verdict,
+    by_seed,
     crossed,
     noise_floor,
     paired_difference,
@@ -204,13 +205,11 @@ def _row(
 
 def _crossed(store: Store, table: pd.DataFrame, verdict: Verdict) -> Crossed | None:
     """The verdict's difference from per-image predictions; None below two seeds that have them."""
-    keys = table[table["status"] == "ok"].pivot_table("key", "seed", "arm", aggfunc="first")
-    if not {verdict.treatment, verdict.baseline} <= set(keys.columns):
+    keys = [by_seed(table, arm, "key") for arm in (verdict.treatment, verdict.baseline)]
+    pairs = [[of[seed] for of in keys] for seed in sorted(set(keys[0]) & set(keys[1]))]
+    if len(pairs) < 2 or not all(store.has_predictions(key) for pair in pairs for key in pair):
         return None
-    pairs = keys[[verdict.treatment, verdict.baseline]].dropna()
-    if len(pairs) < 2 or not all(map(store.has_predictions, pairs.stack())):
-        return None
-    ours, theirs = (np.array([_hits(store, key) for key in pairs[arm]]) for arm in pairs)
+    ours, theirs = (np.array([_hits(store, pair[i]) for pair in pairs]) for i in (0, 1))
     return crossed(ours, theirs, verdict.difference.level)
 
 
