@@ -221,7 +221,7 @@ class Tuner:
             return {}
         return {
             "n_startup_trials": self.settings.pruner_startup_trials,
-            "n_warmup_steps": self.settings.pruner_warmup_epochs,
+            "n_warmup_steps": self.settings.pruner_warmup_epochs + 1,  # the first that may prune
             "interval_steps": 1,
             "n_min_trials": 1,
         }

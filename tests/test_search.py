@@ -326,7 +326,7 @@ def test_every_argument_of_sampler_and_pruner_is_stored(
     }
     assert record["pruner"] == {
         "n_startup_trials": 4,
-        "n_warmup_steps": 1,
+        "n_warmup_steps": 2,
         "interval_steps": 1,
         "n_min_trials": 1,
     }
