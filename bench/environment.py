@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -58,6 +59,11 @@ def revision() -> dict[str, Any]:
         "git_revision": _output(["git", "rev-parse", "--short=12", "HEAD"]),
         "git_dirty": bool(changed) if changed is not None else None,
     }
+
+
+def now() -> str:
+    """The time in UTC, ISO, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _output(command: list[str]) -> str | None:

@@ -147,8 +147,17 @@ def marked(readme: str) -> tuple[str, str]:
 def renewed(readme: str) -> str:
     """The README with the part between its two marks written anew from `results/published/`."""
     before, after = marked(readme)
-    rows = [answered(experiment) for experiment in published()]
-    return before + "\n\n".join([BEGIN, *rows, END]) + after
+    found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
+    asked = [answered(one) for one in found if not of_the_harness(one)]
+    checked = [answered(one) for one in found if of_the_harness(one)]
+    parts = [BEGIN, *asked, "### The harness itself, on generated images", *checked, END]
+    return before + "\n\n".join(parts) + after
+
+
+def of_the_harness(experiment: Experiment) -> bool:
+    """Whether it asks of generated images alone."""
+    names = {trial.dataset for trial in experiment.trials.values()}
+    return all(name in DATASETS and DATASETS[name].generator for name in names)
 
 
 def answered(experiment: Experiment) -> str:

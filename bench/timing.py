@@ -101,6 +101,7 @@ def run(
         "reason": "",
         "settings": timing.model_dump(),
         "environment": environment.describe(device, precision),
+        "finished": environment.now(),
         "memory_method": weights[0]["memory_method"],
         "reference": reference.speed_key,
         "again": by_round(kept, reference, again=True),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import time
 import traceback
@@ -39,7 +38,7 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
     record: Record = {
         "key": trial.key,
         "trial": trial.model_dump(),
-        "started": _now(),
+        "started": environment.now(),
         "environment": environment.describe(device, precision),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +52,7 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
         (folder / "log.txt").write_text(traceback.format_exc())
     verdict = {"status": status, "reason": reason, "metrics": {}}
     wall_s = time.perf_counter() - began
-    write_record(folder, verdict | record | {"finished": _now(), "wall_s": wall_s})
+    write_record(folder, verdict | record | {"finished": environment.now(), "wall_s": wall_s})
 
 
 def _train(
@@ -231,7 +230,3 @@ def clean_top1(dataset: Dataset, predictions: Predictions) -> dict[str, float]:
     clean = ["ILSVRC2012_val_" in name for name in dataset.val.names]
     hits = predictions.predicted.numpy() == dataset.val.labels
     return {"clean_top1_pct": 100 * float(hits[clean].mean())} if any(clean) else {}
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -207,7 +207,8 @@ def _counts(given: Sequence[Verdict]) -> str:
 
 
 def _ranges(evidence: Evidence) -> list[str]:
-    lines = ["No comparison is named as the primary one: intervals, and no verdict."]
+    several = len(evidence.arms) > 1
+    lines = ["No comparison is named as the primary one: intervals, and no verdict."] * several
     for arm in evidence.arms:
         rows = [row for row in evidence.rows if row.arm.name == arm]
         if arm == evidence.experiment.baseline:

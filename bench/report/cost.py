@@ -24,7 +24,7 @@ def cost(evidence: Evidence) -> Drawing | None:
     """Accuracy against training speed and against multiply-adds."""
     rows = [row for row in evidence.rows if row.accuracy.n and row.speed]
     names = [name for name in PRICES if any(name in row.speed for row in rows)]
-    if not names:
+    if not names or len(rows) < 2:
         return None
     sized = any(_plain_lines(rows))
     (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()

@@ -19,7 +19,8 @@ COMPARED = (
 def devices(evidence: Evidence) -> list[str]:
     """Each device that trials ran on: `cpu (Intel Xeon, 2 threads, fp32)`."""
     told = []
-    for env in map(_environment, _ran(evidence)):
+    lane = [evidence.timing] if evidence.timing and not evidence.experiment.spec.train else []
+    for env in map(_environment, _ran(evidence) or lane):
         inside = [env.get("device_name"), _threads(env), env.get("precision")]
         told.append(f"{env.get('device', '?')} ({', '.join(str(v) for v in inside if v)})")
     return list(dict.fromkeys(told))

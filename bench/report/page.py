@@ -72,7 +72,7 @@ def summary(evidence: Evidence, told: dict[str, Any]) -> index.Summary:
 
 def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
     """All that the templates say."""
-    spec = evidence.experiment.spec
+    spec, lane = evidence.experiment.spec, evidence.timing or {}
     return {
         "experiment": evidence.experiment,
         "spec": spec,
@@ -101,7 +101,7 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "environment": environment.table(evidence),
         "drawings": drawings,
         "by_axis": [d for d in drawings.values() if d.name.startswith("by-")],
-        "date": max((str(r.get("finished", "")) for r in evidence.records.values()), default=""),
+        "date": max(str(r.get("finished", "")) for r in [*evidence.records.values(), lane]),
     }
 
 

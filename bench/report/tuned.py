@@ -20,7 +20,7 @@ from bench.store import METRICS, Record
 Table = list[list[str]]
 """Lines of texts, the headings first."""
 
-HELD_OUT = "top-1 on held-out training images, %"
+HELD_OUT = "held-out top-1, %"
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _slices(record: Record, table: dict[str, Look]) -> Drawing:
             ax.set_xlim(-0.6, len(choices) - 0.4)
         elif kinds[0].endswith("(log)"):
             ax.set_xscale("log")
-        ax.set(xlabel=words.axis_label(name), ylabel="held-out top-1, %")
+        ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
     legend(figure, {arm: table[arm] for arm in record["arms"]})
     return drawing(
         figure,

@@ -38,11 +38,12 @@ def points(value: float, *, signed: bool = False) -> str:
 def number(value: float, digits: int = 3) -> str:
     """Significant digits, thousands apart.
 
-    >>> number(1234.4), number(12.345), number(0.01234), number(5.004, 2)
-    ('1,234', '12.3', '0.0123', '5.0')
+    >>> number(1234.4), number(12.345), number(0.01234), number(5.004, 2), number(0.998, 2)
+    ('1,234', '12.3', '0.0123', '5.0', '1.0')
     """
     if math.isnan(value):
         return NONE
+    value = float(f"{value:.{digits - 1}e}") if abs(value) < 10 ** (digits - 1) else value
     magnitude = math.floor(math.log10(abs(value))) if value else 0
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
