@@ -78,10 +78,7 @@ class Search:
     @property
     def example(self) -> Experiment:
         """Every tuned arm at the first value of each of its ranges."""
-        first = {
-            arm: space.chosen(lambda _, of: of.values[0]) for arm, space in self.spaces.items()
-        }
-        return self.configuration(first)
+        return self.configuration({arm: of.chosen(_first) for arm, of in self.spaces.items()})
 
 
 def open_search(name: str, *, small: bool = False) -> Search:
@@ -95,9 +92,9 @@ def open_search(name: str, *, small: bool = False) -> Search:
         raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
     found = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
     for arm, space in found.spaces.items():
-        for name, tried in space.ranges.items():
+        for field, tried in space.ranges.items():
             for value in tried.values:
-                found.trial(arm, space.chosen(_with(name, value)))
+                found.trial(arm, space.chosen(_first_but(field, value)))
     check_datasets(found.example)
     return found
 
@@ -106,8 +103,8 @@ def _first(_: str, of: Range) -> Any:
     return of.values[0]
 
 
-def _with(name: str, value: Any) -> Callable[[str, Range], Any]:
-    return lambda asked, of: value if asked == name else of.values[0]
+def _first_but(field: str, value: Any) -> Callable[[str, Range], Any]:
+    return lambda name, of: value if name == field else of.values[0]
 
 
 def tune(search: Search, store: Store, listener: Listener) -> Record:
@@ -277,10 +274,8 @@ class Tuner:
             if drawn:
                 study.enqueue_trial(drawn[0].params, user_attrs=drawn[0].user_attrs)
             raise
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            # Taken for dead while it was stopped: another worker has taken the trial up.
-            frozen = study.get_trials(deepcopy=False)[drawn[0].number] if drawn else None
-            if frozen is None or frozen.state != TrialState.FAIL:
+        except Exception:  # which one, depends on where Optuna notices
+            if not drawn or not _taken_up(study, drawn[0].number):
                 raise
         self.export()
 
@@ -361,6 +356,12 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
     ]
+
+
+def _taken_up(study: optuna.Study, number: int) -> bool:
+    """Whether a worker was taken for dead, as while it is stopped, and its trial drawn again."""
+    trials = study.get_trials(deepcopy=False)
+    return any(number in trial.system_attrs.get("retry_history", []) for trial in trials)
 
 
 def _running(study: optuna.Study) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
 from bench import report, search
@@ -254,6 +255,38 @@ def test_a_failing_configuration_counts_and_is_told(
     assert [row["state"] for row in rows] == ["failed"] * 3
     assert rows[0]["reason"] == "oom: out of memory"
     assert record["arms"]["learned"]["best"] == []
+
+
+def test_an_error_of_ours_ends_the_search_instead_of_drawing_on(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    def broken(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+        raise ValueError(f"a defect met by {trial.backbone}")
+
+    with pytest.raises(ValueError, match="a defect met by test_resnet"):
+        Tuner(toy_search(), store, heard, broken).run()
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    lost: list[int] = []
+
+    def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+        if not lost:
+            lost.append(asked.number)
+            storage = asked.study._storage
+            storage.set_trial_state_values(asked._trial_id, optuna.trial.TrialState.FAIL)
+            frozen = storage.get_trial(asked._trial_id)
+            with search.ours_experimental():
+                RetryHeartbeatStaleTrialCallback()(asked.study, frozen)
+        return scoring(store, low_rate_wins)(trial, asked, listener)
+
+    Tuner(toy_search(), store, heard, evaluate).run()
+    record = store.search("tuned")
+    assert record
+    for arm in ("plain", "learned"):
+        assert [row["state"] for row in record["arms"][arm]["configurations"]] == ["ok"] * 3
 
 
 def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
