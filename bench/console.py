@@ -125,6 +125,8 @@ class Display:
         self.told_waiting = True
 
     def _whole(self, total: int) -> None:
+        if self.whole is not None:
+            self.progress.remove_task(self.whole)
         self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
 
     def _begin(self, event: dict[str, Any]) -> None:

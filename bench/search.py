@@ -111,6 +111,9 @@ def tune(search: Search, store: Store, listener: Listener) -> Record:
     """Score configurations until every tuned arm has its number of them. Again = go on.
 
     Several processes may do so at once. Returns: the search's record.
+
+    Raises:
+        InputError: before anything is run, if it cannot be; at the end, if an arm has no score.
     """
     missing = not finished(search, store)
     if missing:
@@ -120,6 +123,11 @@ def tune(search: Search, store: Store, listener: Listener) -> Record:
         Tuner(search, store, listener, Evaluator(search, store)).run()
     record = store.search(search.name)
     assert record
+    for arm, told in record["arms"].items():
+        if not told["best"]:
+            reasons = [one["reason"] for one in told["configurations"] if one["reason"]]
+            why = f"; the first: {reasons[0]}" if reasons else ""
+            raise InputError(f"{search.name}: no configuration of {arm} came to a score{why}")
     return record
 
 

@@ -241,14 +241,17 @@ def test_a_configuration_in_the_store_is_answered_from_it(
 
 
 def test_a_failing_configuration_counts_and_is_told(
-    store: Store, toy_search: Callable[..., Search]
+    store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
         if trial.resizer == "learned":
             return {"status": "oom", "reason": "out of memory"}
         return scoring(store, low_rate_wins)(trial, asked, listener)
 
-    Tuner(found := toy_search(), store, heard, evaluate).run()
+    monkeypatch.setattr(search, "Evaluator", lambda *_: evaluate)
+    found = toy_search()
+    with pytest.raises(InputError, match="of learned came to a score; the first: oom"):
+        tune(found, store, heard)
     record = store.search(found.name)
     assert record
     rows = record["arms"]["learned"]["configurations"]
