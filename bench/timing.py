@@ -70,26 +70,9 @@ def run(
         classes: how many there are, by dataset.
         weights: what `weigh` told of each subject.
     """
-    samples: list[Sample] = []
-    disturbances: list[Disturbance] = []
     reasons = {s.speed_key: w["reason"] for s, w in zip(subjects, weights, strict=True)}
     turns = [(subject, False) for subject in subjects] + [(reference, True)]
-    while more_rounds(disturbances, timing.rounds):
-        watch = Watch()
-        for subject, again in turns:
-            key, name = subject.speed_key, subject.dataset
-            of = {"subject": key, "again": again, "round": len(disturbances)}
-            try:
-                if not reasons[key]:
-                    taken = turn(subject, classes[name], datasets.get(name), timing.seconds)
-                    samples += [of | sample for sample in taken]
-            except Exception as error:
-                reasons[key] = explain(error)[1]
-            tell({"event": "turn"})
-        disturbances.append(watch.disturbance())
-        if disturbances[-1].disturbed:
-            tell({"event": "disturbed", "share": disturbances[-1].share})
-    samples = [sample for sample in samples if not reasons[sample["subject"]]]
+    samples, disturbances = take_rounds(tell, turns, datasets, classes, timing, reasons)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet", compression="zstd")
     used = rounds_to_use(disturbances)
@@ -118,6 +101,41 @@ def run(
         },
     }
     write_record(folder, record)
+
+
+def take_rounds(
+    tell: Tell,
+    turns: Sequence[tuple[Trial, bool]],
+    datasets: Mapping[str, Dataset],
+    classes: Mapping[str, int],
+    timing: Timing,
+    reasons: dict[str, str],
+) -> tuple[list[Sample], list[Disturbance]]:
+    """Every turn in each round, and how far each round was disturbed.
+
+    Args:
+        turns: a subject each, and whether it is measured again as the reference.
+        reasons: why a subject cannot be run, by speed key; a turn that fails puts its own there,
+            and the subject's samples are left out.
+    """
+    samples: list[Sample] = []
+    disturbances: list[Disturbance] = []
+    while more_rounds(disturbances, timing.rounds):
+        watch = Watch()
+        for subject, again in turns:
+            key, name = subject.speed_key, subject.dataset
+            of = {"subject": key, "again": again, "round": len(disturbances)}
+            try:
+                if not reasons[key]:
+                    taken = turn(subject, classes[name], datasets.get(name), timing.seconds)
+                    samples += [of | sample for sample in taken]
+            except Exception as error:
+                reasons[key] = explain(error)[1]
+            tell({"event": "turn"})
+        disturbances.append(watch.disturbance())
+        if disturbances[-1].disturbed:
+            tell({"event": "disturbed", "share": disturbances[-1].share})
+    return [sample for sample in samples if not reasons[sample["subject"]]], disturbances
 
 
 def more_rounds(done: Sequence[Disturbance], asked: int) -> bool:
