@@ -15,6 +15,7 @@ from bench.errors import InputError
 from bench.experiment import Experiment, Trial
 from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.report.glance import table
 from bench.store import Store, read_record, write_record, write_whole
 
 README = PROJECT / "README.md"
@@ -150,8 +151,11 @@ def renewed(readme: str) -> str:
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
     asked = [answered(one) for one in found if not of_the_harness(one)]
     checked = [answered(one) for one in found if of_the_harness(one)]
-    parts = [BEGIN, *asked, "### The harness itself, on generated images", *checked, END]
-    return before + "\n\n".join(parts) + after
+    shown = [(one, Store(PUBLISHED / one.name), _address(one)) for one in found]
+    glance = "\n".join(table([line for line in shown if not of_the_harness(line[0])]))
+    heading = "### The harness itself, on generated images"
+    parts = [BEGIN, glance, *asked, heading, *checked, END]
+    return before + "\n\n".join(part for part in parts if part) + after
 
 
 def of_the_harness(experiment: Experiment) -> bool:
@@ -160,12 +164,15 @@ def of_the_harness(experiment: Experiment) -> bool:
     return all(name in DATASETS and DATASETS[name].generator for name in names)
 
 
+def _address(experiment: Experiment) -> str:
+    return f"results/published/{experiment.name}/report.md"
+
+
 def answered(experiment: Experiment) -> str:
     """One experiment's paragraph in the README: question, answer, where to read on."""
     folder = PUBLISHED / experiment.name
     answer = report.answer_of(experiment, Store(folder))
-    link = f"results/published/{experiment.name}/report.md"
     return (
         f"**{experiment.spec.question}**\n{answer}\n"
-        f"[Report]({link}); again with `{experiment.command}`."
+        f"[Report]({_address(experiment)}); again with `{experiment.command}`."
     )
