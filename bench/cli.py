@@ -185,15 +185,14 @@ def _compare(name: str, other: str, small: bool) -> None:
     from bench.report import compare
 
     root = _store().root
-    labels = [
-        label if Path(label).is_dir() or not small else f"{label}-small" for label in (name, other)
+    ending = "-small" if small else ""
+    folders = [
+        Path(asked) if Path(asked).is_dir() else root / f"{asked}{ending}"
+        for asked in (name, other)
     ]
-    ours, theirs = (
-        compare.side(Path(label) if Path(label).is_dir() else root / label, label)
-        for label in labels
-    )
-    found = compare.compare(ours, theirs)
-    folder = root / "comparisons" / "..".join(Path(label).name for label in labels)
+    labels = [str(of) if of.parent != root else of.name for of in folders]
+    found = compare.compare(*map(compare.side, folders, labels))
+    folder = root / "comparisons" / "..".join(of.name for of in folders)
     page = compare.write(found, folder)
     out.print(console.results_table(folder / "comparison.csv", out.width))
     for what, why in found.apart:

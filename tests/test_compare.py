@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.errors import InputError
-from bench.experiment import Trial
 from bench.report import make
 from bench.report.compare import Comparison, compare, side, write
 from bench.report.index import read_summary
@@ -66,28 +67,21 @@ def test_speeds_of_other_machines_are_compared_as_multiples_of_their_baselines(
 
 
 def test_rows_that_only_one_has_are_listed_with_what_differs(tmp_path: Path) -> None:
-    one = made(tmp_path, "one")
-    text = (tmp_path / "toy.toml").read_text()
-    other = tmp_path / "other"
-    other.mkdir()
-    asked, store = experiment(other, NARROW), Store(other / "store")
-    longer = {key: Trial(**t.model_dump() | {"epochs": 3}) for key, t in asked.trials.items()}
-    assert text
-    fill(asked, store, top1)
-    make(asked, store, other / "out")
-    table = (other / "out" / "table.csv").read_text()
-    header = table.splitlines()[0].split(",")
-    place = header.index("epochs")
-    lines = [line.split(",") for line in table.splitlines()[1:]]
-    for line in lines:
-        line[place] = str(next(iter(longer.values())).epochs)
-    (other / "out" / "table.csv").write_text(
-        "\n".join([",".join(header), *(",".join(line) for line in lines)]) + "\n"
-    )
-    found = compared(one, other / "out")
+    one, two = made(tmp_path, "one"), made(tmp_path, "two")
+    table = pd.read_csv(two / "table.csv")
+    table.assign(epochs=3).to_csv(two / "table.csv", index=False)
+    found = compared(one, two)
     assert not found.lines
-    told = dict(found.apart)
-    assert re.search(r"with epochs 3(\.0)? against 2", told["learned (dataset fine)"])
+    assert "in after with epochs 3 against 2" in dict(found.apart)["learned (dataset fine)"]
+
+
+def test_a_report_without_a_timing_lane_is_said_to_have_none(tmp_path: Path) -> None:
+    one, two = made(tmp_path, "one"), made(tmp_path, "two")
+    summary = two / "summary.json"
+    told = json.loads(summary.read_text())
+    told["environments"]["timing"] = {}
+    summary.write_text(json.dumps(told))
+    assert dict(compared(one, two).apart)["speeds and memory"] == "not timed: after"
 
 
 def test_other_files_under_one_name_are_not_compared(tmp_path: Path) -> None:

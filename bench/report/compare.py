@@ -90,6 +90,9 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     apart += [(f"accuracy on {name}", why) for name, why in other_files.items()]
     if reason:
         apart.append(("speeds and memory as they are", reason))
+    untimed = [of.label for of in (ours, theirs) if not of.summary.environments["timing"]]
+    if untimed:
+        apart.append(("speeds and memory", f"not timed: {words.join(untimed)}"))
     return Comparison((ours, theirs), headings, lines, apart, _differing(ours, theirs))
 
 
@@ -139,13 +142,13 @@ def _ratio(ours: Side, theirs: Side, recipe: str, name: str, *, relative: bool) 
 
 
 def _baseline(of: Side, recipe: str, name: str) -> float:
-    """The metric of the baseline arm under the row's own setting."""
+    """The metric of the baseline arm on the row's dataset and backbone, under its setting."""
     row = of.rows[recipe].iloc[0]
     for part in of.rows.values():
         first = part.iloc[0]
-        alike = all(_text(first[field]) == _text(row[field]) for field in (*SETTING_FIELDS,))
-        place = all(_text(first[field]) == _text(row[field]) for field in ("dataset", "backbone"))
-        if first["arm"] == of.summary.baseline and alike and place:
+        fields = ("dataset", "backbone", *SETTING_FIELDS)
+        alike = all(_text(first[field]) == _text(row[field]) for field in fields)
+        if first["arm"] == of.summary.baseline and alike:
             return float(first[name])
     return float("nan")
 
@@ -163,7 +166,7 @@ def _both_have(ours: Side, theirs: Side, name: str) -> bool:
 
 
 def _another_machine(ours: Summary, theirs: Summary) -> str:
-    """Why speeds are not compared as they are; empty where they are."""
+    """Why speeds are not compared as they are; empty where they are, or where one has none."""
     one, other = ours.environments["timing"], theirs.environments["timing"]
     told = [
         f"{name.replace('_', ' ')} {one.get(name)} and {other.get(name)}"
