@@ -194,7 +194,10 @@ def _compare(name: str, other: str, small: bool) -> None:
     found = compare.compare(*map(compare.side, folders, labels))
     folder = root / "comparisons" / "..".join(of.name for of in folders)
     page = compare.write(found, folder)
-    out.print(console.results_table(folder / "comparison.csv", out.width))
+    for letter, of in zip("AB", found.sides, strict=True):
+        say(f"{letter}: {of.label}")
+    if found.lines:
+        out.print(console.results_table(folder / "comparison.csv", out.width))
     for what, why in found.apart:
         say(f"not compared: {what}: {why}")
     say(f"comparison: {_near(page)}")

@@ -82,22 +82,23 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     reason = _another_machine(ours.summary, theirs.summary)
     relative = [name for name in speeds if name in MEASURED and reason]
     headings = [
-        "row", f"top-1 of {ours.label}, %", f"top-1 of {theirs.label}, %", "difference, points",
-        "shared seeds", *(_heading(name, name in relative) for name in speeds),
+        "row", "top-1 of A, %", "top-1 of B, %", "difference, points", "shared seeds",
+        *(_heading(name, name in relative) for name in speeds),
     ]  # fmt: skip
     lines = [_line(ours, theirs, recipe, speeds, relative, other_files) for recipe in shared]
-    apart = [*_alone(ours, theirs), *_alone(theirs, ours)]
+    apart = list(dict.fromkeys([*_alone(ours, theirs, "AB"), *_alone(theirs, ours, "BA")]))
     apart += [(f"accuracy on {name}", why) for name, why in other_files.items()]
     if reason:
         apart.append(("speeds and memory as they are", reason))
-    untimed = [of.label for of in (ours, theirs) if not of.summary.environments["timing"]]
+    sides = {"A": ours, "B": theirs}
+    untimed = [letter for letter, of in sides.items() if not of.summary.environments["timing"]]
     if untimed:
         apart.append(("speeds and memory", f"not timed: {words.join(untimed)}"))
     return Comparison((ours, theirs), headings, lines, apart, _differing(ours, theirs))
 
 
 def _heading(name: str, relative: bool) -> str:
-    return f"{METRICS[name].label}, {'ratio of ratios to the baseline' if relative else 'ratio'}"
+    return f"{METRICS[name].label}, {'ratio over own baseline' if relative else 'ratio'}"
 
 
 def _line(
@@ -185,27 +186,35 @@ def _other_files(ours: Side, theirs: Side) -> dict[str, str]:
     }
 
 
-def _alone(of: Side, other: Side) -> Iterator[tuple[str, str]]:
-    """The rows that one side alone has, each with what tells it from the other side's namesake."""
+def _alone(of: Side, other: Side, letters: str) -> Iterator[tuple[str, str]]:
+    """The rows that one side alone has, each with what tells it from the other side's namesake.
+
+    Args:
+        letters: that of the one side, then that of the other.
+    """
     names = {other.named(recipe): part.iloc[0] for recipe, part in other.rows.items()}
     for recipe in of.rows:
         if recipe in other.rows:
             continue
         name, own = of.named(recipe), of.rows[recipe].iloc[0]
-        told = f"only in {of.label}"
+        told = f"only in {letters[0]}"
         if name in names:
             theirs = names[name]
+            sides = sorted(zip(letters, (own, theirs), strict=True), key=lambda side: side[0])
+            (_, first), (_, second) = sides
             differing = [
-                f"{field} {_text(own[field])} against {_text(theirs[field])}"
+                f"{field} {_text(first[field])} and {_text(second[field])}"
                 for field in RECIPE
                 if field in own and field in theirs and _text(own[field]) != _text(theirs[field])
             ]
-            told = f"in {of.label} with {words.join(differing)}" if differing else told
+            told = f"A and B have {words.join(differing)}" if differing else told
         yield name, told
 
 
 def _text(value: Any) -> str:
-    return words.NONE if value is None or value != value else str(value)
+    if value is None or value != value:
+        return words.NONE
+    return words.number(value) if isinstance(value, float) else str(value)
 
 
 def _differing(ours: Side, theirs: Side) -> list[tuple[str, str, str]]:
