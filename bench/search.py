@@ -306,7 +306,7 @@ class Tuner:
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""
         spaces = {
-            arm: {name: str(of) for name, of in space.ranges.items()}
+            arm: {name: of.written for name, of in space.ranges.items()}
             for arm, space in self.search.spaces.items()
         }
         record = {"status": "ok", "reason": "", "asked": asked(self.search), **self.described}

@@ -46,6 +46,11 @@ class Range:
             return asked.suggest_int(name, low, high)
         return asked.suggest_float(name, low, high, log=self.kind == "log")
 
+    @property
+    def written(self) -> Fields:
+        """As a file has it; `parsed` reads it."""
+        return {self.kind: list(self.values)}
+
     def __str__(self) -> str:
         if self.kind == "choice":
             return "one of " + ", ".join(map(str, self.values))

@@ -364,7 +364,8 @@ def test_the_paragraph_says_what_every_control_says_and_what_the_price_buys(
     assert "Budget: plain trains as long as learned." in why
     # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
     assert (
-        "In training time, learned is on the Pareto front: at its price the plain pipeline" in time
+        "In training time, by the means, learned is on the Pareto front: at its price the plain "
+        "pipeline" in time
     )
     assert "reaches 46.1 %, between 40 and 48 px; learned 45.0 %" in time
     assert "reaches 39.1 %, between 32 and 40 px" in arithmetic
@@ -374,7 +375,10 @@ def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_ex
     tmp_path: Path,
 ) -> None:
     told = controlled(tmp_path, lambda trial: 50.0 if trial.resizer == "none" else 30.0)
-    assert "In training time, learned is dominated by the plain pipeline at 32 px" in told[2]
+    assert (
+        "In training time, by the means, learned is dominated by the plain pipeline at 32 px"
+        in told[2]
+    )
     asked = load(str(tmp_path / "why.toml"))
     sizes = dict.fromkeys(asked.sizes, 40)
     asked, store = load(str(tmp_path / "why.toml"), sizes=sizes), Store(tmp_path / "other")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from bench.report import words
 from bench.report.evidence import Evidence
 from bench.report.palette import Look, legend, looks
 from bench.report.svg import WIDTH, Drawing, drawing, panels
+from bench.space import Range, parsed
 from bench.store import METRICS, Record
 
 Table = list[list[str]]
@@ -46,7 +46,7 @@ def _described(record: Record) -> list[tuple[str, str]]:
     settings = record["settings"]
     spaces = [
         (f"{arm} chooses", "; ".join(f"{name}: {of}" for name, of in ranges.items()))
-        for arm, ranges in record["spaces"].items()
+        for arm, ranges in _ranges(record).items()
     ]
     sampler, pruner, own = (
         ", ".join(f"{name} {value}" for name, value in of.items())
@@ -166,17 +166,16 @@ def _history(record: Record, table: dict[str, Look]) -> Drawing:
 
 
 def _slices(record: Record, table: dict[str, Look]) -> Drawing:
-    names = list(dict.fromkeys(name for ranges in record["spaces"].values() for name in ranges))
-    figure, axes = panels(len(names))
-    for ax, name in zip(axes, names, strict=True):
-        kinds = [str(ranges[name]) for ranges in record["spaces"].values() if name in ranges]
+    fields = {name: of for ranges in _ranges(record).values() for name, of in ranges.items()}
+    figure, axes = panels(len(fields))
+    for ax, (name, of) in zip(axes, fields.items(), strict=True):
         for arm in record["arms"]:
             rows = [row for row in _scored(record, arm) if name in row["chosen"]]
-            _dots(ax, table[arm], _places(kinds[0], [row["chosen"][name] for row in rows]), rows)
-        if choices := _choices(kinds[0]):
-            ax.set_xticks(range(len(choices)), choices)
-            ax.set_xlim(-0.6, len(choices) - 0.4)
-        elif kinds[0].endswith("(log)"):
+            _dots(ax, table[arm], [_place(of, row["chosen"][name]) for row in rows], rows)
+        if of.kind == "choice":
+            ax.set_xticks(range(len(of.values)), map(str, of.values))
+            ax.set_xlim(-0.6, len(of.values) - 0.4)
+        elif of.kind == "log":
             ax.set_xscale("log")
         ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
     legend(figure, {arm: table[arm] for arm in record["arms"]})
@@ -189,15 +188,17 @@ def _slices(record: Record, table: dict[str, Look]) -> Drawing:
     )
 
 
-def _choices(kind: str) -> list[str]:
-    found = re.fullmatch(r"one of (.*)", kind)
-    return found[1].split(", ") if found else []
+def _ranges(record: Record) -> dict[str, dict[str, Range]]:
+    """What each arm chose from, by field."""
+    return {
+        arm: {name: found for name, written in ranges.items() if (found := parsed(written))}
+        for arm, ranges in record["spaces"].items()
+    }
 
 
-def _places(kind: str, values: Sequence[Any]) -> list[Any]:
-    """Where values stand on the axis: choices by their place."""
-    choices = _choices(kind)
-    return [choices.index(str(value)) for value in values] if choices else list(values)
+def _place(of: Range, value: Any) -> Any:
+    """Where a value stands on the axis: a choice by its place."""
+    return of.values.index(value) if of.kind == "choice" else value
 
 
 def _front(record: Record, table: dict[str, Look]) -> Drawing:

@@ -99,10 +99,11 @@ def _price(name: str, treatment: Row, rows: Sequence[Row]) -> str:
     below = max((price for price in plain if price <= paid), default=None)
     above = min((price for price in plain if price >= paid), default=None)
     if not better:
-        front = f"In {name}, {treatment.arm.name} is on the Pareto front"
+        front = f"In {name}, by the means, {treatment.arm.name} is on the Pareto front"
     else:
         best = max(better, key=lambda row: row.accuracy.mean)
-        front = f"In {name}, {treatment.arm.name} is dominated by {_arm(best)}, which costs no more"
+        front = f"In {name}, by the means, {treatment.arm.name} is dominated by {_arm(best)}, "
+        front += "which costs no more"
     if below is None or above is None:
         side = "cheap" if below is None else "dear"
         return f"{front}; no plain size as {side} was measured."
