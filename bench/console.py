@@ -108,8 +108,7 @@ class Display:
         known = {arm: len(told["configurations"]) for arm, told in record["arms"].items()}
         told = ", ".join(f"{known.get(arm, 0)} of {arm}" for arm in settings.arms)
         self._say(f"{settings.trials} configurations of each arm; on record: {told}")
-        self._whole(settings.trials * len(settings.arms))
-        self.progress.update(self.whole, completed=sum(known.values()))  # type: ignore[arg-type]
+        self._whole(settings.trials * len(settings.arms), done=sum(known.values()))
 
     def _proposed(self, event: dict[str, Any]) -> None:
         values = ", ".join(f"{name} {shown_value(v)}" for name, v in event["chosen"].items())
@@ -124,10 +123,13 @@ class Display:
             self._say(f"waiting for {event['running']} running in another process")
         self.told_waiting = True
 
-    def _whole(self, total: int) -> None:
+    def _whole(self, total: int, done: int = 0) -> None:
         if self.whole is not None:
             self.progress.remove_task(self.whole)
-        self.whole = self.progress.add_task("all trials", total=total, count=f"0/{total}", note="")
+        count = f"{done}/{total}"
+        self.whole = self.progress.add_task(
+            "all trials", total=total, completed=done, count=count, note=""
+        )
 
     def _begin(self, event: dict[str, Any]) -> None:
         self.began, self.first_step, self.accuracy = time.monotonic(), None, ""
