@@ -26,8 +26,9 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from bench import lane, tuning
+from bench.datasets.library import fingerprint
 from bench.errors import InputError
-from bench.experiment import Experiment, ExperimentFile, Trial
+from bench.experiment import SEMANTICS, Experiment, ExperimentFile, Trial
 from bench.loading import Cross, read, result_name
 from bench.runner import Listener, PrunedError, attempt, check_datasets, claim, prepare
 from bench.seeds import seed_for
@@ -150,12 +151,22 @@ def _wanted(search: Search) -> int:
 def asked(search: Search) -> dict[str, str]:
     """What a study is bound to, by arm: another space, split, recipe or sampler is another study.
 
-    The number of configurations and of those that are retrained may change.
+    So are other files under the dataset's name, and code that gives other results. The number of
+    configurations and of those that are retrained may change.
     """
     assert search.spec.search
     settings = search.spec.search.model_dump(exclude={"arms", "trials", "retrain"})
+    here = {t.dataset: fingerprint(t.dataset) for t in search.example.trials.values()}
     texts = {
-        arm: json.dumps([space.fixed, {n: str(r) for n, r in space.ranges.items()}, settings])
+        arm: json.dumps(
+            [
+                space.fixed,
+                {n: r.written for n, r in space.ranges.items()},
+                settings,
+                here,
+                SEMANTICS,
+            ]
+        )
         for arm, space in search.spaces.items()
     }
     return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}

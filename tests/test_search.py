@@ -215,6 +215,19 @@ def test_arms_take_turns_and_a_larger_number_continues(
     assert search.finished(longer, store)
 
 
+def test_other_code_or_other_files_are_another_study(
+    store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = toy_search()
+    tuned(found, store, low_rate_wins)
+    assert search.finished(found, store)
+    with monkeypatch.context() as patch:
+        patch.setitem(search.SEMANTICS, "training", 99)
+        assert not search.finished(found, store)
+    monkeypatch.setattr(search, "fingerprint", lambda _: "other files")
+    assert not search.finished(found, store)
+
+
 def test_the_best_configuration_is_the_one_with_the_highest_score(
     store: Store, toy_search: Callable[..., Search]
 ) -> None:
