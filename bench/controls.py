@@ -101,6 +101,7 @@ def settle(tell: Tell, requests: Mapping[str, SizeRequest], classes: Mapping[str
     from bench import device as devices
     from bench.environment import describe
 
+    devices.keep_freed_memory()
     device = devices.pick()
     for key, request in requests.items():
         find = counted if request.kind == "equal_gmacs" else timed

@@ -45,6 +45,7 @@ def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[
 
 def rounds(trial: Trial) -> tuple[list[float], list[float]]:
     """Seconds of steps without their data and with it, from interleaved rounds."""
+    devices.keep_freed_memory()
     device = devices.pick()
     dataset = open_dataset(trial.dataset)
     precision = devices.settle_precision(trial.precision, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -103,8 +104,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "out of memory" in text or "can't allocate memory" in text
 
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 """From <malloc.h>."""
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep the memory that it frees, from now on; no change without glibc.
+
+    On a CPU, glibc gives freed blocks of more than 32 MiB back to the system, which zeroes their
+    pages when the next step asks for them again. That slows whatever holds large activations: it
+    would be counted as a price of the resizer. CUDA's allocator keeps its blocks by itself.
+    """
+    _mallopt({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * 2**20})
+
+
+def return_freed_memory() -> bool:
+    """Let it return blocks of 128 KiB and more as soon as they are freed; false without glibc."""
+    return _mallopt({M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 128 * 1024})
+
+
+def _mallopt(options: Mapping[int, int]) -> bool:
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return False
+    return all(libc.mallopt(option, value) for option, value in options.items())
 
 
 class PeakMemory:
@@ -113,8 +136,8 @@ class PeakMemory:
     On CUDA the allocator's peak, weights and batch included. On Linux CPUs the peak resident size
     of the process above what it had at `start()`: call it with the model and the batch loaded, in a
     fresh process, since memory that was freed but not returned would hide part of the peak. Make it
-    before anything large is allocated: from then on blocks of 128 KiB and more are returned as soon
-    as they are freed, which takes the allocator's own habits out of the figure.
+    before anything large is allocated: from then on large blocks are returned as soon as they are
+    freed, which takes the allocator's own habits out of the figure.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -124,8 +147,7 @@ class PeakMemory:
             self.method: str | None = "CUDA allocator peak"
         elif device.type == "cpu" and os.access("/proc/self/clear_refs", os.W_OK):
             self.method = "peak resident size above the loaded state"
-            if hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
-                libc.mallopt(M_MMAP_THRESHOLD, 128 * 1024)
+            if return_freed_memory():
                 self.method += ", large blocks returned at once"
         else:
             self.method = None

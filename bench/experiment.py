@@ -26,6 +26,9 @@ from resizer.specs import source_file
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
 
+LANE = 4
+"""Raise it when speeds are measured otherwise: old ones, and sizes by them, then match no more."""
+
 SPEED_FIELDS = (
     *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
     *(
@@ -335,7 +338,8 @@ class SizeRequest:
     @cached_property
     def key(self) -> str:
         """16 hex digits, the same for all seeds."""
-        named = [self.kind, self.like.speed_key, self.plain.speed_key]
+        named: list[object] = [self.kind, self.like.speed_key, self.plain.speed_key]
+        named += [LANE] if self.kind == "equal_time" else []
         return _digest(json.dumps(named).encode())[:16]
 
 

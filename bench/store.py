@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
-from bench.experiment import Experiment, Timing, Trial, context_of
+from bench.experiment import LANE, Experiment, Timing, Trial, context_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LANE = 3
-"""Raise it when the timing lane measures otherwise: old records then no longer match."""
 
 Status = Literal["ok", "failed", "oom", "timeout", "skipped", "pruned"]
 Record = dict[str, Any]

@@ -70,6 +70,7 @@ def run(
         classes: how many there are, by dataset.
         weights: what `weigh` told of each subject.
     """
+    devices.keep_freed_memory()
     reasons = {s.speed_key: w["reason"] for s, w in zip(subjects, weights, strict=True)}
     turns = [(subject, False) for subject in subjects] + [(reference, True)]
     samples, disturbances = take_rounds(tell, turns, datasets, classes, timing, reasons)

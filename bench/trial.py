@@ -33,6 +33,7 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
     that fails leaves a record that says why, and the traceback in log.txt. An exception that
     `tell` raises (the runner wants no more) leaves no record.
     """
+    devices.keep_freed_memory()
     device = devices.pick()
     precision = devices.settle_precision(trial.precision, device)
     record: Record = {
@@ -98,6 +99,7 @@ def _train(
 
 def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
     """Take three training steps at full size and record how long the last, warm one took."""
+    devices.keep_freed_memory()
     device = devices.pick()
     precision = devices.settle_precision(trial.precision, device)
     record: Record = {"trial": trial.model_dump(), "metrics": {}}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -60,6 +64,29 @@ def test_autocast_computes_in_the_precision_asked_for() -> None:
 )
 def test_running_out_of_memory_is_told_from_other_errors(error: Exception, full: bool) -> None:
     assert device.is_out_of_memory(error) == full
+
+
+FAULTS = """
+import resource, torch
+from bench import device
+device.keep_freed_memory() if {keep} else None
+layers = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 1), torch.nn.ReLU(), torch.nn.Conv2d(32, 1, 1))
+images = torch.ones(32, 3, 128, 128)
+for step in range(8):
+    if step == 3:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers(images).sum().backward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_training_steps_use_again_the_memory_that_is_kept() -> None:
+    def faults(keep: bool) -> int:
+        program = [sys.executable, "-c", FAULTS.format(keep=keep)]
+        return int(subprocess.run(program, capture_output=True, check=True, text=True).stdout)
+
+    assert faults(keep=True) * 10 < faults(keep=False)
 
 
 def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
