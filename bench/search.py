@@ -25,19 +25,19 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from bench import lane, tuning
+from bench import tuning
+from bench.answering import POLL_S, Evaluate, Evaluator
 from bench.datasets.library import fingerprint
 from bench.errors import InputError
 from bench.experiment import SEMANTICS, Experiment, ExperimentFile, Trial
 from bench.loading import Cross, read, result_name
-from bench.runner import Listener, PrunedError, attempt, check_datasets, claim, prepare
+from bench.runner import Listener, check_datasets, prepare
 from bench.seeds import seed_for
 from bench.space import Fields, Range, Space
-from bench.store import METRICS, Record, Store, read_record, write_record
+from bench.store import METRICS, Record, Store, write_record
 
 HEARTBEAT_S, GRACE_S = 10, 40
 """A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
-POLL_S = 1.0
 CANDIDATES = 24
 """TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
 GOOD_SHARE = 0.25
@@ -49,10 +49,6 @@ NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNN
 
 class FailedError(Exception):
     """The trial of a configuration ended without a result."""
-
-
-Evaluate = Callable[[Trial, optuna.Trial, Listener], Record]
-"""Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ def tune(search: Search, store: Store, listener: Listener) -> Record:
         prepare(search.example, search.example.trials.values(), store, listener)
     listener({"event": "search", "search": search, "record": store.search(search.name)})
     if missing:
-        Tuner(search, store, listener, Evaluator(search, store)).run()
+        Tuner(search, store, listener, Evaluator(search.spec, store)).run()
     record = store.search(search.name)
     assert record
     for arm, told in record["arms"].items():
@@ -403,60 +399,3 @@ def importances(study: optuna.Study) -> dict[str, float]:
     )
     with ours_experimental():
         return get_param_importances(study, evaluator=evaluator, params=varied, target=None)
-
-
-class Evaluator:
-    """What answers configurations: the store, or else the runner's road."""
-
-    def __init__(self, search: Search, store: Store) -> None:
-        assert search.spec.search
-        self.search, self.store, self.settings = search, store, search.spec.search
-
-    def __call__(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
-        while True:
-            with claim(self.store, trial.key) as claimed:
-                if claimed:
-                    return self._answered(trial, asked, listener)
-            listener({"event": "waiting", "running": 1})
-            time.sleep(POLL_S)
-
-    def _answered(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
-        """The trial's record; one that another study has pruned does not answer this one."""
-        study = asked.study.study_name
-        record = self.store.trial(trial.key)
-        if record and record.get("pruned_by", study) == study:
-            listener({"event": "answered", "trial": trial, "record": record})
-        else:
-            heed = self._heeding(trial, asked, listener)
-            attempt(trial, self.store, heed, self.search.spec.timeout_s)
-            record = self.store.trial(trial.key)
-        assert record
-        return record if record["status"] != "ok" else self._priced(trial, record, listener)
-
-    def _heeding(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Listener:
-        """Tells Optuna the accuracy of every epoch, and ends the trial when it says so."""
-
-        def heed(event: dict[str, Any]) -> None:
-            listener(event)
-            if self.settings.prunes and "top1_pct" in event:
-                asked.report(event["top1_pct"], event["epoch"])
-                if event["epoch"] != trial.epochs and asked.should_prune():
-                    reason = f"below the median after epoch {event['epoch']}"
-                    raise PrunedError(reason, by=asked.study.study_name)
-
-        return heed
-
-    def _priced(self, trial: Trial, record: Record, listener: Listener) -> Record:
-        """The record with what the second objective asks for, measured by the timing lane."""
-        wanted = [name for name in self.settings.objectives if name not in record["metrics"]]
-        if not wanted:
-            return record
-        timing = self.search.spec.timing
-        folder = self.store.lane_folder([trial], timing)
-        if read_record(folder) is None:
-            lane.sit(folder, [trial], trial, timing, listener)
-        sitting = read_record(folder) or {}
-        told = sitting.get("subjects", {}).get(trial.speed_key, {"reason": sitting.get("reason")})
-        if lost := [name for name in wanted if name not in told.get("metrics", {})]:
-            return {"status": "failed", "reason": f"{lost[0]} not measured: {told['reason']}"}
-        return record | {"metrics": record["metrics"] | told["metrics"]}

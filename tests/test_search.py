@@ -18,6 +18,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
 from bench import report, search
+from bench.answering import Evaluator
 from bench.cli import app
 from bench.datasets.library import fingerprint, open_dataset
 from bench.errors import InputError
@@ -324,7 +325,7 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     study = optuna.create_study(study_name=row["pruned_by"], direction="maximize")
     other = optuna.create_study(study_name="another", direction="maximize")
     trial = Trial(**row["trial"])
-    answer = search.Evaluator(found, store)
+    answer = Evaluator(found.spec, store)
     assert answer(trial, study.ask(), heard)["status"] == "pruned"
     assert answer(trial, other.ask(), heard)["status"] == "ok"
 
@@ -420,17 +421,18 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from bench import search
+from bench import answering, search
 from bench.store import Store, as_metrics, write_record
 
-search.HEARTBEAT_S, search.GRACE_S, search.POLL_S = 1, 3, 0.1
+search.HEARTBEAT_S, search.GRACE_S = 1, 3
+search.POLL_S = answering.POLL_S = 0.1
 store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
 
 def note(word, key):
     with log.open("a") as file:
         file.write(f"{word} {key} {os.getpid()}\\n")
 
-class Slow(search.Evaluator):
+class Slow(answering.Evaluator):
     def _answered(self, trial, asked, listener):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
@@ -443,7 +445,7 @@ class Slow(search.Evaluator):
 
 if __name__ == "__main__":
     found = search.open_search(sys.argv[1])
-    search.Tuner(found, store, lambda event: None, Slow(found, store)).run()
+    search.Tuner(found, store, lambda event: None, Slow(found.spec, store)).run()
 """
 
 
