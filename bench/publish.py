@@ -15,7 +15,9 @@ from bench.errors import InputError
 from bench.experiment import Experiment, Trial
 from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
-from bench.report.glance import table
+from bench.report.answer import in_words
+from bench.report.evidence import gather
+from bench.report.glance import Shown, of_the_harness, short, table
 from bench.store import Store, read_record, write_record, write_whole
 
 README = PROJECT / "README.md"
@@ -149,30 +151,23 @@ def renewed(readme: str) -> str:
     """The README with the part between its two marks written anew from `results/published/`."""
     before, after = marked(readme)
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
-    asked = [answered(one) for one in found if not of_the_harness(one)]
-    checked = [answered(one) for one in found if of_the_harness(one)]
-    shown = [(one, Store(PUBLISHED / one.name), _address(one)) for one in found]
-    glance = "\n".join(table([line for line in shown if not of_the_harness(line[0])]))
+    shown = [Shown(gather(one, Store(PUBLISHED / one.name)), _address(one)) for one in found]
+    asked = [answered(one) for one in shown if not of_the_harness(one.evidence.experiment)]
+    checked = [answered(one) for one in shown if of_the_harness(one.evidence.experiment)]
     heading = "### The harness itself, on generated images"
-    parts = [BEGIN, glance, *asked, heading, *checked, END]
+    first = ["\n".join(short(shown)), "\n".join(table(shown))]
+    parts = [BEGIN, *first, *asked, heading, *checked, END]
     return before + "\n\n".join(part for part in parts if part) + after
-
-
-def of_the_harness(experiment: Experiment) -> bool:
-    """Whether it asks of generated images alone."""
-    names = {trial.dataset for trial in experiment.trials.values()}
-    return all(name in DATASETS and DATASETS[name].generator for name in names)
 
 
 def _address(experiment: Experiment) -> str:
     return f"results/published/{experiment.name}/report.md"
 
 
-def answered(experiment: Experiment) -> str:
+def answered(shown: Shown) -> str:
     """One experiment's paragraph in the README: question, answer, where to read on."""
-    folder = PUBLISHED / experiment.name
-    answer = report.answer_of(experiment, Store(folder))
+    experiment = shown.evidence.experiment
     return (
-        f"**{experiment.spec.question}**\n{answer}\n"
-        f"[Report]({_address(experiment)}); again with `{experiment.command}`."
+        f"**{experiment.spec.question}**\n{in_words(shown.evidence, why=False)}\n"
+        f"[Report]({shown.address}); again with `{experiment.command}`."
     )

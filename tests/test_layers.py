@@ -52,7 +52,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bench.statistics": (),
     "bench.report": (
         *("bench.experiment", "bench.store", "bench.statistics", "bench.errors", "bench.report"),
-        "bench.space",
+        *("bench.space", "bench.datasets.specs"),
     ),
     "bench.device": ("bench.errors",),
     "bench.machine": (),

@@ -24,6 +24,8 @@ from bench.datasets.library import fingerprint, open_dataset
 from bench.errors import InputError
 from bench.experiment import Trial
 from bench.loading import load_from
+from bench.report.answer import in_words
+from bench.report.evidence import gather
 from bench.runner import Listener
 from bench.search import Search, Tuner, open_search, tune
 from bench.store import Record, Store, as_metrics, write_record
@@ -357,7 +359,7 @@ def test_no_verdict_where_arms_were_tuned_unequally(
     experiment = load_from(store, str(found.file), small=False)
     for trial in experiment.trials.values():
         scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
-    told = report.answer_of(experiment, store)
+    told = in_words(gather(experiment, store))
     assert "learned was tuned over 3 configurations, plain over 2" in told
     assert "better" not in told
 

@@ -69,11 +69,3 @@ def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
     if stamp != store.stamp(experiment):
         return None
     return Report((folder / "answer.md").read_text().rstrip("\n"), folder, state == COMPLETE)
-
-
-def answer_of(experiment: Experiment, store: Store) -> str:
-    """The verdicts alone, in words with their scope; nothing is written."""
-    from bench.report.answer import in_words
-    from bench.report.evidence import gather
-
-    return in_words(gather(experiment, store), why=False)
