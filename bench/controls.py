@@ -75,6 +75,7 @@ def control_arm(treatment: Arm, control: str, name: str) -> Arm:
         name=name,
         isolates=isolates,
         control=control,
+        seeds=treatment.control_seeds or treatment.seeds,
         match=treatment.name if str(own.get("input_size")).startswith("equal_") else None,
         init_from=treatment.init_from,
         backbone_from=treatment.backbone_from,

@@ -224,7 +224,9 @@ class Arm(BaseModel):
     role: Literal["baseline", "treatment", "control"] = "control"
     isolates: str = ""  # what its difference to the treatment tells, in a few words
     controls: Literal["standard"] | None = None  # adds the arms of `bench.controls.STANDARD`
+    control_seeds: Annotated[int, Field(ge=1)] | None = None  # how many seeds these have
     control: str | None = None  # which of these it is
+    seeds: Annotated[int, Field(ge=1)] | None = None  # the first so many of [axes] seed; None: all
     match: str | None = None  # the arm whose cost an "equal_..." input_size meets
     init_from: str | None = None  # the arm of whose trained weights it takes what both have
     resizer_from: str | None = None  # the arm whose trained resizer it takes

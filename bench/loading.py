@@ -180,9 +180,24 @@ def _check(file: Path, spec: ExperimentFile) -> None:
                 f"{shown(file)}: {where} names the arm {name!r}, which is not there"
                 f"{nearest(name, arms)} One of: {', '.join(arms)}"
             )
+    _check_seeds(file, spec)
     if spec.primary and spec.primary[0] == spec.primary[1]:
         raise InputError(f"{shown(file)}: primary compares {spec.primary[0]!r} with itself")
     _check_fields(file, spec)
+
+
+def _check_seeds(file: Path, spec: ExperimentFile) -> None:
+    """Raise InputError where an arm asks for more seeds than there are to it."""
+    total = len(spec.axes.get("seed", [0]))
+    seeds = {arm.name: arm.seeds or total for arm in spec.arm}
+    for arm in spec.arm:
+        if max(seeds[arm.name], arm.control_seeds or 0) > total:
+            raise InputError(f"{shown(file)}: [arm {arm.name!r}] seeds: [axes] has {total} of them")
+        for field, parent in arm.arms.items():
+            if field != "match" and seeds[arm.name] > seeds[parent]:
+                raise InputError(
+                    f"{shown(file)}: [arm {arm.name!r}] {field} = {parent!r}, which has fewer seeds"
+                )
 
 
 def _check_fields(file: Path, spec: ExperimentFile) -> None:
@@ -201,9 +216,9 @@ def _check_fields(file: Path, spec: ExperimentFile) -> None:
 def _idle(arm: Arm, spec: ExperimentFile, cells: Sequence[Cell]) -> bool:
     """Whether a standard control has nothing to tell: its trials are the baseline's own."""
     ours, base = (
-        [cell.trial.key for cell in cells if cell.arm == name] for name in (arm.name, spec.baseline)
+        {cell.trial.key for cell in cells if cell.arm == name} for name in (arm.name, spec.baseline)
     )
-    return arm.control is not None and ours == base
+    return arm.control is not None and bool(ours) and ours <= base
 
 
 class Cross:
@@ -230,7 +245,10 @@ class Cross:
     def cells(self) -> Iterator[Cell]:
         """The cells, arm by arm."""
         for arm in self.spec.arm:
+            seeds = self.spec.axes.get("seed", [])[: arm.seeds]
             for place, axes in enumerate(self._axes):
+                if axes.get("seed") not in (seeds or [None]):
+                    continue
                 if trial := self._trial(arm.name, place, ()):
                     yield Cell(arm.name, axes, trial)
 

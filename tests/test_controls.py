@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench import controls, runner
+from bench.errors import InputError
 from bench.experiment import Experiment, SizeRequest, Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
@@ -71,6 +72,34 @@ def test_the_budget_control_is_left_out_where_the_baseline_is_it(
     assert (budget.resizer, budget.input_size, budget.epochs) == ("none", 16, 1)
     assert budget.backbone_from == plain.key
     assert budget.resizer_from is None
+
+
+def test_controls_may_have_fewer_seeds_than_the_primary_comparison(
+    write_experiment: WriteExperiment,
+) -> None:
+    cells = write_experiment(rest=WITH_CONTROLS + "control_seeds = 1").cells
+    seeds = {name: [c.trial.seed for c in cells if c.arm == name] for name in ("plain", "treated")}
+    assert seeds == {"plain": [0, 1], "treated": [0, 1]}
+    assert [c.trial.seed for c in cells if c.arm == "ceiling"] == [0]
+    assert "budget" not in {cell.arm for cell in cells}
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("control_seeds = 3", r"\[arm 'treated'\] seeds: \[axes\] has 2 of them"),
+        ("seeds = 3", r"\[arm 'treated'\] seeds: \[axes\] has 2 of them"),
+        (
+            'seeds = 1\n[[arm]]\nname = "more"\nresizer = "none"\ninit_from = "treated"',
+            r"\[arm 'more'\] init_from = 'treated', which has fewer seeds",
+        ),
+    ],
+)
+def test_seeds_that_an_arm_cannot_have_are_refused(
+    write_experiment: WriteExperiment, more: str, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        write_experiment(rest=WITH_CONTROLS + more)
 
 
 def test_controls_continue_from_what_the_treatment_continues_from(
