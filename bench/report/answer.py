@@ -74,7 +74,7 @@ def scope(evidence: Evidence) -> str:
         words.join(_data(evidence)),
         words.join(dict.fromkeys(trial.backbone for trial in trials)),
         words.join(dict.fromkeys(f"{words.size(trial)} px" for trial in trials)),
-        words.join(dict.fromkeys(words.length(trial) for trial in trials), "or"),
+        words.lengths(trials),
         words.count(len({trial.seed for trial in trials}), "seed"),
         *_tuned(evidence),
         *devices(evidence),

@@ -119,6 +119,20 @@ def length(trial: Trial) -> str:
     return count(trial.epochs, "epoch") if trial.epochs else count(trial.steps or 0, "step")
 
 
+def lengths(trials: Iterable[Trial]) -> str:
+    """How long trials train, those that start from others apart: `5 epochs, then 2 epochs`.
+
+    >>> trial = Trial(dataset="d", backbone="b", input_size=32, epochs=5)
+    >>> lengths([trial, trial.model_copy(update={"epochs": 2, "backbone_from": "key"})])
+    '5 epochs, then 2 epochs'
+    """
+    first: dict[str, Trial] = {}
+    then: dict[str, Trial] = {}
+    for trial in trials:
+        (then if trial.parents else first)[length(trial)] = trial
+    return ", then ".join(join(told, "or") for told in (first, then) if told)
+
+
 def axis_value(name: str, value: Any) -> str:
     """One value of an axis, readable on its own."""
     if value is None or value != value:
