@@ -119,8 +119,16 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> bool:
-    """Let it return blocks of 128 KiB and more as soon as they are freed; false without glibc."""
-    return _mallopt({M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 128 * 1024})
+    """Let it return what it has kept, and blocks of 128 KiB and more as soon as they are freed.
+
+    Returns: false without glibc, where nothing changes.
+    """
+    threshold = 128 * 1024
+    usual = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: threshold, M_TRIM_THRESHOLD: threshold}
+    if not _mallopt(usual | {M_TOP_PAD: 0}):
+        return False
+    ctypes.CDLL(None).malloc_trim(0)
+    return True
 
 
 def _mallopt(options: Mapping[int, int]) -> bool:
