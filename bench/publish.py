@@ -6,6 +6,7 @@ What is copied are numbers, per-image predictions and plots; weights and picture
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
@@ -16,8 +17,8 @@ from bench.experiment import Experiment, Trial
 from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
-from bench.report.evidence import gather
-from bench.report.glance import Shown, of_the_harness, short, table
+from bench.report.evidence import Evidence, gather
+from bench.report.glance import HEADINGS, Told, at, generated, rows, short
 from bench.store import Store, read_record, write_record, write_whole
 
 README = PROJECT / "README.md"
@@ -151,23 +152,42 @@ def renewed(readme: str) -> str:
     """The README with the part between its two marks written anew from `results/published/`."""
     before, after = marked(readme)
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
-    shown = [Shown(gather(one, Store(PUBLISHED / one.name)), _address(one)) for one in found]
-    asked = [answered(one) for one in shown if not of_the_harness(one.evidence.experiment)]
-    checked = [answered(one) for one in shown if of_the_harness(one.evidence.experiment)]
+    every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
+    asked = [answered(one) for one in every if not of_the_harness(one.experiment)]
+    checked = [answered(one) for one in every if of_the_harness(one.experiment)]
     heading = "### The harness itself, on generated images"
-    first = ["\n".join(short(shown)), "\n".join(table(shown))]
-    parts = [BEGIN, *first, *asked, heading, *checked, END]
+    parts = [BEGIN, *first_screen(every), *asked, heading, *checked, END]
     return before + "\n\n".join(part for part in parts if part) + after
 
 
-def _address(experiment: Experiment) -> str:
-    return f"results/published/{experiment.name}/report.md"
+def of_the_harness(experiment: Experiment) -> bool:
+    """Whether it asks of generated images alone."""
+    return all(generated(trial) for trial in experiment.trials.values())
 
 
-def answered(shown: Shown) -> str:
+def first_screen(every: Sequence[Evidence]) -> list[str]:
+    """The short answers and a line for each verdict, in Markdown."""
+    glances = [at(one) for one in every]
+    answers = short(glances, [one.experiment.name for one in every])
+    told = [f"- **{one.question}** {' '.join(map(_sentence, one.told))}" for one in answers]
+    lines = [[*cells, _link(name)] for *cells, name in rows(glances)]
+    table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *lines]]
+    return ["\n".join(told), "\n".join(table) if lines else ""]
+
+
+def _sentence(told: Told) -> str:
+    return f"{told.text} ({_link(told.experiment)})." if told.experiment else told.text
+
+
+def _link(name: str) -> str:
+    return f"[{name}](results/published/{name}/report.md)"
+
+
+def answered(evidence: Evidence) -> str:
     """One experiment's paragraph in the README: question, answer, where to read on."""
-    experiment = shown.evidence.experiment
+    experiment = evidence.experiment
     return (
-        f"**{experiment.spec.question}**\n{in_words(shown.evidence, why=False)}\n"
-        f"[Report]({shown.address}); again with `{experiment.command}`."
+        f"**{experiment.spec.question}**\n{in_words(evidence, why=False)}\n"
+        f"[Report](results/published/{experiment.name}/report.md); again with "
+        f"`{experiment.command}`."
     )

@@ -121,6 +121,8 @@ def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first
     make(experiment(tmp_path, NARROW), Store(tmp_path / "store-one"), one)
     page = (tmp_path / "index.html").read_text()
     assert page.count("<article>") == 2
+    assert "<strong>Does it help?</strong> On real images, in 1 comparison" in page
+    assert page.index("+51.0 (+48.5 to +53.5)") < page.index("<article>")
     assert page.index("toy/report.html") < page.index("old/report.html")
     assert summary.answer[0] in page.replace("&#39;", "'")
     assert "<script>alert(1)" not in page

@@ -1,4 +1,4 @@
-"""The README's first screen, of made-up records."""
+"""The first screen of many experiments, of made-up records."""
 
 from __future__ import annotations
 
@@ -6,52 +6,97 @@ from pathlib import Path
 
 from bench.experiment import Trial
 from bench.loading import load
-from bench.report.evidence import gather
-from bench.report.glance import Shown, short, table
-from bench.report.words import TIMES
+from bench.publish import first_screen
+from bench.report.evidence import Evidence, gather
+from bench.report.glance import HEADINGS, Glance, at, rows, short
+from bench.report.words import MINUS, TIMES
 from bench.store import Store
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
+TIME = '[[arm]]\nname = "longer"\nresizer = "none"\ninput_size = "equal_time"\nmatch = "learned"\n'
 
-def shown(folder: Path, axes: str, *, controls: bool = False) -> Shown:
+
+def evidence(folder: Path, axes: str, *, controls: bool = False, more: str = "") -> Evidence:
     folder.mkdir()
     asked = experiment(folder, axes)
-    if controls:
-        text = asked.file.read_text() + 'controls = "standard"\n'
-        asked.file.write_text(text.replace('resizer = "fixed"', 'resizer = "muller"'))
-        asked = load(str(asked.file))
     store = Store(folder)
+    text = asked.file.read_text() + ('controls = "standard"\n' if controls else "") + more
+    if controls:
+        text = text.replace('resizer = "fixed"', 'resizer = "muller"')
+    asked.file.write_text(text)
+    asked = load(str(asked.file))
+    sizes = dict.fromkeys(asked.sizes, 48)
+    asked = load(str(asked.file), sizes=sizes)
     fill(asked, store, top1)
     time_all(asked, store)
-    return Shown(gather(asked, store), f"{folder.name}/report.md")
+    return gather(asked, store)
 
 
-def test_the_first_screen_answers_four_questions_from_the_records(tmp_path: Path) -> None:
-    found = [shown(tmp_path / "one", NARROW, controls=True), shown(tmp_path / "two", WIDE)]
-    helps, when, why, price = short(found)
-    assert helps == (
-        "- **Does it help?** On real images, in 5 comparisons with the plain pipeline: "
-        "better in 3 and no difference in 2. The differences lie between +0.01 and +51.0 "
-        "points."
+def told(glances: list[Glance]) -> dict[str, str]:
+    names = [f"experiment-{n}" for n in range(len(glances))]
+    return {one.question: " ".join(it.text for it in one.told) for one in short(glances, names)}
+
+
+def test_four_short_answers_come_from_the_records(tmp_path: Path) -> None:
+    found = [
+        at(evidence(tmp_path / "one", NARROW, controls=True)),
+        at(evidence(tmp_path / "two", WIDE)),
+    ]
+    answers = told(found)
+    assert answers["Does it help?"] == (
+        "On real images, in 4 comparisons with the plain pipeline: better in 2 and no difference "
+        "in 2. The differences lie between +0.01 and +51.0 points."
     )
-    assert when == (
-        "- **When?** Better on fine (64 → 32 px, resnet10t): +51.0 points. "
-        "No difference on coarse (64 → 32 px, resnet10t): +0.01 points."
-    )
+    when = answers["When?"]
+    assert when.startswith("Better on fine, 64 → 32 px, resnet10t: +51.0 points over plain; fine,")
+    assert "resnet10t, num_resblocks 0: +51.0 points over plain. No difference on coarse" in when
+    why = answers["Why?"]
     assert "over plain, each with its own 95 % interval: learned +51.0 ± 2.5; " in why
     assert "the same image plainly resized 0.0 ± 0.0; " in why
-    assert "64 px" not in why.partition("):")[2]
-    assert why.endswith("([toy](one/report.md)).")
-    assert f"a training step takes 2.0 {TIMES} as long as plain's; " in price
-    assert "the plain pipeline at 64 px (the whole image) 0.0 ± 0.0 ([toy](one/" in price
+    assert "the plain pipeline" not in why
+    assert answers["At what price?"].startswith(
+        f"A training step takes 2.0 {TIMES} as long as the plain pipeline's."
+    )
+
+
+def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path) -> None:
+    narrow = at(evidence(tmp_path / "one", NARROW))
+    wide = at(evidence(tmp_path / "two", WIDE))
+    assert [line[-1] for line in rows([wide, narrow, narrow])] == ["toy"] * 4
+    assert "in 4 comparisons" in told([wide, narrow, narrow])["Does it help?"]
+    levels = [one.difference.level for one in narrow.findings]
+    assert levels == [0.95]
+    first, *_ = rows([wide, narrow])
+    assert dict(zip(HEADINGS, first, strict=True))["points (interval)"] == "+51.0 (+48.5 to +53.5)"
+
+
+def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:
+    glance = at(evidence(tmp_path / "one", NARROW, more=TIME))
+    (line,) = rows([glance])
+    assert "48 px: 0.0 ± 0.0" in line
+    assert (
+        "A larger plain image that costs the same training time reaches more than the learned "
+        f"resizer in 0 of 1 comparison, by the means: {MINUS}51.0 points."
+    ) in told([glance])["At what price?"]
+
+
+def test_the_readme_links_each_report(tmp_path: Path) -> None:
+    answers, table = first_screen([evidence(tmp_path / "one", NARROW, controls=True)])
+    link = "[toy](results/published/toy/report.md)"
+    assert f"({link})." in answers
+    assert table.splitlines()[2].endswith(f"| {link} |")
 
 
 def test_what_is_not_measured_is_not_answered(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, NARROW)
-    assert short([Shown(gather(asked, Store(tmp_path)), "")]) == []
-    assert table([Shown(gather(asked, Store(tmp_path)), "")]) == []
-    found = [shown(tmp_path / "two", NARROW)]
-    assert [line.partition("?")[0] for line in short(found)] == ["- **Does it help", "- **When"]
+    nothing = at(gather(experiment(tmp_path, NARROW), Store(tmp_path)))
+    assert told([nothing]) == {}
+    assert rows([nothing]) == []
+    assert first_screen([]) == ["", ""]
+    assert list(told([at(evidence(tmp_path / "two", NARROW))])) == [
+        "Does it help?",
+        "When?",
+        "At what price?",
+    ]
 
 
 def test_generated_images_tell_when_but_not_whether_it_helps(tmp_path: Path) -> None:
@@ -61,10 +106,9 @@ def test_generated_images_tell_when_but_not_whether_it_helps(tmp_path: Path) -> 
         return 99.0 + trial.seed / 10 if trial.resizer == "learned" else 10.0
 
     fill(asked, Store(tmp_path), better)
-    of = [Shown(gather(asked, Store(tmp_path)), "")]
-    (when,) = short(of)
-    assert when == (
-        "- **When?** Better on synthetic-fine (64 → 32 px, resnet10t; the class is only in detail "
-        "that a 2x reduction erases): +89.1 points."
-    )
-    assert table(of) == []
+    glance = at(gather(asked, Store(tmp_path)))
+    assert told([glance]) == {
+        "When?": "Better on synthetic-fine, 64 → 32 px, resnet10t (the class is only in detail "
+        "that a 2x reduction erases): +89.1 points over plain."
+    }
+    assert rows([glance]) == []

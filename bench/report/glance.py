@@ -1,180 +1,275 @@
-"""The README's first screen: the four short answers, and a line for each verdict."""
+"""The first screen of many experiments: four short answers, and a line for each verdict."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeGuard
 
 from bench.datasets.specs import DATASETS
-from bench.experiment import Experiment
+from bench.experiment import Trial
 from bench.report import words
 from bench.report.answer import prices
-from bench.report.evidence import Evidence, Row
+from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import NAMES
 from bench.report.words import TIMES
-from bench.statistics import Verdict
+from bench.statistics import Answer, Interval, Verdict, paired_difference
+from bench.store import context_label
 
-HEADINGS = ("asked of", "on", "points (interval)", "answer", "training step", "report")
+HEADINGS = (
+    "asked of", "on", "points (interval)", "answer", "training step",
+    "a plain image of the same training time", "report",
+)  # fmt: skip
 SETTLED = ("better", "worse", "no difference")
-LARGER = ("time", "ceiling")
-"""The standard controls that are plain images of a larger size: what the price buys otherwise."""
 
 
-class Shown(NamedTuple):
-    """A published experiment: what it measured, and the address of its report."""
+@dataclass(frozen=True)
+class SameTime:
+    """The plain pipeline at the size whose training time reaches the treatment's."""
 
-    evidence: Evidence
-    address: str
-
-    @property
-    def link(self) -> str:
-        return f"[{self.evidence.experiment.name}]({self.address})"
-
-    @property
-    def judged(self) -> list[tuple[Row, Verdict]]:
-        """The rows that have a verdict on some seeds."""
-        rows = ((row, row.verdict) for row in self.evidence.rows)
-        return [(row, given) for row, given in rows if given and given.difference.n]
+    side: int  # of its images, pixels
+    over_baseline: Interval  # points
+    over_treatment: float  # points, the mean over the seeds that both have
 
 
-def of_the_harness(experiment: Experiment) -> bool:
-    """Whether it asks of generated images alone."""
-    return all(_generated(trial.dataset) for trial in experiment.trials.values())
+@dataclass(frozen=True)
+class Finding:
+    """A verdict with what a reader of the first screen needs beside it."""
+
+    experiment: str
+    treatment: str
+    baseline: str
+    answer: Answer
+    difference: Interval  # treatment minus baseline, points
+    trials: list[str]  # the keys that it rests on
+    generated: bool  # whether its images are
+    tuned: bool  # whether its arms were tuned
+    place: str  # data, size, backbone, and what else the experiment varies
+    about: str  # what its images show, where that is known
+    length: str
+    step: float | None  # a training step's time over the baseline's
+    step_differs: bool  # by more than the timing lane's noise
+    controls: list[tuple[str, Interval]]  # over the baseline; those that say why
+    same_time: SameTime | None
 
 
-def _generated(dataset: str) -> bool:
-    return dataset in DATASETS and DATASETS[dataset].generator is not None
+@dataclass(frozen=True)
+class Glance:
+    """What one experiment has for the first screen."""
+
+    findings: list[Finding]
+    price: str  # what the treatment costs, of an experiment that trains nothing
 
 
-def _title(dataset: str) -> str:
-    return DATASETS[dataset].title if dataset in DATASETS else ""
+NOTHING = Glance([], "")
 
 
-def short(shown: Sequence[Shown]) -> list[str]:
-    """Markdown lines: does it help, when, why, at what price; what is not measured is left out."""
-    real = [one for one in shown if not of_the_harness(one.evidence.experiment)]
-    answers = {
-        "Does it help?": _helps(real),
-        "When?": _when(shown),
-        "Why?": _why(real),
-        "At what price?": _price(real),
-    }
-    return [f"- **{question}** {' '.join(told)}" for question, told in answers.items() if told]
+class Told(NamedTuple):
+    """A piece of a short answer, and the experiment that it is of, if it is of one."""
+
+    text: str
+    experiment: str = ""
 
 
-def _helps(real: Sequence[Shown]) -> list[str]:
-    given = [verdict for one in real for _, verdict in one.judged]
-    if not given:
+class Short(NamedTuple):
+    """A question and its short answer."""
+
+    question: str
+    told: list[Told]
+
+
+def at(evidence: Evidence) -> Glance:
+    """What the experiment has for the first screen."""
+    asked = evidence.experiment
+    counted = not asked.spec.train and not all(map(generated, asked.trials.values()))
+    priced = next(iter(prices(evidence)), "").rstrip(".") if counted else ""
+    judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
+    found = [_finding(evidence, *one) for one in judged if one[1].answer != "too few seeds"]
+    return Glance(found, priced)
+
+
+def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
+    step = row.times.get("train")
+    beside = [other for other in evidence.compared if other.context == row.context]
+    keys = [one.seeds["key"] for one in (row, evidence.baseline_of(row))]
+    return Finding(
+        experiment=evidence.experiment.name,
+        treatment=given.treatment,
+        baseline=given.baseline,
+        answer=given.answer,
+        difference=given.difference,
+        trials=sorted({str(key) for of in keys for key in of}),
+        generated=generated(row.trial),
+        tuned=evidence.search is not None,
+        place=_place(evidence, row),
+        about=_about(row.trial.dataset),
+        length=words.length(row.trial),
+        step=step.value if step else None,
+        step_differs=bool(step and step.differs(evidence.floors.get("train", 1.0))),
+        controls=[
+            (NAMES[str(one.arm.control)](one), one.difference)
+            for one in beside
+            if one.arm.control in NAMES and one.trial.resizer != "none" and _several(one.difference)
+        ],
+        same_time=_same_time(evidence, row, beside),
+    )
+
+
+def _several(difference: Interval | None) -> TypeGuard[Interval]:
+    return difference is not None and difference.n > 1
+
+
+def generated(trial: Trial) -> bool:
+    """Whether the trial's images are."""
+    return trial.dataset in DATASETS and DATASETS[trial.dataset].generator is not None
+
+
+def _about(dataset: str) -> str:
+    title = DATASETS[dataset].title if dataset in DATASETS else ""
+    return title.partition(": ")[2]
+
+
+def _place(evidence: Evidence, row: Row) -> str:
+    others = [name for name in evidence.axes if name not in AXIS_ORDER]
+    told = [words.size(row.trial) + " px", row.trial.backbone]
+    told += [words.axis_value(name, row.context[name]) for name in others]
+    return f"{row.trial.dataset}, {', '.join(told)}"
+
+
+def _same_time(evidence: Evidence, row: Row, beside: Iterable[Row]) -> SameTime | None:
+    table = evidence.by_context[context_label(row.context)]
+    for other in beside:
+        asked = (
+            other.arm.fields.get("input_size") == "equal_time" and other.arm.match == row.arm.name
+        )
+        if asked and _several(other.difference):
+            over = paired_difference(table, other.arm.name, row.arm.name)
+            return SameTime(other.trial.input_size, other.difference, over.mean)
+    return None
+
+
+def distinct(glances: Iterable[Glance]) -> list[Finding]:
+    """Each comparison once, as the experiment has it that asked the fewest at a time."""
+    found = [finding for glance in glances for finding in glance.findings]
+    first: dict[tuple[str, ...], Finding] = {}
+    for finding in sorted(found, key=lambda one: (one.difference.level, one.experiment)):
+        first.setdefault(tuple(finding.trials), finding)
+    return list(first.values())
+
+
+def short(glances: Sequence[Glance], names: Sequence[str]) -> list[Short]:
+    """Does it help, when, why, at what price; what is not measured is left out."""
+    found = distinct(glances)
+    real = [one for one in found if not one.generated]
+    costs = [Told(g.price, n) for g, n in zip(glances, names, strict=True) if g.price]
+    answers = [
+        Short("Does it help?", _helps(real)),
+        Short("When?", _when(found)),
+        Short("Why?", _why(real)),
+        Short("At what price?", [*_price(real), *costs]),
+    ]
+    return [one for one in answers if one.told]
+
+
+def _helps(real: Sequence[Finding]) -> list[Told]:
+    if not real:
         return []
-    counts = Counter(verdict.answer for verdict in given)
+    counts = Counter(one.answer for one in real)
     told = words.join(f"{answer} in {n}" for answer, n in counts.most_common())
-    means = [
-        words.points(verdict.difference.mean, signed=True)
-        for verdict in sorted(given, key=lambda one: one.difference.mean)
-    ]
     return [
-        f"On real images, in {words.count(len(given), 'comparison')} with the plain "
-        f"pipeline: {told}. The differences lie between {means[0]} and {means[-1]} points."
+        Told(
+            f"On real images, in {words.count(len(real), 'comparison')} with the plain "
+            f"pipeline: {told}. {_between([one.difference.mean for one in real])}."
+        )
     ]
 
 
-def _when(shown: Sequence[Shown]) -> list[str]:
-    """The settled verdicts by answer; each place once, as the first experiment has it."""
-    found: dict[str, dict[str, str]] = {answer: {} for answer in SETTLED}
-    for one in shown:
-        for row, given in one.judged:
-            if given.answer in found and not one.evidence.search:
-                place = f"{row.trial.dataset} ({words.size(row.trial)} px, {row.trial.backbone}"
-                title = _title(row.trial.dataset).partition(": ")[2]
-                text = f"{place}{'; ' + title if title else ''}): "
-                text += f"{words.points(given.difference.mean, signed=True)} points"
-                found[given.answer].setdefault(place, text)
-    told = {answer: words.join(places.values(), "; ") for answer, places in found.items() if places}
-    return [f"{answer.capitalize()} on {places}." for answer, places in told.items()]
+def _between(means: Sequence[float]) -> str:
+    low, high = (words.points(end, signed=True) for end in (min(means), max(means)))
+    if low == high:
+        return f"The difference is {low} points"
+    return f"The differences lie between {low} and {high} points"
 
 
-def _why(real: Sequence[Shown]) -> list[str]:
-    """What the controls that are not plain images of another size make of the difference."""
-    return [
-        f"{_place(row)}: in points over {one.evidence.experiment.baseline}, each with its own "
-        f"95 % interval: {row.arm.name} {_over(row)}; {'; '.join(told)} ({one.link})."
-        for one in real
-        for row, _ in one.judged
-        if (told := _controls(one.evidence, row))
-    ]
-
-
-def _controls(evidence: Evidence, treatment: Row) -> list[str]:
-    return [
-        f"{NAMES[row.arm.control](row)} {_over(row)}"
-        for row in _beside(evidence, treatment)
-        if row.arm.control in NAMES and not row.arm.match and row.arm.control not in LARGER
-    ]
-
-
-def _price(real: Sequence[Shown]) -> list[str]:
-    """What the treatment's step costs, and what a larger plain image brings."""
+def _when(found: Sequence[Finding]) -> list[Told]:
+    """The settled verdicts of arms as given, by answer; each place once."""
     told = []
-    for one in real:
-        if not one.evidence.experiment.spec.train:
-            told += [f"{' '.join(prices(one.evidence)[:1])} ({one.link})"]
-        for row, _ in one.judged:
-            larger = [
-                f"{NAMES[other.arm.control](other)} {_over(other)}"
-                for other in _beside(one.evidence, row)
-                if other.arm.control in LARGER
-            ]
-            if larger and "train" in row.times:
-                told.append(
-                    f"{_place(row)}: a training step takes "
-                    f"{words.number(row.times['train'].value, 2)} {TIMES} as long as "
-                    f"{one.evidence.experiment.baseline}'s; in points over it, "
-                    f"{row.arm.name} {_over(row)}; {'; '.join(larger)} ({one.link})."
-                )
+    for answer in SETTLED:
+        places = {
+            one.place: f"{one.place}{' (' + one.about + ')' if one.about else ''}: "
+            f"{words.points(one.difference.mean, signed=True)} points over {one.baseline}"
+            for one in reversed(found)
+            if one.answer == answer and not one.tuned
+        }
+        if places:
+            listed = "; ".join(reversed(places.values()))
+            told.append(Told(f"{answer.capitalize()} on {listed}."))
     return told
 
 
-def _beside(evidence: Evidence, treatment: Row) -> list[Row]:
-    return [row for row in evidence.compared if row.context == treatment.context]
-
-
-def _over(row: Row) -> str:
-    return words.mean(row.difference, signed=True) if row.difference else words.NONE
-
-
-def _place(row: Row) -> str:
-    return f"{row.trial.dataset} ({words.size(row.trial)} px, {row.trial.backbone})"
-
-
-def table(shown: Sequence[Shown]) -> list[str]:
-    """Markdown lines: a row for each verdict on real images."""
-    rows = [
-        [*_cells(one.evidence, row, given), one.link]
-        for one in shown
-        for row, given in one.judged
-        if not of_the_harness(one.evidence.experiment)
-    ]
-    lines = [list(HEADINGS), ["---"] * len(HEADINGS), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines] if rows else []
-
-
-def _cells(evidence: Evidence, row: Row, given: Verdict) -> list[str]:
-    place = [row.trial.dataset, row.trial.backbone, f"{words.size(row.trial)} px"]
-    place += [words.length(row.trial), words.count(given.difference.n, "seed")]
-    low, high = (
-        words.points(v, signed=True) for v in (given.difference.low, given.difference.high)
-    )
-    mean = words.points(given.difference.mean, signed=True)
-    price = row.times.get("train")
-    told = evidence.floors.get("train", 1.0)
-    shown = f"{words.number(price.value, 2)} {TIMES}" if price else words.NONE
-    if price and not price.differs(told):
-        shown += " (within noise)"
+def _why(real: Sequence[Finding]) -> list[Told]:
+    """What the controls that are not plain images of another size make of the difference."""
     return [
-        f"{given.treatment} against {given.baseline}",
-        ", ".join(place),
+        Told(
+            f"{one.place}: in points over {one.baseline}, each with its own 95 % interval: "
+            f"{one.treatment} {words.mean(one.difference, signed=True)}; "
+            + "; ".join(f"{name} {words.mean(it, signed=True)}" for name, it in one.controls),
+            one.experiment,
+        )
+        for one in real
+        if one.controls
+    ]
+
+
+def _price(real: Sequence[Finding]) -> list[Told]:
+    """What the treatment's step costs, and what a larger plain image brings in that time."""
+    told = []
+    if steps := [one.step for one in real if one.step]:
+        low, high = (words.number(end, 2) for end in (min(steps), max(steps)))
+        shown = low if low == high else f"{low} to {high}"
+        told.append(Told(f"A training step takes {shown} {TIMES} as long as the plain pipeline's."))
+    over = [one.same_time.over_treatment for one in real if one.same_time]
+    if over:
+        more = sum(value > 0 for value in over)
+        times = words.count(len(over), "comparison")
+        told.append(
+            Told(
+                f"A larger plain image that costs the same training time reaches more than the "
+                f"learned resizer in {more} of {times}, by the means: {_range(over)} points."
+            )
+        )
+    return told
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = (words.points(end, signed=True) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def rows(glances: Sequence[Glance]) -> list[list[str]]:
+    """A line for each distinct verdict on real images, under `HEADINGS`; the experiment last."""
+    return [_cells(one) for one in distinct(glances) if not one.generated]
+
+
+def _cells(one: Finding) -> list[str]:
+    low, high = (words.points(v, signed=True) for v in (one.difference.low, one.difference.high))
+    mean = words.points(one.difference.mean, signed=True)
+    step = words.NONE
+    if one.step:
+        step = f"{words.number(one.step, 2)} {TIMES}" + (
+            "" if one.step_differs else " (within noise)"
+        )
+    larger = words.NONE
+    if one.same_time:
+        gain = words.mean(one.same_time.over_baseline, signed=True)
+        larger = f"{one.same_time.side} px: {gain}"
+    return [
+        f"{one.treatment} against {one.baseline}",
+        ", ".join([one.place, one.length, words.count(one.difference.n, "seed")]),
         f"{mean} ({low} to {high})",
-        given.answer,
-        shown,
+        one.answer,
+        step,
+        larger,
+        one.experiment,
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from bench.report.glance import HEADINGS, NOTHING, Glance, rows, short
 from bench.store import write_whole
 
 SUMMARY = "summary.json"
@@ -26,18 +28,22 @@ class Summary:
     baseline: str
     fingerprints: dict[str, str]  # of each dataset whose trials are finished
     environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
+    glance: Glance = NOTHING
+
+
+SUMMARIES = TypeAdapter(Summary)
 
 
 def save(summary: Summary, folder: Path) -> None:
     """Keep a report's summary beside it, and write the front page of all reports anew."""
-    write_whole(folder / SUMMARY, json.dumps(asdict(summary), indent=1) + "\n")
+    write_whole(folder / SUMMARY, SUMMARIES.dump_json(summary, indent=1).decode() + "\n")
     write_index(folder.parent)
 
 
 def read_summary(folder: Path) -> Summary | None:
     """The summary of the report in `folder`; None where there is no report."""
     path = folder / SUMMARY
-    return Summary(**json.loads(path.read_text())) if path.exists() else None
+    return SUMMARIES.validate_json(path.read_bytes()) if path.exists() else None
 
 
 def write_index(root: Path) -> None:
@@ -46,4 +52,11 @@ def write_index(root: Path) -> None:
 
     found = [summary for path in root.iterdir() if (summary := read_summary(path))]
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
-    write_whole(root / "index.html", html("index.html.j2", {"reports": newest}))
+    glances = [one.glance for one in newest]
+    told = {
+        "reports": newest,
+        "short": short(glances, [one.name for one in newest]),
+        "headings": HEADINGS,
+        "rows": rows(glances),
+    }
+    write_whole(root / "index.html", html("index.html.j2", told))

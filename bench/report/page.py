@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report import answer, environment, index, results, tuned, words
+from bench.report import answer, environment, glance, index, results, tuned, words
 from bench.report.evidence import Evidence
 from bench.report.palette import looks
 from bench.report.svg import Drawing
@@ -67,6 +67,7 @@ def summary(evidence: Evidence, told: dict[str, Any]) -> index.Summary:
             "trials": dict(done[-1].get("environment", {})) if done else {},
             "timing": dict(lane.get("environment", {})),
         },
+        glance=glance.at(evidence),
     )
 
 
