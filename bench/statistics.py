@@ -20,6 +20,7 @@ Hits = NDArray[np.bool_]
 Answer = Literal[
     "better", "worse", "no difference", "not settled", "too few seeds", "tuned unequally"
 ]
+SETTLED = ("better", "worse", "no difference")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bench.experiment import Experiment, Trial
 from bench.loading import load
@@ -222,6 +224,29 @@ def test_there_is_no_verdict_below_three_seeds(tmp_path: Path, seeds: int) -> No
     assert "fewer than 3 seeds of learned and plain: no verdict" in sentence
     assert "better" not in sentence
     assert frame(evidence)["verdict"].tolist() == [NONE, NONE, "too few seeds"]
+
+
+def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path: Path) -> None:
+    """Block 1 adds 3 points, spread 0.5, on `fine`; 1 on `coarse`; seeds are paired."""
+    asked, store = experiment(tmp_path, WIDE), Store(tmp_path)
+
+    def answer(trial: Trial) -> float | str | None:
+        if trial.seed == 2 and trial.dataset == "coarse" and trial.num_resblocks == 1:
+            return "failed"
+        if trial.resizer != "learned":
+            return 10.0 + 5 * trial.seed
+        more = (3.0 + 0.5 * trial.seed if trial.dataset == "fine" else 1.0) * trial.num_resblocks
+        return 9.0 + 5 * trial.seed + more
+
+    fill(asked, store, answer)
+    counted, axes = sentences(gather(asked, store))[:2]
+    assert counted.startswith("learned against plain, in 4 contexts: ")
+    assert "too few seeds in 1" in counted
+    assert counted.endswith(f"The differences lie between {MINUS}1.0 and +2.5 points.")
+    changes = [(3.0 + 0.5 * seed + 1.0) / 2 for seed in (0, 1)]
+    half = stats.t.ppf(0.975, 1) * stats.sem(changes)
+    assert f"num_resblocks 1 rather than 0 +{np.mean(changes):.1f} ± {half:.1f}" in axes
+    assert f"coarse rather than fine {MINUS}1.1 ± 1.6" in axes
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:

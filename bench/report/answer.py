@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bench.report import words
+from bench.report.effects import effects
 from bench.report.environment import devices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import explanation
-from bench.statistics import LEAST_SEEDS, Interval, Ratio, Verdict
+from bench.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
 from bench.store import METRICS
 
 MOST_SENTENCES = 8
-"""With more verdicts than this they are counted; each is in the table."""
+"""So many verdicts or ranges are told at the most; each is in the table."""
 
 MOST_BESIDE = 2
-"""Up to so many verdicts have the controls of their context beside them."""
+"""Up to so many verdicts are told one by one, with the controls of their context."""
 
 TIMES = {
     "train": "a training step takes {} as long",
@@ -31,6 +32,8 @@ PRICES = ("peak_memory_mib", "gmacs")
 def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
     """The answer: a sentence for each verdict, or the range of what was measured.
 
+    More than `MOST_BESIDE` verdicts are counted, with what each axis does; the settled ones follow.
+
     Args:
         why: with what the standard controls say.
     """
@@ -39,12 +42,12 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
         return prices(evidence) or ["Nothing is timed yet."]
     if not judged:
         return _ranges(evidence)
-    if len(judged) > MOST_SENTENCES:
-        return [_counts([given for _, given in judged])]
-    lines = []
-    for row, given in judged:
-        reasons = explanation(evidence, row) if len(judged) <= MOST_BESIDE else []
-        beside = [] if reasons or len(judged) > MOST_BESIDE else _beside(evidence, row)
+    several = len(judged) > MOST_BESIDE
+    lines = [_counts([given for _, given in judged]), *effects(evidence)] if several else []
+    settled = [(row, given) for row, given in judged if given.answer in SETTLED]
+    for row, given in settled[:MOST_SENTENCES] if several else judged:
+        reasons = [] if several else explanation(evidence, row)
+        beside = [] if reasons or several else _beside(evidence, row)
         found = _finding(evidence, row, given)
         lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
         lines += reasons if why else []
@@ -200,9 +203,11 @@ def _counts(given: Sequence[Verdict]) -> str:
     counted = Counter(one.answer for one in given)
     told = words.join(f"{answer} in {n}" for answer, n in counted.most_common())
     first, level = given[0], words.percent(given[0].difference.level)
+    means = [one.difference.mean for one in given if one.difference.n]
     return (
         f"{first.treatment} against {first.baseline}, in {len(given)} contexts: {told} "
         f"(margin {words.count_points(first.margin_pct)}, {level} intervals)."
+        + (f" {words.between(means)}." if means else "")
     )
 
 

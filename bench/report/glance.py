@@ -14,14 +14,13 @@ from bench.report.answer import prices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import NAMES
 from bench.report.words import TIMES
-from bench.statistics import Answer, Interval, Verdict, paired_difference
+from bench.statistics import SETTLED, Answer, Interval, Verdict, paired_difference
 from bench.store import context_label
 
 HEADINGS = (
     "asked of", "on", "points (interval)", "answer", "training step",
     "a plain image of the same training time", "report",
 )  # fmt: skip
-SETTLED = ("better", "worse", "no difference")
 
 
 @dataclass(frozen=True)
@@ -180,16 +179,9 @@ def _helps(real: Sequence[Finding]) -> list[Told]:
     return [
         Told(
             f"On real images, in {words.count(len(real), 'comparison')} with the plain "
-            f"pipeline: {told}. {_between([one.difference.mean for one in real])}."
+            f"pipeline: {told}. {words.between([one.difference.mean for one in real])}."
         )
     ]
-
-
-def _between(means: Sequence[float]) -> str:
-    low, high = (words.points(end, signed=True) for end in (min(means), max(means)))
-    if low == high:
-        return f"The difference is {low} points"
-    return f"The differences lie between {low} and {high} points"
 
 
 def _when(found: Sequence[Finding]) -> list[Told]:

@@ -72,6 +72,18 @@ def mean(interval: Interval, *, signed: bool = False) -> str:
     return text if interval.n < 2 else f"{text} ± {points(interval.half_width)}"
 
 
+def between(means: Sequence[float]) -> str:
+    """The range of differences, points.
+
+    >>> between([-1.0, 0.5, 2.0]), between([1.0])
+    ('The differences lie between \u22121.0 and +2.0 points', 'The difference is +1.0 points')
+    """
+    low, high = (points(end, signed=True) for end in (min(means), max(means)))
+    if low == high:
+        return f"The difference is {low} points"
+    return f"The differences lie between {low} and {high} points"
+
+
 def bounds(interval: Interval) -> str:
     """The interval with its level: `95 % interval +0.3 to +1.2`."""
     low, high = points(interval.low, signed=True), points(interval.high, signed=True)
