@@ -239,14 +239,18 @@ def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path
         return 9.0 + 5 * trial.seed + more
 
     fill(asked, store, answer)
-    counted, axes = sentences(gather(asked, store))[:2]
+    counted, average, axes = sentences(gather(asked, store))[:3]
     assert counted.startswith("learned against plain, in 4 contexts: ")
     assert "too few seeds in 1" in counted
     assert counted.endswith(f"The differences lie between {MINUS}1.0 and +2.5 points.")
+    assert average == (
+        "The gain of learned over plain, averaged over the contexts and paired by seed: +0.1 ± 0.8 "
+        "points (95 % interval)."
+    )
     changes = [(3.0 + 0.5 * seed + 1.0) / 2 for seed in (0, 1)]
     half = stats.t.ppf(0.975, 1) * stats.sem(changes)
-    assert f"num_resblocks 1 rather than 0 +{np.mean(changes):.1f} ± {half:.1f}" in axes
-    assert f"coarse rather than fine {MINUS}1.1 ± 1.6" in axes
+    assert f"num_resblocks 1 rather than 0: +{np.mean(changes):.1f} ± {half:.1f}" in axes
+    assert f"coarse rather than fine: {MINUS}1.1 ± 1.6" in axes
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:

@@ -16,21 +16,25 @@ Gains = Mapping[int, float]
 
 
 def effects(evidence: Evidence) -> list[str]:
-    """A sentence over all axes, each value against the axis's first.
+    """The gain averaged over the contexts, and each axis value's against the axis's first.
 
     Paired by seed, and by the values of the other axes, over which it is averaged.
     """
     judged = [row for row in evidence.rows if row.verdict]
     gains = [(row.context, _gains(evidence, row)) for row in judged]
-    told = [text for axis in evidence.axes if (text := _effect(axis, gains))]
-    if not told:
-        return []
-    treatment = judged[0].arm.name
-    return [
-        f"What changes the gain of {treatment} over {evidence.experiment.baseline}, in points, "
-        f"paired by seed and by the other axes, each with its own 95 % interval: "
-        f"{'; '.join(told)}."
-    ]
+    over = f"{judged[0].arm.name} over {evidence.experiment.baseline}"
+    lines = []
+    if average := _mean([gain for _, gain in gains]):
+        lines += [
+            f"The gain of {over}, averaged over the contexts and paired by seed: {average} points "
+            "(95 % interval)."
+        ]
+    if told := [text for axis in evidence.axes if (text := _effect(axis, gains))]:
+        lines += [
+            f"What changes the gain of {over}, in points, paired by seed and by the other axes, "
+            f"each with its own 95 % interval: {'; '.join(told)}."
+        ]
+    return lines
 
 
 def _gains(evidence: Evidence, row: Row) -> Gains:
@@ -50,13 +54,18 @@ def _effect(axis: str, gains: Sequence[tuple[Mapping[str, Any], Gains]]) -> str:
     first, *rest = dict.fromkeys(context[axis] for context, _ in gains)
     told = []
     for value in rest:
-        pairs = [(of[value], of[first]) for of in by_others.values() if {value, first} <= set(of)]
-        seeds = set.intersection(*(set(gain) for pair in pairs for gain in pair)) if pairs else ()
-        changes = [
-            sum(after[seed] - before[seed] for after, before in pairs) / len(pairs)
-            for seed in sorted(seeds)
-        ]
-        if len(changes) > 1:
-            change = words.mean(t_interval(changes), signed=True)
-            told.append(f"{words.axis_value(axis, value)} rather than {first} {change}")
+        both = [of for of in by_others.values() if {value, first} <= set(of)]
+        if change := _mean([of[value] for of in both], [of[first] for of in both]):
+            told.append(f"{words.axis_value(axis, value)} rather than {first}: {change}")
     return ", ".join(told)
+
+
+def _mean(gains: Sequence[Gains], minus: Sequence[Gains] = ()) -> str:
+    """The mean of the gains less that of others, paired by seed; empty below two common seeds."""
+    seeds = set.intersection(*map(set, [*gains, *minus])) if gains else set()
+    values = [_average(gains, seed) - _average(minus, seed) for seed in sorted(seeds)]
+    return words.mean(t_interval(values), signed=True) if len(values) > 1 else ""
+
+
+def _average(gains: Sequence[Gains], seed: int) -> float:
+    return sum(gain[seed] for gain in gains) / len(gains) if gains else 0.0
