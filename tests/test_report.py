@@ -16,6 +16,7 @@ from bench.experiment import Experiment, Trial
 from bench.loading import load
 from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
+from bench.report.differences import differences
 from bench.report.evidence import gather
 from bench.report.palette import looks
 from bench.report.results import frame
@@ -96,7 +97,7 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     told = f"a training step takes 2.0 {TIMES} as long; 1.5 {TIMES} multiply-adds"
     assert told in page
     assert "two measurements of one arm&#39;s training step were up to 2.5 % apart" in page
-    assert "1 more rounds were disturbed" in page
+    assert "; 1 disturbed round left out." in page
 
 
 def test_the_page_refers_to_nothing_outside_itself(
@@ -239,7 +240,7 @@ def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path
         return 9.0 + 5 * trial.seed + more
 
     fill(asked, store, answer)
-    counted, average, axes = sentences(gather(asked, store))[:3]
+    average, counted, axes = sentences(gather(asked, store))[:3]
     assert counted.startswith("learned against plain, in 4 contexts: ")
     assert "too few seeds in 1" in counted
     assert counted.endswith(f"The differences lie between {MINUS}1.0 and +2.5 points.")
@@ -251,6 +252,18 @@ def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path
     half = stats.t.ppf(0.975, 1) * stats.sem(changes)
     assert f"num_resblocks 1 rather than 0: +{np.mean(changes):.1f} ± {half:.1f}" in axes
     assert f"coarse rather than fine: {MINUS}1.1 ± 1.6" in axes
+
+
+@pytest.mark.parametrize(("axes", "cut"), [(NARROW, False), (WIDE, True)])
+def test_an_interval_that_the_figure_cuts_off_has_an_arrow(
+    tmp_path: Path, axes: str, cut: bool
+) -> None:
+    """Four verdicts that share one error have intervals far wider than their three seeds."""
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, lambda trial: 5.0 * trial.seed * (trial.resizer == "learned"))
+    drawn = differences(gather(asked, store))
+    assert drawn
+    assert drawn.caption.endswith("An arrow: the interval goes on.") == cut
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bench.report import words
-from bench.report.effects import effects
+from bench.report.effects import average, effects
 from bench.report.environment import devices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import explanation
@@ -43,7 +43,7 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
     if not judged:
         return _ranges(evidence)
     several = len(judged) > MOST_BESIDE
-    lines = [_counts([given for _, given in judged]), *effects(evidence)] if several else []
+    lines = _together(evidence, [given for _, given in judged]) if several else []
     settled = [(row, given) for row, given in judged if given.answer in SETTLED]
     for row, given in settled[:MOST_SENTENCES] if several else judged:
         reasons = [] if several else explanation(evidence, row)
@@ -56,6 +56,11 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
             f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."
         )
     return lines
+
+
+def _together(evidence: Evidence, given: Sequence[Verdict]) -> list[str]:
+    """What many verdicts say as a whole."""
+    return [*average(evidence), _counts(given), *effects(evidence)]
 
 
 def in_words(evidence: Evidence, *, why: bool = True) -> str:
@@ -268,7 +273,8 @@ def _noise(evidence: Evidence) -> str:
     told += f"of one arm's training step were up to {words.number(100 * (floor - 1), 2)} % apart"
     if lost and used == len(rounds):
         return f"{told}. Other load disturbed {lost} of the {len(rounds)} rounds."
-    return f"{told}; {lost} more rounds were disturbed and are left out." if lost else f"{told}."
+    left_out = f"; {words.count(lost, 'disturbed round')} left out" if lost else ""
+    return f"{told}{left_out}."
 
 
 def _times(ratios: Sequence[float]) -> str:

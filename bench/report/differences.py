@@ -48,13 +48,14 @@ def differences(evidence: Evidence) -> Drawing | None:
     figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * (len(lines) + titles)), layout="constrained")
     ax = figure.subplots()
     _frame(ax, evidence)
-    _draw_lines(ax, evidence, lines)
-    ax.set_xlim(*_span(evidence, lines))
+    span = _span(evidence, lines)
+    ax.set_xlim(*span)
+    _draw_lines(ax, evidence, lines, span)
     return drawing(
         figure,
         "differences",
         f"Differences to {evidence.experiment.baseline}",
-        _caption(evidence, rows),
+        _caption(evidence, rows) + _cut(lines, span),
         "; ".join(line.told for line in lines[:MOST_TOLD]),
     )
 
@@ -111,14 +112,16 @@ def _frame(ax: Axes, evidence: Evidence) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _draw_lines(ax: Axes, evidence: Evidence, lines: Sequence[Line]) -> None:
+def _draw_lines(
+    ax: Axes, evidence: Evidence, lines: Sequence[Line], span: tuple[float, float]
+) -> None:
     y, ticks, table = 0, {}, looks(evidence.arms.values())
     beside = ax.get_yaxis_transform()
     for line in lines:
         if line.title is not None:
             ax.text(0.006, y, line.title, transform=beside, va="center", weight="bold", bbox=PLATE)
             y += 1
-        _draw_line(ax, table[line.arm], line, y)
+        _draw_line(ax, table[line.arm], line, y, span)
         ax.text(1.01, y, line.shown, transform=beside, va="center", fontsize=10)
         ticks[y] = line.arm
         y += 1
@@ -126,11 +129,14 @@ def _draw_lines(ax: Axes, evidence: Evidence, lines: Sequence[Line]) -> None:
     ax.set_ylim(y - 0.4, -0.6)
 
 
-def _draw_line(ax: Axes, look: Look, line: Line, y: float) -> None:
+def _draw_line(ax: Axes, look: Look, line: Line, y: float, span: tuple[float, float]) -> None:
     ax.plot(line.dots, [y + 0.24] * len(line.dots), "|", color=look.colour, ms=5, alpha=0.7)
     if not math.isnan(line.low):
         width = 3.0 if line.thick else 1.8
         ax.hlines(y, line.low, line.high, color=look.colour, linewidth=width)
+    for end, beyond, arrow in zip(span, _beyond(line, span), "<>", strict=True):
+        if beyond:
+            ax.plot([end], [y], arrow, color=look.colour, markersize=7, clip_on=False)
     ax.plot([line.mean], [y], look.marker, color=look.colour, markersize=7)
 
 
@@ -151,6 +157,16 @@ def _span(evidence: Evidence, lines: Sequence[Line]) -> tuple[float, float]:
     low = min([low, *(max(line.low, low - room) for line in found)])
     high = max([high, *(min(line.high, high + room) for line in found)])
     return low - 0.04 * (high - low), high + 0.04 * (high - low)
+
+
+def _beyond(line: Line, span: tuple[float, float]) -> tuple[bool, bool]:
+    """Whether the line's interval goes on beyond the figure, at its low and its high end."""
+    return line.low < span[0], line.high > span[1]
+
+
+def _cut(lines: Sequence[Line], span: tuple[float, float]) -> str:
+    cut = any(any(_beyond(line, span)) for line in lines)
+    return " An arrow: the interval goes on." if cut else ""
 
 
 def _caption(evidence: Evidence, rows: Sequence[Row]) -> str:

@@ -1,5 +1,4 @@
-"""What an axis does to the gain: the treatment's difference to the baseline at one value of it
-against that at another."""
+"""The gain over contexts: its average, and what each axis does to it."""
 
 from __future__ import annotations
 
@@ -12,29 +11,36 @@ from bench.statistics import by_seed, t_interval
 from bench.store import context_label
 
 Gains = Mapping[int, float]
-"""Points over the baseline arm, by seed."""
+"""The treatment's points over the baseline arm, by seed."""
+
+
+def average(evidence: Evidence) -> list[str]:
+    """The gain averaged over the contexts, of the seeds that all of them have."""
+    mean = _mean([gain for _, gain in _measured(evidence)])
+    told = f"The gain of {_pair(evidence)}, averaged over the contexts and paired by seed"
+    return [f"{told}: {mean} points (95 % interval)."] if mean else []
 
 
 def effects(evidence: Evidence) -> list[str]:
-    """The gain averaged over the contexts, and each axis value's against the axis's first.
+    """A sentence over all axes, each value against the axis's first.
 
     Paired by seed, and by the values of the other axes, over which it is averaged.
     """
-    judged = [row for row in evidence.rows if row.verdict]
-    gains = [(row.context, _gains(evidence, row)) for row in judged]
-    over = f"{judged[0].arm.name} over {evidence.experiment.baseline}"
-    lines = []
-    if average := _mean([gain for _, gain in gains]):
-        lines += [
-            f"The gain of {over}, averaged over the contexts and paired by seed: {average} points "
-            "(95 % interval)."
-        ]
-    if told := [text for axis in evidence.axes if (text := _effect(axis, gains))]:
-        lines += [
-            f"What changes the gain of {over}, in points, paired by seed and by the other axes, "
-            f"each with its own 95 % interval: {'; '.join(told)}."
-        ]
-    return lines
+    gains = _measured(evidence)
+    told = [text for axis in evidence.axes if (text := _effect(axis, gains))]
+    begin = f"What changes the gain of {_pair(evidence)}, in points, paired by seed and by the "
+    begin += "other axes, each with its own 95 % interval"
+    return [f"{begin}: {'; '.join(told)}."] if told else []
+
+
+def _pair(evidence: Evidence) -> str:
+    treatment, baseline = evidence.experiment.spec.primary or ("", "")
+    return f"{treatment} over {baseline}"
+
+
+def _measured(evidence: Evidence) -> list[tuple[Mapping[str, Any], Gains]]:
+    """The gain in each context."""
+    return [(row.context, _gains(evidence, row)) for row in evidence.rows if row.verdict]
 
 
 def _gains(evidence: Evidence, row: Row) -> Gains:
