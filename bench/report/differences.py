@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from bench.report import words
 from bench.report.evidence import Evidence, Row
@@ -134,9 +135,9 @@ def _draw_line(ax: Axes, look: Look, line: Line, y: float, span: tuple[float, fl
     if not math.isnan(line.low):
         width = 3.0 if line.thick else 1.8
         ax.hlines(y, line.low, line.high, color=look.colour, linewidth=width)
-    for end, beyond, arrow in zip(span, _beyond(line, span), "<>", strict=True):
+    for end, beyond, arrow in zip(span, _beyond(line, span), (CARETLEFT, CARETRIGHT), strict=True):
         if beyond:
-            ax.plot([end], [y], arrow, color=look.colour, markersize=7, clip_on=False)
+            ax.plot([end], [y], linestyle="", marker=arrow, color=look.colour, markersize=8)
     ax.plot([line.mean], [y], look.marker, color=look.colour, markersize=7)
 
 
