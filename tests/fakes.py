@@ -91,6 +91,8 @@ def time_all(asked: Experiment, store: Store) -> None:
                 {
                     "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
                     "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
+                    "resizer_ms": 1.0 if trial.resizer == "learned" else 0.0,
+                    "backbone_ms": 3.0,
                 }
             ),
         }

@@ -18,6 +18,7 @@ from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
 from bench.report.differences import differences
 from bench.report.evidence import gather
+from bench.report.figures import draw
 from bench.report.palette import looks
 from bench.report.results import frame
 from bench.report.words import MINUS, NONE, TIMES
@@ -98,6 +99,14 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     assert told in page
     assert "two measurements of one arm&#39;s training step were up to 2.5 % apart" in page
     assert "; 1 disturbed round left out." in page
+
+
+def test_the_time_of_a_step_is_shown_by_component(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    drawn = draw(gather(*whole[1:]))["components"]
+    assert "num_resblocks 1, learned, 64 → 32 px: the resizer takes 25 %" in drawn.alt
+    assert (whole[0].folder / "figures" / "components.svg").read_text() == drawn.file
 
 
 def test_the_page_refers_to_nothing_outside_itself(

@@ -6,6 +6,7 @@ import matplotlib as mpl
 
 from bench.report import tuned
 from bench.report.by_axis import by_axis
+from bench.report.components import components
 from bench.report.cost import cost
 from bench.report.curves import curves
 from bench.report.differences import differences
@@ -20,6 +21,7 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
         found = [
             differences(evidence),
             cost(evidence),
+            components(evidence),
             *(by_axis(evidence, axis) for axis in evidence.axes),
             curves(evidence),
             images(evidence),
