@@ -66,8 +66,12 @@ def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path)
     assert "in 4 comparisons" in told([wide, narrow, narrow])["Does it help?"]
     levels = [one.difference.level for one in narrow.findings]
     assert levels == [0.95]
-    first, *_ = rows([wide, narrow])
-    assert dict(zip(HEADINGS, first, strict=True))["points (interval)"] == "+51.0 (+48.5 to +53.5)"
+    first, second, *_ = (
+        dict(zip(HEADINGS, line, strict=True))["points (interval; 95 % unless said)"]
+        for line in rows([wide, narrow])
+    )
+    assert first == "+51.0 (+48.5 to +53.5)"
+    assert second.endswith("; 98.8 %)")
 
 
 def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:

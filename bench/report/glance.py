@@ -14,11 +14,11 @@ from bench.report.answer import prices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import NAMES
 from bench.report.words import TIMES
-from bench.statistics import SETTLED, Answer, Interval, Verdict, paired_difference
+from bench.statistics import LEVEL, SETTLED, Answer, Interval, Verdict, paired_difference
 from bench.store import context_label
 
 HEADINGS = (
-    "asked of", "on", "points (interval)", "answer", "training step",
+    "asked of", "on", "points (interval; 95 % unless said)", "answer", "training step",
     "a plain image of the same training time", "report",
 )  # fmt: skip
 
@@ -247,6 +247,7 @@ def rows(glances: Sequence[Glance]) -> list[list[str]]:
 def _cells(one: Finding) -> list[str]:
     low, high = (words.points(v, signed=True) for v in (one.difference.low, one.difference.high))
     mean = words.points(one.difference.mean, signed=True)
+    level = "" if one.difference.level == LEVEL else f"; {words.percent(one.difference.level)}"
     step = words.NONE
     if one.step:
         step = f"{words.number(one.step, 2)} {TIMES}" + (
@@ -259,7 +260,7 @@ def _cells(one: Finding) -> list[str]:
     return [
         f"{one.treatment} against {one.baseline}",
         ", ".join([one.place, one.length, words.count(one.difference.n, "seed")]),
-        f"{mean} ({low} to {high})",
+        f"{mean} ({low} to {high}{level})",
         one.answer,
         step,
         larger,
