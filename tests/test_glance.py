@@ -77,9 +77,9 @@ def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path)
 def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:
     glance = at(evidence(tmp_path / "one", NARROW, more=TIME))
     (line,) = rows([glance])
-    assert "48 px: 0.0 ± 0.0" in line
+    assert f"48 px: 0.0 ± 0.0, 0.50 {TIMES} learned's step" in line
     assert (
-        "A larger plain image that costs the same training time reaches more than the learned "
+        "A larger plain image that costs about as much to train reaches more than the learned "
         f"resizer in 0 of 1 comparison, by the means: {MINUS}51.0 points."
     ) in told([glance])["At what price?"]
 

@@ -10,7 +10,7 @@ from bench.report import words
 from bench.report.effects import average, effects
 from bench.report.environment import devices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.report.why import explanation
+from bench.report.why import alternatives, explanation
 from bench.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
 from bench.store import METRICS
 
@@ -35,7 +35,7 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
     More than `MOST_BESIDE` verdicts are counted, with what each axis does; the settled ones follow.
 
     Args:
-        why: with what the standard controls say.
+        why: with what the standard controls say, and what the same price buys.
     """
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     if not evidence.experiment.spec.train:
@@ -50,7 +50,8 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
         beside = [] if reasons or several else _beside(evidence, row)
         found = _finding(evidence, row, given)
         lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
-        lines += reasons if why else []
+        if why and not several:
+            lines += [*reasons, *alternatives(evidence, row)]
     if evidence.looks > 1:
         lines.append(
             f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."

@@ -19,7 +19,7 @@ from bench.store import context_label
 
 HEADINGS = (
     "asked of", "on", "points (interval; 95 % unless said)", "answer", "training step",
-    "a plain image of the same training time", "report",
+    "a plain image that costs about as much to train", "report",
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ class SameTime:
     side: int  # of its images, pixels
     over_baseline: Interval  # points
     over_treatment: float  # points, the mean over the seeds that both have
+    step: float | None  # a training step's time over the treatment's
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def _same_time(evidence: Evidence, row: Row, beside: Iterable[Row]) -> SameTime 
         )
         if asked and _several(other.difference):
             over = paired_difference(table, other.arm.name, row.arm.name)
-            return SameTime(other.trial.input_size, other.difference, over.mean)
+            ours, its = row.times.get("train"), other.times.get("train")
+            step = its.value / ours.value if ours and its else None
+            return SameTime(other.trial.input_size, other.difference, over.mean, step)
     return None
 
 
@@ -227,7 +230,7 @@ def _price(real: Sequence[Finding]) -> list[Told]:
         times = words.count(len(over), "comparison")
         told.append(
             Told(
-                f"A larger plain image that costs the same training time reaches more than the "
+                f"A larger plain image that costs about as much to train reaches more than the "
                 f"learned resizer in {more} of {times}, by the means: {_range(over)} points."
             )
         )
@@ -257,6 +260,8 @@ def _cells(one: Finding) -> list[str]:
     if one.same_time:
         gain = words.mean(one.same_time.over_baseline, signed=True)
         larger = f"{one.same_time.side} px: {gain}"
+        if one.same_time.step:
+            larger += f", {words.number(one.same_time.step, 2)} {TIMES} {one.treatment}'s step"
     return [
         f"{one.treatment} against {one.baseline}",
         ", ".join([one.place, one.length, words.count(one.difference.n, "seed")]),

@@ -38,13 +38,23 @@ class Beside(NamedTuple):
 
 
 def explanation(evidence: Evidence, treatment: Row) -> list[str]:
-    """What the controls of the treatment's context say, and what its price buys otherwise."""
-    rows = [row for row in evidence.rows if _shares(evidence, row, treatment)]
+    """What the controls of the treatment's context say."""
+    rows = _beside(evidence, treatment)
     controls = [row for row in rows if row.arm.control in NAMES and row.accuracy.n > 1]
-    if not controls:
-        return []
-    prices = (_price(name, treatment, rows) for name in PRICES)
-    return [_controls(evidence, treatment, controls), *(told for told in prices if told)]
+    return [_controls(evidence, treatment, controls)] if controls else []
+
+
+def alternatives(evidence: Evidence, treatment: Row) -> list[str]:
+    """What the treatment's price buys otherwise, where plain images of several sizes were tried."""
+    rows = _beside(evidence, treatment)
+    plain = {row.trial.input_size for row in rows if row.trial.resizer == "none"}
+    told = (_price(name, treatment, rows) for name in PRICES) if len(plain) > 1 else ()
+    return [text for text in told if text]
+
+
+def _beside(evidence: Evidence, treatment: Row) -> list[Row]:
+    """The rows of the treatment's context."""
+    return [row for row in evidence.rows if _shares(evidence, row, treatment)]
 
 
 def _shares(evidence: Evidence, row: Row, treatment: Row) -> bool:
