@@ -110,6 +110,12 @@ def test_a_comparison_is_written_as_page_text_and_table(tmp_path: Path) -> None:
     assert (tmp_path / "pages" / "comparison.csv").read_text().startswith("row,")
 
 
+def of_other_code(folder: Path) -> str:
+    """A report's summary whose glance has other fields than today's."""
+    told = json.loads((folder / "summary.json").read_text())
+    return json.dumps(told | {"name": "older", "glance": {"verdicts": []}})
+
+
 def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first(
     tmp_path: Path,
 ) -> None:
@@ -118,9 +124,10 @@ def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first
     assert summary
     older = (two / "summary.json").read_text().replace("2026-01-02", "2025-01-02")
     (two / "summary.json").write_text(older.replace('"name": "toy"', '"name": "old"'))
+    (made(tmp_path, "three") / "summary.json").write_text(of_other_code(two))
     make(experiment(tmp_path, NARROW), Store(tmp_path / "store-one"), one)
     page = (tmp_path / "index.html").read_text()
-    assert page.count("<article>") == 2
+    assert page.count("<article>") == 3
     assert "<strong>Does it help?</strong> On real images, in 1 comparison" in page
     assert page.index("+51.0 (+48.5 to +53.5)") < page.index("<article>")
     assert page.index("toy/report.html") < page.index("old/report.html")

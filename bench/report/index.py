@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from bench.report.glance import HEADINGS, NOTHING, Glance, rows, short
 from bench.store import write_whole
@@ -41,9 +42,18 @@ def save(summary: Summary, folder: Path) -> None:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """The summary of the report in `folder`; None where there is no report."""
+    """The summary of the report in `folder`; None where there is no report.
+
+    Of a report that other code has made, the glance is left out until it is made again.
+    """
     path = folder / SUMMARY
-    return SUMMARIES.validate_json(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return SUMMARIES.validate_json(path.read_bytes())
+    except ValidationError:
+        told = json.loads(path.read_bytes())
+        return SUMMARIES.validate_python(told | {"glance": NOTHING})
 
 
 def write_index(root: Path) -> None:
