@@ -14,8 +14,9 @@ from bench.report.evidence import Evidence, Row
 from bench.report.palette import BASELINE, TREATMENT, looks
 from bench.report.svg import INK, WIDTH, Drawing, drawing
 
-MOST_LINES = 16
-"""With more rows than this, only the baseline's and the treatment's are drawn."""
+MOST_LINES = 32
+"""With more rows than this, only the baseline's and the treatment's are drawn, if these are not
+more; else there is no figure, and the table has it."""
 
 
 def components(evidence: Evidence) -> Drawing | None:
@@ -23,7 +24,7 @@ def components(evidence: Evidence) -> Drawing | None:
     rows = [row for row in evidence.rows if "backbone_ms" in row.speed]
     if len(rows) > MOST_LINES:
         rows = [row for row in rows if row.arm.role != "control"]
-    if not any(row.speed["resizer_ms"] for row in rows):
+    if len(rows) > MOST_LINES or not any(row.speed["resizer_ms"] for row in rows):
         return None
     figure = Figure(figsize=(WIDTH, 1.1 + 0.27 * len(rows)), layout="constrained")
     ax = figure.subplots()
