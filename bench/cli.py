@@ -221,7 +221,7 @@ def _show(made: Any) -> None:
 
 @app.command()
 def publish(name: Name, small: Small = False) -> None:
-    """Copy records and report to results/published, and renew the README's numbers."""
+    """Copy records and report to results/published, and renew README and answers."""
     from bench import publish as publishing
 
     say(f"published in {_near(publishing.publish(*_open(name, small)))}")

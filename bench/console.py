@@ -245,9 +245,11 @@ def trial_names(experiment: Experiment) -> dict[str, str]:
     """What to call each trial: its arm, context and seed, of the first cell that asks for it."""
     names: dict[str, str] = {}
     for cell in experiment.cells:
-        context = context_label(context_of(cell.axes))
-        words = [cell.arm, *([context] if context else []), f"seed {cell.trial.seed}"]
-        names.setdefault(cell.trial.key, ", ".join(words))
+        sizes = {name for name in ("input_size", "output_size") if name in cell.axes}
+        context = {n: v for n, v in context_of(cell.axes).items() if n not in sizes}
+        size = f"{cell.trial.size} px" if sizes else ""
+        words = [cell.arm, context_label(context), size, f"seed {cell.trial.seed}"]
+        names.setdefault(cell.trial.key, ", ".join(word for word in words if word))
     return names
 
 
@@ -258,7 +260,7 @@ def plan_table(plan: Plan) -> Table:
         table.add_column(heading, justify="right" if heading in ("trials", "time left") else "left")
     for arm in plan.experiment.spec.arm:
         trials = {c.trial.key: c.trial for c in plan.experiment.cells if c.arm == arm.name}
-        sizes = dict.fromkeys(size_words(trial) for trial in trials.values())
+        sizes = dict.fromkeys(trial.size for trial in trials.values())
         states = sorted(plan.states.get(key, "timed only") for key in trials)
         table.add_row(
             arm.name,
@@ -292,17 +294,6 @@ def time_left(plan: Plan, keys: Any) -> str:
     return duration(sum(known)) if missing else "-"
 
 
-def size_words(trial: Trial) -> str:
-    """The way of an image through a trial.
-
-    >>> size_words(Trial(dataset="d", backbone="b", input_size=64, epochs=1))
-    '64'
-    """
-    return (
-        f"{trial.input_size} → {trial.output_size}" if trial.output_size else f"{trial.input_size}"
-    )
-
-
 def shortened(words: list[str], most: int = 4) -> str:
     """The first words of a list, and how many more there are.
 
@@ -330,15 +321,26 @@ def text_table(
         used += column_width + 2
         if used > width:
             break
+        right = are_numbers(line[place] for line in lines)
         table.add_column(
-            heading, justify="right" if place else "left", width=column_width, overflow="fold"
+            heading, justify="right" if right else "left", width=column_width, overflow="fold"
         )
     shown = len(table.columns)
     for line in lines:
         table.add_row(*map(Text, line[:shown]))
     if left := len(headings) - shown:
-        table.caption = f"{left} more columns in the report, or in a wider terminal"
+        more = "1 more column" if left == 1 else f"{left} more columns"
+        table.caption = f"{more} in the report, or in a wider terminal"
     return table
+
+
+def are_numbers(texts: Iterable[str]) -> bool:
+    """Whether a column of texts reads as numbers, or as dashes in their place.
+
+    >>> are_numbers(["+1.5 ± 0.2", "\N{EN DASH}", "64 → 32"]), are_numbers(["bilinear", "3"])
+    (True, False)
+    """
+    return all(text[:1].isdigit() or text[:1] in "+\N{MINUS SIGN}\N{EN DASH}" for text in texts)
 
 
 def longest(words: Iterable[str]) -> int:

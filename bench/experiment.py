@@ -187,6 +187,11 @@ class Trial(BaseModel):
         return {name: value for name, value in options.items() if value is not None}
 
     @property
+    def size(self) -> str:
+        """Side of the loaded image, and what the resizer makes of it, pixels: `64 → 32`."""
+        return f"{self.input_size}" + (f" → {self.output_size}" if self.output_size else "")
+
+    @property
     def backbone_size(self) -> int:
         """Side of the image that the backbone gets, pixels."""
         return self.output_size or self.input_size

@@ -1,4 +1,4 @@
-"""Publishing: an experiment's records and report into `results/published/`, and the README's table.
+"""Publishing: an experiment into `results/published/`, and the pages made of all that is there.
 
 What is copied are numbers, per-image predictions and plots; weights and pictures stay behind.
 """
@@ -24,6 +24,12 @@ from bench.store import Store, read_record, write_record, write_whole
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
 END = "<!-- written by `resizer-bench publish`: end -->"
+
+ANSWERS = """# Every question asked so far, and its answer
+
+Written by `resizer-bench publish` from the records in this folder. Each report has its table,
+figures and records beside it; what was expected and what was learnt stands in
+[the log](../LOG.md)."""
 
 
 def publish(experiment: Experiment, store: Store) -> Path:
@@ -60,7 +66,8 @@ def publish(experiment: Experiment, store: Store) -> Path:
         published.note_look(experiment, seeds)
     report.make(experiment, published, folder)
     (folder / report.STAMP).unlink()  # what is published is not resumed
-    write_whole(README, renewed(README.read_text()))
+    for path, text in pages().items():
+        write_whole(path, text)
     return folder
 
 
@@ -148,16 +155,21 @@ def marked(readme: str) -> tuple[str, str]:
     return before, after
 
 
-def renewed(readme: str) -> str:
-    """The README with the part between its two marks written anew from `results/published/`."""
-    before, after = marked(readme)
+def pages() -> dict[Path, str]:
+    """The texts that are made of all that is published: the README, and the list of answers."""
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
     every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
+    before, after = marked(README.read_text())
+    first = "\n\n".join([BEGIN, *first_screen(every), END])
+    return {README: before + first + after, PUBLISHED / "README.md": answers(every)}
+
+
+def answers(every: Sequence[Evidence]) -> str:
+    """Every question with its answer and scope, those of the harness itself last, in Markdown."""
     asked = [answered(one) for one in every if not of_the_harness(one.experiment)]
     checked = [answered(one) for one in every if of_the_harness(one.experiment)]
-    heading = "### The harness itself, on generated images"
-    parts = [BEGIN, *first_screen(every), *asked, heading, *checked, END]
-    return before + "\n\n".join(part for part in parts if part) + after
+    heading = "# The harness itself, on generated images"
+    return "\n\n".join([ANSWERS, *asked, heading, *checked]) + "\n"
 
 
 def of_the_harness(experiment: Experiment) -> bool:
@@ -184,10 +196,10 @@ def _link(name: str) -> str:
 
 
 def answered(evidence: Evidence) -> str:
-    """One experiment's paragraph in the README: question, answer, where to read on."""
+    """One experiment's paragraph in the list: question, answer, where to read on."""
     experiment = evidence.experiment
+    told = "\n\n".join(in_words(evidence).splitlines())
     return (
-        f"**{experiment.spec.question}**\n{in_words(evidence, why=False)}\n"
-        f"[Report](results/published/{experiment.name}/report.md); again with "
-        f"`{experiment.command}`."
+        f"## {experiment.spec.question}\n\n{told}\n\n"
+        f"[Report]({experiment.name}/report.md); again with `{experiment.command}`."
     )

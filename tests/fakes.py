@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,11 @@ def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str 
         sides = {"input": trial.input_size, "plain": 32, "output": 32}
         gradients = {n: np.linspace(0, 1, 3 * s * s).reshape(1, s, s, 3) for n, s in sides.items()}
         np.savez(store.trial_folder(key) / "pictures.npz", **gradients)
+
+
+def read_page(path: Path) -> str:
+    """A page with its text as it was before it was set: plain spaces, no entities."""
+    return html.unescape(path.read_text()).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def time_all(asked: Experiment, store: Store) -> None:

@@ -30,10 +30,12 @@ ROUNDING = 1e-9
 IDS = [experiment.name for experiment in EXPERIMENTS]
 
 
-def test_the_readme_is_what_the_published_results_say() -> None:
-    readme = publish.README.read_text()
-    assert publish.BEGIN in readme
-    assert publish.renewed(readme) == readme, "stale: run `resizer-bench publish` again"
+def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
+    pages = publish.pages()
+    assert set(pages) == {publish.README, PUBLISHED / "README.md"}
+    for path, text in pages.items():
+        assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
+    assert all(experiment.spec.question in text for experiment in EXPERIMENTS)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
@@ -131,8 +133,10 @@ def test_publishing_copies_records_without_weights_and_reuse_brings_them_back(
         "record.json",
     ]
     assert "1 of 4" in (folder / "report.md").read_text()
-    assert "Does it run?" in readme.read_text()
+    assert readme.read_text().startswith(f"before\n{publish.BEGIN}\n")
+    assert readme.read_text().endswith(f"{publish.END}\nafter\n")
     assert "old" not in readme.read_text()
+    assert "Does it run?" in (tmp_path / "published" / "README.md").read_text()
     shutil.rmtree(store.root)
     write_record(store.trial_folder(key), ended(finished.trials[key], "failed", "here"))
     assert publish.reuse(finished, store)[1] == 1

@@ -20,14 +20,15 @@ from bench.report.differences import differences
 from bench.report.evidence import gather
 from bench.report.figures import draw
 from bench.report.palette import looks
-from bench.report.results import frame
+from bench.report.results import table as results_table
 from bench.report.words import MINUS, NONE, TIMES
-from bench.store import Store, as_metrics, write_record
+from bench.store import Store, as_metrics, read_record, write_record
 from tests.fakes import (
     NARROW,
     WIDE,
     experiment,
     fill,
+    read_page,
     time_all,
     top1,
 )
@@ -94,10 +95,10 @@ def test_an_arm_that_does_not_use_an_axis_has_one_row(
 def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
-    page = whole[0].html.read_text()
+    page = read_page(whole[0].html)
     told = f"a training step takes 2.0 {TIMES} as long; 1.5 {TIMES} multiply-adds"
     assert told in page
-    assert "two measurements of one arm&#39;s training step were up to 2.5 % apart" in page
+    assert "two measurements of one arm's training step were up to 2.5 % apart" in page
     assert "; 1 disturbed round left out." in page
 
 
@@ -130,6 +131,39 @@ def test_the_page_is_well_formed_with_headings_in_order_and_ids_once(
     assert set(reader.headings[1:]) == {2}
     assert len(reader.ids) == len(set(reader.ids))
     assert page.count("<svg ") == page.count('<svg role="img" aria-label="') > 4
+
+
+def test_every_cell_of_a_sortable_table_says_what_it_is_sorted_by(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    tables = re.findall(
+        r'<table class="[^"]*sortable">.*?</table>', whole[0].html.read_text(), re.S
+    )
+    assert len(tables) == 2  # the results, and the costs in detail
+    for table in tables:
+        cells = re.findall(r'<(?:td|th scope="row")([^>]*)>', table)
+        assert cells
+        assert all("data-sort=" in attributes for attributes in cells)
+
+
+def test_a_number_stays_on_one_line_with_its_sign_and_unit(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    page = whole[0].html.read_text()
+    assert "61.0\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}2.5" in page
+    assert "64\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}32\N{NO-BREAK SPACE}px" in page
+    assert "\N{NO-BREAK SPACE}" not in whole[0].markdown.read_text()
+
+
+def test_only_columns_of_numbers_are_set_to_the_right(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\ninterpolation = ["bilinear", "bicubic"]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    sheet = results_table(gather(asked, store))
+    right = dict(zip(sheet.headings, sheet.numeric, strict=True))
+    assert sheet.lines[0][sheet.headings.index("interpolation")].text == NONE
+    assert not right["interpolation"]
+    assert right["seeds"]
 
 
 class Reader(HTMLParser):
@@ -233,7 +267,7 @@ def test_there_is_no_verdict_below_three_seeds(tmp_path: Path, seeds: int) -> No
     (sentence,) = sentences(evidence)
     assert "fewer than 3 seeds of learned and plain: no verdict" in sentence
     assert "better" not in sentence
-    assert frame(evidence)["verdict"].tolist() == [NONE, NONE, "too few seeds"]
+    assert results_table(evidence).frame["verdict"].tolist() == [NONE, NONE, "too few seeds"]
 
 
 def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path: Path) -> None:
@@ -282,7 +316,7 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     answer = sentences(evidence)
     assert "No comparison is named as the primary one: intervals, and no verdict." in answer
     assert "learned minus plain is +0.01 ± 0.02 points at the least" in answer[3]
-    assert "verdict" not in frame(evidence)
+    assert "verdict" not in results_table(evidence).frame
 
 
 @pytest.mark.parametrize("answer", [lambda _: None, lambda _: "failed"], ids=["none", "failed"])
@@ -304,7 +338,7 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     record["environment"]["precision"] = "bf16"
     write_record(store.trial_folder(key), record)
     evidence = gather(asked, store)
-    told = "The trials do not share one precision: bf16 (1 trial) and fp32 (8 trials)."
+    told = "The trials differ in precision: bf16 (1 trial) and fp32 (8 trials)."
     assert environment.warnings(evidence) == [told]
     assert ("novelty", "shown", NONE) in environment.table(evidence)
 
@@ -343,7 +377,7 @@ def test_the_displayed_table_is_the_one_of_the_page(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     report, asked, store = whole
-    assert frame(gather(asked, store)).equals(shown(report))
+    assert results_table(gather(asked, store)).frame.equals(shown(report))
     body = report.html.read_text().split('<table class="results')[1].split("</table>")[0]
     assert body.count("<tr>") == len(shown(report)) + 1
 
@@ -466,7 +500,7 @@ def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
         assert record
         record["curve"] = [{"train_s": 7.0 + trial.seed, "top1_pct": top1(trial)}]
         write_record(store.trial_folder(key), record)
-    table = frame(gather(asked, store)).set_index("arm")
+    table = results_table(gather(asked, store)).frame.set_index("arm")
     assert table.loc["learned", "training to 60 %, s"] == "7.50 (2 of 2)"
     assert table.loc["plain", "training to 60 %, s"] == NONE
     assert set(table["training to 99 %, s"]) == {NONE}
@@ -478,7 +512,7 @@ def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> N
     fill(asked, store, top1)
     time_all(asked, store)
     evidence = gather(asked, store)
-    table = frame(evidence).set_index(["batch_size", "arm"])
+    table = results_table(evidence).frame.set_index(["batch_size", "arm"])
     small, large = (f"training speed (batch_size {n}), images/s" for n in (32, 64))
     assert (table.loc[("32", "plain"), small], table.loc[("32", "plain"), large]) == ("200", NONE)
     assert (table.loc[("64", "plain"), small], table.loc[("64", "plain"), large]) == (NONE, "200")
@@ -499,7 +533,28 @@ def test_an_arm_that_starts_from_another_has_one_row_for_all_its_seeds(tmp_path:
     (file := tmp_path / "toy.toml").write_text((tmp_path / "toy.toml").read_text() + warm)
     asked, store = load(str(file)), Store(tmp_path / "store")
     fill(asked, store, top1)
-    table = frame(gather(asked, store)).set_index("arm")
+    table = results_table(gather(asked, store)).frame.set_index("arm")
     assert table.loc["warm", "seeds"].tolist() == ["3 of 3", "3 of 3"]  # plain's rates differ
     assert table.loc["warm", "starts from"].tolist() == ["plain", "plain"]
     assert len(table.loc["plain"]) == 2
+
+
+def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW, seeds=1)
+    whole = '[[arm]]\nname = "whole"\nresizer = "none"\n'
+    asked.file.write_text("train = false\n" + asked.file.read_text() + whole)
+    asked, store = load(str(asked.file)), Store(tmp_path / "store")
+    time_all(asked, store)
+    speeds = {"plain": 400.0, "learned": 250.0, "whole": 100.0}
+    folder = store.timing_folder(asked)
+    lane = read_record(folder)
+    assert lane
+    for cell in asked.cells:
+        subject = lane["subjects"][cell.trial.speed_key]
+        subject["metrics"] |= as_metrics({"train_images_per_s": speeds.get(cell.arm, 300.0)})
+    write_record(folder, lane)
+    page = read_page(make(asked, store, tmp_path / "out").html)
+    # 4 ms lie a fifth of the way from 2.5 ms at 32 px to 10 ms at 64 px: 32² + 0.2 · (64² - 32²)
+    assert "At 64 → 32 px, the price in training time pays for a plain image of 40 px." in page
+    assert page.count("learned against plain: a training step takes") == 1
+    assert "1 seed" not in page

@@ -10,12 +10,15 @@ from bench.report import words
 from bench.report.effects import average, effects
 from bench.report.environment import devices
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.report.why import alternatives, explanation
+from bench.report.why import alternatives, equal_sides, explanation
 from bench.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
 from bench.store import METRICS
 
 MOST_SENTENCES = 8
 """So many verdicts or ranges are told at the most; each is in the table."""
+
+MOST_SIZES = 9
+"""A scope names so many sizes, and counts the others."""
 
 MOST_BESIDE = 2
 """Up to so many verdicts are told one by one, with the controls of their context."""
@@ -29,17 +32,17 @@ TIMES = {
 PRICES = ("peak_memory_mib", "gmacs")
 
 
-def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
+def sentences(evidence: Evidence) -> list[str]:
     """The answer: a sentence for each verdict, or the range of what was measured.
 
-    More than `MOST_BESIDE` verdicts are counted, with what each axis does; the settled ones follow.
-
-    Args:
-        why: with what the standard controls say, and what the same price buys.
+    With what the standard controls say, and what the same price buys. More than `MOST_BESIDE`
+    verdicts are counted, with what each axis does; the settled ones follow.
     """
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     if not evidence.experiment.spec.train:
-        return prices(evidence) or ["Nothing is timed yet."]
+        priced = prices(evidence)
+        told = [*priced[:-1], *equal_sides(evidence), *priced[-1:]]
+        return told or ["Nothing is timed yet."]
     if not judged:
         return _ranges(evidence)
     several = len(judged) > MOST_BESIDE
@@ -50,7 +53,7 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
         beside = [] if reasons or several else _beside(evidence, row)
         found = _finding(evidence, row, given)
         lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
-        if why and not several:
+        if not several:
             lines += [*reasons, *alternatives(evidence, row)]
     if evidence.looks > 1:
         lines.append(
@@ -61,14 +64,19 @@ def sentences(evidence: Evidence, *, why: bool = True) -> list[str]:
 
 def _together(evidence: Evidence, given: Sequence[Verdict]) -> list[str]:
     """What many verdicts say as a whole."""
-    return [*average(evidence), _counts(given), *effects(evidence)]
+    counted = [_counts(given), *effects(evidence)]
+    if (mean := average(evidence)) is None:
+        return counted
+    told = f"The gain of {given[0].treatment} over {given[0].baseline}, averaged over the contexts "
+    told += f"and paired by seed: {words.mean(mean, signed=True)} points (95 % interval)."
+    return [told, *counted]
 
 
-def in_words(evidence: Evidence, *, why: bool = True) -> str:
+def in_words(evidence: Evidence) -> str:
     """How far it is if unfinished, a sentence a verdict, and the scope; a line each."""
     unfinished = evidence.finished < len(evidence.experiment.runs)
     begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
-    return "\n".join([*begin, *sentences(evidence, why=why), scope(evidence)])
+    return "\n".join([*begin, *sentences(evidence), scope(evidence)])
 
 
 def scope(evidence: Evidence) -> str:
@@ -79,12 +87,15 @@ def scope(evidence: Evidence) -> str:
     asked = evidence.experiment.trials
     done = [asked[key] for key, record in evidence.records.items() if record["status"] == "ok"]
     trials = done or list(asked.values())
+    sizes = list(dict.fromkeys(f"{trial.size} px" for trial in trials))
+    if len(sizes) > MOST_SIZES:
+        sizes[MOST_SIZES - 1 :] = [words.count(len(sizes) - MOST_SIZES + 1, "other size")]
+    trained = [words.lengths(trials), words.count(len({trial.seed for trial in trials}), "seed")]
     parts = [
         words.join(_data(evidence)),
         words.join(dict.fromkeys(trial.backbone for trial in trials)),
-        words.join(dict.fromkeys(f"{words.size(trial)} px" for trial in trials)),
-        words.lengths(trials),
-        words.count(len({trial.seed for trial in trials}), "seed"),
+        words.join(sizes),
+        *(trained if evidence.experiment.spec.train else []),
         *_tuned(evidence),
         *devices(evidence),
     ]
@@ -133,7 +144,7 @@ def _data(evidence: Evidence) -> list[str]:
 
 def _place(evidence: Evidence, row: Row) -> str:
     others = [name for name in evidence.axes if name not in AXIS_ORDER]
-    told = [words.size(row.trial) + " px", row.trial.backbone]
+    told = [row.trial.size + " px", row.trial.backbone]
     told += [words.axis_value(name, row.context[name]) for name in others]
     told += [words.length(row.trial)]
     if row.difference and row.difference.n:

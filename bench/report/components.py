@@ -34,13 +34,14 @@ def components(evidence: Evidence) -> Drawing | None:
         Patch(color=TREATMENT, label="resizer (in its arm's colour), and its share"),
         Line2D([], [], color=INK, marker="|", linestyle="", ms=9, label="data, on one thread"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    with_data = any("data_ms" in row.speed for row in rows)
+    figure.legend(handles=handles[: 2 + with_data], loc="outside upper left", ncols=3)
     return drawing(
         figure,
         "components",
         "Time by component",
-        "Forward and backward of the backbone and of the resizer, each timed by itself; the data "
-        "are made beside them.",
+        "Forward and backward of the backbone and of the resizer, each timed by itself"
+        + ("; the data are made beside them." if with_data else "."),
         "; ".join(_told(evidence, row) for row in rows if row.speed["resizer_ms"]),
     )
 
@@ -52,8 +53,10 @@ def _bars(ax: Axes, evidence: Evidence, rows: Sequence[Row]) -> None:
         ax.barh(y, backbone, color=BASELINE, alpha=0.6, height=0.62)
         ax.barh(y, resizer, left=backbone, color=table[row.arm.name].colour, height=0.62)
         if resizer:
-            share = f"  {words.percent(round(_share(row), 2))}"
-            ax.text(backbone + resizer, y, share, va="center", fontsize=9)
+            ax.annotate(
+                words.percent(round(_share(row), 2)), (backbone + resizer, y),
+                xytext=(5, 0), textcoords="offset points", va="center", fontsize=9,
+            )  # fmt: skip
         if "data_ms" in row.speed:
             ax.plot([row.speed["data_ms"]], [y], "|", color=INK, markersize=9)
     ax.set_yticks(range(len(rows)), [_name(evidence, row) for row in rows])
@@ -67,7 +70,7 @@ def _bars(ax: Axes, evidence: Evidence, rows: Sequence[Row]) -> None:
 
 def _name(evidence: Evidence, row: Row) -> str:
     used = [axis for axis in evidence.axes if getattr(row.trial, axis, None) is not None]
-    sizes = [f"{words.size(row.trial)} px"]
+    sizes = [f"{row.trial.size} px"]
     others = [axis for axis in used if not axis.endswith("_size")]
     told = [words.axis_value(axis, row.context[axis]) for axis in others]
     return ", ".join([*told, row.arm.name, *sizes])

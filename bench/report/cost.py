@@ -18,6 +18,8 @@ from bench.statistics import Interval
 from bench.store import METRICS
 
 PRICES = ("train_images_per_s", "gmacs")
+MANY_TIMES = 30
+"""Where prices differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
 
 
 def cost(evidence: Evidence) -> Drawing | None:
@@ -77,7 +79,8 @@ def _scale(ax: Axes, values: Sequence[float]) -> None:
     """A logarithmic axis where the prices differ by much."""
     if min(values) > 0 and max(values) > 5 * min(values):
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        near = max(values) < MANY_TIMES * min(values)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
 

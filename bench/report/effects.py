@@ -7,18 +7,16 @@ from typing import Any
 
 from bench.report import words
 from bench.report.evidence import Evidence, Row
-from bench.statistics import by_seed, t_interval
+from bench.statistics import Interval, by_seed, t_interval
 from bench.store import context_label
 
 Gains = Mapping[int, float]
 """The treatment's points over the baseline arm, by seed."""
 
 
-def average(evidence: Evidence) -> list[str]:
-    """The gain averaged over the contexts, of the seeds that all of them have."""
-    mean = _mean([gain for _, gain in _measured(evidence)])
-    told = f"The gain of {_pair(evidence)}, averaged over the contexts and paired by seed"
-    return [f"{told}: {mean} points (95 % interval)."] if mean else []
+def average(evidence: Evidence) -> Interval | None:
+    """The gain averaged over the contexts, points; None below two seeds that all of them have."""
+    return _mean([gain for _, gain in _measured(evidence)])
 
 
 def effects(evidence: Evidence) -> list[str]:
@@ -28,14 +26,10 @@ def effects(evidence: Evidence) -> list[str]:
     """
     gains = _measured(evidence)
     told = [text for axis in evidence.axes if (text := _effect(axis, gains))]
-    begin = f"What changes the gain of {_pair(evidence)}, in points, paired by seed and by the "
-    begin += "other axes, each with its own 95 % interval"
-    return [f"{begin}: {'; '.join(told)}."] if told else []
-
-
-def _pair(evidence: Evidence) -> str:
     treatment, baseline = evidence.experiment.spec.primary or ("", "")
-    return f"{treatment} over {baseline}"
+    begin = f"What changes the gain of {treatment} over {baseline}, in points, paired by seed and "
+    begin += "by the other axes, each with its own 95 % interval"
+    return [f"{begin}: {'; '.join(told)}."] if told else []
 
 
 def _measured(evidence: Evidence) -> list[tuple[Mapping[str, Any], Gains]]:
@@ -62,15 +56,16 @@ def _effect(axis: str, gains: Sequence[tuple[Mapping[str, Any], Gains]]) -> str:
     for value in rest:
         both = [of for of in by_others.values() if {value, first} <= set(of)]
         if change := _mean([of[value] for of in both], [of[first] for of in both]):
-            told.append(f"{words.axis_value(axis, value)} rather than {first}: {change}")
+            shown = words.mean(change, signed=True)
+            told.append(f"{words.axis_value(axis, value)} rather than {first}: {shown}")
     return ", ".join(told)
 
 
-def _mean(gains: Sequence[Gains], minus: Sequence[Gains] = ()) -> str:
-    """The mean of the gains less that of others, paired by seed; empty below two common seeds."""
+def _mean(gains: Sequence[Gains], minus: Sequence[Gains] = ()) -> Interval | None:
+    """The mean of the gains less that of others, paired by seed; None below two common seeds."""
     seeds = set.intersection(*map(set, [*gains, *minus])) if gains else set()
     values = [_average(gains, seed) - _average(minus, seed) for seed in sorted(seeds)]
-    return words.mean(t_interval(values), signed=True) if len(values) > 1 else ""
+    return t_interval(values) if len(values) > 1 else None
 
 
 def _average(gains: Sequence[Gains], seed: int) -> float:

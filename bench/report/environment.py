@@ -30,7 +30,7 @@ def warnings(evidence: Evidence) -> list[str]:
     """What a reader must know before comparing the numbers."""
     counted = {name: _values(evidence, name) for name in COMPARED if name not in evidence.axes}
     lines = [
-        f"The trials do not share one {name.replace('_', ' ')}: {_counted(values)}."
+        f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
         for name, values in counted.items()
         if len(values) > 1
     ]

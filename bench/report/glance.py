@@ -10,9 +10,10 @@ from typing import NamedTuple, TypeGuard
 from bench.datasets.specs import DATASETS
 from bench.experiment import Trial
 from bench.report import words
-from bench.report.answer import prices
+from bench.report.answer import MOST_BESIDE, prices
+from bench.report.effects import average
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.report.why import NAMES
+from bench.report.why import NAMES, sides
 from bench.report.words import TIMES
 from bench.statistics import LEVEL, SETTLED, Answer, Interval, Verdict, paired_difference
 from bench.store import context_label
@@ -60,6 +61,7 @@ class Glance:
 
     findings: list[Finding]
     price: str  # what the treatment costs, of an experiment that trains nothing
+    average: Interval | None = None  # over contexts too many to tell one by one, points
 
 
 NOTHING = Glance([], "")
@@ -83,10 +85,26 @@ def at(evidence: Evidence) -> Glance:
     """What the experiment has for the first screen."""
     asked = evidence.experiment
     counted = not asked.spec.train and not all(map(generated, asked.trials.values()))
-    priced = next(iter(prices(evidence)), "").rstrip(".") if counted else ""
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     found = [_finding(evidence, *one) for one in judged if one[1].answer != "too few seeds"]
-    return Glance(found, priced)
+    priced = _timed_alone(evidence) if counted else ""
+    return Glance(found, priced, average(evidence) if len(found) > MOST_BESIDE else None)
+
+
+def _timed_alone(evidence: Evidence) -> str:
+    """What the treatment costs where nothing is trained, and where that was measured."""
+    treated = [row.trial for row in evidence.compared if row.arm.role == "treatment"]
+    sizes = words.join(dict.fromkeys(f"{trial.size} px" for trial in treated))
+    backbones = words.count(len({trial.backbone for trial in treated}), "backbone")
+    told = next(iter(prices(evidence)), "").rstrip(".")
+    found = sides(evidence, "training time")
+    larger = [
+        f"{min(pixels):.0f} to {max(pixels):.0f} px in place of {size} px"
+        for size in dict.fromkeys(one.size for one in found)
+        if (pixels := [one.pixels for one in found if one.size == size])
+    ]
+    bought = f". That time pays for a plain image of {words.join(larger)}" if larger else ""
+    return f"Before {backbones}, {sizes}, {told}{bought}" if told else ""
 
 
 def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
@@ -132,7 +150,7 @@ def _about(dataset: str) -> str:
 
 def _place(evidence: Evidence, row: Row) -> str:
     others = [name for name in evidence.axes if name not in AXIS_ORDER]
-    told = [words.size(row.trial) + " px", row.trial.backbone]
+    told = [row.trial.size + " px", row.trial.backbone]
     told += [words.axis_value(name, row.context[name]) for name in others]
     return f"{row.trial.dataset}, {', '.join(told)}"
 
@@ -166,7 +184,7 @@ def short(glances: Sequence[Glance], names: Sequence[str]) -> list[Short]:
     real = [one for one in found if not one.generated]
     costs = [Told(g.price, n) for g, n in zip(glances, names, strict=True) if g.price]
     answers = [
-        Short("Does it help?", _helps(real)),
+        Short("Does it help?", [*_helps(real), *_averages(glances)]),
         Short("When?", _when(found)),
         Short("Why?", _why(real)),
         Short("At what price?", [*_price(real), *costs]),
@@ -184,6 +202,19 @@ def _helps(real: Sequence[Finding]) -> list[Told]:
             f"On real images, in {words.count(len(real), 'comparison')} with the plain "
             f"pipeline: {told}. {words.between([one.difference.mean for one in real])}."
         )
+    ]
+
+
+def _averages(glances: Sequence[Glance]) -> list[Told]:
+    """The gain over all contexts of an experiment on real images that has many."""
+    return [
+        Told(
+            f"Averaged over {len(one.findings)} contexts, {one.findings[0].treatment} less "
+            f"{one.findings[0].baseline}: {words.mean(one.average, signed=True)} points",
+            one.findings[0].experiment,
+        )
+        for one in glances
+        if one.average and not any(finding.generated for finding in one.findings)
     ]
 
 

@@ -28,7 +28,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
         if old.stem not in drawings:
             old.unlink()
     write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
-    write_whole(folder / "results.csv", results.frame(evidence).to_csv(index=False))
+    write_whole(folder / "results.csv", results.table(evidence).frame.to_csv(index=False))
     write_whole(folder / "results.tex", results.latex(evidence))
     told = content(evidence, drawings)
     write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
@@ -82,10 +82,9 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
         "progress": answer.progress(evidence),
         "complete": evidence.finished == len(evidence.experiment.runs),
         "warnings": environment.warnings(evidence),
-        "prices": answer.prices(evidence),
+        "prices": answer.prices(evidence) if spec.train else [],  # else they are the answer
         "timed": evidence.timing is not None,
-        "headings": list(results.columns(evidence)),
-        "cells": results.cells(evidence),
+        "results": results.table(evidence),
         "rows": evidence.rows,
         "looks": looks(evidence.arms.values()),
         "costs": results.costs(evidence),
@@ -132,7 +131,7 @@ def recipe(evidence: Evidence) -> list[tuple[str, str]]:
 def _html() -> Environment:
     env = Environment(
         loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_unbroken,
     )  # fmt: skip
     env.globals |= {"source": _source, "sortable": _sortable, "words": words}
     return env
@@ -156,6 +155,13 @@ def _sortable(value: float | str) -> str:
     """What a column is sorted by; nothing where there is nothing."""
     missing = isinstance(value, float) and math.isnan(value)
     return "" if missing else str(value)
+
+
+def _unbroken(value: object) -> object:
+    """Text whose numbers stay on one line with their signs and units."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return re.sub(rf" (?=[±%→{words.TIMES}]|px\b)|(?<=[±→]) ", "\N{NO-BREAK SPACE}", value)
 
 
 def _escaped(value: object) -> object:

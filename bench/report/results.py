@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -35,6 +36,25 @@ Column = Callable[[Row], Cell]
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A table as it is displayed: its headings, and a line of cells for each row."""
+
+    headings: list[str]
+    lines: list[list[Cell]]
+
+    @cached_property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers alone."""
+        return [all(line[i].number for line in self.lines) for i in range(len(self.headings))]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Its texts."""
+        texts = [[cell.text for cell in line] for line in self.lines]
+        return pd.DataFrame(texts, columns=self.headings)
+
+
+@dataclass(frozen=True)
 class Problem:
     """Trials of one row that did not end well, for one reason."""
 
@@ -45,13 +65,13 @@ class Problem:
     reason: str
 
 
-def columns(evidence: Evidence) -> dict[str, Column]:
-    """The table's columns by their heading."""
-    table = _places(evidence)
+def table(evidence: Evidence) -> Sheet:
+    """The results table: accuracies, differences, verdicts, and what an image costs."""
+    columns = _places(evidence)
     if evidence.experiment.spec.train:
-        table |= _accuracies(evidence)
+        columns |= _accuracies(evidence)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return table | _times_to(evidence) | _speeds(evidence, shown)
+    return _sheet(evidence, columns | _times_to(evidence) | _speeds(evidence, shown))
 
 
 def _times_to(evidence: Evidence) -> dict[str, Column]:
@@ -87,7 +107,7 @@ def _places(evidence: Evidence) -> dict[str, Column]:
     table = {name: _axis(name) for name in evidence.axes if name not in SIZES}
     table |= {
         "arm": lambda row: Cell(row.arm.name, row.arm.name),
-        "image, px": lambda row: Cell(words.size(row.trial), row.trial.input_size),
+        "image, px": lambda row: Cell(row.trial.size, row.trial.input_size),
     }
     if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
         table["starts from"] = lambda row: _text(_start(row))
@@ -131,29 +151,20 @@ def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> dict[str, Colu
     return table
 
 
-def costs(evidence: Evidence) -> list[list[str]]:
-    """Everything that the timing lane measured, a line for each row; the headings first."""
+def costs(evidence: Evidence) -> Sheet | None:
+    """Everything that the timing lane measured; None before it measured anything."""
     ratios: dict[str, Column] = {
         f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _time(phase)
         for phase in PHASES
         if any(phase in row.times for row in evidence.rows)
     }
-    table = _places(evidence) | ratios | _speeds(evidence, METRICS)
-    if len(table) == len(_places(evidence)):
-        return []
-    return [list(table), *([show(row).text for show in table.values()] for row in evidence.rows)]
+    measured = ratios | _speeds(evidence, METRICS)
+    return _sheet(evidence, _places(evidence) | measured) if measured else None
 
 
-def cells(evidence: Evidence) -> list[list[Cell]]:
-    """The table, row by row."""
-    table = columns(evidence)
-    return [[show(row) for show in table.values()] for row in evidence.rows]
-
-
-def frame(evidence: Evidence) -> pd.DataFrame:
-    """The table as it is displayed."""
-    texts = [[cell.text for cell in line] for line in cells(evidence)]
-    return pd.DataFrame(texts, columns=list(columns(evidence)))
+def _sheet(evidence: Evidence, columns: Mapping[str, Column]) -> Sheet:
+    lines = [[show(row) for show in columns.values()] for row in evidence.rows]
+    return Sheet(list(columns), lines)
 
 
 def status(row: Row) -> str:
@@ -186,7 +197,7 @@ def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
 
 def latex(evidence: Evidence) -> str:
     """The table for a paper, with booktabs."""
-    shown = frame(evidence)
+    shown = table(evidence).frame
     lines = [" & ".join(map(_latex, line)) + r" \\" for line in shown.itertuples(index=False)]
     head = " & ".join(map(_latex, shown.columns)) + r" \\"
     begin = rf"\begin{{tabular}}{{{'l' * len(shown.columns)}}}"

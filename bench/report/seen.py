@@ -70,7 +70,7 @@ def _strip(
         shown.set_gid(f"image-{next(numbers)}")  # matplotlib's own id is one for equal images
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    line[0].set_ylabel(f"{row.arm.name}\n{words.size(row.trial)} px")
+    line[0].set_ylabel(f"{row.arm.name}\n{row.trial.size} px")
 
 
 def spectra(evidence: Evidence) -> Drawing | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from bench.report import words
@@ -50,6 +52,62 @@ def alternatives(evidence: Evidence, treatment: Row) -> list[str]:
     plain = {row.trial.input_size for row in rows if row.trial.resizer == "none"}
     told = (_price(name, treatment, rows) for name in PRICES) if len(plain) > 1 else ()
     return [text for text in told if text]
+
+
+class Side(NamedTuple):
+    """The plain image that a price of the treatment pays for."""
+
+    size: str  # the treatment's, as `Trial.size`
+    place: str  # what else its context is
+    pixels: float
+
+
+def equal_sides(evidence: Evidence) -> list[str]:
+    """How large a plain image each price of the treatment pays for, a sentence for each size."""
+    lines = []
+    for name in PRICES:
+        found = sides(evidence, name)
+        for size in dict.fromkeys(one.size for one in found):
+            told = [
+                f"{one.pixels:.0f} px" + (f" ({one.place})" if one.place else "")
+                for one in found
+                if one.size == size
+            ]
+            lines.append(
+                f"At {size} px, the price in {name} pays for a plain image of {words.join(told)}."
+            )
+    return lines
+
+
+def sides(evidence: Evidence, name: str) -> list[Side]:
+    """The plain image that a price of the treatment pays for, in each context, the least first.
+
+    Between two sizes that were measured the price is taken to grow with the area.
+
+    Args:
+        name: one of PRICES.
+    """
+    others = [axis for axis in evidence.axes if not axis.endswith("_size")]
+    treated = [row for row in evidence.compared if row.arm.role == "treatment"]
+    found = [
+        Side(row.trial.size, words.place(row.context, others), side)
+        for row in treated
+        if (side := _equal_side(name, row, _beside(evidence, row)))
+    ]
+    return sorted(found, key=lambda one: one.pixels)
+
+
+def _equal_side(name: str, treatment: Row, rows: Sequence[Row]) -> float | None:
+    """The plain image's side, pixels, at the treatment's price; None beyond what was measured."""
+    of = PRICES[name]
+    paid = of(treatment)
+    plain = [row for row in rows if row.trial.resizer == "none"]
+    priced = sorted((price, row.trial.input_size) for row in plain if (price := of(row)))
+    for (low, small), (high, large) in pairwise(priced):
+        if paid and low <= paid <= high:
+            share = (paid - low) / (high - low) if high > low else 0.0
+            return math.sqrt(small**2 + share * (large**2 - small**2))
+    return None
 
 
 def _beside(evidence: Evidence, treatment: Row) -> list[Row]:

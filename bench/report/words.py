@@ -107,13 +107,6 @@ def join(parts: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
-def size(trial: Trial) -> str:
-    """The image's side, and what the resizer makes of it, pixels."""
-    return (
-        f"{trial.input_size} → {trial.output_size}" if trial.output_size else f"{trial.input_size}"
-    )
-
-
 def setting(one: Sequence[Any], among: Iterable[Sequence[Any]]) -> str:
     """How a setting differs among others: `batch_size 64`.
 

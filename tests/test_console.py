@@ -1,0 +1,30 @@
+"""What the terminal shows: names of trials, and columns of tables."""
+
+from __future__ import annotations
+
+from bench.console import text_table, trial_names
+from bench.report.words import NONE
+from tests.conftest import WriteExperiment
+
+
+def test_a_trial_of_crossed_sizes_is_named_by_its_own_sizes(
+    write_experiment: WriteExperiment,
+) -> None:
+    axes = 'input_size = ["2 * output_size"]\noutput_size = [16, 8]'
+    names = trial_names(write_experiment(axes=axes)).values()
+    assert set(names) == {
+        *(f"plain, {size} px, seed {seed}" for size in ("16", "8") for seed in (0, 1)),
+        *(f"learned, {size} px, seed {seed}" for size in ("32 → 16", "16 → 8") for seed in (0, 1)),
+    }
+
+
+def test_words_stand_left_in_their_column_and_numbers_right() -> None:
+    lines = [["resnet18", NONE, "64 → 32", "+1.5 ± 0.2"], ["vit", "bicubic", "32", NONE]]
+    table = text_table(["backbone", "interpolation", "px", "points"], lines, width=120)
+    assert [column.justify for column in table.columns] == ["left", "left", "right", "right"]
+
+
+def test_columns_that_do_not_fit_are_counted() -> None:
+    table = text_table(["arm", "top-1"], [["plain", "43.9"]], width=8)
+    assert [column.header for column in table.columns] == ["arm"]
+    assert table.caption == "1 more column in the report, or in a wider terminal"
