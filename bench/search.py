@@ -43,6 +43,9 @@ CANDIDATES = 24
 GOOD_SHARE = 0.25
 """Importances are of reaching the best so many of the configurations (PED-ANOVA)."""
 
+BEATING = "beating"
+"""The attribute of a configuration with a heartbeat: its number, as one drawn again has another."""
+
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
@@ -179,14 +182,15 @@ class Tuner:
         self.settings = search.spec.search
         self.folder = store.search_folder(search.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.gate = FileLock(self.folder / "lock")  # held while a number is drawn
+        self.gate = FileLock(self.folder / "lock")  # held from drawing to the first heartbeat
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with self.gate:
+            self.storage = self._storage()
             self.studies = dict(self._studies())
 
-    def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
+    def _storage(self) -> RDBStorage:
         with ours_experimental():
-            storage = RDBStorage(
+            return RDBStorage(
                 f"sqlite:///{self.folder / 'study.db'}",
                 engine_kwargs={"connect_args": {"timeout": 60}},
                 heartbeat_interval=HEARTBEAT_S,
@@ -195,9 +199,11 @@ class Tuner:
                     max_retry=None, inherit_intermediate_values=False
                 ),
             )
+
+    def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
         for arm, digest in asked(self.search).items():
             study = optuna.create_study(
-                storage=storage,
+                storage=self.storage,
                 study_name=f"{arm} {digest}",
                 directions=[_direction(name) for name in self.settings.objectives],
                 load_if_exists=True,
@@ -252,8 +258,7 @@ class Tuner:
             self.gate.acquire()
             try:
                 for study in self.studies.values():
-                    with ours_experimental():
-                        fail_stale_trials(study)
+                    _take_up_the_lost(study)
                 taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
                 arm = min(taken, key=lambda name: taken[name])
                 if taken[arm] < self.settings.trials:
@@ -280,6 +285,8 @@ class Tuner:
 
         def objective(trial: optuna.Trial) -> tuple[float, ...]:
             drawn.append(trial)
+            self.storage.record_heartbeat(trial._trial_id)  # Optuna's own may be late
+            trial.set_user_attr(BEATING, trial.number)
             self.gate.release(force=True)
             return self._scored(arm, trial)
 
@@ -371,6 +378,19 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
     ]
+
+
+def _take_up_the_lost(study: optuna.Study) -> None:
+    """Draw again what dead workers had drawn. Only for who holds the gate: so nobody is drawing.
+
+    Optuna finds those whose heartbeat has stopped, not those without any.
+    """
+    with ours_experimental():
+        fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(BEATING) != trial.number:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.system_attrs.get("fixed_params", {}))
 
 
 def _taken_up(study: optuna.Study, number: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
 from bench import report, search
@@ -308,6 +308,50 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
         assert [row["state"] for row in record["arms"][arm]["configurations"]] == ["ok"] * 3
 
 
+class KilledError(BaseException):
+    """Ends a worker as SIGKILL does: nothing of Optuna's or ours catches it."""
+
+
+@pytest.mark.parametrize("dies", ["before its first heartbeat", "after it"])
+def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
+    store: Store,
+    toy_search: Callable[..., Search],
+    monkeypatch: pytest.MonkeyPatch,
+    dies: str,
+) -> None:
+    monkeypatch.setattr(search, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(search, "GRACE_S", 2)
+    monkeypatch.setattr(search, "POLL_S", 0.1)
+    found = toy_search()
+
+    def killed(*_: Any) -> Record:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("optuna.storages._heartbeat.HeartbeatThread._record_heartbeat", heard_not)
+        if dies.startswith("before"):
+            patched.setattr(RDBStorage, "record_heartbeat", killed)
+        with pytest.raises(KilledError):
+            Tuner(found, store, heard, killed).run()
+
+    waited: list[float] = []
+
+    def impatient(event: dict[str, Any]) -> None:
+        if event["event"] == "waiting":
+            waited.append(time.monotonic())
+            assert waited[-1] - waited[0] < 60, "it waits for the dead"
+
+    Tuner(found, store, impatient, scoring(store, low_rate_wins)).run()
+    record = store.search("tuned")
+    assert record
+    for arm in ("plain", "learned"):
+        assert [row["state"] for row in record["arms"][arm]["configurations"]] == ["ok"] * 3
+
+
+def heard_not(*_: Any) -> None:
+    """A heartbeat that reaches nobody."""
+
+
 def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,16 +514,19 @@ def test_a_killed_workers_configuration_is_taken_up_and_none_is_evaluated_twice(
         mine = [line for line in lines if line.endswith(f" {pid}")]
         return bool(mine) and mine[-1].startswith("begin")
 
-    steady = start()
-    for _ in range(3):
-        killed = start()
-        deadline = time.monotonic() + 60
-        while not begun(killed.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert begun(killed.pid), "the worker evaluated nothing"
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-    assert steady.wait(timeout=120) == 0
+    with start() as steady:
+        try:
+            for _ in range(3):
+                killed = start()
+                deadline = time.monotonic() + 60
+                while not begun(killed.pid) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                assert begun(killed.pid), "the worker evaluated nothing"
+                os.kill(killed.pid, signal.SIGKILL)
+                killed.wait()
+            assert steady.wait(timeout=300) == 0
+        finally:
+            steady.kill()
     record = json.loads((store.search_folder("tuned") / "record.json").read_text())
     for arm in ("plain", "learned"):
         states = [row["state"] for row in record["arms"][arm]["configurations"]]
