@@ -173,10 +173,13 @@ class Display:
         self._say("timing all arms side by side; leave the machine idle")
         self._start("timing", event["turns"])
 
-    def _disturbed(self, event: dict[str, Any]) -> None:
-        share = event["share"]
-        why = f": others took {share:.0%} of the processor" if share is not None else ""
-        self._say(f"  a round was disturbed{why}; it is taken again")
+    def _round(self, event: dict[str, Any]) -> None:
+        if event["disturbed"]:
+            share = event["share"]
+            why = f": others took {share:.0%} of the processor" if share is not None else ""
+            self._say(f"  a round was disturbed{why}; it is taken again")
+        elif self.progress.disable:
+            self._say(f"  round {event['quiet']} of {event['asked']}")
 
     def _turn(self, _: dict[str, Any]) -> None:
         assert self.part is not None

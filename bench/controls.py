@@ -173,13 +173,20 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
     with the size. Sizes that the backbone refuses count as too small.
 
     Raises:
-        InputError: if it is not reached within LARGEST times the size of the treatment's image.
+        InputError: if it is not reached within LARGEST times the size of the treatment's image,
+            or within what fits in memory.
     """
+    from bench.device import is_out_of_memory
 
     def reaches(size: int) -> bool:
         try:
             return ratio(size) >= 1
-        except (InputError, RuntimeError, AssertionError):
+        except (InputError, RuntimeError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise InputError(
+                    f"{request.plain.backbone} without a resizer does not fit in memory at "
+                    f"{size} px, where the cost of {request.arm!r} is sought"
+                ) from error
             return False
 
     start, end = request.plain.input_size // step, LARGEST * request.like.input_size // step

@@ -134,8 +134,9 @@ def take_rounds(
                 reasons[key] = explain(error)[1]
             tell({"event": "turn"})
         disturbances.append(watch.disturbance())
-        if disturbances[-1].disturbed:
-            tell({"event": "disturbed", "share": disturbances[-1].share})
+        quiet = sum(not one.disturbed for one in disturbances)
+        told = {"quiet": quiet, "asked": timing.rounds} | asdict(disturbances[-1])
+        tell({"event": "round"} | told)
     return [sample for sample in samples if not reasons[sample["subject"]]], disturbances
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bench.console import text_table, trial_names
+from io import StringIO
+
+from rich.console import Console
+
+from bench.console import Display, text_table, trial_names
 from bench.report.words import NONE
 from tests.conftest import WriteExperiment
 
@@ -28,3 +32,17 @@ def test_columns_that_do_not_fit_are_counted() -> None:
     table = text_table(["arm", "top-1"], [["plain", "43.9"]], width=8)
     assert [column.header for column in table.columns] == ["arm"]
     assert table.caption == "1 more column in the report, or in a wider terminal"
+
+
+def test_where_nothing_redraws_each_round_of_the_timing_lane_is_a_line() -> None:
+    console = Console(file=StringIO(), width=120)
+    display = Display(console)
+    for disturbed, share, quiet in ((False, 0.01, 1), (True, 0.33, 1), (False, 0.02, 2)):
+        told = {"disturbed": disturbed, "share": share, "quiet": quiet, "asked": 2}
+        display({"event": "round"} | told)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "  round 1 of 2",
+        "  a round was disturbed: others took 33% of the processor; it is taken again",
+        "  round 2 of 2",
+    ]

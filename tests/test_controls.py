@@ -150,6 +150,17 @@ def test_sizes_that_the_backbone_refuses_count_as_too_small() -> None:
     assert controls.smallest(request(), 1, ratio) == 60
 
 
+def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> None:
+    def ratio(size: int) -> float:
+        if size > 60:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return 0.5
+
+    said = "test_resnet without a resizer does not fit in memory at 64 px, where the cost of 'a'"
+    with pytest.raises(controls.InputError, match=said):
+        controls.smallest(request(), 1, ratio)
+
+
 def test_a_cost_out_of_reach_is_one_sentence() -> None:
     far = request(num_kernels=512, input_size=256)
     with pytest.raises(

@@ -92,7 +92,9 @@ def test_disturbed_rounds_are_marked_repeated_and_left_out(
     assert record is not None
     assert record["rounds_used"] == [1, 3, 4]
     assert [d["disturbed"] for d in record["disturbances"]] == told
-    assert sum(event["event"] == "disturbed" for event in events) == 2
+    rounds = [event for event in events if event["event"] == "round"]
+    assert [event["disturbed"] for event in rounds] == told
+    assert [event["quiet"] for event in rounds] == list(np.cumsum(np.logical_not(told)))
     assert len(record["subjects"][one.speed_key]["seconds"]["train"]) == 3
 
 
