@@ -56,12 +56,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """The comparisons of an experiment that has too many to tell one by one."""
+
+    gain: Interval  # averaged over them, points
+    over: str  # how many values of which axes
+    place: str  # data, sizes, backbones, and the values of what else it varies
+
+
+@dataclass(frozen=True)
 class Glance:
     """What one experiment has for the first screen."""
 
     findings: list[Finding]
     price: str  # what the treatment costs, of an experiment that trains nothing
-    average: Interval | None = None  # over contexts too many to tell one by one, points
+    gathered: Gathered | None = None
+
+    @property
+    def generated(self) -> bool:
+        """Whether images of its findings are."""
+        return any(one.generated for one in self.findings)
 
 
 NOTHING = Glance([], "")
@@ -88,7 +102,7 @@ def at(evidence: Evidence) -> Glance:
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     found = [_finding(evidence, *one) for one in judged if one[1].answer != "too few seeds"]
     priced = _timed_alone(evidence) if counted else ""
-    return Glance(found, priced, average(evidence) if len(found) > MOST_BESIDE else None)
+    return Glance(found, priced, _gathered(evidence) if len(found) > MOST_BESIDE else None)
 
 
 def _timed_alone(evidence: Evidence) -> str:
@@ -105,6 +119,22 @@ def _timed_alone(evidence: Evidence) -> str:
     ]
     bought = f". That time pays for a plain image of {words.join(larger)}" if larger else ""
     return f"Before {backbones}, {sizes}, {told}{bought}" if told else ""
+
+
+def _gathered(evidence: Evidence) -> Gathered | None:
+    gain, judged = average(evidence), [row for row in evidence.rows if row.verdict]
+    if gain is None:
+        return None
+    values = {
+        axis: list(dict.fromkeys(str(row.context[axis]) for row in judged))
+        for axis in evidence.axes
+    }
+    trials = [row.trial for row in judged]
+    columns = ([t.dataset for t in trials], [t.size for t in trials], [t.backbone for t in trials])
+    datasets, sizes, backbones = (words.join(dict.fromkeys(column)) for column in columns)
+    others = [f"{axis} {words.join(of)}" for axis, of in values.items() if axis not in AXIS_ORDER]
+    over = words.join(f"{words.count(len(of), 'value')} of {axis}" for axis, of in values.items())
+    return Gathered(gain, over, ", ".join([datasets, f"{sizes} px", backbones, *others]))
 
 
 def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
@@ -195,26 +225,29 @@ def short(glances: Sequence[Glance], names: Sequence[str]) -> list[Short]:
 def _helps(real: Sequence[Finding]) -> list[Told]:
     if not real:
         return []
-    counts = Counter(one.answer for one in real)
-    told = words.join(f"{answer} in {n}" for answer, n in counts.most_common())
     return [
         Told(
             f"On real images, in {words.count(len(real), 'comparison')} with the plain "
-            f"pipeline: {told}. {words.between([one.difference.mean for one in real])}."
+            f"pipeline: {_answers(real)}. {words.between([one.difference.mean for one in real])}."
         )
     ]
 
 
+def _answers(found: Sequence[Finding]) -> str:
+    counts = Counter(one.answer for one in found)
+    return words.join(f"{answer} in {n}" for answer, n in counts.most_common())
+
+
 def _averages(glances: Sequence[Glance]) -> list[Told]:
-    """The gain over all contexts of an experiment on real images that has many."""
+    """The gain over all comparisons of an experiment on real images that has many."""
     return [
         Told(
-            f"Averaged over {len(one.findings)} contexts, {one.findings[0].treatment} less "
-            f"{one.findings[0].baseline}: {words.mean(one.average, signed=True)} points",
+            f"Averaged over {one.gathered.over}, {one.findings[0].treatment} less "
+            f"{one.findings[0].baseline}: {words.mean(one.gathered.gain, signed=True)} points",
             one.findings[0].experiment,
         )
         for one in glances
-        if one.average and not any(finding.generated for finding in one.findings)
+        if one.gathered and not one.generated
     ]
 
 
@@ -251,10 +284,8 @@ def _why(real: Sequence[Finding]) -> list[Told]:
 def _price(real: Sequence[Finding]) -> list[Told]:
     """What the treatment's step costs, and what a larger plain image brings in that time."""
     told = []
-    if steps := [one.step for one in real if one.step]:
-        low, high = (words.number(end, 2) for end in (min(steps), max(steps)))
-        shown = low if low == high else f"{low} to {high}"
-        told.append(Told(f"A training step takes {shown} {TIMES} as long as the plain pipeline's."))
+    if steps := _steps(real):
+        told.append(Told(f"A training step takes {steps} as long as the plain pipeline's."))
     over = [one.same_time.over_treatment for one in real if one.same_time]
     if over:
         more = sum(value > 0 for value in over)
@@ -268,14 +299,31 @@ def _price(real: Sequence[Finding]) -> list[Told]:
     return told
 
 
+def _steps(found: Sequence[Finding]) -> str:
+    """The range of training steps over the baseline's; empty where none was timed."""
+    steps = [one.step for one in found if one.step]
+    if not steps:
+        return ""
+    low, high = (words.number(end, 2) for end in (min(steps), max(steps)))
+    return f"{low if low == high else f'{low} to {high}'} {TIMES}"
+
+
 def _range(values: Sequence[float]) -> str:
     low, high = (words.points(end, signed=True) for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 
 
 def rows(glances: Sequence[Glance]) -> list[list[str]]:
-    """A line for each distinct verdict on real images, under `HEADINGS`; the experiment last."""
-    return [_cells(one) for one in distinct(glances) if not one.generated]
+    """A line for each distinct verdict on real images, under `HEADINGS`; the experiment last.
+
+    The verdicts of an experiment that has too many to tell one by one are one line.
+    """
+    alone = distinct(one for one in glances if not one.gathered)
+    many = [one for one in glances if one.gathered and not one.generated]
+    return [
+        *(_cells(one) for one in alone if not one.generated),
+        *(_together(one.findings, one.gathered) for one in many if one.gathered),
+    ]
 
 
 def _cells(one: Finding) -> list[str]:
@@ -295,10 +343,35 @@ def _cells(one: Finding) -> list[str]:
             larger += f", {words.number(one.same_time.step, 2)} {TIMES} {one.treatment}'s step"
     return [
         f"{one.treatment} against {one.baseline}",
-        ", ".join([one.place, one.length, words.count(one.difference.n, "seed")]),
+        ", ".join([one.place, *_lasting(one)]),
         f"{mean} ({low} to {high}{level})",
         one.answer,
         step,
         larger,
         one.experiment,
+    ]
+
+
+def _lasting(one: Finding) -> list[str]:
+    return [one.length, words.count(one.difference.n, "seed")]
+
+
+def _together(found: Sequence[Finding], of: Gathered) -> list[str]:
+    """The line of many verdicts: their average, and from where to where each of them lies."""
+    low, high = (words.points(v, signed=True) for v in (of.gain.low, of.gain.high))
+    mean = words.points(of.gain.mean, signed=True)
+    each = _range([one.difference.mean for one in found])
+    equal = [one.same_time for one in found if one.same_time]
+    larger = words.NONE
+    if equal:
+        sizes = words.join(dict.fromkeys(f"{one.side} px" for one in equal))
+        larger = f"{sizes}: {_range([one.over_baseline.mean for one in equal])}"
+    return [
+        f"{found[0].treatment} against {found[0].baseline}, {len(found)} times",
+        ", ".join([of.place, *_lasting(found[0])]),
+        f"on average {mean} ({low} to {high}); each {each}",
+        _answers(found),
+        _steps(found) or words.NONE,
+        larger,
+        found[0].experiment,
     ]
