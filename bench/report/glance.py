@@ -13,7 +13,7 @@ from bench.report import words
 from bench.report.answer import MOST_BESIDE, prices
 from bench.report.effects import average
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.report.why import NAMES, sides
+from bench.report.why import STANDINGS, beside, sides
 from bench.report.words import TIMES
 from bench.statistics import LEVEL, SETTLED, Answer, Interval, Verdict, paired_difference
 from bench.store import context_label
@@ -35,6 +35,15 @@ class SameTime:
 
 
 @dataclass(frozen=True)
+class Control:
+    """An arm that says why, and how the treatment compares with it."""
+
+    name: str
+    standing: str  # of the treatment: one of STANDINGS
+    over_baseline: Interval  # points
+
+
+@dataclass(frozen=True)
 class Finding:
     """A verdict with what a reader of the first screen needs beside it."""
 
@@ -51,7 +60,7 @@ class Finding:
     length: str
     step: float | None  # a training step's time over the baseline's
     step_differs: bool  # by more than the timing lane's noise
-    controls: list[tuple[str, Interval]]  # over the baseline; those that say why
+    controls: list[Control]  # those that say why
     same_time: SameTime | None
 
 
@@ -139,7 +148,7 @@ def _gathered(evidence: Evidence) -> Gathered | None:
 
 def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
     step = row.times.get("train")
-    beside = [other for other in evidence.compared if other.context == row.context]
+    nearby = [other for other in evidence.compared if other.context == row.context]
     keys = [one.seeds["key"] for one in (row, evidence.baseline_of(row))]
     return Finding(
         experiment=evidence.experiment.name,
@@ -156,11 +165,11 @@ def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
         step=step.value if step else None,
         step_differs=bool(step and step.differs(evidence.floors.get("train", 1.0))),
         controls=[
-            (NAMES[str(one.arm.control)](one), one.difference)
-            for one in beside
-            if one.arm.control in NAMES and one.trial.resizer != "none" and _several(one.difference)
+            Control(one.name, one.standing, one.row.difference)
+            for one in beside(evidence, row)
+            if one.row.trial.resizer != "none" and _several(one.row.difference)
         ],
-        same_time=_same_time(evidence, row, beside),
+        same_time=_same_time(evidence, row, nearby),
     )
 
 
@@ -185,9 +194,9 @@ def _place(evidence: Evidence, row: Row) -> str:
     return f"{row.trial.dataset}, {', '.join(told)}"
 
 
-def _same_time(evidence: Evidence, row: Row, beside: Iterable[Row]) -> SameTime | None:
+def _same_time(evidence: Evidence, row: Row, nearby: Iterable[Row]) -> SameTime | None:
     table = evidence.by_context[context_label(row.context)]
-    for other in beside:
+    for other in nearby:
         asked = (
             other.arm.fields.get("input_size") == "equal_time" and other.arm.match == row.arm.name
         )
@@ -271,14 +280,24 @@ def _why(real: Sequence[Finding]) -> list[Told]:
     """What the controls that are not plain images of another size make of the difference."""
     return [
         Told(
-            f"{one.place}: in points over {one.baseline}, each with its own 95 % interval: "
-            f"{one.treatment} {words.mean(one.difference, signed=True)}; "
-            + "; ".join(f"{name} {words.mean(it, signed=True)}" for name, it in one.controls),
+            f"On {one.place}, {one.treatment} ({words.mean(one.difference, signed=True)} points "
+            f"over {one.baseline}) is {_standings(one.controls)}",
             one.experiment,
         )
         for one in real
         if one.controls
     ]
+
+
+def _standings(controls: Sequence[Control]) -> str:
+    """Each control with its own points over the baseline, by how the treatment compares."""
+    groups = {name: [one for one in controls if one.standing == name] for name in STANDINGS}
+    return "; ".join(
+        f"{standing} "
+        + words.join(f"{one.name} ({words.mean(one.over_baseline, signed=True)})" for one in group)
+        for standing, group in groups.items()
+        if group
+    )
 
 
 def _price(real: Sequence[Finding]) -> list[Told]:

@@ -33,22 +33,47 @@ PRICES: dict[str, Callable[[Row], float | None]] = {
 
 
 class Beside(NamedTuple):
-    """The treatment's difference to one control."""
+    """The treatment beside one control."""
 
     name: str
-    difference: Interval
+    row: Row  # the control's
+    difference: Interval  # treatment minus control, points; simultaneous with the other controls'
+
+    @property
+    def standing(self) -> str:
+        """What the treatment is, of STANDINGS."""
+        low, high = self.difference.low > 0, self.difference.high < 0
+        return STANDINGS[0 if low else 1 if high else 2]
+
+
+STANDINGS = ("better than", "worse than", "not told apart from")
 
 
 def explanation(evidence: Evidence, treatment: Row) -> list[str]:
     """What the controls of the treatment's context say."""
-    rows = _beside(evidence, treatment)
+    found = beside(evidence, treatment)
+    return [_controls(evidence, treatment, found)] if found else []
+
+
+def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
+    """The treatment against every standard control, their intervals simultaneous (Bonferroni)."""
+    table = evidence.by_context[context_label(treatment.context)]
+    rows = _neighbours(evidence, treatment)
     controls = [row for row in rows if row.arm.control in NAMES and row.accuracy.n > 1]
-    return [_controls(evidence, treatment, controls)] if controls else []
+    level = 1 - (1 - LEVEL) / max(1, len(controls))
+    return [
+        Beside(
+            NAMES[str(row.arm.control)](row),
+            row,
+            paired_difference(table, treatment.arm.name, row.arm.name, level=level),
+        )
+        for row in controls
+    ]
 
 
 def alternatives(evidence: Evidence, treatment: Row) -> list[str]:
     """What the treatment's price buys otherwise, where plain images of several sizes were tried."""
-    rows = _beside(evidence, treatment)
+    rows = _neighbours(evidence, treatment)
     plain = {row.trial.input_size for row in rows if row.trial.resizer == "none"}
     told = (_price(name, treatment, rows) for name in PRICES) if len(plain) > 1 else ()
     return [text for text in told if text]
@@ -92,7 +117,7 @@ def sides(evidence: Evidence, name: str) -> list[Side]:
     found = [
         Side(row.trial.size, words.place(row.context, others), side)
         for row in treated
-        if (side := _equal_side(name, row, _beside(evidence, row)))
+        if (side := _equal_side(name, row, _neighbours(evidence, row)))
     ]
     return sorted(found, key=lambda one: one.pixels)
 
@@ -110,7 +135,7 @@ def _equal_side(name: str, treatment: Row, rows: Sequence[Row]) -> float | None:
     return None
 
 
-def _beside(evidence: Evidence, treatment: Row) -> list[Row]:
+def _neighbours(evidence: Evidence, treatment: Row) -> list[Row]:
     """The rows of the treatment's context."""
     return [row for row in evidence.rows if _shares(evidence, row, treatment)]
 
@@ -121,31 +146,17 @@ def _shares(evidence: Evidence, row: Row, treatment: Row) -> bool:
     return bool(row.seeds["key"].isin(table["key"]).all())
 
 
-def _controls(evidence: Evidence, treatment: Row, controls: Sequence[Row]) -> str:
-    """Better than, worse than, not told apart from: every control, with simultaneous intervals."""
-    table = evidence.by_context[context_label(treatment.context)]
-    level = 1 - (1 - LEVEL) / len(controls)
-    found = [
-        Beside(
-            NAMES[str(row.arm.control)](row),
-            paired_difference(table, treatment.arm.name, row.arm.name, level=level),
-        )
-        for row in controls
-    ]
-    groups = {
-        "better than": [one for one in found if one.difference.low > 0],
-        "worse than": [one for one in found if one.difference.high < 0],
-        "not told apart from": [
-            one for one in found if not (one.difference.low > 0 or one.difference.high < 0)
-        ],
-    }
-    told = [f"{words_} {_listed(group)}" for words_, group in groups.items() if group]
+def _controls(evidence: Evidence, treatment: Row, found: Sequence[Beside]) -> str:
+    """Better than, worse than, not told apart from: every control."""
+    groups = {name: [one for one in found if one.standing == name] for name in STANDINGS}
+    told = [f"{name} {_listed(group)}" for name, group in groups.items() if group]
+    level = words.percent(found[0].difference.level)
     longer = ""
-    if "budget" not in {row.arm.control for row in controls}:
+    if "budget" not in {one.row.arm.control for one in found}:
         longer = f" Budget: {evidence.experiment.baseline} trains as long as {treatment.arm.name}."
     return (
-        f"Why: {treatment.arm.name} is {'; '.join(told)} (points; {words.percent(level)} "
-        f"intervals, Bonferroni over {words.count(len(found), 'control')}).{longer}"
+        f"Why: {treatment.arm.name} is {'; '.join(told)} (points; {level} intervals, Bonferroni "
+        f"over {words.count(len(found), 'control')}).{longer}"
     )
 
 
