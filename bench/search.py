@@ -151,15 +151,17 @@ def asked(search: Search) -> dict[str, str]:
     """What a study is bound to, by arm: another space, split, recipe or sampler is another study.
 
     So are other files under the dataset's name, and code that gives other results. The number of
-    configurations and of those that are retrained may change.
+    configurations may change, and of those that are retrained; so may a field of the retraining
+    that [search.trial] sets otherwise.
     """
     assert search.spec.search
+    own = search.spec.search.trial
     settings = search.spec.search.model_dump(exclude={"arms", "trials", "retrain"})
     here = {t.dataset: fingerprint(t.dataset) for t in search.example.trials.values()}
     texts = {
         arm: json.dumps(
             [
-                space.fixed,
+                {n: v for n, v in space.fixed.items() if n not in own},
                 {n: r.written for n, r in space.ranges.items()},
                 settings,
                 here,

@@ -231,6 +231,19 @@ def test_other_code_or_other_files_are_another_study(
     assert not search.finished(found, store)
 
 
+def test_what_only_the_retraining_uses_may_change_without_another_study(
+    tmp_path: Path, store: Store
+) -> None:
+    path = written(tmp_path, more="trial = { epochs = 1 }")
+    tuned(open_search(str(path)), store, low_rate_wins)
+    text = path.read_text()
+    assert "epochs = 2\n" in text
+    path.write_text(text.replace("epochs = 2\n", "epochs = 3\n"))
+    assert search.finished(open_search(str(path)), store)
+    path.write_text(text.replace("batch_size = 8\n", "batch_size = 4\n"))
+    assert not search.finished(open_search(str(path)), store)
+
+
 def test_the_best_configuration_is_the_one_with_the_highest_score(
     store: Store, toy_search: Callable[..., Search]
 ) -> None:
