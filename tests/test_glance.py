@@ -5,14 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.experiment import Trial
-from bench.loading import load
+from bench.loading import load, load_from
 from bench.publish import first_screen
 from bench.report.evidence import Evidence, gather
 from bench.report.glance import Glance, at, rows, short
 from bench.report.words import MINUS, NONE, TIMES
-from bench.store import Store
+from bench.store import Store, write_record
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
+SEARCH = """
+question = "How good is plain?"
+[search]
+arms = ["plain"]
+trials = 2
+holdout = 0.1
+[trial]
+dataset = "fine"
+backbone = "resnet10t"
+input_size = 32
+epochs = 2
+lr = { log = [1e-4, 1e-1] }
+[axes]
+seed = [0, 1, 2]
+[[arm]]
+name = "plain"
+role = "baseline"
+"""
 TIME = '[[arm]]\nname = "longer"\nresizer = "none"\ninput_size = "equal_time"\nmatch = "learned"\n'
 
 
@@ -37,7 +55,7 @@ def told(glances: list[Glance]) -> dict[str, str]:
     return {one.question: " ".join(it.text for it in one.told) for one in short(glances, names)}
 
 
-def test_four_short_answers_come_from_the_records(tmp_path: Path) -> None:
+def test_short_answers_come_from_the_records(tmp_path: Path) -> None:
     found = [
         at(evidence(tmp_path / "one", NARROW, controls=True)),
         at(evidence(tmp_path / "two", WIDE)),
@@ -127,3 +145,17 @@ def test_generated_images_tell_when_but_not_whether_it_helps(tmp_path: Path) -> 
         "that a 2x reduction erases): +89.1 points over plain."
     }
     assert rows([glance]) == []
+
+
+def test_what_a_tuned_baseline_reaches_alone_is_told(tmp_path: Path) -> None:
+    (file := tmp_path / "tuned.toml").write_text(SEARCH)
+    store = Store(tmp_path)
+    tried = [{"number": n, "state": "ok", "chosen": {"lr": 0.01 * n}} for n in (1, 2)]
+    record = {"status": "ok", "arms": {"plain": {"configurations": tried, "best": [2]}}}
+    write_record(store.search_folder("tuned"), record)
+    asked = load_from(store, str(file), small=False)
+    fill(asked, store, lambda trial: 70.0 + trial.seed)
+    assert told([at(gather(asked, store))]) == {
+        "How good is the plain pipeline?": "plain, tuned over 2 configurations on held-out "
+        "training images, reaches 71.0 ± 2.5 % on fine, 32 px, resnet10t, 2 epochs, 3 seeds"
+    }
