@@ -220,11 +220,22 @@ def _show(made: Any) -> None:
 
 
 @app.command()
-def publish(name: Name, small: Small = False) -> None:
-    """Copy records and report to results/published, and renew README and answers."""
+def publish(
+    name: Annotated[
+        str | None, typer.Argument(help="An experiment of experiments/; none: all published ones.")
+    ] = None,
+    small: Small = False,
+) -> None:
+    """Copy records and report to results/published; renew README, answers and front page.
+
+    Without a name nothing is copied: every published report is made anew from its own records.
+    """
     from bench import publish as publishing
 
-    say(f"published in {_near(publishing.publish(*_open(name, small)))}")
+    if name is None:
+        say(f"{counted(publishing.renew(), 'published report')} made anew")
+    else:
+        say(f"published in {_near(publishing.publish(*_open(name, small)))}")
 
 
 @app.command()

@@ -64,11 +64,32 @@ def publish(experiment: Experiment, store: Store) -> Path:
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
     for seeds in store.looks(experiment):
         published.note_look(experiment, seeds)
-    report.make(experiment, published, folder)
-    (folder / report.STAMP).unlink()  # what is published is not resumed
+    _make(experiment, published)
+    _write_pages()
+    return folder
+
+
+def renew() -> int:
+    """Make every published report anew from the records beside it, and the pages of them all.
+
+    Returns: how many reports.
+    """
+    marked(README.read_text())
+    there = published()
+    for experiment in there:
+        _make(experiment, Store(PUBLISHED / experiment.name))
+    _write_pages()
+    return len(there)
+
+
+def _make(experiment: Experiment, store: Store) -> None:
+    report.make(experiment, store, store.root)
+    (store.root / report.STAMP).unlink()  # what is published is not resumed
+
+
+def _write_pages() -> None:
     for path, text in pages().items():
         write_whole(path, text)
-    return folder
 
 
 def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:

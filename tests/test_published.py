@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
-from bench import false_verdicts, publish
+from bench import false_verdicts, publish, report
 from bench.datasets.library import fingerprint
 from bench.datasets.specs import DATASETS
 from bench.errors import InputError
 from bench.experiment import Experiment
 from bench.paths import PUBLISHED
+from bench.report import glance, index
+from bench.report.answer import in_words, sentences
 from bench.report.evidence import gather
 from bench.runner import ended
 from bench.store import Store, context_label, write_record
@@ -36,6 +39,20 @@ def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None
     for path, text in pages.items():
         assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
     assert all(experiment.spec.question in text for experiment in EXPERIMENTS)
+
+
+def test_the_front_page_and_the_answers_are_what_the_records_say() -> None:
+    summaries = []
+    for experiment in EXPERIMENTS:
+        folder = PUBLISHED / experiment.name
+        evidence = gather(experiment, Store(folder))
+        stale = f"{folder} is stale: run `resizer-bench publish` again"
+        assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
+        summary = index.read_summary(folder)
+        assert summary
+        assert summary.answer == sentences(evidence), stale
+        summaries.append(replace(summary, glance=glance.at(evidence)))
+    assert (PUBLISHED / "index.html").read_text() == index.front_page(summaries), "stale index"
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
@@ -183,6 +200,27 @@ def test_a_published_trial_is_not_taken_where_one_that_is_missing_starts_from_it
     assert not store.trial(keys["plain"])
     write_record(tmp_path / "p" / "x" / "trials" / keys["warm"], ok)
     assert publish.reuse(experiment, store)[1] == 2
+
+
+def test_without_a_name_what_is_published_is_made_anew_from_its_own_records(
+    store: Store, finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme, folder = tmp_path / "README.md", tmp_path / "published"
+    readme.write_text(publish.BEGIN + publish.END)
+    for name, value in {"PUBLISHED": folder, "EXPERIMENTS": tmp_path}.items():
+        monkeypatch.setattr(publish, name, value)
+    monkeypatch.setattr(publish, "README", readme)
+    monkeypatch.setattr(publish, "published", lambda: [finished])
+    publish.publish(finished, store)
+    pages = [readme, *(folder / name for name in ("README.md", "index.html", "toy/report.html"))]
+    wanted = [page.read_text() for page in pages]
+    shutil.rmtree(store.root)
+    for page in pages[1:]:
+        page.write_text("stale")
+    readme.write_text(f"{publish.BEGIN}stale{publish.END}")
+    assert publish.renew() == 1
+    assert [page.read_text() for page in pages] == wanted
+    assert not (folder / "toy" / report.STAMP).exists()
 
 
 def test_nothing_finished_is_nothing_to_publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +59,14 @@ def read_summary(folder: Path) -> Summary | None:
 
 def write_index(root: Path) -> None:
     """Write `index.html` in the folder that holds the reports' folders."""
+    found = [summary for path in root.iterdir() if (summary := read_summary(path))]
+    write_whole(root / "index.html", front_page(found))
+
+
+def front_page(found: Iterable[Summary]) -> str:
+    """The page of all these reports, in HTML."""
     from bench.report.page import html
 
-    found = [summary for path in root.iterdir() if (summary := read_summary(path))]
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
     glances = [one.glance for one in newest]
     told = {
@@ -69,4 +75,4 @@ def write_index(root: Path) -> None:
         "headings": HEADINGS,
         "rows": rows(glances),
     }
-    write_whole(root / "index.html", html("index.html.j2", told))
+    return html("index.html.j2", told)
