@@ -18,7 +18,8 @@ from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
 from bench.report.evidence import Evidence, gather
-from bench.report.glance import HEADINGS, Told, at, generated, rows, short
+from bench.report.first_screen import HEADINGS, Told, rows, short
+from bench.report.glance import at, generated
 from bench.store import Store, read_record, write_record, write_whole
 
 README = PROJECT / "README.md"

@@ -8,7 +8,8 @@ from bench.experiment import Trial
 from bench.loading import load, load_from
 from bench.publish import first_screen
 from bench.report.evidence import Evidence, gather
-from bench.report.glance import Glance, at, rows, short
+from bench.report.first_screen import rows, short
+from bench.report.glance import Glance, at
 from bench.report.words import MINUS, NONE, TIMES
 from bench.store import Store, write_record
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
@@ -103,6 +104,16 @@ def test_comparisons_too_many_to_tell_one_by_one_are_one_line(tmp_path: Path) ->
     ]
 
 
+def test_without_a_better_one_no_gain_was_found(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW)
+    fill(asked, Store(tmp_path), lambda trial: 50.0 + trial.seed)
+    glance = at(gather(asked, Store(tmp_path)))
+    assert told([glance])["Does it help?"].startswith(
+        "No gain was found on real images, in 1 comparison with the plain pipeline: "
+        "no difference in 1."
+    )
+
+
 def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:
     glance = at(evidence(tmp_path / "one", NARROW, more=TIME))
     (line,) = rows([glance])
@@ -156,6 +167,6 @@ def test_what_a_tuned_baseline_reaches_alone_is_told(tmp_path: Path) -> None:
     asked = load_from(store, str(file), small=False)
     fill(asked, store, lambda trial: 70.0 + trial.seed)
     assert told([at(gather(asked, store))]) == {
-        "How good is the plain pipeline?": "plain, tuned over 2 configurations on held-out "
-        "training images, reaches 71.0 ± 2.5 % on fine, 32 px, resnet10t, 2 epochs, 3 seeds"
+        "How good is the plain pipeline?": "Tuned over 2 configurations on held-out training "
+        "images, plain reaches 71.0 ± 2.5 % on fine, 32 px, resnet10t, 2 epochs, 3 seeds"
     }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.report.glance import HEADINGS, NOTHING, Glance, rows, short
+from bench.report.first_screen import HEADINGS, rows, short
+from bench.report.glance import NOTHING, Glance
 from bench.store import write_whole
 
 SUMMARY = "summary.json"
