@@ -125,15 +125,15 @@ def run(
 @app.command()
 def search(name: Name, small: Small = False) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
-    from bench import console, runner
-    from bench import search as searching
+    from bench import console, runner, studies
+    from bench.search import open_search
 
-    looked = searching.open_search(name, small=small)
+    looked = open_search(name, small=small)
     store = _store()
     display = console.Display(out)
     try:
         with display.shown():
-            searching.tune(looked, store, display)
+            studies.tune(looked, store, display)
             experiment, _ = _open(name, small)
             display.experiment = experiment
             outcome = runner.run(experiment, store, display)

@@ -17,6 +17,7 @@ TORCH_FREE = (
         "bench.loading",
         "bench.tuning",
         "bench.search",
+        "bench.studies",
         "bench.answering",
         "bench.controls",
         "bench.runner",

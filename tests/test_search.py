@@ -17,7 +17,7 @@ import pytest
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
-from bench import report, search
+from bench import report, search, studies
 from bench.answering import Evaluator
 from bench.cli import app
 from bench.datasets.library import fingerprint, open_dataset
@@ -27,8 +27,9 @@ from bench.loading import load_from
 from bench.report.answer import in_words
 from bench.report.evidence import gather
 from bench.runner import Listener
-from bench.search import Search, Tuner, open_search, tune
+from bench.search import Search, open_search
 from bench.store import Record, Store, as_metrics, write_record
+from bench.studies import Tuner, tune
 from tests.conftest import TOY
 
 SETTINGS = """
@@ -64,7 +65,7 @@ def heard(_: dict[str, Any]) -> None:
     """A listener that shows nothing."""
 
 
-def scoring(store: Store, score: Callable[[Trial], float]) -> search.Evaluate:
+def scoring(store: Store, score: Callable[[Trial], float]) -> studies.Evaluate:
     """Records a score of the fields in place of a training run."""
 
     def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
@@ -277,7 +278,7 @@ def test_a_failing_configuration_counts_and_is_told(
             return {"status": "oom", "reason": "out of memory"}
         return scoring(store, low_rate_wins)(trial, asked, listener)
 
-    monkeypatch.setattr(search, "Evaluator", lambda *_: evaluate)
+    monkeypatch.setattr(studies, "Evaluator", lambda *_: evaluate)
     found = toy_search()
     with pytest.raises(InputError, match="of learned came to a score; the first: oom"):
         tune(found, store, heard)
@@ -310,7 +311,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
             storage = asked.study._storage
             storage.set_trial_state_values(asked._trial_id, optuna.trial.TrialState.FAIL)
             frozen = storage.get_trial(asked._trial_id)
-            with search.ours_experimental():
+            with studies.ours_experimental():
                 RetryHeartbeatStaleTrialCallback()(asked.study, frozen)
         return scoring(store, low_rate_wins)(trial, asked, listener)
 
@@ -332,9 +333,9 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
     monkeypatch: pytest.MonkeyPatch,
     dies: str,
 ) -> None:
-    monkeypatch.setattr(search, "HEARTBEAT_S", 1)
-    monkeypatch.setattr(search, "GRACE_S", 2)
-    monkeypatch.setattr(search, "POLL_S", 0.1)
+    monkeypatch.setattr(studies, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(studies, "GRACE_S", 2)
+    monkeypatch.setattr(studies, "POLL_S", 0.1)
     found = toy_search()
 
     def killed(*_: Any) -> Record:
@@ -480,11 +481,12 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from bench import answering, search
+from bench import answering, studies
+from bench.search import open_search
 from bench.store import Store, as_metrics, write_record
 
-search.HEARTBEAT_S, search.GRACE_S = 1, 3
-search.POLL_S = answering.POLL_S = 0.1
+studies.HEARTBEAT_S, studies.GRACE_S = 1, 3
+studies.POLL_S = answering.POLL_S = 0.1
 store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
 
 def note(word, key):
@@ -503,8 +505,8 @@ class Slow(answering.Evaluator):
         return super()._answered(trial, asked, listener)
 
 if __name__ == "__main__":
-    found = search.open_search(sys.argv[1])
-    search.Tuner(found, store, lambda event: None, Slow(found.spec, store)).run()
+    found = open_search(sys.argv[1])
+    studies.Tuner(found, store, lambda event: None, Slow(found.spec, store)).run()
 """
 
 
