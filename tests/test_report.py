@@ -227,6 +227,15 @@ def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
     assert f"--arm: {table['learned'].colour}" in report.html.read_text()
 
 
+def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\noutput_size = [16, 32]\nnum_resblocks = [0, 1]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    drawn = draw(gather(asked, store))
+    assert f">{NONE}<" not in drawn["by-output-size"].file
+    assert f">{NONE}<" in drawn["by-num-resblocks"].file
+
+
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
     first = whole[1].spec.arm[1]
     arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]

@@ -19,7 +19,7 @@ MOST_LETTERS = 26
 
 def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
     """Accuracy of every trial by its value of `axis`, a panel for each dataset."""
-    done = evidence.trials[evidence.trials["status"] == "ok"]
+    done = _valued(evidence, axis)
     if done.empty:
         return None
     datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
@@ -36,6 +36,22 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
         "A dot is one trial; a dash is the mean of its arm and value.",
         f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
     )
+
+
+def _valued(evidence: Evidence, axis: str) -> pd.DataFrame:
+    """The finished trials with a value of `axis`: their own, or that of the cells that they answer.
+
+    None where the arm does not use the axis and the trial answers cells of several values.
+    """
+    asked: dict[tuple[str, str], list[Any]] = {}
+    for cell in evidence.experiment.cells:
+        asked.setdefault((cell.arm, cell.trial.key), []).append(cell.axes[axis])
+    done = evidence.trials[evidence.trials["status"] == "ok"]
+    values = []
+    for arm, key, own in zip(done["arm"], done["key"], done[axis], strict=True):
+        first, *others = dict.fromkeys(asked[arm, key])
+        values.append(first if _plain(own) is None and not others else _plain(own))
+    return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
 
 
 def _panel(ax: Axes, table: dict[str, Look], done: pd.DataFrame, axis: str) -> None:
