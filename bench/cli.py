@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,15 +23,27 @@ out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one sentence and exit status 2."""
+    """Run the command line; a mistake of the user's is one sentence and exit status 2.
+
+    So is a file or a folder that cannot be read or written.
+    """
     try:
         app()
     except InputError as error:
-        print(f"resizer-bench: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _give_up(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _give_up(f"{error.filename}: {error.strerror}")
+
+
+def _give_up(reason: str) -> NoReturn:
+    print(f"resizer-bench: {reason}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)
 
 
 @app.command()
@@ -68,7 +80,7 @@ def plan(
         say(f"{arm}: its size is counted or timed when the run begins; its trials are not in this")
     if experiment.spec.cost:
         say(f"cost: {experiment.spec.cost}")
-    if left == "?":
+    if left == "?" and not spec.search:
         say(f"`{experiment.command} --smoke` takes steps of every arm and gives estimates")
     if every:
         names = console.trial_names(experiment)
@@ -86,7 +98,7 @@ def run(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
+    retry: Retry = False,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
     ] = False,
@@ -123,7 +135,7 @@ def run(
 
 
 @app.command()
-def search(name: Name, small: Small = False) -> None:
+def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import console, runner, studies
     from bench.search import open_search
@@ -136,7 +148,7 @@ def search(name: Name, small: Small = False) -> None:
             studies.tune(looked, store, display)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            outcome = runner.run(experiment, store, display)
+            outcome = runner.run(experiment, store, display, retry=retry)
     except KeyboardInterrupt:
         say("stopped; the same command goes on")
         raise typer.Exit(130) from None

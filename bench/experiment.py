@@ -303,6 +303,7 @@ class ExperimentFile(BaseModel):
     source: str = ""
     expect: str = ""
     cost: str = ""
+    recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     margin_pct: Positive = 1.0
     train: bool = True  # False: what the arms cost, from the timing lane alone

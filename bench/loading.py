@@ -33,8 +33,9 @@ from resizer.specs import nearest
 TIMES = {"output_size": 1, "2 * output_size": 2}
 EQUAL = ("equal_gmacs", "equal_time")
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
+OWN = ("cost", "margin_pct", "recipe_for")
 LAID = ("axes", "timing", "search", "arm")
-"""Tables that `[small]` may have; its other fields are those of [trial]."""
+"""Fields of the file, and tables, that `[small]` may have; its others are those of [trial]."""
 
 
 def load(
@@ -76,8 +77,17 @@ def load(
 
 
 def load_from(store: Store, name: str, *, small: bool) -> Experiment:
-    """Read an experiment with the sizes that the store has settled and what its search found."""
-    best = store.best(result_name(_find(name), small=small))
+    """Read an experiment with the sizes that the store has settled and what its search found.
+
+    Raises:
+        InputError: as `load`; or if the search was over other ranges than the file has now.
+    """
+    file, spec = read(name, small=small)
+    told = store.search(result_name(file, small=small)) if spec.search else None
+    if told and told["spaces"] != tuning.written(spec):
+        verb = f"resizer-bench search {name}" + (" --small" if small else "")
+        raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
+    best = store.best(result_name(file, small=small))
     return load(name, small=small, sizes=store.sizes(), best=best)
 
 
@@ -143,7 +153,7 @@ def _with_small(file: Path, raw: Fields) -> Fields:
             f"{shown(file)}: [small.arm] names the arm {name!r}, which is not there"
             f"{nearest(name, known)} One of: {', '.join(known)}"
         )
-    own = {name: fields.pop(name) for name in ("cost", "margin_pct") if name in fields}
+    own = {name: fields.pop(name) for name in OWN if name in fields}
     return (
         raw
         | own
@@ -173,6 +183,7 @@ def _check(file: Path, spec: ExperimentFile) -> None:
         if len({repr(value) for value in values}) < len(values):
             raise InputError(f"{shown(file)}: [axes] {name} = {values} names a value twice")
     named = [("primary", name) for name in spec.primary or ()]
+    named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []
     named += [(f"[arm {a.name!r}] {field}", to) for a in spec.arm for field, to in a.arms.items()]
     for where, name in named:
         if name not in arms:

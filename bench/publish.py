@@ -6,8 +6,9 @@ What is copied are numbers, per-image predictions and plots; weights and picture
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench import report
 from bench.datasets.library import fingerprint
@@ -18,7 +19,7 @@ from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
 from bench.report.evidence import Evidence, gather
-from bench.report.first_screen import HEADINGS, Told, rows, short
+from bench.report.first_screen import CAPTION, HEADINGS, Told, rows, short
 from bench.report.glance import at, generated
 from bench.store import Store, read_record, write_record, write_whole
 
@@ -36,10 +37,12 @@ figures and records beside it; what was expected and what was learnt stands in
 def publish(experiment: Experiment, store: Store) -> Path:
     """Copy what is finished of the experiment, write its report there and renew the README.
 
-    What was published of it before makes way. Pictures go along of generated data only.
+    What was published of it before makes way once all is copied. Pictures go along of generated
+    data only.
 
     Raises:
-        InputError: if nothing is finished yet, or the experiment is not one of `experiments/`.
+        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
+            a trial of it that is published is not finished here.
     """
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
@@ -50,10 +53,36 @@ def publish(experiment: Experiment, store: Store) -> Path:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     marked(README.read_text())
     folder = PUBLISHED / experiment.name
-    for room in ("trials", "timings", "sizes", "looks", "searches"):
-        if (folder / room).exists():
-            shutil.rmtree(folder / room)
-    published = Store(folder)
+    lost = [key for key in Store(folder).kept() if key in experiment.runs and key not in finished]
+    if lost:
+        raise InputError(
+            f"{experiment.name}: {len(lost)} of its published trials are not here, {lost[0]} for "
+            "one: `run` with --reuse-published takes them"
+        )
+    _replace(folder, lambda staged: _copy(experiment, finished, store, staged))
+    _make(experiment, Store(folder))
+    _write_pages()
+    return folder
+
+
+ROOMS = ("trials", "timings", "sizes", "looks", "searches")
+
+
+def _replace(folder: Path, fill: Callable[[Store], None]) -> None:
+    """Put the records that `fill` writes in place of the folder's, when they are all there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
+        fill(Store(Path(staged)))
+        for room in ROOMS:
+            if (folder / room).exists():
+                shutil.rmtree(folder / room)
+            if (Path(staged) / room).exists():
+                (Path(staged) / room).rename(folder / room)
+
+
+def _copy(
+    experiment: Experiment, finished: Mapping[str, Trial], store: Store, published: Store
+) -> None:
     for key, trial in finished.items():
         shown = trial.dataset in DATASETS and DATASETS[trial.dataset].generator
         files = ("predictions.parquet", *(["pictures.npz"] if shown else []))
@@ -65,9 +94,6 @@ def publish(experiment: Experiment, store: Store) -> Path:
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
     for seeds in store.looks(experiment):
         published.note_look(experiment, seeds)
-    _make(experiment, published)
-    _write_pages()
-    return folder
 
 
 def renew() -> int:
@@ -105,18 +131,23 @@ def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
     write_record(target, record | added)
 
 
-def copy_sizes(experiment: Experiment, source: Store, target: Store) -> None:
-    """Copy the sizes that the experiment has matched and `source` has settled."""
-    for key in experiment.matched:
-        if key not in target.sizes():
+def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: bool = True) -> None:
+    """Copy the sizes that the experiment has matched and `source` has settled.
+
+    Args:
+        timed: False leaves out those that meet a time, which is another machine's.
+    """
+    for key, request in experiment.matched.items():
+        if key not in target.sizes() and (timed or request.kind != "equal_time"):
             copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
 
 
 def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
-    """Take settled sizes and finished trials from what is published.
+    """Take counted sizes and finished trials from what is published.
 
-    Timings are not taken: they are another machine's. Nor is a trial that was run on other files,
-    or from which one that is still to be run starts: its weights were not published.
+    Timings, and sizes that meet a time, are not taken: they are another machine's. Nor is a trial
+    that was run on other files, or from which one that is still to be run starts: its weights were
+    not published.
 
     Returns: the experiment with these sizes, and how many trials were taken.
     """
@@ -124,7 +155,7 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
         there = Store(folder.parent)
         known = there.sizes() | store.sizes()
         experiment = load(str(experiment.file), small=experiment.small, sizes=known)
-        copy_sizes(experiment, there, store)
+        copy_sizes(experiment, there, store, timed=False)
     experiment = load_from(store, str(experiment.file), small=experiment.small)
     taken = 0
     needed: set[str] = set()
@@ -154,14 +185,22 @@ def published_trial(key: str, trial: Trial) -> Path | None:
 
 
 def published() -> list[Experiment]:
-    """The published experiments, by name."""
-    names = sorted(folder.parent.name for folder in PUBLISHED.glob("*/report.md"))
-    return [
-        load_from(
-            Store(PUBLISHED / name), name.removesuffix("-small"), small=name.endswith("-small")
-        )
-        for name in names
-    ]
+    """The published experiments, by name.
+
+    Raises:
+        InputError: if a file in `experiments/` no longer asks for what is published of it.
+    """
+    found = []
+    for folder in sorted(path.parent for path in PUBLISHED.glob("*/report.md")):
+        name, store = folder.name, Store(folder)
+        experiment = load_from(store, name.removesuffix("-small"), small=name.endswith("-small"))
+        if stray := set(store.kept()) - set(experiment.trials):
+            raise InputError(
+                f"{experiment.file} does not ask for {len(stray)} of the trials that are published "
+                f"as {name}: run and publish it again, or put the file back"
+            )
+        found.append(experiment)
+    return found
 
 
 def marked(readme: str) -> tuple[str, str]:
@@ -206,7 +245,7 @@ def first_screen(every: Sequence[Evidence]) -> list[str]:
     told = [f"- **{one.question}** {' '.join(map(_sentence, one.told))}" for one in answers]
     lines = [[*cells, _link(name)] for *cells, name in rows(glances)]
     table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *lines]]
-    return ["\n".join(told), "\n".join(table) if lines else ""]
+    return ["\n".join(told), "\n\n".join([CAPTION, "\n".join(table)]) if lines else ""]
 
 
 def _sentence(told: Told) -> str:
@@ -221,7 +260,8 @@ def answered(evidence: Evidence) -> str:
     """One experiment's paragraph in the list: question, answer, where to read on."""
     experiment = evidence.experiment
     told = "\n\n".join(in_words(evidence).splitlines())
+    small = " (--small)" if experiment.small else ""
     return (
-        f"## {experiment.spec.question}\n\n{told}\n\n"
+        f"## {experiment.spec.question}{small}\n\n{told}\n\n"
         f"[Report]({experiment.name}/report.md); again with `{experiment.command}`."
     )

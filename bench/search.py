@@ -88,6 +88,8 @@ def finished(search: Search, store: Store) -> bool:
     record = store.search(search.name)
     if record is None or record["asked"] != asked(search):
         return False
+    if record["settings"]["retrain"] != search.settings.retrain:
+        return False
     return all(
         sum(one["state"] != "running" for one in arm["configurations"]) >= search.settings.trials
         for arm in record["arms"].values()

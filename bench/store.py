@@ -108,6 +108,10 @@ class Store:
         # Text, not Path objects, which cost more than the reading where there are thousands.
         return {key: read_record(f"{folder}/{key}") if key in there else None for key in keys}
 
+    def kept(self) -> list[str]:
+        """The keys of the trials that are finished, of whatever experiment."""
+        return sorted(path.parent.name for path in self.root.glob("trials/*/record.json"))
+
     def trial(self, key: str) -> Record | None:
         """The trial's record, or None while it is not finished."""
         return read_record(self.trial_folder(key))

@@ -25,6 +25,7 @@ from bench.runner import Listener, prepare
 from bench.search import Search, asked, finished
 from bench.seeds import seed_for
 from bench.store import METRICS, Record, Store, write_record
+from bench.tuning import written
 
 HEARTBEAT_S, GRACE_S = 10, 40
 """A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
@@ -215,12 +216,8 @@ class Tuner:
 
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""
-        spaces = {
-            arm: {name: of.written for name, of in space.ranges.items()}
-            for arm, space in self.search.spaces.items()
-        }
         record = {"status": "ok", "reason": "", "asked": asked(self.search), **self.described}
-        record |= {"settings": self.settings.model_dump(), "spaces": spaces}
+        record |= {"settings": self.settings.model_dump(), "spaces": written(self.search.spec)}
         with self.gate:
             arms = {arm: self._exported(study) for arm, study in self.studies.items()}
             for arm, study in self.studies.items():

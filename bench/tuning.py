@@ -23,6 +23,14 @@ def spaces(spec: ExperimentFile) -> dict[str, Space]:
     return {name: space({**spec.trial, **fields}) for name, fields in found.items()}
 
 
+def written(spec: ExperimentFile) -> dict[str, dict[str, object]]:
+    """The ranges of each tuned arm as a search's record keeps them."""
+    return {
+        arm: {name: of.written for name, of in space.ranges.items()}
+        for arm, space in spaces(spec).items()
+    }
+
+
 def check(file: Path, spec: ExperimentFile) -> None:
     """Raise InputError at the first thing that makes no sense in a search, or only in one."""
     try:

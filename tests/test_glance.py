@@ -63,19 +63,24 @@ def test_short_answers_come_from_the_records(tmp_path: Path) -> None:
     ]
     answers = told(found)
     assert answers["Does it help?"] == (
-        "On real images, in 4 comparisons with the plain pipeline: better in 2 and no difference "
-        "in 2. The differences lie between +0.01 and +51.0 points. Averaged over 2 values of "
-        "dataset and 2 values of num_resblocks, learned less plain: +25.5 ± 1.3 points"
+        "On real images, in 4 comparisons of learned with plain: better in 2 and no difference in "
+        "2. The differences lie between +0.01 and +51.0 points. They share 2 sets of baseline "
+        "runs. Averaged over 2 values of dataset and 2 values of num_resblocks, learned less "
+        "plain: +25.5 ± 1.3 points"
     )
     when = answers["When?"]
-    assert when.startswith("Better on fine, 64 → 32 px, resnet10t: +51.0 points over plain; fine,")
-    assert "resnet10t, num_resblocks 0: +51.0 points over plain. No difference on coarse" in when
+    assert when.startswith(
+        "Better on fine, 64 → 32 px, resnet10t, 2 epochs, 3 seeds: learned +51.0 points over plain "
+        "Better on fine, 64 → 32 px, resnet10t, num_resblocks 0, 2 epochs"
+    )
+    assert "No difference on coarse" in when
     why = answers["Why?"]
     assert why.startswith(
         "On fine, 64 → 32 px, resnet10t, learned (+51.0 ± 2.5 points over plain) is better than "
-        "the same image plainly resized (0.0 ± 0.0), "
+        "the same image plainly resized (+51.0 ± 7.3), "
     )
-    assert " and MULLER's four parameters (0.0 ± 0.0); not told apart from the module " in why
+    assert " and MULLER's four parameters (+51.0 ± 7.3); not told apart from the module " in why
+    assert why.endswith(" intervals, 3 seeds)")
     assert "the plain pipeline" not in why
     assert answers["At what price?"].startswith(
         f"A training step takes 2.0 {TIMES} as long as the plain pipeline's."
@@ -96,6 +101,7 @@ def test_comparisons_too_many_to_tell_one_by_one_are_one_line(tmp_path: Path) ->
     assert line == [
         "learned against plain, 4 times",
         "fine and coarse, 64 → 32 px, resnet10t, num_resblocks 0 and 1, 2 epochs, 3 seeds",
+        "10.0 to 90.1",
         "on average +25.5 (+24.3 to +26.8); each +0.01 to +51.0",
         "better in 2 and no difference in 2",
         f"2.0 {TIMES}",
@@ -109,8 +115,8 @@ def test_without_a_better_one_no_gain_was_found(tmp_path: Path) -> None:
     fill(asked, Store(tmp_path), lambda trial: 50.0 + trial.seed)
     glance = at(gather(asked, Store(tmp_path)))
     assert told([glance])["Does it help?"].startswith(
-        "No gain was found on real images, in 1 comparison with the plain pipeline: "
-        "no difference in 1."
+        "No gain was found on real images, in 1 comparison of learned with plain: no difference "
+        "in 1."
     )
 
 
@@ -119,8 +125,8 @@ def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) 
     (line,) = rows([glance])
     assert f"48 px: 0.0 ± 0.0, 0.50 {TIMES} learned's step" in line
     assert (
-        "A larger plain image that costs about as much to train reaches more than the learned "
-        f"resizer in 0 of 1 comparison, by the means: {MINUS}51.0 points."
+        "A larger plain image that costs about as much to train reaches more than learned in 0 of "
+        f"1 comparison, by the means: {MINUS}51.0 points."
     ) in told([glance])["At what price?"]
 
 
@@ -128,7 +134,7 @@ def test_the_readme_links_each_report(tmp_path: Path) -> None:
     answers, table = first_screen([evidence(tmp_path / "one", NARROW, controls=True)])
     link = "[toy](results/published/toy/report.md)"
     assert f"({link})." in answers
-    assert table.splitlines()[2].endswith(f"| {link} |")
+    assert table.splitlines()[4].endswith(f"| {link} |")
 
 
 def test_what_is_not_measured_is_not_answered(tmp_path: Path) -> None:
@@ -152,8 +158,8 @@ def test_generated_images_tell_when_but_not_whether_it_helps(tmp_path: Path) -> 
     fill(asked, Store(tmp_path), better)
     glance = at(gather(asked, Store(tmp_path)))
     assert told([glance]) == {
-        "When?": "Better on synthetic-fine, 64 → 32 px, resnet10t (the class is only in detail "
-        "that a 2x reduction erases): +89.1 points over plain."
+        "When?": "Better on synthetic-fine, 64 → 32 px, resnet10t, 2 epochs, 3 seeds (the class is "
+        "only in detail that a 2x reduction erases): learned +89.1 points over plain"
     }
     assert rows([glance]) == []
 
@@ -163,6 +169,7 @@ def test_what_a_tuned_baseline_reaches_alone_is_told(tmp_path: Path) -> None:
     store = Store(tmp_path)
     tried = [{"number": n, "state": "ok", "chosen": {"lr": 0.01 * n}} for n in (1, 2)]
     record = {"status": "ok", "arms": {"plain": {"configurations": tried, "best": [2]}}}
+    record |= {"spaces": {"plain": {"lr": {"log": [1e-4, 1e-1]}}}}
     write_record(store.search_folder("tuned"), record)
     asked = load_from(store, str(file), small=False)
     fill(asked, store, lambda trial: 70.0 + trial.seed)

@@ -84,7 +84,7 @@ def scope(evidence: Evidence) -> str:
 
     Of the finished trials; of all, while none is.
     """
-    asked = evidence.experiment.trials
+    asked, spec = evidence.experiment.trials, evidence.experiment.spec
     done = [asked[key] for key, record in evidence.records.items() if record["status"] == "ok"]
     trials = done or list(asked.values())
     sizes = list(dict.fromkeys(f"{trial.size} px" for trial in trials))
@@ -95,8 +95,9 @@ def scope(evidence: Evidence) -> str:
         words.join(_data(evidence)),
         words.join(dict.fromkeys(trial.backbone for trial in trials)),
         words.join(sizes),
-        *(trained if evidence.experiment.spec.train else []),
+        *(trained if spec.train else []),
         *_tuned(evidence),
+        *([f"recipe tuned for {spec.recipe_for}"] if spec.recipe_for else []),
         *devices(evidence),
     ]
     return f"Scope: {'; '.join(parts)}."
@@ -142,11 +143,24 @@ def _data(evidence: Evidence) -> list[str]:
     ]
 
 
-def _place(evidence: Evidence, row: Row) -> str:
+def setting(evidence: Evidence, row: Row) -> list[str]:
+    """Sizes, backbone, and the row's value of what else the experiment varies."""
     others = [name for name in evidence.axes if name not in AXIS_ORDER]
-    told = [row.trial.size + " px", row.trial.backbone]
-    told += [words.axis_value(name, row.context[name]) for name in others]
-    told += [words.length(row.trial)]
+    told = [words.axis_value(name, row.context[name]) for name in others]
+    return [f"{row.trial.size} px", row.trial.backbone, *told]
+
+
+def length(evidence: Evidence, row: Row) -> list[str]:
+    """How long the row's trials train, after those that they start from; [] where it is an axis."""
+    if {"epochs", "steps"} & set(evidence.axes):
+        return []
+    known = evidence.experiment.trials
+    parents = [known[key] for key in row.trial.parents if key in known]
+    return [words.lengths([*parents, row.trial])]
+
+
+def _place(evidence: Evidence, row: Row) -> str:
+    told = [*setting(evidence, row), *length(evidence, row)]
     if row.difference and row.difference.n:
         told += [words.count(row.difference.n, "seed")]
     return f"{row.trial.dataset} ({', '.join(told)})"
@@ -281,8 +295,11 @@ def _noise(evidence: Evidence) -> str:
     rounds = list(lane.get("disturbances") or [])
     lost = sum(one["disturbed"] for one in rounds)
     used = len(lane.get("rounds_used") or rounds)
-    told = f"Ratios are of {used} interleaved rounds with their 95 % intervals; two measurements "
-    told += f"of one arm's training step were up to {words.number(100 * (floor - 1), 2)} % apart"
+    told = (
+        f"Ratios are of {used} interleaved rounds with their 95 % intervals; by such an interval "
+    )
+    told += "two measurements of one arm's training step may be "
+    told += f"{words.number(100 * (floor - 1), 2)} % apart"
     if lost and used == len(rounds):
         return f"{told}. Other load disturbed {lost} of the {len(rounds)} rounds."
     left_out = f"; {words.count(lost, 'disturbed round')} left out" if lost else ""

@@ -45,12 +45,12 @@ def _valued(evidence: Evidence, axis: str) -> pd.DataFrame:
     """
     asked: dict[tuple[str, str], list[Any]] = {}
     for cell in evidence.experiment.cells:
-        asked.setdefault((cell.arm, cell.trial.key), []).append(cell.axes[axis])
+        asked.setdefault((cell.arm, cell.trial.key), []).append(words.plain(cell.axes[axis]))
     done = evidence.trials[evidence.trials["status"] == "ok"]
     values = []
     for arm, key, own in zip(done["arm"], done["key"], done[axis], strict=True):
         first, *others = dict.fromkeys(asked[arm, key])
-        values.append(first if _plain(own) is None and not others else _plain(own))
+        values.append(first if words.plain(own) is None and not others else words.plain(own))
     return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
 
 
@@ -60,7 +60,7 @@ def _panel(ax: Axes, table: dict[str, Look], done: pd.DataFrame, axis: str) -> N
     for i, name in enumerate(drawn):
         mine = done[done["arm"] == name]
         shift = 0.7 * ((i + 0.5) / len(drawn) - 0.5)
-        xs = [values.index(_plain(value)) + shift for value in mine[axis]]
+        xs = [values.index(words.plain(value)) + shift for value in mine[axis]]
         _dots(ax, table[name], xs, mine["top1_pct"].tolist(), joined=_numbers(values))
     labels = [words.NONE if value is None else str(value) for value in values]
     ax.set_xticks(range(len(values)), labels)
@@ -79,20 +79,13 @@ def _dots(ax: Axes, look: Look, xs: list[float], ys: list[float], *, joined: boo
     ax.plot(means.index, means, "_", color=look.colour, markersize=16, markeredgewidth=1.6)
 
 
-def _plain(value: Any) -> Any:
-    """The value as it was written: pandas makes None and whole numbers into floats."""
-    if pd.isna(value):
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _numbers(values: list[Any]) -> bool:
     return all(isinstance(value, int | float | None) for value in values)
 
 
 def _ordered(column: pd.Series[Any]) -> list[Any]:
     """The distinct values: none first, then numbers by size or names as they come."""
-    values = list(dict.fromkeys(map(_plain, column)))
+    values = list(dict.fromkeys(map(words.plain, column)))
     if _numbers(values):
         return sorted(values, key=lambda value: -math.inf if value is None else value)
     return sorted(values, key=lambda value: value is not None)

@@ -50,8 +50,8 @@ def _effect(axis: str, gains: Sequence[tuple[Mapping[str, Any], Gains]]) -> str:
     by_others: dict[str, dict[Any, Gains]] = {}
     for context, gain in gains:
         others = context_label({name: v for name, v in context.items() if name != axis})
-        by_others.setdefault(others, {})[context[axis]] = gain
-    first, *rest = dict.fromkeys(context[axis] for context, _ in gains)
+        by_others.setdefault(others, {})[words.plain(context[axis])] = gain
+    first, *rest = dict.fromkeys(words.plain(context[axis]) for context, _ in gains)
     told = []
     for value in rest:
         both = [of for of in by_others.values() if {value, first} <= set(of)]

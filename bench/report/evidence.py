@@ -94,7 +94,7 @@ class Evidence:
 
     @cached_property
     def floors(self) -> dict[str, float]:
-        """How far apart two measurements of one arm were, by phase: 1.02 is 2 %."""
+        """How far apart two measurements of one arm may be, by phase: 1.02 is 2 %."""
         lane = self.timing or {}
         again, reference = lane.get("again", {}), _subject(lane, str(lane.get("reference")))
         once = reference.get("seconds", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.report import words
 from bench.report.glance import Control, Finding, Gathered, Glance
@@ -13,9 +13,14 @@ from bench.report.words import TIMES
 from bench.statistics import LEVEL, SETTLED
 
 HEADINGS = (
-    "asked of", "on", "points (interval; 95 % unless said)", "answer", "training step",
+    "asked of", "on", "baseline reaches, %", "points (interval; 95 % unless said)",
+    "answer (margin 1 point unless said)", "training step",
     "a plain image that costs about as much to train", "report",
 )  # fmt: skip
+CAPTION = (
+    "Every comparison on real images; the many of one experiment are one line. Experiments share "
+    "some of them."
+)
 
 
 class Told(NamedTuple):
@@ -59,16 +64,36 @@ def short(glances: Sequence[Glance], names: Sequence[str]) -> list[Short]:
 
 
 def _helps(real: Sequence[Finding]) -> list[Told]:
+    """How the comparisons came out, and how much of it the recipe may have decided."""
     if not real:
         return []
     gained = any(one.answer == "better" for one in real)
-    return [
-        Told(
-            f"{'On' if gained else 'No gain was found on'} real images, in "
-            f"{words.count(len(real), 'comparison')} with the plain pipeline: {_answers(real)}. "
-            f"{words.between([one.difference.mean for one in real])}."
-        )
+    told = [
+        f"{'On' if gained else 'No gain was found on'} real images, in "
+        f"{words.count(len(real), 'comparison')} of {_names(real, 'treatment')} with "
+        f"{_names(real, 'baseline')}: {_answers(real)}. "
+        f"{words.between([one.difference.mean for one in real])}."
     ]
+    bases = {tuple(one.baseline_trials) for one in real}
+    if len(bases) < len(real):
+        told += [f"They share {words.count(len(bases), 'set')} of baseline runs."]
+    for arm in dict.fromkeys(one.recipe_for for one in real if one.recipe_for):
+        n = sum(one.recipe_for == arm for one in real)
+        told += [f"In {n} of them all arms train by a recipe that was tuned for {arm} alone."]
+    alike = [
+        Told(
+            f"With {one.treatment} and {one.baseline} tuned alike: "
+            f"{words.mean(one.difference, signed=True)} points",
+            one.experiment,
+        )
+        for one in real
+        if one.tuned
+    ]
+    return [Told(" ".join(told)), *alike]
+
+
+def _names(found: Sequence[Finding], which: Literal["treatment", "baseline"]) -> str:
+    return words.join(dict.fromkeys(str(getattr(one, which)) for one in found), last="or")
 
 
 def _answers(found: Sequence[Finding]) -> str:
@@ -90,19 +115,18 @@ def _averages(glances: Sequence[Glance]) -> list[Told]:
 
 
 def _when(found: Sequence[Finding]) -> list[Told]:
-    """The settled verdicts of arms as given, by answer; each place once."""
-    told = []
-    for answer in SETTLED:
-        places = {
-            one.place: f"{one.place}{' (' + one.about + ')' if one.about else ''}: "
-            f"{words.points(one.difference.mean, signed=True)} points over {one.baseline}"
-            for one in reversed(found)
-            if one.answer == answer and not one.tuned
-        }
-        if places:
-            listed = "; ".join(reversed(places.values()))
-            told.append(Told(f"{answer.capitalize()} on {listed}."))
-    return told
+    """The settled verdicts of arms that were not tuned, by answer."""
+    return [
+        Told(
+            f"{answer.capitalize()} on {', '.join([one.place, *_lasting(one)])}"
+            f"{' (' + one.about + ')' if one.about else ''}: {one.treatment} "
+            f"{words.points(one.difference.mean, signed=True)} points over {one.baseline}",
+            one.experiment,
+        )
+        for answer in SETTLED
+        for one in found
+        if one.answer == answer and not one.tuned
+    ]
 
 
 def _why(real: Sequence[Finding]) -> list[Told]:
@@ -110,7 +134,7 @@ def _why(real: Sequence[Finding]) -> list[Told]:
     return [
         Told(
             f"On {one.place}, {one.treatment} ({words.mean(one.difference, signed=True)} points "
-            f"over {one.baseline}) is {_standings(one.controls)}",
+            f"over {one.baseline}) is {_standings(one.treatment, one.controls)}",
             one.experiment,
         )
         for one in real
@@ -118,15 +142,18 @@ def _why(real: Sequence[Finding]) -> list[Told]:
     ]
 
 
-def _standings(controls: Sequence[Control]) -> str:
-    """Each control with its own points over the baseline, by how the treatment compares."""
+def _standings(treatment: str, controls: Sequence[Control]) -> str:
+    """How the treatment compares with each control, and by how many points."""
     groups = {name: [one for one in controls if one.standing == name] for name in STANDINGS}
-    return "; ".join(
+    told = "; ".join(
         f"{standing} "
-        + words.join(f"{one.name} ({words.mean(one.over_baseline, signed=True)})" for one in group)
+        + words.join(f"{one.name} ({words.mean(one.difference, signed=True)})" for one in group)
         for standing, group in groups.items()
         if group
     )
+    over = controls[0].difference
+    how = f"{words.percent(over.level)} intervals, {words.count(over.n, 'seed')}"
+    return f"{told} ({treatment} less each: {how})"
 
 
 def _price(real: Sequence[Finding]) -> list[Told]:
@@ -140,8 +167,9 @@ def _price(real: Sequence[Finding]) -> list[Told]:
         times = words.count(len(over), "comparison")
         told.append(
             Told(
-                f"A larger plain image that costs about as much to train reaches more than the "
-                f"learned resizer in {more} of {times}, by the means: {_range(over)} points."
+                f"A larger plain image that costs about as much to train reaches more than "
+                f"{_names([one for one in real if one.same_time], 'treatment')} in {more} of "
+                f"{times}, by the means: {_range(over)} points."
             )
         )
     return told
@@ -156,8 +184,8 @@ def _steps(found: Sequence[Finding]) -> str:
     return f"{low if low == high else f'{low} to {high}'} {TIMES}"
 
 
-def _range(values: Sequence[float]) -> str:
-    low, high = (words.points(end, signed=True) for end in (min(values), max(values)))
+def _range(values: Sequence[float], *, signed: bool = True) -> str:
+    low, high = (words.points(end, signed=signed) for end in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -192,8 +220,9 @@ def _cells(one: Finding) -> list[str]:
     return [
         f"{one.treatment} against {one.baseline}",
         ", ".join([one.place, *_lasting(one)]),
+        words.points(one.reached.mean),
         f"{mean} ({low} to {high}{level})",
-        one.answer,
+        one.answer if one.margin_pct == 1 else f"{one.answer} (margin {one.margin_pct:g})",
         step,
         larger,
         one.experiment,
@@ -201,7 +230,7 @@ def _cells(one: Finding) -> list[str]:
 
 
 def _lasting(one: Finding) -> list[str]:
-    return [one.length, words.count(one.difference.n, "seed")]
+    return [*([one.length] if one.length else []), words.count(one.difference.n, "seed")]
 
 
 def _together(found: Sequence[Finding], of: Gathered) -> list[str]:
@@ -217,6 +246,7 @@ def _together(found: Sequence[Finding], of: Gathered) -> list[str]:
     return [
         f"{found[0].treatment} against {found[0].baseline}, {len(found)} times",
         ", ".join([of.place, *_lasting(found[0])]),
+        _range([one.reached.mean for one in found], signed=False),
         f"on average {mean} ({low} to {high}); each {each}",
         _answers(found),
         _steps(found) or words.NONE,

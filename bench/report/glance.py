@@ -9,7 +9,7 @@ from typing import TypeGuard
 from bench.datasets.specs import DATASETS
 from bench.experiment import Trial
 from bench.report import words
-from bench.report.answer import MOST_BESIDE, prices
+from bench.report.answer import MOST_BESIDE, length, prices, setting
 from bench.report.effects import average
 from bench.report.evidence import AXIS_ORDER, Evidence, Row
 from bench.report.why import beside, sides
@@ -33,7 +33,7 @@ class Control:
 
     name: str
     standing: str  # of the treatment: one of STANDINGS
-    over_baseline: Interval  # points
+    difference: Interval  # treatment minus control, points; simultaneous with the other controls'
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,16 @@ class Finding:
     baseline: str
     answer: Answer
     difference: Interval  # treatment minus baseline, points
+    margin_pct: float  # differences smaller than this do not matter to the asker
+    reached: Interval  # the baseline's accuracy, %
     trials: list[str]  # the keys that it rests on
+    baseline_trials: list[str]  # those of them that are the baseline's
     generated: bool  # whether its images are
-    tuned: bool  # whether its arms were tuned
+    tuned: bool  # whether its arms were tuned, each for itself
+    recipe_for: str | None  # the arm alone for which the recipe of all was tuned
     place: str  # data, size, backbone, and what else the experiment varies
     about: str  # what its images show, where that is known
-    length: str
+    length: str  # of training; empty where that is what the experiment varies
     step: float | None  # a training step's time over the baseline's
     step_differs: bool  # by more than the timing lane's noise
     controls: list[Control]  # those that say why
@@ -117,7 +121,7 @@ def _strengths(evidence: Evidence) -> Iterator[str]:
         return
     for row in evidence.rows:
         if (tried := evidence.tried(row.arm.name)) and not generated(row.trial):
-            place = [_place(evidence, row), words.length(row.trial)]
+            place = [_place(evidence, row), *length(evidence, row)]
             yield (
                 f"Tuned over {words.count(tried, 'configuration')} on held-out training images, "
                 f"{row.arm.name} reaches {words.mean(row.accuracy)} % on "
@@ -144,25 +148,30 @@ def _gathered(evidence: Evidence) -> Gathered | None:
 def _finding(evidence: Evidence, row: Row, given: Verdict) -> Finding:
     step = row.times.get("train")
     nearby = [other for other in evidence.compared if other.context == row.context]
-    keys = [one.seeds["key"] for one in (row, evidence.baseline_of(row))]
+    base = evidence.baseline_of(row)
+    ours, theirs = (list(map(str, one.seeds["key"])) for one in (row, base))
     return Finding(
         experiment=evidence.experiment.name,
         treatment=given.treatment,
         baseline=given.baseline,
         answer=given.answer,
         difference=given.difference,
-        trials=sorted({str(key) for of in keys for key in of}),
+        margin_pct=given.margin_pct,
+        reached=base.accuracy,
+        trials=sorted({*ours, *theirs}),
+        baseline_trials=sorted(theirs),
         generated=generated(row.trial),
         tuned=evidence.search is not None,
+        recipe_for=evidence.experiment.spec.recipe_for,
         place=_place(evidence, row),
         about=_about(row.trial.dataset),
-        length=words.length(row.trial),
+        length="".join(length(evidence, row)),
         step=step.value if step else None,
         step_differs=bool(step and step.differs(evidence.floors.get("train", 1.0))),
         controls=[
-            Control(one.name, one.standing, one.row.difference)
+            Control(one.name, one.standing, one.difference)
             for one in beside(evidence, row)
-            if one.row.trial.resizer != "none" and _several(one.row.difference)
+            if one.row.trial.resizer != "none" and _several(one.difference)
         ],
         same_time=_same_time(evidence, row, nearby),
     )
@@ -183,10 +192,7 @@ def _about(dataset: str) -> str:
 
 
 def _place(evidence: Evidence, row: Row) -> str:
-    others = [name for name in evidence.axes if name not in AXIS_ORDER]
-    told = [row.trial.size + " px", row.trial.backbone]
-    told += [words.axis_value(name, row.context[name]) for name in others]
-    return f"{row.trial.dataset}, {', '.join(told)}"
+    return ", ".join([row.trial.dataset, *setting(evidence, row)])
 
 
 def _same_time(evidence: Evidence, row: Row, nearby: Iterable[Row]) -> SameTime | None:

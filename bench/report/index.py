@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.report.first_screen import HEADINGS, rows, short
+from bench.report.first_screen import CAPTION, HEADINGS, rows, short
 from bench.report.glance import NOTHING, Glance
 from bench.store import write_whole
 
@@ -73,6 +73,7 @@ def front_page(found: Iterable[Summary]) -> str:
     told = {
         "reports": newest,
         "short": short(glances, [one.name for one in newest]),
+        "caption": CAPTION,
         "headings": HEADINGS,
         "rows": rows(glances),
     }

@@ -152,7 +152,7 @@ def _controls(evidence: Evidence, treatment: Row, found: Sequence[Beside]) -> st
     told = [f"{name} {_listed(group)}" for name, group in groups.items() if group]
     level = words.percent(found[0].difference.level)
     longer = ""
-    if "budget" not in {one.row.arm.control for one in found}:
+    if "budget" not in {arm.control for arm in evidence.experiment.spec.arm}:
         longer = f" Budget: {evidence.experiment.baseline} trains as long as {treatment.arm.name}."
     return (
         f"Why: {treatment.arm.name} is {'; '.join(told)} (points; {level} intervals, Bonferroni "

@@ -18,6 +18,7 @@ AXES = {
     "interpolation": "{}",
     "input_size": "input {} px",
     "output_size": "output {} px",
+    "epochs": "{} epochs",
 }
 """How a value of an axis is put into words; any other: its name and the value."""
 
@@ -138,11 +139,25 @@ def lengths(trials: Iterable[Trial]) -> str:
     return ", then ".join(join(told, "or") for told in (first, then) if told)
 
 
+def plain(value: Any) -> Any:
+    """The value of an axis as it was written: pandas makes None and whole numbers into floats.
+
+    A list is told by its parts.
+
+    >>> plain(float("nan")), plain(2.0), plain(0.5), plain(["backbone", "resizer"])
+    (None, 2, 0.5, 'backbone and resizer')
+    """
+    if isinstance(value, list | tuple):
+        return join(map(str, value))
+    if value is None or value != value:
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def axis_value(name: str, value: Any) -> str:
     """One value of an axis, readable on its own."""
-    if value is None or value != value:
-        return NONE
-    return AXES.get(name, f"{name} {{}}").format(value)
+    shown = plain(value)
+    return NONE if shown is None else AXES.get(name, f"{name} {{}}").format(shown)
 
 
 def axis_label(name: str) -> str:
