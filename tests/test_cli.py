@@ -88,6 +88,18 @@ def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
     assert done.stderr.count("\n") == 1
 
 
+def test_results_that_cannot_be_written_are_one_sentence(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (taken := tmp_path / "taken").write_text("a file")
+    monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(taken))
+    done = command("run", toy)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"resizer-bench: {taken}")
+    assert "Not a directory" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Store) -> None:
     done = command("run", toy, "--smoke", "--where", "resizer=none")
     assert done.returncode == 0, done.stderr

@@ -196,7 +196,14 @@ def test_a_primary_comparison_of_arms_that_are_not_there_is_refused(tmp_path: Pa
     )
     with pytest.raises(InputError, match=r"primary names the arm 'learnt', .* mean 'learned'\?"):
         load(str(file))
-    file.write_text(file.read_text().replace("learnt", "plain"))
+    file.write_text(
+        file.read_text().replace('primary = ["learnt", "plain"]', 'recipe_for = "plian"')
+    )
+    with pytest.raises(InputError, match=r"recipe_for names the arm 'plian', .* mean 'plain'\?"):
+        load(str(file))
+    file.write_text(
+        file.read_text().replace('recipe_for = "plian"', 'primary = ["plain", "plain"]')
+    )
     with pytest.raises(InputError, match="primary compares 'plain' with itself"):
         load(str(file))
 

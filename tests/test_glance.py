@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.experiment import Trial
 from bench.loading import load, load_from
 from bench.publish import first_screen
+from bench.report.answer import scope, sentences
 from bench.report.evidence import Evidence, gather
 from bench.report.first_screen import rows, short
 from bench.report.glance import Glance, at
@@ -118,6 +119,24 @@ def test_without_a_better_one_no_gain_was_found(tmp_path: Path) -> None:
         "No gain was found on real images, in 1 comparison of learned with plain: no difference "
         "in 1."
     )
+
+
+def test_the_recipe_of_one_arm_alone_is_told_and_the_length_where_it_is_an_axis_once(
+    tmp_path: Path,
+) -> None:
+    asked = experiment(tmp_path, 'dataset = ["fine"]\nepochs = [2, 4, 8]')
+    text = asked.file.read_text().replace("margin_pct = 1.0", 'recipe_for = "plain"')
+    asked.file.write_text(text)
+    asked = load(str(asked.file))
+    fill(asked, Store(tmp_path), top1)
+    found = gather(asked, Store(tmp_path))
+    assert "recipe tuned for plain;" in scope(found)
+    helps = told([at(found)])["Does it help?"]
+    assert "sets of baseline runs" not in helps
+    assert "In 3 of them all arms train by a recipe that was tuned for plain alone." in helps
+    (line,) = rows([at(found)])
+    assert line[1] == "fine, 64 → 32 px, resnet10t, epochs 2, 4 and 8, 3 seeds"
+    assert "(64 → 32 px, resnet10t, 2 epochs, 3 seeds)" in sentences(found)[3]
 
 
 def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:

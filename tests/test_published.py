@@ -223,6 +223,49 @@ def test_without_a_name_what_is_published_is_made_anew_from_its_own_records(
     assert not (folder / "toy" / report.STAMP).exists()
 
 
+def test_publishing_does_not_lose_what_is_published_and_finished_nowhere_else(
+    store: Store, finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(publish.BEGIN + publish.END)
+    monkeypatch.setattr(publish, "EXPERIMENTS", tmp_path)
+    monkeypatch.setattr(publish, "README", readme)
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
+    other = list(finished.trials)[1]
+    there = tmp_path / "p" / "toy" / "trials" / other
+    write_record(there, {"status": "ok"})
+    with pytest.raises(InputError, match=f"1 of its published trials are not here, {other}"):
+        publish.publish(finished, store)
+    assert (there / "record.json").exists()
+
+
+def test_what_a_file_no_longer_asks_for_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
+    write_record(tmp_path / "quick" / "trials" / "0123456789abcdef", {"status": "ok"})
+    (tmp_path / "quick" / "report.md").touch()
+    with pytest.raises(InputError, match=r"quick.toml does not ask for 1 of the trials .* quick:"):
+        publish.published()
+
+
+def test_a_size_that_meets_another_machines_time_is_not_reused(
+    store: Store, write_experiment: WriteExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized = "".join(
+        f'[[arm]]\nname = "{kind}"\nresizer = "none"\ninput_size = "{kind}"\nmatch = "learned"\n'
+        for kind in ("equal_gmacs", "equal_time")
+    )
+    experiment = write_experiment(rest=sized)
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
+    for key in experiment.sizes:
+        size = {"status": "ok", "reason": "", "size": 24, "ratio": 1.0}
+        write_record(tmp_path / "p" / "toy" / "sizes" / key, size)
+    taken, _ = publish.reuse(experiment, store)
+    assert [request.kind for request in taken.sizes.values()] == ["equal_time"]
+    assert [request.kind for request in taken.matched.values()] == ["equal_gmacs"]
+
+
 def test_nothing_finished_is_nothing_to_publish(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -465,6 +465,19 @@ def test_the_paragraph_says_what_every_control_says_and_what_the_price_buys(
     assert "reaches 39.1 %, between 32 and 40 px" in arithmetic
 
 
+def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path) -> None:
+    (file := tmp_path / "why.toml").write_text(CONTROLLED + 'init_from = "plain"\n')
+    asked = load(str(file))
+    asked, store = load(str(file), sizes=dict.fromkeys(asked.sizes, 40)), Store(tmp_path)
+    budget = {cell.trial.key for cell in asked.cells if cell.arm == "budget"}
+    assert budget
+    fill(asked, store, lambda trial: None if trial.key in budget else 50.0 + trial.seed)
+    told = " ".join(sentences(gather(asked, store)))
+    assert "Why: learned is" in told
+    assert "Budget" not in told
+    assert "trained as long" not in told
+
+
 def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_extrapolated(
     tmp_path: Path,
 ) -> None:

@@ -26,7 +26,7 @@ from bench.experiment import Trial
 from bench.loading import load_from
 from bench.report.answer import in_words
 from bench.report.evidence import gather
-from bench.runner import Listener
+from bench.runner import Listener, ended
 from bench.search import Search, open_search
 from bench.store import Record, Store, as_metrics, write_record
 from bench.studies import Tuner, tune
@@ -243,6 +243,41 @@ def test_what_only_the_retraining_uses_may_change_without_another_study(
     assert search.finished(open_search(str(path)), store)
     path.write_text(text.replace("batch_size = 8\n", "batch_size = 4\n"))
     assert not search.finished(open_search(str(path)), store)
+
+
+def test_another_number_to_retrain_is_heeded_when_the_search_goes_on(
+    tmp_path: Path, store: Store
+) -> None:
+    tuned(open_search(str(written(tmp_path))), store, low_rate_wins)
+    more = open_search(str(written(tmp_path, more="retrain = 2")))
+    assert not search.finished(more, store)
+    record = tune(more, store, heard)
+    assert [len(told["best"]) for told in record["arms"].values()] == [2, 2]
+
+
+def test_choices_of_other_ranges_than_the_files_are_refused(tmp_path: Path, store: Store) -> None:
+    path = written(tmp_path)
+    tuned(open_search(str(path)), store, low_rate_wins)
+    path.write_text(path.read_text().replace("log = [1e-4, 1e-1]", "log = [1e-3, 1e-1]"))
+    with pytest.raises(InputError, match=r"tuned over other ranges .*: resizer-bench search"):
+        load_from(store, str(path), small=False)
+
+
+def test_a_search_takes_up_failed_retraining_when_asked(
+    tmp_path: Path, store: Store, toy_search: Callable[..., Search]
+) -> None:
+    tuned(toy_search(), store, low_rate_wins)
+    file = str(tmp_path / "tuned.toml")
+    key, trial = next(iter(load_from(store, file, small=False).trials.items()))
+    write_record(store.trial_folder(key), ended(trial, "failed", "lost power"))
+    first = CliRunner().invoke(app, ["search", file], catch_exceptions=False)
+    assert first.exit_code == 1
+    assert "1 trial failed; `--retry` takes them up again:" in first.output
+    again = CliRunner().invoke(app, ["search", file, "--retry"], catch_exceptions=False)
+    assert again.exit_code == 0, again.output
+    record = store.trial(key)
+    assert record
+    assert record["status"] == "ok"
 
 
 def test_the_best_configuration_is_the_one_with_the_highest_score(
