@@ -71,7 +71,7 @@ def test_short_answers_come_from_the_records(tmp_path: Path) -> None:
     )
     when = answers["When?"]
     assert when.startswith(
-        "Better on fine, 64 → 32 px, resnet10t, 2 epochs, 3 seeds: learned +51.0 points over plain "
+        "Better on fine, 64 → 32 px, resnet10t, 2 epochs, 3 seeds: learned less plain +51.0 points "
         "Better on fine, 64 → 32 px, resnet10t, num_resblocks 0, 2 epochs"
     )
     assert "No difference on coarse" in when
@@ -178,7 +178,7 @@ def test_generated_images_tell_when_but_not_whether_it_helps(tmp_path: Path) -> 
     glance = at(gather(asked, Store(tmp_path)))
     assert told([glance]) == {
         "When?": "Better on synthetic-fine, 64 → 32 px, resnet10t, 2 epochs, 3 seeds (the class is "
-        "only in detail that a 2x reduction erases): learned +89.1 points over plain"
+        "only in detail that a 2x reduction erases): learned less plain +89.1 points"
     }
     assert rows([glance]) == []
 

@@ -119,8 +119,8 @@ def _when(found: Sequence[Finding]) -> list[Told]:
     return [
         Told(
             f"{answer.capitalize()} on {', '.join([one.place, *_lasting(one)])}"
-            f"{' (' + one.about + ')' if one.about else ''}: {one.treatment} "
-            f"{words.points(one.difference.mean, signed=True)} points over {one.baseline}",
+            f"{' (' + one.about + ')' if one.about else ''}: {one.treatment} less {one.baseline} "
+            f"{words.points(one.difference.mean, signed=True)} points",
             one.experiment,
         )
         for answer in SETTLED
