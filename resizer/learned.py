@@ -28,8 +28,8 @@ class LearnedResizer(nn.Module):
         zero_init: start with a branch of exactly zero, that is as the plain resize.
     Raises:
         ValueError: if a size is not positive, a count negative, or the interpolation unknown.
-    Source: Talebi & Milanfar, ICCV 2021 (arXiv 2103.09950). Differs: takes any size, channel
-        counts, inner interpolation, antialias and zero_init, none of which the paper varies.
+    Source: Talebi & Milanfar, ICCV 2021 (arXiv 2103.09950). Differs: takes any channel counts,
+        inner interpolation, antialias and zero_init, none of which the paper varies.
     """
 
     def __init__(

@@ -45,6 +45,24 @@ def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
     table, answer = "top-1", "Scope: toy"
     assert table in again.stdout
     assert answer in again.stdout
+    told = command("report", toy)
+    assert told.returncode == 0, told.stderr
+    assert answer in told.stdout
+    both = command("report", store.root / "toy", store.root / "toy")
+    assert both.returncode == 0, both.stderr
+    assert "A: toy\nB: toy" in both.stdout
+    assert both.stdout.rstrip().endswith("comparison.html")
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_here_is_told_and_verified() -> None:
+    facts = command("info")
+    assert facts.returncode == 0, facts.stderr
+    assert "precision" in facts.stdout
+    assert "toy" in facts.stdout
+    verified = command("data", "verify", "toy")
+    assert verified.returncode == 0, verified.stderr
+    assert "toy" in verified.stdout
 
 
 def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -> None:

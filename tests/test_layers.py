@@ -26,6 +26,7 @@ TORCH_FREE = (
         "bench.statistics",
     ),
     *("bench.processes", "bench.publish", "bench.console", "bench.cli", "bench.report"),
+    *("bench.report.figures", "bench.report.page", "bench.report.compare"),
     *("bench.datasets.specs", "bench.datasets.library", "bench.datasets.synthetic"),
 )
 ALLOWED: dict[str, tuple[str, ...]] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,8 +17,22 @@ from resizer.learned import LearnedResizer
 PARAMETERS = [(16, (7363, 12035, 16707, 21379, 26051)), (32, (19843, 38403, 56963, 75523, 94083))]
 
 
-def reference(module: LearnedResizer, x: Tensor, size: tuple[int, int], blocks: int) -> Tensor:
-    """The published layers one after the other, batch norm written out, in evaluation mode."""
+BILINEAR = {"mode": "bilinear", "align_corners": False}
+
+
+def reference(
+    module: LearnedResizer,
+    x: Tensor,
+    size: tuple[int, int],
+    blocks: int,
+    slope: float = 0.2,
+    how: Mapping[str, Any] = BILINEAR,
+) -> Tensor:
+    """The published layers one after the other, batch norm written out, in evaluation mode.
+
+    Args:
+        how: what torch's interpolate is told.
+    """
     w = module.state_dict()
 
     def norm(y: Tensor, name: str) -> Tensor:
@@ -24,14 +41,14 @@ def reference(module: LearnedResizer, x: Tensor, size: tuple[int, int], blocks: 
         return (y - mean[:, None, None]) * scale[:, None, None] + w[f"{name}.bias"][:, None, None]
 
     def shrink(y: Tensor) -> Tensor:
-        return F.interpolate(y, size=size, mode="bilinear", align_corners=False)
+        return F.interpolate(y, size=size, **how)
 
-    y = F.leaky_relu(F.conv2d(x, w["head.0.weight"], w["head.0.bias"], padding=3), 0.2)
-    y = F.leaky_relu(F.conv2d(y, w["head.2.weight"], w["head.2.bias"]), 0.2)
+    y = F.leaky_relu(F.conv2d(x, w["head.0.weight"], w["head.0.bias"], padding=3), slope)
+    y = F.leaky_relu(F.conv2d(y, w["head.2.weight"], w["head.2.bias"]), slope)
     b = z = shrink(norm(y, "head.4"))
     for i in range(blocks):
         r = norm(F.conv2d(z, w[f"blocks.{i}.body.0.weight"], padding=1), f"blocks.{i}.body.1")
-        r = F.conv2d(F.leaky_relu(r, 0.2), w[f"blocks.{i}.body.3.weight"], padding=1)
+        r = F.conv2d(F.leaky_relu(r, slope), w[f"blocks.{i}.body.3.weight"], padding=1)
         z = z + norm(r, f"blocks.{i}.body.4")
     z = norm(F.conv2d(z, w["merge.0.weight"], padding=1), "merge.1") + b
     return F.conv2d(z, w["tail.weight"], w["tail.bias"], padding=3) + shrink(x)
@@ -51,15 +68,42 @@ def test_the_output_equals_a_straight_line_reference(
         output_size=output_size, in_channels=channels, out_channels=channels, num_resblocks=blocks
     )
     images = torch.randn(2, channels, *size)
-    module.train()
-    for _ in range(3):
-        module(images)  # moves the running statistics off their start
-    module.eval()
-    with torch.no_grad():
-        wanted = reference(module, images, output_size, blocks)
-        got = module(images)
+    got = evaluated(module, images)
+    wanted = reference(module, images, output_size, blocks)
     assert got.shape == (2, channels, *output_size)
     assert (got - wanted).norm() / wanted.norm() <= 1e-5
+
+
+def evaluated(module: LearnedResizer, images: Tensor) -> Tensor:
+    """What the module makes of the images once its running statistics are off their start."""
+    module.train()
+    for _ in range(3):
+        module(images)
+    module.eval()
+    with torch.no_grad():
+        return module(images)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("options", "slope", "how"),
+    [
+        ({"negative_slope": 0.05}, 0.05, BILINEAR),
+        ({"antialias": True}, 0.2, BILINEAR | {"antialias": True}),
+        ({"interpolation": "bicubic"}, 0.2, BILINEAR | {"mode": "bicubic"}),
+        ({"interpolation": "nearest"}, 0.2, {"mode": "nearest-exact"}),
+        ({"interpolation": "area"}, 0.2, {"mode": "area"}),
+    ],
+)
+def test_each_option_changes_what_the_reference_says_it_changes(
+    options: dict[str, Any], slope: float, how: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    module = LearnedResizer(output_size=(17, 23), **options)
+    images = torch.randn(2, 3, 33, 47)
+    got = evaluated(module, images)
+    wanted, default = (reference(module, images, (17, 23), 1, *of) for of in ((slope, how), ()))
+    assert (got - wanted).norm() / wanted.norm() <= 1e-5
+    assert (got - default).norm() / default.norm() > 1e-3
 
 
 @pytest.mark.parametrize(("kernels", "counts"), PARAMETERS)

@@ -21,7 +21,7 @@ from bench.processes import DiedError, TimedOutError, call
 from bench.store import Store, write_record
 from tests.conftest import WriteExperiment
 
-KILLS = 4
+KILLS, RATES = 4, 8
 
 
 def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Outcome, list[str]]:
@@ -339,7 +339,8 @@ def test_a_users_own_resizer_runs_in_a_grid(
 def test_kills_at_random_moments_lose_nothing_that_was_finished(
     store: Store, write_experiment: WriteExperiment, tmp_path: Path, data_folder: Path
 ) -> None:
-    experiment = write_experiment(axes="lr = [0.001, 0.002]")
+    rates = [0.001 * (1 + i) for i in range(RATES)]
+    experiment = write_experiment(axes=f"lr = {rates}")
     command = [sys.executable, "-m", "bench", "run", str(tmp_path / "toy.toml")]
     environment = os.environ | {
         "RESIZER_BENCH_RESULTS": str(store.root),
@@ -347,25 +348,25 @@ def test_kills_at_random_moments_lose_nothing_that_was_finished(
     }
     moments = random.Random(0)
     finished: dict[str, bytes] = {}
-    for kill in range(KILLS):
+    for _ in range(KILLS):
         process = subprocess.Popen(
             command, cwd=PROJECT, env=environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        while len(list(store.root.glob("trials/*/record.json"))) <= kill:
+        while len(list(store.root.glob("trials/*/record.json"))) <= len(finished):
             assert process.poll() is None
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0, 2))
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         records = {p.parent.name: p.read_bytes() for p in store.root.glob("trials/*/record.json")}
         assert all(records[key] == text for key, text in finished.items())
+        assert len(records) > len(finished)
         finished = records
-        assert len(finished) > kill
-    assert len(finished) < 8
+    assert len(finished) < len(experiment.trials)
     _, begun = go(experiment, store)
     assert not set(begun) & set(finished)
-    assert runner.plan(experiment, store).counts == {"ok": 8}
+    assert runner.plan(experiment, store).counts == {"ok": 4 * RATES}
 
 
 def test_a_process_is_ended_when_its_time_is_up() -> None:

@@ -136,12 +136,16 @@ def simulated(
 def test_the_crossed_interval_covers_new_images_and_its_parts_are_found() -> None:
     stream = np.random.default_rng(0)
     shape = {"seeds": 5, "images": 800, "seeds_sd": 1.0, "images_sd": 20.0}
-    found = [crossed(*simulated(stream, **shape)) for _ in range(300)]  # type: ignore[arg-type]
+    drawn = [simulated(stream, **shape) for _ in range(300)]  # type: ignore[arg-type]
+    found = [crossed(*pair) for pair in drawn]
     covered = np.mean([one.interval.low <= 0 <= one.interval.high for one in found])
     assert 0.92 <= covered <= 0.99
     assert np.mean([one.images_sd for one in found]) == pytest.approx(20, rel=0.2)
-    narrow = [t_interval([100 * d for d in np.random.default_rng(1).normal(0, 0.01, 5)])]
-    assert narrow[0].n == found[0].interval.n
+    narrow = [t_interval(list(100 * (a.mean(axis=1) - b.mean(axis=1)))) for a, b in drawn]
+    wide = np.array([one.interval.half_width for one in found])
+    own = np.array([one.half_width for one in narrow])
+    assert (wide >= own - 1e-9).all()
+    assert (wide > 1.05 * own).mean() > 0.1
 
 
 def test_the_crossed_variance_agrees_with_that_of_an_analysis_by_least_squares() -> None:

@@ -35,8 +35,8 @@ PRICES = ("peak_memory_mib", "gmacs")
 def sentences(evidence: Evidence) -> list[str]:
     """The answer: a sentence for each verdict, or the range of what was measured.
 
-    With what the standard controls say, and what the same price buys. More than `MOST_BESIDE`
-    verdicts are counted, with what each axis does; the settled ones follow.
+    With what the standard controls say, what the same price buys, and what each axis does. More
+    than `MOST_BESIDE` verdicts are counted; the settled ones follow.
     """
     judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
     if not evidence.experiment.spec.train:
@@ -55,6 +55,7 @@ def sentences(evidence: Evidence) -> list[str]:
         lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
         if not several:
             lines += [*reasons, *alternatives(evidence, row)]
+    lines += [] if several else effects(evidence)
     if evidence.looks > 1:
         lines.append(
             f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."

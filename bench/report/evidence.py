@@ -41,7 +41,7 @@ class Row:
     context: dict[str, Any]  # axis values; the first of them, where the arm does not use an axis
     seeds: pd.DataFrame  # its lines of the store's table
     accuracy: Interval
-    difference: Interval | None  # to the baseline arm; None for that arm itself
+    difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
     verdict: Verdict | None  # of the primary comparison's treatment
     crossed: Crossed | None  # the same difference, for new images too
     speed: dict[str, float]
@@ -187,7 +187,7 @@ def _row(
         difference = answer.difference
         if evidence.tried(arm) != evidence.tried(baseline):
             answer = replace(answer, answer="tuned unequally")
-    elif arm != baseline:
+    elif arm != baseline and trial.dataset == base.dataset:
         difference = paired_difference(table, arm, baseline)
     return Row(
         arm=evidence.arms[arm],
