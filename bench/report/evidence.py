@@ -48,6 +48,11 @@ class Row:
     times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
 
     @cached_property
+    def keys(self) -> frozenset[str]:
+        """Of its trials."""
+        return frozenset(self.seeds["key"])
+
+    @cached_property
     def statuses(self) -> Counter[str]:
         return Counter(self.seeds["status"].tolist())
 

@@ -136,14 +136,9 @@ def _equal_side(name: str, treatment: Row, rows: Sequence[Row]) -> float | None:
 
 
 def _neighbours(evidence: Evidence, treatment: Row) -> list[Row]:
-    """The rows of the treatment's context."""
-    return [row for row in evidence.rows if _shares(evidence, row, treatment)]
-
-
-def _shares(evidence: Evidence, row: Row, treatment: Row) -> bool:
-    """Whether the row has a part in the treatment's context."""
-    table = evidence.by_context[context_label(treatment.context)]
-    return bool(row.seeds["key"].isin(table["key"]).all())
+    """The rows that have a part in the treatment's context."""
+    there = set(evidence.by_context[context_label(treatment.context)]["key"])
+    return [row for row in evidence.rows if row.keys <= there]
 
 
 def _controls(evidence: Evidence, treatment: Row, found: Sequence[Beside]) -> str:
