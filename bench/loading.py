@@ -84,7 +84,7 @@ def load_from(store: Store, name: str, *, small: bool) -> Experiment:
     """
     file, spec = read(name, small=small)
     told = store.search(result_name(file, small=small)) if spec.search else None
-    if told and told["spaces"] != tuning.written(spec):
+    if told and told.get("spaces") != tuning.written(spec):
         verb = f"resizer-bench search {name}" + (" --small" if small else "")
         raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
     best = store.best(result_name(file, small=small))

@@ -23,6 +23,8 @@ from bench.report.first_screen import CAPTION, HEADINGS, Told, rows, short
 from bench.report.glance import at, generated
 from bench.store import Store, read_record, write_record, write_whole
 
+ROOMS = ("trials", "timings", "sizes", "looks", "searches")
+"""The folders of a store, of which `publish` copies what the experiment uses."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
 END = "<!-- written by `resizer-bench publish`: end -->"
@@ -65,9 +67,6 @@ def publish(experiment: Experiment, store: Store) -> Path:
     return folder
 
 
-ROOMS = ("trials", "timings", "sizes", "looks", "searches")
-
-
 def _replace(folder: Path, fill: Callable[[Store], None]) -> None:
     """Put the records that `fill` writes in place of the folder's, when they are all there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +82,7 @@ def _replace(folder: Path, fill: Callable[[Store], None]) -> None:
 def _copy(
     experiment: Experiment, finished: Mapping[str, Trial], store: Store, published: Store
 ) -> None:
+    """Copy the records of the experiment, weights and real images left out."""
     for key, trial in finished.items():
         shown = trial.dataset in DATASETS and DATASETS[trial.dataset].generator
         files = ("predictions.parquet", *(["pictures.npz"] if shown else []))

@@ -261,6 +261,14 @@ def test_choices_of_other_ranges_than_the_files_are_refused(tmp_path: Path, stor
     path.write_text(path.read_text().replace("log = [1e-4, 1e-1]", "log = [1e-3, 1e-1]"))
     with pytest.raises(InputError, match=r"tuned over other ranges .*: resizer-bench search"):
         load_from(store, str(path), small=False)
+    path.write_text(path.read_text().replace("log = [1e-3, 1e-1]", "log = [1e-4, 1e-1]"))
+    load_from(store, str(path), small=False)
+    older = {
+        name: value for name, value in (store.search("tuned") or {}).items() if name != "spaces"
+    }
+    write_record(store.search_folder("tuned"), older)
+    with pytest.raises(InputError, match="tuned over other ranges"):
+        load_from(store, str(path), small=False)
 
 
 def test_a_search_takes_up_failed_retraining_when_asked(

@@ -161,15 +161,16 @@ def _price(real: Sequence[Finding]) -> list[Told]:
     told = []
     if steps := _steps(real):
         told.append(Told(f"A training step takes {steps} as long as the plain pipeline's."))
-    over = [one.same_time.over_treatment for one in real if one.same_time]
+    matched = [one for one in real if one.same_time]
+    over = [one.same_time.over_treatment for one in matched if one.same_time]
     if over:
         more = sum(value > 0 for value in over)
         times = words.count(len(over), "comparison")
         told.append(
             Told(
                 f"A larger plain image that costs about as much to train reaches more than "
-                f"{_names([one for one in real if one.same_time], 'treatment')} in {more} of "
-                f"{times}, by the means: {_range(over)} points."
+                f"{_names(matched, 'treatment')} in {more} of {times}, by the means: "
+                f"{_range(over)} points."
             )
         )
     return told
