@@ -53,8 +53,9 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
-    from bench import console, runner
-    from bench.loading import read, result_name
+    from bench import terminal as console
+    from bench.run import runner
+    from bench.spec.files import read, result_name
 
     store = _store()
     file, spec = read(name, small=small)
@@ -104,8 +105,10 @@ def run(
     ] = False,
 ) -> None:
     """Run what is missing, then report. Stopped or killed, the same command goes on."""
-    from bench import console, publish, runner
+    from bench import publish
     from bench import report as reports
+    from bench import terminal as console
+    from bench.run import runner
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -137,8 +140,9 @@ def run(
 @app.command()
 def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
-    from bench import console, runner, studies
-    from bench.search import open_search
+    from bench import terminal as console
+    from bench.run import runner, studies
+    from bench.run.search import open_search
 
     looked = open_search(name, small=small)
     store = _store()
@@ -193,7 +197,7 @@ def report(
 
 
 def _compare(name: str, other: str, small: bool) -> None:
-    from bench import console
+    from bench import terminal as console
     from bench.report import compare
 
     root = _store().root
@@ -223,7 +227,7 @@ def _report(experiment: Any, store: Any) -> None:
 
 def _show(made: Any) -> None:
     """Print a report: its table, its answer, where it is."""
-    from bench import console
+    from bench import terminal as console
 
     out.print(console.results_table(made.results, out.width))
     out.print()
@@ -253,7 +257,7 @@ def publish(
 @app.command()
 def info() -> None:
     """Show device, versions and the data found."""
-    from bench import device, environment
+    from bench.lab import device, environment
 
     here = device.pick()
     facts = environment.describe(here, device.settle_precision("auto", here))
@@ -265,8 +269,8 @@ def info() -> None:
 @data.command("list")
 def list_data() -> None:
     """Show the datasets, and which are here."""
-    from bench import console
-    from bench.datasets import library
+    from bench import terminal as console
+    from bench.data import library
 
     headings = ("dataset", "state", "train", "val", "MB", "from", "fingerprint")
     lines = [
@@ -287,8 +291,8 @@ def list_data() -> None:
 @data.command()
 def fetch(dataset: str) -> None:
     """Download a dataset and check it."""
-    from bench import console
-    from bench.datasets import library
+    from bench import terminal as console
+    from bench.data import library
 
     with console.Display(out).shown() as display:
         library.fetch(dataset, progress=display.data)
@@ -303,8 +307,8 @@ def import_data(
     ] = None,
 ) -> None:
     """Bring in a local archive, or a folder with train/<class>/ and val/<class>/."""
-    from bench import console
-    from bench.datasets import library
+    from bench import terminal as console
+    from bench.data import library
 
     with console.Display(out).shown() as display:
         dataset = library.import_local(path, name=name, progress=display.data)
@@ -314,8 +318,8 @@ def import_data(
 @data.command()
 def verify(dataset: str) -> None:
     """Read a dataset again and compare it with what it was."""
-    from bench import console
-    from bench.datasets import library
+    from bench import terminal as console
+    from bench.data import library
 
     with console.Display(out).shown() as display:
         summary = library.verify(dataset, display.data)
@@ -323,7 +327,7 @@ def verify(dataset: str) -> None:
 
 
 def _open(name: str, small: bool) -> tuple[Any, Any]:
-    from bench.loading import load_from
+    from bench.spec.files import load_from
 
     store = _store()
     return load_from(store, name, small=small), store

@@ -11,16 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import report
-from bench.datasets.library import fingerprint
-from bench.datasets.specs import DATASETS
+from bench.analysis.evidence import Evidence, gather
+from bench.analysis.verdicts import at, generated
+from bench.data.library import fingerprint
+from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.experiment import Experiment, Trial
-from bench.loading import load, load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
-from bench.report.evidence import Evidence, gather
-from bench.report.first_screen import CAPTION, HEADINGS, Told, rows, short
-from bench.report.glance import at, generated
+from bench.report.front import CAPTION, HEADINGS, Told, rows, short
+from bench.spec.experiment import Experiment, Trial
+from bench.spec.files import load, load_from
 from bench.store import Store, read_record, write_record, write_whole
 
 ROOMS = ("trials", "timings", "sizes", "looks", "searches")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
-from bench.experiment import LANE, Experiment, Timing, Trial, context_of
+from bench.spec.experiment import LANE, Experiment, Timing, Trial, context_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +197,7 @@ class Store:
         return pd.DataFrame(rows)
 
     def pictures(self, key: str) -> dict[str, Any] | None:
-        """What `bench.pictures` kept of the trial: (N, H, W, 3) arrays by name, or None."""
+        """What `bench.lab.pictures` kept of the trial: (N, H, W, 3) arrays by name, or None."""
         import numpy as np
 
         path = self.trial_folder(key) / "pictures.npz"

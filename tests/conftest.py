@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets import library
-from bench.experiment import Experiment
-from bench.loading import load
+from bench.data import library
+from bench.spec.experiment import Experiment
+from bench.spec.files import load
 from bench.store import Store
 
 TOY = """

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.experiment import Experiment, Trial
-from bench.loading import load
+from bench.spec.experiment import Experiment, Trial
+from bench.spec.files import load
 from bench.store import Store, as_metrics, write_record
 
 WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'

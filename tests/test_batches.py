@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.datasets.batches import Loader, fit_boxes, train_boxes
-from bench.datasets.library import Dataset, open_dataset
-from bench.experiment import Trial
+from bench.data.batches import Loader, fit_boxes, train_boxes
+from bench.data.library import Dataset, open_dataset
+from bench.spec.experiment import Trial
 
 
 def trial(**fields: Any) -> Trial:

@@ -6,8 +6,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from bench.console import Display, text_table, trial_names
 from bench.report.words import NONE
+from bench.terminal import Display, text_table, trial_names
 from tests.conftest import WriteExperiment
 
 

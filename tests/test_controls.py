@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench import controls, runner
 from bench.errors import InputError
-from bench.experiment import Experiment, SizeRequest, Trial
+from bench.run import runner
+from bench.spec import controls
+from bench.spec.experiment import Experiment, SizeRequest, Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -170,7 +171,7 @@ def test_a_cost_out_of_reach_is_one_sentence() -> None:
 
 
 def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments() -> None:
-    from bench import models, timing
+    from bench.lab import models, timing
 
     asked = request()
     size, ratio = controls.counted(asked, 10)

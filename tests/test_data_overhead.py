@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import data_overhead
-from bench.datasets.batches import Batch, Loader
-from bench.experiment import Trial
+from bench.data.batches import Batch, Loader
+from bench.lab import data_overhead
+from bench.spec.experiment import Trial
 
 
 @pytest.mark.usefixtures("store")

@@ -21,8 +21,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.datasets import building, library
-from bench.datasets.specs import DATASETS, DatasetSpec
+from bench.data import building, library
+from bench.data.specs import DATASETS, DatasetSpec
 from bench.errors import InputError
 
 CLASSES = {"n01": "cat", "n02": "dog"}

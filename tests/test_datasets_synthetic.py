@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-from bench.datasets import synthetic
+from bench.data import synthetic
 
 Images = NDArray[np.uint8]
 Reduction = Callable[[Images], NDArray[np.float64]]

@@ -9,8 +9,8 @@ import sys
 import pytest
 import torch
 
-from bench import device, environment
 from bench.errors import InputError
+from bench.lab import device, environment
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -68,7 +68,7 @@ def test_running_out_of_memory_is_told_from_other_errors(error: Exception, full:
 
 FAULTS = """
 import resource, torch
-from bench import device
+from bench.lab import device
 device.keep_freed_memory() if {keep} else None
 layers = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 1), torch.nn.ReLU(), torch.nn.Conv2d(32, 1, 1))
 images = torch.ones(32, 3, 128, 128)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from bench import runner
 from bench.errors import InputError
-from bench.experiment import Trial
-from bench.loading import load, read, shipped
 from bench.paths import PROJECT
-from bench.search import open_search
+from bench.run import runner
+from bench.run.search import open_search
+from bench.spec.experiment import Trial
+from bench.spec.files import load, read, shipped
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -247,6 +247,6 @@ def test_every_shipped_experiment_can_be_planned(name: str, small: bool, tmp_pat
 
 
 def test_loading_an_experiment_does_not_import_torch() -> None:
-    code = "import sys, bench.loading as e; e.load('quick'); sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.spec.files as e; e.load('quick'); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
     assert done.returncode == 0

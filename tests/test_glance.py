@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.experiment import Trial
-from bench.loading import load, load_from
+from bench.analysis.evidence import Evidence, gather
+from bench.analysis.verdicts import Glance, at
 from bench.publish import first_screen
 from bench.report.answer import scope, sentences
-from bench.report.evidence import Evidence, gather
-from bench.report.first_screen import rows, short
-from bench.report.glance import Glance, at
+from bench.report.front import rows, short
 from bench.report.words import MINUS, NONE, TIMES
+from bench.spec.experiment import Trial
+from bench.spec.files import load, load_from
 from bench.store import Store, write_record
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 

@@ -10,58 +10,24 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-TORCH_FREE = (
-    *(
-        "resizer.specs",
-        "bench.experiment",
-        "bench.loading",
-        "bench.tuning",
-        "bench.search",
-        "bench.studies",
-        "bench.answering",
-        "bench.controls",
-        "bench.runner",
-        "bench.lane",
-        "bench.store",
-        "bench.statistics",
-    ),
-    *("bench.processes", "bench.publish", "bench.console", "bench.cli", "bench.report"),
-    *("bench.report.figures", "bench.report.page", "bench.report.compare"),
-    *("bench.datasets.specs", "bench.datasets.library", "bench.datasets.synthetic"),
-)
+TORCH_FREE = [
+    *("resizer.specs", "bench.store", "bench.publish", "bench.terminal", "bench.cli"),
+    *("bench.spec.files", "bench.run.runner", "bench.run.studies", "bench.run.answering"),
+    *("bench.analysis.verdicts", "bench.report", "bench.report.pages", "bench.report.compare"),
+    *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
+]
+BASE = ("bench.errors", "bench.paths", "bench.seeds")
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "resizer": ("resizer",),
+    "resizer": (),
     "bench.seeds": (),
     "bench.paths": (),
     "bench.errors": (),
-    "bench.processes": (),
-    "bench.settling": ("resizer.specs",),
-    "bench.space": ("bench.settling", "resizer.specs"),
-    "bench.experiment": ("bench.settling", "bench.errors", "bench.paths", "resizer.specs"),
-    "bench.tuning": (
-        *("bench.space", "bench.experiment", "bench.mistakes", "bench.errors", "resizer.specs"),
-    ),
-    "bench.mistakes": ("resizer.specs",),
-    "bench.controls": (
-        *("bench.experiment", "bench.settling", "bench.errors", "bench.processes"),
-        *("bench.device", "bench.environment", "bench.models", "bench.timing", "bench.trial"),
-    ),
-    "bench.loading": (
-        *("bench.experiment", "bench.controls", "bench.tuning", "bench.store", "bench.mistakes"),
-        *("bench.settling", "bench.space", "bench.errors", "bench.paths", "resizer.specs"),
-    ),
-    "bench.store": ("bench.experiment", "bench.errors"),
-    "bench.statistics": (),
-    "bench.report": (
-        *("bench.experiment", "bench.store", "bench.statistics", "bench.errors", "bench.report"),
-        *("bench.space", "bench.datasets.specs"),
-    ),
-    "bench.device": ("bench.errors",),
-    "bench.machine": (),
-    "bench.environment": ("bench.device", "bench.paths"),
-    "bench.datasets": (
-        *("bench.datasets", "bench.errors", "bench.experiment", "bench.seeds", "resizer.specs"),
-    ),
+    "bench.spec": (*BASE, "resizer.specs", "bench.store", "bench.lab", "bench.run.processes"),
+    "bench.data": (*BASE, "bench.spec", "resizer.specs"),
+    "bench.store": ("bench.errors", "bench.spec.experiment"),
+    "bench.analysis": (*BASE, "bench.spec", "bench.store", "bench.report", "bench.data.specs"),
+    "bench.report": (*BASE, "bench.spec", "bench.store", "bench.analysis", "bench.data.specs"),
+    "bench.run.processes": (),
 }
 
 
@@ -77,7 +43,7 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+            found |= {f"{node.module}.{name.name}" for name in node.names}
     return {name for name in found if name.split(".")[0] in ("bench", "resizer")}
 
 
@@ -100,5 +66,5 @@ def test_only_the_command_line_uses_rich_and_typer() -> None:
         tree = ast.parse(path.read_text())
         names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        if path.name not in ("cli.py", "console.py"):
+        if path.name not in ("cli.py", "terminal.py"):
             assert not {n.split(".")[0] for n in names} & {"rich", "typer"}, path

@@ -14,18 +14,20 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
-from bench import false_verdicts, publish, report
-from bench.datasets.library import fingerprint
-from bench.datasets.specs import DATASETS
+from bench import publish, report
+from bench.analysis import false_verdicts
+from bench.analysis import verdicts as glance
+from bench.analysis.evidence import gather
+from bench.data.library import fingerprint
+from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.experiment import Experiment
+from bench.lab.trial import run
 from bench.paths import PUBLISHED
-from bench.report import glance, index
+from bench.report import index
 from bench.report.answer import in_words, sentences
-from bench.report.evidence import gather
-from bench.runner import ended
+from bench.run.runner import ended
+from bench.spec.experiment import Experiment
 from bench.store import Store, context_label, write_record
-from bench.trial import run
 from tests.conftest import WriteExperiment
 
 EXPERIMENTS = publish.published()

@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.experiment import Experiment, Trial
-from bench.loading import load
+from bench.analysis.evidence import gather
 from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
-from bench.report.differences import differences
-from bench.report.evidence import gather
-from bench.report.figures import draw
-from bench.report.palette import looks
-from bench.report.results import table as results_table
+from bench.report.figures.differences import differences
+from bench.report.figures.draw import draw
+from bench.report.figures.palette import looks
+from bench.report.table import table as results_table
 from bench.report.words import MINUS, NONE, TIMES
+from bench.spec.experiment import Experiment, Trial
+from bench.spec.files import load
 from bench.store import Store, as_metrics, read_record, write_record
 from tests.fakes import (
     NARROW,

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from bench import lane, runner
 from bench.errors import InputError
-from bench.experiment import Experiment, Trial
 from bench.paths import PROJECT
-from bench.processes import DiedError, TimedOutError, call
+from bench.run import runner
+from bench.run import timing as lane
+from bench.run.processes import DiedError, TimedOutError, call
+from bench.spec.experiment import Experiment, Trial
 from bench.store import Store, write_record
 from tests.conftest import WriteExperiment
 
@@ -174,7 +175,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     folder = store.timing_folder(experiment)
     settings = experiment.spec.timing
     asked = (folder, [good, broken], good, {}, {"toy": 2}, settings, weights)
-    events = [event["event"] for event in call("bench.timing:run", *asked)]
+    events = [event["event"] for event in call("bench.lab.timing:run", *asked)]
     assert events[:3] == ["turn", "turn", "turn"]
     record = store.timing(experiment)
     assert record is not None
@@ -190,7 +191,7 @@ def test_a_lane_whose_process_dies_is_a_record_that_retry_takes_up(
     real = lane.call
 
     def dying(function: str, *arguments: Any, **options: Any) -> Any:
-        if function == "bench.timing:run":
+        if function == "bench.lab.timing:run":
             raise DiedError("out of luck")
         return real(function, *arguments, **options)
 

@@ -17,19 +17,20 @@ import pytest
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
-from bench import report, search, studies
-from bench.answering import Evaluator
+from bench import report
+from bench.analysis.evidence import gather
 from bench.cli import app
-from bench.datasets.library import fingerprint, open_dataset
+from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError
-from bench.experiment import Trial
-from bench.loading import load_from
 from bench.report.answer import in_words
-from bench.report.evidence import gather
-from bench.runner import Listener, ended
-from bench.search import Search, open_search
+from bench.run import search, studies
+from bench.run.answering import Evaluator
+from bench.run.runner import Listener, ended
+from bench.run.search import Search, open_search
+from bench.run.studies import Tuner, tune
+from bench.spec.experiment import Trial
+from bench.spec.files import load_from
 from bench.store import Record, Store, as_metrics, write_record
-from bench.studies import Tuner, tune
 from tests.conftest import TOY
 
 SETTINGS = """
@@ -524,8 +525,8 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from bench import answering, studies
-from bench.search import open_search
+from bench.run import answering, studies
+from bench.run.search import open_search
 from bench.store import Store, as_metrics, write_record
 
 studies.HEARTBEAT_S, studies.GRACE_S = 1, 3

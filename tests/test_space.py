@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.space import Range, parsed, space
+from bench.spec.ranges import Range, parsed, space
 
 
 @pytest.mark.parametrize(

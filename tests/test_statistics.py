@@ -12,7 +12,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.anova import anova_lm
 
-from bench.statistics import (
+from bench.analysis.statistics import (
     Hits,
     Interval,
     conclude,

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import device, machine, models, timing
-from bench.datasets.library import open_dataset
-from bench.experiment import Timing, Trial
-from bench.machine import Disturbance
+from bench.data.library import open_dataset
+from bench.lab import device, models, timing
+from bench.lab import disturbance as machine
+from bench.lab.disturbance import Disturbance
+from bench.spec.experiment import Timing, Trial
 from bench.store import METRICS, Store, read_record
 
 CPU = torch.device("cpu")

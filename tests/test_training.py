@@ -14,11 +14,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from bench import models, pictures, training, trial
-from bench.datasets.batches import Loader
-from bench.datasets.library import open_dataset
+from bench.data.batches import Loader
+from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.experiment import Trial
+from bench.lab import models, pictures, training, trial
+from bench.spec.experiment import Trial
 from bench.store import Record, Store, write_record
 
 CPU = torch.device("cpu")

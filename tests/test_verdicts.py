@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.loading import load
+from bench.analysis.statistics import Hits, mcnemar, seeds_needed, t_interval, verdict
 from bench.paths import PUBLISHED
-from bench.statistics import Hits, mcnemar, seeds_needed, t_interval, verdict
+from bench.spec.files import load
 from bench.store import Store
 
 EXPERIMENTS = 1000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.experiment import Experiment
+    from bench.spec.experiment import Experiment
     from bench.store import Store
 
 
@@ -43,11 +43,11 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     the page), answer.md (the answer alone), report.md, report.html (complete in itself) and
     figures/*.svg.
     """
+    from bench.analysis.evidence import gather
+    from bench.analysis.statistics import LEAST_SEEDS
     from bench.report.answer import in_words
-    from bench.report.evidence import gather
-    from bench.report.figures import draw
-    from bench.report.page import write
-    from bench.statistics import LEAST_SEEDS
+    from bench.report.figures.draw import draw
+    from bench.report.pages import write
     from bench.store import write_whole
 
     evidence = gather(experiment, store)

@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from bench.analysis.controls import alternatives, equal_sides, explanation
+from bench.analysis.effects import average, effects
+from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
+from bench.analysis.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
 from bench.report import words
-from bench.report.effects import average, effects
 from bench.report.environment import devices
-from bench.report.evidence import AXIS_ORDER, Evidence, Row
-from bench.report.why import alternatives, equal_sides, explanation
-from bench.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
 from bench.store import METRICS
 
 MOST_SENTENCES = 8

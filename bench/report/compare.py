@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.statistics import Interval, t_interval
 from bench.errors import InputError
-from bench.experiment import SETTING_FIELDS, Trial
 from bench.report import words
 from bench.report.index import Summary, read_summary
-from bench.report.page import html, markdown
-from bench.statistics import Interval, t_interval
+from bench.report.pages import html, markdown
+from bench.spec.experiment import SETTING_FIELDS, Trial
 from bench.store import METRICS, write_whole
 
 NOT_COMPARED = ("seed", "resizer_from", "backbone_from")

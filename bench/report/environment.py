@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.evidence import Evidence
 from bench.store import Record
 
 COMPARED = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.report.first_screen import CAPTION, HEADINGS, rows, short
-from bench.report.glance import NOTHING, Glance
+from bench.analysis.verdicts import NOTHING, Glance
+from bench.report.front import CAPTION, HEADINGS, rows, short
 from bench.store import write_whole
 
 SUMMARY = "summary.json"
@@ -66,7 +66,7 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
-    from bench.report.page import html
+    from bench.report.pages import html
 
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
     glances = [one.glance for one in newest]

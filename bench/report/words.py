@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.experiment import SETTING_FIELDS, Trial
-from bench.statistics import Interval
+from bench.analysis.statistics import Interval
+from bench.spec.experiment import SETTING_FIELDS, Trial
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"

@@ -1,0 +1,247 @@
+"""What a report is made of: the rows of an experiment with what they measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.statistics import (
+    Crossed,
+    Hits,
+    Interval,
+    Ratio,
+    Verdict,
+    by_seed,
+    crossed,
+    noise_floor,
+    paired_difference,
+    t_interval,
+    time_ratio,
+    verdict,
+)
+from bench.spec.experiment import Arm, Experiment, Trial, context_of
+from bench.store import Record, Store, context_label
+
+AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
+"""Named first, in this order, wherever a context is put into words."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: the trials of an arm that differ in their seed alone."""
+
+    arm: Arm
+    trial: Trial  # of one seed
+    context: dict[str, Any]  # axis values; the first of them, where the arm does not use an axis
+    seeds: pd.DataFrame  # its lines of the store's table
+    accuracy: Interval
+    difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
+    verdict: Verdict | None  # of the primary comparison's treatment
+    crossed: Crossed | None  # the same difference, for new images too
+    speed: dict[str, float]
+    times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Of its trials."""
+        return frozenset(self.seeds["key"])
+
+    @cached_property
+    def statuses(self) -> Counter[str]:
+        return Counter(self.seeds["status"].tolist())
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An experiment and all that is saved for it."""
+
+    experiment: Experiment
+    table: pd.DataFrame
+    records: dict[str, Record]  # by key, those that are there
+    timing: Record | None
+    looks: int  # at how many numbers of seeds a verdict was given
+    store: Store  # for what is too large for a record: pictures, predictions
+
+    @property
+    def finished(self) -> int:
+        return sum(record["status"] == "ok" for record in self.records.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial ended well and every arm was timed."""
+        lane = self.timing or {"status": "missing"}
+        untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
+        whole = self.finished == len(self.experiment.runs) and not self.experiment.sizes
+        return whole and lane["status"] == "ok" and not untimed
+
+    @property
+    def paired_seeds(self) -> int:
+        """The most seeds that a verdict rests on."""
+        judged = [row.verdict for row in self.rows if row.verdict]
+        return max((verdict.difference.n for verdict in judged), default=0)
+
+    @cached_property
+    def search(self) -> Record | None:
+        """What the experiment's arms were tuned by, if they were."""
+        name = self.experiment.name
+        return self.store.search(name) if self.experiment.spec.search else None
+
+    def tried(self, arm: str) -> int:
+        """The configurations that an arm was tuned over; 0 of an arm that was not."""
+        told = (self.search or {"arms": {}})["arms"].get(arm, {"configurations": []})
+        return sum(one["state"] != "running" for one in told["configurations"])
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """How far apart two measurements of one arm may be, by phase: 1.02 is 2 %."""
+        lane = self.timing or {}
+        again, reference = lane.get("again", {}), _subject(lane, str(lane.get("reference")))
+        once = reference.get("seconds", {})
+        return {p: noise_floor(once[p], again[p]) for p in once if len(again.get(p, [])) > 1}
+
+    @cached_property
+    def arms(self) -> dict[str, Arm]:
+        return {arm.name: arm for arm in self.experiment.spec.arm}
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """The axes that take several values, the seed left out."""
+        several = [n for n, values in self.experiment.spec.axes.items() if len(values) > 1]
+        known = [name for name in AXIS_ORDER if name in several]
+        return known + [name for name in several if name not in (*known, "seed")]
+
+    @cached_property
+    def by_context(self) -> dict[str, pd.DataFrame]:
+        """The table of each context by its label."""
+        return {str(label): part for label, part in self.table.groupby("context", sort=False)}
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The table with each trial of an arm once, whatever contexts share it."""
+        return self.table.drop_duplicates(["arm", "key"])
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The results, context by context, arms in the order of the file."""
+        groups = list(_groups(self.experiment))
+        primary = self.experiment.spec.primary
+        verdicts = sum(arm == primary[0] for arm, *_ in groups) * self.looks if primary else 0
+        return [_row(self, *group, verdicts) for group in groups]
+
+    @cached_property
+    def compared(self) -> list[Row]:
+        """The rows that have a difference to the baseline arm, measured or not."""
+        return [row for row in self.rows if row.difference is not None]
+
+    def baseline_of(self, row: Row) -> Row:
+        """The baseline arm's row that `row` is compared to."""
+        table = self.by_context[context_label(row.context)]
+        base = table.loc[table["arm"] == self.experiment.baseline, "key"]
+        return self._baselines[base.iloc[0]]
+
+    @cached_property
+    def _baselines(self) -> dict[str, Row]:
+        rows = [row for row in self.rows if row.arm.name == self.experiment.baseline]
+        return {row.seeds["key"].iloc[0]: row for row in rows}
+
+
+def gather(experiment: Experiment, store: Store) -> Evidence:
+    """Read all that is saved for an experiment."""
+    found = store.trials(experiment.runs)
+    records = {key: record for key, record in found.items() if record is not None}
+    looks = max(1, len(store.looks(experiment)))
+    return Evidence(
+        experiment, store.table(experiment), records, store.timing(experiment), looks, store
+    )
+
+
+def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, Trial, dict[str, Any]]]:
+    """Each distinct pair of an arm's trials and their baseline's: arm, both, first context."""
+    contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
+    arms = [arm.name for arm in experiment.spec.arm]
+    cells = [(context_label(context_of(cell.axes)), cell) for cell in experiment.cells]
+    base = {label: c.trial for label, c in cells if c.arm == experiment.baseline}
+    seen = set()
+    for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
+        group = (cell.arm, *map(experiment.recipe, (cell.trial, base[label])))
+        if group not in seen:
+            seen.add(group)
+            yield cell.arm, cell.trial, base[label], context_of(cell.axes)
+
+
+def _row(
+    evidence: Evidence,
+    arm: str,
+    trial: Trial,
+    base: Trial,
+    context: dict[str, Any],
+    verdicts: int,
+) -> Row:
+    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
+    table = evidence.by_context[context_label(context)]
+    seeds = table[table["arm"] == arm]
+    answer = difference = None
+    if spec.primary and arm == spec.primary[0]:
+        answer = verdict(table, arm, baseline, spec.margin_pct, verdicts=verdicts)
+        difference = answer.difference
+        if evidence.tried(arm) != evidence.tried(baseline):
+            answer = replace(answer, answer="tuned unequally")
+    elif arm != baseline and trial.dataset == base.dataset:
+        difference = paired_difference(table, arm, baseline)
+    return Row(
+        arm=evidence.arms[arm],
+        trial=trial,
+        context=context,
+        seeds=seeds,
+        accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
+        difference=difference,
+        verdict=answer,
+        crossed=_crossed(evidence.store, table, answer) if answer else None,
+        speed=_speed(evidence.timing, trial),
+        times=_times(evidence.timing or {}, trial, base) if arm != baseline else {},
+    )
+
+
+def _crossed(store: Store, table: pd.DataFrame, verdict: Verdict) -> Crossed | None:
+    """The verdict's difference from per-image predictions; None below two seeds that have them."""
+    keys = [by_seed(table, arm, "key") for arm in (verdict.treatment, verdict.baseline)]
+    pairs = [[of[seed] for of in keys] for seed in sorted(set(keys[0]) & set(keys[1]))]
+    if len(pairs) < 2 or not all(store.has_predictions(key) for pair in pairs for key in pair):
+        return None
+    ours, theirs = (np.array([_hits(store, pair[i]) for pair in pairs]) for i in (0, 1))
+    return crossed(ours, theirs, verdict.difference.level)
+
+
+def _hits(store: Store, key: str) -> Hits:
+    predictions = store.predictions(key).sort_values("image")
+    return (predictions["label"] == predictions["predicted"]).to_numpy()
+
+
+def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:
+    metrics = _subject(timing or {}, trial.speed_key).get("metrics", {})
+    return {name: float(metric["value"]) for name, metric in metrics.items()}
+
+
+def _times(timing: Record, trial: Trial, base: Trial) -> dict[str, Ratio]:
+    """The trial's times over the baseline's, by phase, where both have several rounds.
+
+    None where they ran under other settings: their steps are not the same work.
+    """
+    if trial.setting != base.setting:
+        return {}
+    ours, theirs = (_subject(timing, t.speed_key).get("seconds", {}) for t in (trial, base))
+    return {
+        phase: time_ratio(ours[phase], theirs[phase])
+        for phase in ours
+        if len(ours[phase]) == len(theirs.get(phase, [])) > 1
+    }
+
+
+def _subject(timing: Record, key: str) -> dict[str, Any]:
+    return dict(timing.get("subjects", {}).get(key, {}))

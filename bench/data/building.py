@@ -1,0 +1,154 @@
+"""Making a dataset: check what was found, decode it in a staging folder, rename it into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import PIL
+
+from bench.data.master import SPLITS, Image, Master, Progress, open_split, write_split
+from bench.data.sources import Folder
+from bench.data.specs import DatasetSpec
+from bench.errors import InputError
+
+FORMAT = 1
+"""Of the files of a dataset; raised by hand when their meaning changes."""
+
+Manifest = dict[str, Any]
+Images = Iterable[tuple[str, int, Image]]
+
+
+@contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Turn trouble with the disk (no room, no right) into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def staging(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place` to make it in, held by one process and always removed.
+
+    Raises:
+        InputError: if the disk gives trouble, here or in the body.
+    """
+    folder = place.parent / f".staging-{place.name}"
+    with plain_errors(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(place.parent / f".{place.name}.lock"):
+            _remove(folder)  # of a process that was killed
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def check_published(images: Folder, name: str, spec: DatasetSpec) -> None:
+    """Raise InputError unless the images have exactly the classes and counts of `spec`."""
+    found, prefix = images.counts(), f"{images.shown} is not {name}: class"
+    for split in SPLITS:
+        for folder, expected in spec.counts[split].items():
+            shown = f"{prefix} {folder} ({spec.classes[folder]})"
+            if folder not in found[split]:
+                raise InputError(f"{shown} is missing from {split}")
+            if found[split][folder] != expected:
+                raise InputError(
+                    f"{shown} has {found[split][folder]} {split} images; {expected} expected"
+                )
+        for folder in found[split]:
+            if folder not in spec.counts[split]:
+                raise InputError(f"{prefix} {folder} in {split} is not one of its classes")
+
+
+def check_own(images: Folder) -> None:
+    """Raise InputError unless there are two classes, in train and val alike, with images."""
+    found = images.counts()
+    train, val = (set(found[split]) for split in SPLITS)
+    for folder in sorted(train ^ val):
+        lacking = "val" if folder in train else "train"
+        raise InputError(f"{images.shown}: class {folder} is missing from {lacking}")
+    if len(train) < 2:
+        raise InputError(f"{images.shown} has {len(train)} classes; 2 or more are needed")
+    for split in SPLITS:
+        for folder, count in found[split].items():
+            if not count:
+                raise InputError(f"{images.shown}: class {folder} has no {split} images")
+
+
+def build(
+    place: Path,
+    staging: Path,
+    splits: Mapping[str, tuple[Images, int]],
+    record: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    """Write the splits and, last, the manifest; then rename the whole to `place`.
+
+    Args:
+        place: the dataset's own folder; what is there already makes way.
+        staging: from `staging(place)`.
+        splits: split -> its images and how many there are.
+        record: what the manifest says besides; at least "classes" and "origin". Where it has no
+            "fingerprint", that is made from the pixels, "generator" and "version".
+    """
+    made = staging / "made"
+    made.mkdir()
+    digests: dict[str, str] = {}
+    for split, (images, total) in splits.items():
+        digests |= write_split(made, split, _counted(images, split, total, progress))
+    counts = {split: class_counts(open_split(made, split), record["classes"]) for split in splits}
+    manifest = {
+        "format": FORMAT,
+        "name": place.name,
+        **record,
+        "counts": counts,
+        "images": {split: sum(of.values()) for split, of in counts.items()},
+        "sha256": digests,
+        "decoder": f"Pillow {PIL.__version__}",
+    }
+    if "fingerprint" not in manifest:
+        manifest["fingerprint"] = _generated_fingerprint(manifest)
+    _write_manifest(made / "manifest.json", manifest)
+    if place.exists():
+        place.rename(staging / "old")
+    made.rename(place)
+
+
+def _counted(images: Images, split: str, total: int, progress: Progress) -> Images:
+    for done, image in enumerate(images, 1):
+        yield image
+        progress(split, done, total)
+
+
+def class_counts(master: Master, classes: Iterable[str]) -> dict[str, int]:
+    """Class -> number of images."""
+    return {folder: int((master.labels == label).sum()) for label, folder in enumerate(classes)}
+
+
+def _generated_fingerprint(manifest: Manifest) -> str:
+    pixels = [manifest["sha256"][f"{split}.bin"] for split in SPLITS]
+    named = [manifest["generator"], str(manifest["version"]), *pixels]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,395 @@
+"""The data folder: what is there, how it gets there, and how it is opened.
+
+A dataset on disk is its master copy (`bench.data.master`): `<data folder>/<name>/` with
+`train.bin`, `train.parquet`, `val.bin`, `val.parquet` and `manifest.json`. It is made in a staging
+folder and renamed into place when complete, by one process at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from bench.data import building, sources
+from bench.data.building import FORMAT, Manifest
+from bench.data.master import SPLITS, Master, Progress, file_digest, open_split
+from bench.data.specs import BASE_ADDRESS, DATASETS, DatasetSpec
+from bench.errors import InputError
+from bench.seeds import seed_for
+from resizer.specs import nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset that is there.
+
+    Args:
+        name: what experiments call it.
+        classes: class folders in the order of the labels.
+        train, val: the decoded images.
+        fingerprint: sha256 that tells one content from another.
+        origin: "fetched from …", "imported from …" or "generated".
+        manifest: all of `manifest.json`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Master
+    val: Master
+    fingerprint: str
+    origin: str
+    manifest: Mapping[str, Any]
+
+    def split(self, name: str) -> Master:
+        """The split "train" or "val"."""
+        return {"train": self.train, "val": self.val}[name]
+
+    def held_out(self, share: float) -> Dataset:
+        """The dataset in which a fixed share of the training images stands for validation.
+
+        The images that are held out depend on the dataset and the share alone.
+        """
+        order = np.random.default_rng(seed_for("holdout", self.name)).permutation(len(self.train))
+        held = round(share * len(order))
+        val, train = (self.train.part(np.sort(rows)) for rows in np.split(order, [held]))
+        return replace(self, train=train, val=val)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `resizer-bench data list`; what is not known of a set that is not there is None."""
+
+    name: str
+    title: str
+    state: str
+    train_images: int | None = None
+    val_images: int | None = None
+    origin: str | None = None
+    size_mb: float | None = None
+    fingerprint: str | None = None
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """The `Progress` of a caller who wants none."""
+
+
+def data_dir() -> Path:
+    """`RESIZER_BENCH_DATA`, or else a folder in the platform's cache."""
+    given = os.environ.get("RESIZER_BENCH_DATA")
+    if given:
+        return Path(given).expanduser().absolute()
+    return platformdirs.user_cache_path("resizer-bench") / "data"
+
+
+def known_names() -> list[str]:
+    """Every name that can be asked for: those of `DATASETS`, then the user's own."""
+    own = {path.parent.name for path in data_dir().glob("[!.]*/manifest.json")}
+    return [*DATASETS, *sorted(own - set(DATASETS))]
+
+
+def fingerprint(name: str) -> str | None:
+    """The fingerprint of a dataset, from its manifest alone; None if it is not there."""
+    manifest = _manifest(name)
+    return manifest["fingerprint"] if manifest else None
+
+
+def open_dataset(name: str, progress: Progress | None = None) -> Dataset:
+    """Open a dataset; an embedded one is generated first if it is not there.
+
+    Raises:
+        InputError: if the name is unknown, the dataset must first be fetched or imported, or its
+            files are damaged.
+    """
+    if fingerprint(name) is None:
+        spec = _spec(name)
+        if spec.generator is None:
+            raise _absent(name, spec)
+        _generate(name, spec.generator, progress or no_progress)
+    return _opened(name)
+
+
+def listing() -> list[Row]:
+    """What `DATASETS` and the data folder have, one row a dataset."""
+    return [_row(name) for name in known_names()]
+
+
+def train_images(dataset: str) -> int | None:
+    """How many training images the dataset has; None while nobody can know."""
+    spec = DATASETS.get(dataset)
+    if spec and spec.counts:
+        return sum(spec.counts["train"].values())
+    return next(row.train_images for row in listing() if row.name == dataset)
+
+
+def class_count(dataset: str) -> int:
+    """How many classes the dataset has; known of a published one before it is here."""
+    spec = DATASETS.get(dataset)
+    return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)
+
+
+def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress | None = None) -> Dataset:
+    """Download a dataset's archive, check its digest and contents, and make the master copy.
+
+    Raises:
+        InputError: if the name has no archive, the dataset is there already, the server fails, or
+            what it sends is not what was published; nothing is then left behind.
+    """
+    progress = progress or no_progress
+    spec = _spec(name)
+    if spec.archive is None:
+        why = "it is generated on first use" if spec.generator else "it is a set of your own"
+        raise InputError(f"dataset {name!r} has no archive to fetch: {why}")
+    address = f"{base.rstrip('/')}/{spec.archive}"
+    with building.staging(data_dir() / name) as staging:
+        _refuse_if_there(name)
+        archive = staging / spec.archive
+        sources.download(address, archive, progress)
+        found = _archive_record(archive, spec)
+        if spec.digests and not found["published digest"]:
+            raise InputError(
+                f"{address} is not the published archive: its sha256 is {found['sha256']}, its md5 "
+                f"{found['md5']}; nothing of it was kept"
+            )
+        record: Manifest = {"origin": f"fetched from {address}", "archive": found}
+        _build(name, archive, staging, record, progress)
+    return _opened(name)
+
+
+def import_local(
+    path: Path | str, *, name: str | None = None, progress: Progress | None = None
+) -> Dataset:
+    """Make the master copy of an archive or folder that has train/<class>/… and val/<class>/….
+
+    Args:
+        path: a tar archive, or a folder.
+        name: a name of `DATASETS`, whose classes and counts the images must then have, or one of
+            the user's own; by default the dataset whose archive has this name or top folder.
+    Raises:
+        InputError: if the path, the name or the images cannot be used, or the dataset is there
+            already; nothing is then left behind.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        raise InputError(f"{path} does not exist; wanted is an archive or a folder of images")
+    with building.plain_errors(path):
+        name = _guessed_name(path) if name is None else _checked_name(name)
+    record: Manifest = {"origin": f"imported from {path.name}", "archive": None}
+    with building.staging(data_dir() / name) as staging:
+        _refuse_if_there(name)
+        if path.is_file():
+            record["archive"] = _archive_record(path, DATASETS.get(name))
+        _build(name, path, staging, record, progress or no_progress)
+    return _opened(name)
+
+
+def verify(name: str, progress: Progress | None = None) -> str:
+    """Read all of a dataset again and compare it with its manifest; returns a summary for people.
+
+    Raises:
+        InputError: if the dataset is not there, or anything differs.
+    """
+    manifest = _manifest(name)
+    if manifest is None:
+        raise _absent(name, _spec(name))
+    for done, (file, digest) in enumerate(manifest["sha256"].items(), 1):
+        path = data_dir() / name / file
+        with building.plain_errors(path):
+            if file_digest(path) != digest:
+                raise InputError(f"{path} is damaged: its digest has changed; {_again(name)}")
+        (progress or no_progress)("verify", done, len(manifest["sha256"]))
+    dataset = _opened(name)
+    for split in SPLITS:
+        _check_index(dataset, split)
+    return (
+        f"{name}: {len(dataset.train)} train and {len(dataset.val)} val images in "
+        f"{len(dataset.classes)} classes, as when {dataset.origin}"
+    )
+
+
+def _check_index(dataset: Dataset, split: str) -> None:
+    """Raise InputError unless the images fill the .bin without gaps and have the right counts."""
+    master = dataset.split(split)
+    ends = np.cumsum(master.heights * master.widths * 3)
+    fits = (
+        np.array_equal(master.offsets[1:], ends[:-1])
+        and ends[-1] == (master.folder / f"{split}.bin").stat().st_size
+        and len(set(master.names)) == len(master)
+        and building.class_counts(master, dataset.classes) == dataset.manifest["counts"][split]
+    )
+    if not fits:
+        raise InputError(
+            f"{master.folder} is damaged: the index of {split} does not fit its images; "
+            + _again(dataset.name)
+        )
+
+
+def _opened(name: str) -> Dataset:
+    folder, manifest = data_dir() / name, _manifest(name)
+    assert manifest is not None
+    try:
+        train, val = (open_split(folder, split) for split in SPLITS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} is damaged: {error}; {_again(name)}") from error
+    classes, origin = tuple(manifest["classes"]), manifest["origin"]
+    return Dataset(name, classes, train, val, manifest["fingerprint"], origin, manifest)
+
+
+def _row(name: str) -> Row:
+    spec = _spec(name)
+    try:
+        manifest = _manifest(name)
+    except InputError:
+        return Row(name, spec.title, "damaged")
+    if manifest is None:
+        return Row(name, spec.title, "made on first use" if spec.generator else "not here")
+    return Row(
+        name,
+        spec.title,
+        "ready",
+        manifest["images"]["train"],
+        manifest["images"]["val"],
+        manifest["origin"],
+        sum(path.stat().st_size for path in (data_dir() / name).iterdir()) / 1e6,
+        manifest["fingerprint"][:12],
+    )
+
+
+def _spec(name: str) -> DatasetSpec:
+    """The entry of `DATASETS`, or an empty one for a set of the user's own that is there.
+
+    Raises:
+        InputError: if the name is unknown.
+    """
+    known = known_names()
+    if name not in known:
+        raise InputError(
+            f"unknown dataset {name!r}{nearest(name, known)} One of: {', '.join(known)}; or bring "
+            "in a folder of your own with `resizer-bench data import`"
+        )
+    return DATASETS.get(name, DatasetSpec("a set of your own"))
+
+
+def _absent(name: str, spec: DatasetSpec) -> InputError:
+    how = (
+        "it is generated on first use"
+        if spec.generator
+        else f"download it with `resizer-bench data fetch {name}`, or bring in a local "
+        f"{spec.archive} with `resizer-bench data import ARCHIVE`"
+    )
+    return InputError(f"dataset {name!r} is not in {data_dir()}: {how}")
+
+
+def _manifest(name: str) -> Manifest | None:
+    """The manifest of a dataset; None if it is not there, or is generated and out of date."""
+    path = data_dir() / name / "manifest.json"
+    try:
+        manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; {_again(name)}") from error
+    if manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {manifest.get('format')!r}; this version reads {FORMAT}; "
+            + _again(name)
+        )
+    generator = DATASETS[name].generator if name in DATASETS else None
+    stale = generator is not None and manifest.get("version") != _module(generator).VERSION
+    return None if stale else manifest
+
+
+def _again(name: str) -> str:
+    generated = name in DATASETS and DATASETS[name].generator is not None
+    how = "it is then generated anew" if generated else "fetch or import it again"
+    return f"delete {data_dir() / name} and {how}"
+
+
+def _refuse_if_there(name: str) -> None:
+    place = data_dir() / name
+    if place.exists():
+        raise InputError(
+            f"dataset {name!r} is already in {data_dir()}; to replace it, delete {place} first"
+        )
+
+
+def _checked_name(name: str) -> str:
+    if name in DATASETS and DATASETS[name].generator:
+        raise InputError(f"{name!r} is the name of a dataset that is generated; take another")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError(
+            f"{name!r} cannot name a dataset: letters, digits, '.', '_' and '-' can, beginning "
+            "with a letter or digit"
+        )
+    return name
+
+
+def _guessed_name(path: Path) -> str:
+    """The dataset of `DATASETS` whose archive, or whose own name, is the path's or the top folder.
+
+    Raises:
+        InputError: if there is none.
+    """
+    archives = {spec.archive: name for name, spec in DATASETS.items() if spec.archive}
+    known = {archive.removesuffix(".tgz"): name for archive, name in archives.items()}
+    known |= {name: name for name in archives.values()}
+    file = re.sub(r"\.(tgz|tar(\.\w+)?)$", "", path.name)
+    top = sources.top_folder(path) if path.is_file() else file
+    if top not in known and file not in known:
+        raise InputError(
+            f"{path.name} is none of {', '.join(archives)} by name or top folder; say with "
+            "--name which one it is, or name it yourself"
+        )
+    return known[top] if top in known else known[file]
+
+
+def _archive_record(archive: Path, spec: DatasetSpec | None) -> dict[str, Any]:
+    found = sources.digests(archive)
+    published = spec.digests if spec else ()
+    match = any(f"{algorithm}:{digest}" in published for algorithm, digest in found.items())
+    return {"file": archive.name, **found, "published digest": match}
+
+
+def _build(name: str, path: Path, staging: Path, record: Manifest, progress: Progress) -> None:
+    """Unpack if need be, check the contents, decode, and move the finished set into place."""
+    spec, root = DATASETS.get(name), path
+    if path.is_file():
+        root = staging / "unpacked"
+        sources.unpack(path, root, progress)
+    images = sources.read_folder(root, path.name, tuple(spec.classes) if spec else ())
+    if spec is None:
+        building.check_own(images)
+    else:
+        building.check_published(images, name, spec)
+    totals = {split: sum(counts.values()) for split, counts in images.counts().items()}
+    splits = {split: (images.images(split), total) for split, total in totals.items()}
+    record |= {"fingerprint": images.fingerprint(), "classes": list(images.classes)}
+    building.build(data_dir() / name, staging, splits, record, progress)
+
+
+def _generate(name: str, generator: str, progress: Progress) -> None:
+    module, function = _module(generator), generator.partition(":")[2]
+    make = getattr(module, function)
+    splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
+    record = {
+        "origin": "generated",
+        "generator": generator,
+        "version": module.VERSION,
+        "classes": list(module.CLASSES),
+    }
+    with building.staging(data_dir() / name) as staging:
+        if fingerprint(name) is None:  # another process may have made it while this one waited
+            building.build(data_dir() / name, staging, splits, record, progress)
+
+
+def _module(generator: str) -> ModuleType:
+    return importlib.import_module(generator.partition(":")[0])

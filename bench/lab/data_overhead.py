@@ -1,0 +1,96 @@
+"""How much of a training step's speed is left when it must also get its data.
+
+    python -m bench.lab.data_overhead [EXPERIMENT] [--small]
+
+takes the experiment's treatment (woof-first unless named) and times its training step in
+interleaved rounds: on batches that the loader makes, and on one batch that is already there. It
+prints the ratio of the two speeds; 1 means that the data cost nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from bench.data.batches import Batch, Loader
+from bench.data.library import open_dataset
+from bench.errors import InputError
+from bench.lab import device as devices
+from bench.lab.trial import Stepper
+from bench.spec.experiment import Trial
+from bench.spec.files import load
+
+ROUNDS = 15
+STEPS = 4
+UNTIMED_STEPS = 3
+"""Of each round: they use up the batches that the loader made while the other side ran."""
+
+
+def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[float]:
+    """Seconds of the steps of one round; on the resident batch where `batches` is None."""
+
+    def step() -> None:
+        if batches is not None:
+            stepper.images, stepper.labels = devices.put(next(batches), stepper.device)
+        stepper.train_step()
+
+    return [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)][UNTIMED_STEPS:]
+
+
+def rounds(trial: Trial) -> tuple[list[float], list[float]]:
+    """Seconds of steps without their data and with it, from interleaved rounds."""
+    devices.keep_freed_memory()
+    device = devices.pick()
+    dataset = open_dataset(trial.dataset)
+    precision = devices.settle_precision(trial.precision, device)
+    stepper = Stepper(trial, len(dataset.classes), device, precision)
+    stepper.model.train()
+    loader = Loader(dataset.train, trial, devices.loader_threads(device))
+    batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
+    without, with_data = [], []
+    for _ in range(ROUNDS):
+        without += seconds_of_steps(stepper, None)
+        with_data += seconds_of_steps(stepper, batches)
+    return without, with_data
+
+
+def speed_ratio(without: list[float], with_data: list[float]) -> tuple[float, float, float]:
+    """Ratio of the lower quartiles of the times, and its 95 % bootstrap interval.
+
+    The lower quartile, because whatever else the machine does can only make a step slower.
+    """
+
+    def ratio(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> Any:
+        return np.quantile(a, 0.25, axis) / np.quantile(b, 0.25, axis)
+
+    pair = np.array(without), np.array(with_data)
+    interval = stats.bootstrap(pair, ratio, rng=np.random.default_rng(0), method="percentile")
+    low, high = interval.confidence_interval
+    return float(ratio(*pair)), float(low), float(high)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the ratio for the treatment of the experiment that the arguments name."""
+    names = [argument for argument in arguments if argument != "--small"] or ["woof-first"]
+    experiment = load(names[0], small="--small" in arguments)
+    roles = {arm.name: arm.role for arm in experiment.spec.arm}
+    trial = next(c.trial for c in experiment.cells if roles[c.arm] == "treatment")
+    ratio, low, high = speed_ratio(*rounds(trial))
+    print(  # noqa: T201
+        f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
+        f"batch that is there (95 % interval {low:.3f} to {high:.3f}, {ROUNDS} rounds of {STEPS} "
+        "steps each)"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"data_overhead: {error}")

@@ -1,0 +1,261 @@
+"""A resizer in front of a timm backbone, made into one classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import resizer
+from bench.errors import InputError
+from bench.lab import device as devices
+from bench.paths import local_results
+from bench.run.processes import Tell
+from bench.seeds import seed_for
+from bench.spec.experiment import Trial
+from bench.store import Store, read_record
+from resizer.specs import nearest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Normalise, resize, classify.
+
+    Shape: (B, 3, H, W), uint8 in 0..255 or float in 0..1 -> (B, classes) logits.
+    Args:
+        backbone: takes (B, 3, height, width) and gives the logits.
+        front: the resizer; None sends the image straight to the backbone.
+        mean, std: of the backbone's images, by channel, in 0..1.
+        frozen: "resizer", "backbone": parts whose weights and batch statistics stay as they are.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        front: nn.Module | None = None,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        frozen: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.resizer = front or nn.Identity()
+        self.backbone = backbone
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.frozen = [self.get_submodule(part) for part in frozen]
+        for part in self.frozen:
+            part.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.backbone(self.resizer(self.normalised(images)))
+        return logits
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the resizer gets: (B, 3, H, W) float of about zero mean and unit variance."""
+        if not images.is_floating_point():
+            images = images.float() / 255
+        return (images - self.mean) / self.std
+
+    def train(self, mode: bool = True) -> Classifier:
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def no_weight_decay(self) -> set[str]:
+        """The backbone's parameters that its authors spare from weight decay, for timm.optim."""
+        spared: Iterable[str] = getattr(self.backbone, "no_weight_decay", set)()
+        return {f"backbone.{name}" for name in spared}
+
+
+def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
+    """The trial's untrained classifier, on the CPU.
+
+    The weights of backbone and resizer come from streams of their own: arms of one seed share
+    the backbone's initial weights, whatever stands in front of it.
+
+    Args:
+        start: False leaves pretrained weights out, where others take their place or none matter.
+    Raises:
+        InputError: if the backbone is unknown, cannot take the size, or has no such weights, or the
+            resizer refuses.
+    """
+    salt = [trial.replicate] if trial.replicate else []
+    torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
+    backbone = build_backbone(trial, classes, start=start)
+    torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
+    front = build_resizer(trial)
+    scale = _scale(backbone) if trial.pretrained else {}
+    return Classifier(backbone, front, frozen=trial.frozen or (), **scale)
+
+
+def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
+    """Mean and standard deviation of the images that the backbone was pretrained on."""
+    config: Any = backbone.pretrained_cfg
+    return {"mean": config["mean"], "std": config["std"]}
+
+
+def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
+    """The trial's timm classifier, for square images of `backbone_size` pixels."""
+    name, size = trial.backbone, trial.backbone_size
+    if not timm.is_model(name):
+        raise InputError(
+            f"unknown backbone {name!r}{nearest(name, timm.list_models())} "
+            "timm.list_models() has them all"
+        )
+    config = timm.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": classes}
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = size
+    if isinstance(trial.pretrained, str):
+        options["pretrained_cfg_overlay"] = {"file": trial.pretrained}
+    pretrained = start and bool(trial.pretrained)
+    try:
+        backbone: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:  # timm and the hub raise what they like
+        what = "has no pretrained weights here" if pretrained else f"cannot take {size} px"
+        raise InputError(f"backbone {name!r} {what}: {_first_line(error)}") from error
+    return backbone
+
+
+def build_resizer(trial: Trial) -> nn.Module | None:
+    """The trial's resizer; None for an arm without one."""
+    if trial.resizer == "none" or trial.output_size is None:
+        return None
+    try:
+        return resizer.build(trial.resizer, output_size=trial.output_size, **trial.resizer_options)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    except Exception as error:  # a user's own module may raise anything
+        raise InputError(
+            f"resizer {trial.resizer!r} cannot be built: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
+    """Load into `model` the trained parts that the trial starts from.
+
+    The classifying layer comes along only from the same dataset.
+
+    Args:
+        trials: the folder that has the other trials' folders.
+    Raises:
+        InputError: if a trial that it starts from has no weights there, or they do not fit.
+    """
+    for part, key in (("resizer", trial.resizer_from), ("backbone", trial.backbone_from)):
+        if key:
+            module = model.get_submodule(part)
+            state = trained_part(trials / key, part)
+            left = _other_classes(trial, trials / key, module) if part == "backbone" else ()
+            kept = {n: t for n, t in state.items() if not n.startswith(tuple(left))}
+            fresh = {n: t for n, t in module.state_dict().items() if n.startswith(tuple(left))}
+            try:
+                module.load_state_dict(kept | fresh)
+            except RuntimeError as error:
+                raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+
+
+def trained_part(folder: Path, part: str) -> dict[str, Tensor]:
+    """The weights of the resizer or the backbone of the trial in `folder`."""
+    weights = folder / "weights.safetensors"
+    if not weights.exists():
+        raise InputError(
+            f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
+            "(publishing leaves them out): delete its folder to train it again"
+        )
+    state = load_file(weights)
+    return {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+
+
+def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
+    """The names of the classifying layers, if the parent's classes are of another dataset."""
+    record = read_record(parent) or {}
+    if record["trial"]["dataset"] == trial.dataset:
+        return []
+    config: Any = backbone.pretrained_cfg
+    named = config["classifier"]
+    return [named] if isinstance(named, str) else list(named)
+
+
+def check(tell: Tell, trials: Iterable[Trial]) -> None:
+    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any.
+
+    Each is built, and gets one image of its size.
+    """
+    fronts, backbones = {}, {}
+    for trial in trials:
+        sizes = trial.input_size, trial.output_size
+        fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
+        backbones[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
+    try:
+        devices.pick()
+        for _, trial in sorted(backbones.items()):
+            try_backbone(trial)
+        for trial in fronts.values():
+            try_resizer(trial)
+    except InputError as error:
+        tell({"event": "check", "refused": str(error)})
+
+
+def try_backbone(trial: Trial) -> None:
+    """Raise InputError unless the trial's backbone can be built and takes an image of its size."""
+    size = trial.backbone_size
+    backbone = build_backbone(trial, classes=2).eval()
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 3, size, size))
+    except Exception as error:  # each family has its own way to refuse a size
+        raise InputError(
+            f"backbone {trial.backbone!r} cannot take {size} px: {_first_line(error)}"
+        ) from error
+
+
+def try_resizer(trial: Trial) -> None:
+    """Raise InputError unless the trial's resizer can be built and gives images of its size."""
+    if (front := build_resizer(trial)) is None:
+        return
+    try:
+        with torch.no_grad():
+            given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
+    except Exception as error:  # a user's own module may raise anything
+        raise InputError(f"resizer {trial.resizer!r} fails: {_first_line(error)}") from error
+    wanted = (1, 3, trial.output_size, trial.output_size)
+    if tuple(given.shape) != wanted:
+        raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
+
+
+def load(key: str, store: Store | None = None) -> Classifier:
+    """The trained classifier of a finished trial, in evaluation mode, on the CPU.
+
+    Args:
+        key: the trial's key, as in `table.csv`.
+        store: where the trial is; the user's own results unless given.
+    Raises:
+        InputError: if there is no finished trial of that key, or its weights were not kept.
+    """
+    store = store or Store(local_results())
+    record = store.trial(key)
+    weights = store.trial_folder(key) / "weights.safetensors"
+    if record is None or record["status"] != "ok":
+        raise InputError(f"no finished trial {key!r} in {store.root}")
+    if not weights.exists():
+        raise InputError(
+            f"trial {key!r} in {store.root} has no weights: publishing leaves them out"
+        )
+    model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
+    model.load_state_dict(load_file(weights))
+    return model.eval()

@@ -1,0 +1,195 @@
+"""The training loop, and validation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data.batches import Batch, Loader
+from bench.errors import InputError
+from bench.lab import device as devices
+from bench.run.processes import Tell
+from bench.seeds import seed_for
+from bench.spec.experiment import Trial
+
+
+class DivergedError(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of each validation image, in the master's order, on the CPU."""
+
+    predicted: Tensor  # (N,) int64
+    probability: Tensor  # (N,) of the true class
+    val_loss: float  # mean cross-entropy, nat
+    top1_pct: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves besides the model's weights."""
+
+    curve: list[dict[str, float]]  # a row for each epoch
+    predictions: Predictions  # after the final step
+    train_s: float  # training alone, evaluation excluded
+    steps: int
+
+
+def train(
+    model: nn.Module,
+    trial: Trial,
+    data: tuple[Loader, Loader],
+    device: torch.device,
+    precision: devices.Precision,
+    tell: Tell,
+) -> Trained:
+    """Train `model` in place by the trial's recipe, validating as it asks and after the last step.
+
+    Args:
+        data: loaders of the train and the val split.
+        tell: called with an event after every step and every epoch.
+    Raises:
+        InputError: if there are fewer images than make a batch.
+        DivergedError: at the end of an epoch whose loss is not finite.
+    """
+    train_data, val_data = data
+    if len(train_data.master) < trial.batch_size:
+        raise InputError(
+            f"{trial.dataset} has {len(train_data.master)} training images, fewer than one batch "
+            f"of {trial.batch_size}"
+        )
+    total = trial.total_steps(len(train_data.master))
+    per_epoch = min(total, len(train_data.master) // trial.batch_size)
+    if not total:
+        return Trained([], validate(model, val_data, device, precision), 0.0, 0)
+    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
+    scaler = devices.gradient_scaler(device, precision)
+    torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
+    curve: list[dict[str, float]] = []
+    step, train_s = 0, 0.0
+    for epoch in itertools.count(1):
+        model.train()
+        losses, first = torch.zeros((), device=device), step
+        devices.synchronise(device)
+        began = time.perf_counter()
+        batches = itertools.islice(train_data.train(epoch), total - step)
+        for images, labels in _placed(batches, device):
+            lr = optimizer.param_groups[0]["lr"]
+            losses += update(model, images, labels, trial, optimizer, scaler, precision)
+            scheduler.step()
+            step += 1
+            tell({"event": "step", "step": step, "total": total, "epoch": epoch})
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "step": step,
+            "train_loss": losses.item() / (step - first),
+        }
+        train_s += time.perf_counter() - began  # item() has waited for the device
+        row |= {"lr": lr, "train_s": train_s}
+        if not math.isfinite(row["train_loss"]):
+            raise DivergedError(f"the training loss is {row['train_loss']} in epoch {epoch}")
+        if step >= total or epoch % trial.eval_every_epochs == 0:
+            predictions = validate(model, val_data, device, precision)
+            row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
+        curve.append(row)
+        tell({"event": "epoch", **row})
+        if step >= total:
+            return Trained(curve, predictions, train_s, step)
+    raise AssertionError("unreachable: the loop ends by returning")
+
+
+def update(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    trial: Trial,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    precision: devices.Precision,
+) -> Tensor:
+    """Forward, backward, optimiser step on one batch; returns its mean loss, detached.
+
+    With a `micro_batch` the gradients of the batch's parts add up to those of its mean loss; batch
+    norm then sees the parts.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=images.device)
+    part = trial.micro_batch or len(images)
+    for some, of in zip(torch.split(images, part), torch.split(labels, part), strict=True):
+        with devices.autocast(images.device, precision):
+            loss = F.cross_entropy(model(some), of, label_smoothing=trial.label_smoothing)
+        loss = loss * (len(some) / len(images))
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    if trial.clip_norm is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), trial.clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return total
+
+
+def build_optimizer(
+    model: nn.Module, trial: Trial, total: int, per_epoch: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The trial's optimiser (no weight decay on biases and norms) and its schedule by step."""
+    optimizer = create_optimizer_v2(
+        model,
+        opt="momentum" if trial.optimizer == "sgd" else trial.optimizer,  # timm's sgd is Nesterov's
+        lr=trial.lr,
+        weight_decay=trial.weight_decay,
+        momentum=trial.momentum or 0.0,
+        fused=True,
+    )
+    if trial.schedule == "one_cycle":
+        assert trial.warmup_fraction is not None
+        rising = trial.warmup_fraction
+        if rising * total == 1:
+            rising += 1e-9  # torch divides by the steps of the rise less one
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, trial.lr, total, pct_start=rising, cycle_momentum=False
+        )
+    assert trial.decay_every_epochs is not None
+    assert trial.decay_factor is not None
+    return optimizer, torch.optim.lr_scheduler.StepLR(
+        optimizer, trial.decay_every_epochs * per_epoch, trial.decay_factor
+    )
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module, data: Loader, device: torch.device, precision: devices.Precision
+) -> Predictions:
+    """Classify every validation image once."""
+    model.eval()
+    predicted, probability, losses = [], [], []
+    for images, labels in _placed(data.evaluate(), device):
+        with devices.autocast(device, precision):
+            logits = model(images)
+        log_p = F.log_softmax(logits.float(), dim=1)
+        own = log_p.gather(1, labels[:, None])[:, 0]  # (B,) of the true class
+        predicted.append(log_p.argmax(dim=1))
+        probability.append(own.exp())
+        losses.append(-own)
+    hits = torch.cat(predicted).cpu()
+    labels = torch.from_numpy(data.master.labels)
+    return Predictions(
+        predicted=hits,
+        probability=torch.cat(probability).cpu(),
+        val_loss=torch.cat(losses).double().mean().item(),
+        top1_pct=100 * (hits == labels).double().mean().item(),
+    )
+
+
+def _placed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    return (devices.put(batch, device) for batch in batches)

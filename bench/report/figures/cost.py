@@ -1,0 +1,116 @@
+"""Accuracy against its price, for each row of the results."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from bench.analysis.evidence import Evidence, Row
+from bench.analysis.statistics import Interval
+from bench.report import words
+from bench.report.figures.palette import legend, looks
+from bench.report.figures.style import INK, WIDTH, Drawing, drawing
+from bench.store import METRICS
+
+PRICES = ("train_images_per_s", "gmacs")
+MANY_TIMES = 30
+"""Where prices differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
+
+
+def cost(evidence: Evidence) -> Drawing | None:
+    """Accuracy against training speed and against multiply-adds."""
+    rows = [row for row in evidence.rows if row.accuracy.n and row.speed]
+    names = [name for name in PRICES if any(name in row.speed for row in rows)]
+    if not names or len(rows) < 2:
+        return None
+    sized = any(_plain_lines(rows))
+    (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
+    datasets = list(dict.fromkeys(row.trial.dataset for row in rows))
+    figure = Figure(figsize=(WIDTH, 0.6 + 2.7 * len(datasets)), layout="constrained")
+    grid = figure.subplots(len(datasets), len(names), squeeze=False)
+    for line, dataset in zip(grid, datasets, strict=True):
+        for ax, name in zip(line, names, strict=True):
+            mine = [row for row in rows if row.trial.dataset == dataset and name in row.speed]
+            if not METRICS[name].counted:
+                mine = [row for row in mine if row.trial.setting == shared]
+            _panel(ax, evidence, mine, name)
+            ax.set_xlabel(f"{METRICS[name].label}, {METRICS[name].unit}")
+        line[0].set_ylabel(words.TOP1)
+        line[0].set_title(dataset)
+    legend(figure, looks(evidence.arms.values()))
+    return drawing(
+        figure,
+        "cost",
+        "Accuracy against its price",
+        "Mean over seeds with its 95 % interval. Dashed: no other point is both cheaper and more "
+        "accurate."
+        + (
+            f" Speeds with {words.setting(shared, [shared, *dict(others)])} alone."
+            if others
+            else ""
+        )
+        + (" Solid: one backbone without a resizer, by image size." if sized else ""),
+        f"{words.TOP1} against {words.join(METRICS[name].label for name in names)}; "
+        "the numbers are in the results table.",
+    )
+
+
+def _panel(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> None:
+    for sizes in _plain_lines(rows):
+        ax.plot([r.speed[name] for r in sizes], [r.accuracy.mean for r in sizes], color=INK, lw=0.8)
+    front = _front(rows, name)
+    ax.plot([p[0] for p in front], [p[1] for p in front], "--", color=INK, lw=0.8, alpha=0.6)
+    for arm, (colour, marker) in looks(evidence.arms.values()).items():
+        mine = [row for row in rows if row.arm.name == arm]
+        xs, shown = [row.speed[name] for row in mine], [row.accuracy for row in mine]
+        ax.vlines(xs, [i.low for i in shown], [i.high for i in shown], color=colour, linewidth=1.2)
+        ax.plot(xs, [i.mean for i in shown], marker, color=colour, markersize=7)
+    if rows:
+        _limit(ax, [row.accuracy for row in rows])
+        _scale(ax, [row.speed[name] for row in rows])
+
+
+def _scale(ax: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis where the prices differ by much."""
+    if min(values) > 0 and max(values) > 5 * min(values):
+        ax.set_xscale("log")
+        near = max(values) < MANY_TIMES * min(values)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _plain_lines(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows without a resizer that differ in the image's size alone, where there are several."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.trial.resizer == "none":
+            same = row.trial.model_dump_json(exclude={"seed", "input_size"})
+            lines.setdefault(same, []).append(row)
+    ordered = [sorted(line, key=lambda row: row.trial.input_size) for line in lines.values()]
+    return [line for line in ordered if len({row.trial.input_size for row in line}) > 1]
+
+
+def _front(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """The points that no other beats in both, cheapest first."""
+    sign = -1 if METRICS[name].better == "higher" else 1
+    best, front = -math.inf, []
+    for row in sorted(rows, key=lambda row: (sign * row.speed[name], -row.accuracy.mean)):
+        if row.accuracy.mean > best:
+            best = row.accuracy.mean
+            front.append((row.speed[name], best))
+    return front
+
+
+def _limit(ax: Axes, shown: Sequence[Interval]) -> None:
+    """Show the means with room; intervals of two seeds may leave the panel."""
+    means = [interval.mean for interval in shown]
+    room = max(1.0, max(means) - min(means))
+    low = max(min(means) - room, min([*means, *(i.low for i in shown if i.n > 1)]))
+    high = min(max(means) + room, max([*means, *(i.high for i in shown if i.n > 1)]))
+    ax.set_ylim(low - 0.07 * (high - low) - 0.1, high + 0.07 * (high - low) + 0.1)

@@ -1,0 +1,122 @@
+"""What each arm's backbone sees: example images, and the spectrum of what the resizer gives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bench.analysis.evidence import Evidence, Row
+from bench.report import words
+from bench.report.figures.palette import legend, looks
+from bench.report.figures.style import WIDTH, Drawing, drawing, panels
+from bench.store import context_label
+
+MOST_ARMS = 12
+MOST_PANELS = 4
+SHOWN = ("input", "plain", "output")
+Pictures = Mapping[str, NDArray[np.float16]]
+
+
+def images(evidence: Evidence) -> Drawing | None:
+    """One validation image through each arm that has a resizer, in the first context."""
+    found = list(_with_pictures(evidence))[:MOST_ARMS]
+    if not found:
+        return None
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.75 * len(found)), layout="constrained")
+    grid = figure.subplots(len(found), 4, squeeze=False)
+    titles = ("loaded image", "plain resize", "given to the backbone", "given minus plain")
+    for ax, title in zip(grid[0], titles, strict=True):
+        ax.set_title(title, fontsize=10)
+    numbers = itertools.count()
+    for line, (row, kept) in zip(grid, found, strict=True):
+        _strip(line, row, {name: kept[name][0].astype(float) for name in SHOWN}, numbers)
+    place = words.place(found[0][0].context, evidence.axes)
+    return drawing(
+        figure,
+        "images",
+        "What the backbone sees",
+        f"One validation image{f' of {place}' if place else ''}, the first seed of each arm. "
+        "Differences are around grey, stretched so that the largest is black or white.",
+        "One validation image as it is loaded, plainly resized, as the arm's resizer gives it, and "
+        f"the difference, for {words.join(row.arm.name for row, _ in found)}.",
+    )
+
+
+def _with_pictures(evidence: Evidence) -> Iterator[tuple[Row, Pictures]]:
+    first = None
+    for row in evidence.rows:
+        done = row.seeds[row.seeds["status"] == "ok"]
+        if row.trial.resizer == "none" or done.empty or first not in (None, row.context):
+            continue
+        if kept := evidence.store.pictures(str(done["key"].iloc[0])):
+            first = row.context
+            yield row, kept
+
+
+def _strip(
+    line: NDArray[Any], row: Row, kept: Mapping[str, NDArray[np.float64]], numbers: Iterator[int]
+) -> None:
+    difference = kept["output"] - kept["plain"]
+    largest = max(float(np.abs(difference).max()), 1e-6)
+    for ax, image in zip(line, [*kept.values(), 0.5 + difference / (2 * largest)], strict=True):
+        shown = ax.imshow(np.clip(image, 0, 1), interpolation="nearest")
+        shown.set_gid(f"image-{next(numbers)}")  # matplotlib's own id is one for equal images
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    line[0].set_ylabel(f"{row.arm.name}\n{row.trial.size} px")
+
+
+def spectra(evidence: Evidence) -> Drawing | None:
+    """Mean power by spatial frequency of what the backbone gets, an arm a line."""
+    points = _points(evidence)
+    if points.empty:
+        return None
+    places = list(dict.fromkeys(points["context"]))[:MOST_PANELS]
+    titles = {context_label(c): words.place(c, evidence.axes) for c in evidence.experiment.contexts}
+    table = looks(arm for arm in evidence.arms.values() if arm.name in set(points["arm"]))
+    figure, axes = panels(len(places))
+    for ax, place in zip(axes, places, strict=True):
+        _panel(
+            ax, points[points["context"] == place], {n: look.colour for n, look in table.items()}
+        )
+        ax.set_title(titles[place])
+    legend(figure, table)
+    return drawing(
+        figure,
+        "spectra",
+        "Spectra",
+        "Mean power of the grey image around its mean, by spatial frequency, over validation "
+        "images and seeds; a line ends where the arm's pixels do.",
+        f"Power by spatial frequency of what the backbone gets, for {words.join(table)}.",
+    )
+
+
+def _points(evidence: Evidence) -> pd.DataFrame:
+    done = evidence.table[evidence.table["status"] == "ok"]
+    return pd.DataFrame(
+        {"arm": line["arm"], "context": line["context"], "cycles": cycles, "power": power}
+        for line in done[["arm", "context", "key"]].to_dict("records")
+        for cycles, power in _spectrum(evidence, str(line["key"]))
+    )
+
+
+def _spectrum(evidence: Evidence, key: str) -> Iterator[tuple[float, float]]:
+    """(cycles per image, power) of the trial, where it was saved."""
+    kept = evidence.records[key].get("spectrum", {})
+    side = evidence.experiment.trials[key].backbone_size
+    frequencies, powers = kept.get("frequency", []), kept.get("output", [])
+    return ((round(f * side, 3), power) for f, power in zip(frequencies, powers, strict=True))
+
+
+def _panel(ax: Axes, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    for arm, line in points.groupby("arm", sort=False):
+        means = line.groupby("cycles")["power"].mean()
+        ax.plot(means.index, means, color=colours[str(arm)], linewidth=1.4)
+    ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")

@@ -1,0 +1,121 @@
+"""What a search is: a file whose tuned arms have ranges in place of values.
+
+A configuration is a trial whose images for scoring are held out of the training images. How they
+are proposed and scored is in `bench.run.studies`; what is known of them is the search's record,
+from which the best are retrained and the report is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.library import fingerprint
+from bench.errors import InputError
+from bench.run.runner import check_datasets
+from bench.spec import tuning
+from bench.spec.experiment import SEMANTICS, Experiment, ExperimentFile, SearchSettings, Trial
+from bench.spec.files import Cross, read, result_name
+from bench.spec.ranges import Fields, Range, Space
+from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Search:
+    """A file whose tuned arms have ranges in place of values."""
+
+    name: str
+    file: Path
+    small: bool
+    spec: ExperimentFile
+    spaces: Mapping[str, Space]  # by tuned arm
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The file's [search] table."""
+        assert self.spec.search
+        return self.spec.search
+
+    def configuration(self, chosen: Mapping[str, Fields]) -> Experiment:
+        """The trials that score one choice for each arm named, as an experiment."""
+        spec = tuning.configuration(self.spec, chosen)
+        cells = list(Cross(self.file, spec, {}).cells())
+        return Experiment(self.name, self.file, self.small, spec, cells, {}, {})
+
+    def trial(self, arm: str, chosen: Fields) -> Trial:
+        """The trial that scores one choice of an arm."""
+        (cell,) = self.configuration({arm: chosen}).cells
+        return cell.trial
+
+    @property
+    def example(self) -> Experiment:
+        """Every tuned arm at the first value of each of its ranges."""
+        return self.configuration({arm: of.chosen(_first) for arm, of in self.spaces.items()})
+
+
+def open_search(name: str, *, small: bool = False) -> Search:
+    """Read a search, and try both ends, or every choice, of each range.
+
+    Raises:
+        InputError: with the file, the field, the value and what is allowed.
+    """
+    file, spec = read(name, small=small)
+    if spec.search is None:
+        raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
+    found = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
+    for arm, space in found.spaces.items():
+        for field, tried in space.ranges.items():
+            for value in tried.values:
+                found.trial(arm, space.chosen(_first_but(field, value)))
+    check_datasets(found.example)
+    return found
+
+
+def _first(_: str, of: Range) -> Any:
+    return of.values[0]
+
+
+def _first_but(field: str, value: Any) -> Callable[[str, Range], Any]:
+    return lambda name, of: value if name == field else of.values[0]
+
+
+def finished(search: Search, store: Store) -> bool:
+    """Whether the search's record holds all that the file asks for."""
+    record = store.search(search.name)
+    if record is None or record["asked"] != asked(search):
+        return False
+    if record["settings"]["retrain"] != search.settings.retrain:
+        return False
+    return all(
+        sum(one["state"] != "running" for one in arm["configurations"]) >= search.settings.trials
+        for arm in record["arms"].values()
+    )
+
+
+def asked(search: Search) -> dict[str, str]:
+    """What a study is bound to, by arm: another space, split, recipe or sampler is another study.
+
+    So are other files under the dataset's name, and code that gives other results. The number of
+    configurations may change, and of those that are retrained; so may a field of the retraining
+    that [search.trial] sets otherwise.
+    """
+    own = search.settings.trial
+    settings = search.settings.model_dump(exclude={"arms", "trials", "retrain"})
+    here = {t.dataset: fingerprint(t.dataset) for t in search.example.trials.values()}
+    texts = {
+        arm: json.dumps(
+            [
+                {n: v for n, v in space.fixed.items() if n not in own},
+                {n: r.written for n, r in space.ranges.items()},
+                settings,
+                here,
+                SEMANTICS,
+            ]
+        )
+        for arm, space in search.spaces.items()
+    }
+    return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}

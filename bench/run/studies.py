@@ -1,0 +1,314 @@
+"""Hyperparameter search: Optuna proposes configurations, the runner's road answers them.
+
+Each tuned arm has a study of its own and the same number of configurations, taken in turns; what is
+in the store is answered from it. The studies are in `searches/<name>/study.db`, and after every
+configuration what is known is written to `searches/<name>/record.json`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.errors import InputError
+from bench.run.answering import POLL_S, Evaluate, Evaluator
+from bench.run.runner import Listener, prepare
+from bench.run.search import Search, asked, finished
+from bench.seeds import seed_for
+from bench.spec.tuning import written
+from bench.store import METRICS, Record, Store, write_record
+
+HEARTBEAT_S, GRACE_S = 10, 40
+"""A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
+CANDIDATES = 24
+"""TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
+GOOD_SHARE = 0.25
+"""Importances are of reaching the best so many of the configurations (PED-ANOVA)."""
+
+BEATING = "beating"
+"""The attribute of a configuration with a heartbeat: its number, as one drawn again has another."""
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
+
+
+class FailedError(Exception):
+    """The trial of a configuration ended without a result."""
+
+
+def tune(search: Search, store: Store, listener: Listener) -> Record:
+    """Score configurations until every tuned arm has its number of them. Again = go on.
+
+    Several processes may do so at once. Returns: the search's record.
+
+    Raises:
+        InputError: before anything is run, if it cannot be; at the end, if an arm has no score.
+    """
+    missing = not finished(search, store)
+    if missing:
+        prepare(search.example, search.example.trials.values(), store, listener)
+    listener({"event": "search", "search": search, "record": store.search(search.name)})
+    if missing:
+        Tuner(search, store, listener, Evaluator(search.spec, store)).run()
+    record = store.search(search.name)
+    assert record
+    for arm, told in record["arms"].items():
+        if not told["best"]:
+            reasons = [one["reason"] for one in told["configurations"] if one["reason"]]
+            why = f"; the first: {reasons[0]}" if reasons else ""
+            raise InputError(f"{search.name}: no configuration of {arm} came to a score{why}")
+    return record
+
+
+class Tuner:
+    """One process at work on the studies of a search."""
+
+    def __init__(
+        self, search: Search, store: Store, listener: Listener, evaluate: Evaluate
+    ) -> None:
+        self.search, self.store, self.listener, self.evaluate = search, store, listener, evaluate
+        self.settings = search.settings
+        self.folder = store.search_folder(search.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.gate = FileLock(self.folder / "lock")  # held from drawing to the first heartbeat
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with self.gate:
+            self.storage = self._storage()
+            self.studies = dict(self._studies())
+
+    def _storage(self) -> RDBStorage:
+        with ours_experimental():
+            return RDBStorage(
+                f"sqlite:///{self.folder / 'study.db'}",
+                engine_kwargs={"connect_args": {"timeout": 60}},
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=GRACE_S,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
+                    max_retry=None, inherit_intermediate_values=False
+                ),
+            )
+
+    def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
+        for arm, digest in asked(self.search).items():
+            study = optuna.create_study(
+                storage=self.storage,
+                study_name=f"{arm} {digest}",
+                directions=[_direction(name) for name in self.settings.objectives],
+                load_if_exists=True,
+            )
+            for name, value in self.described.items():
+                study.set_user_attr(name, value)
+            yield arm, study
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Every argument of the sampler and the pruner, as it is stored."""
+        return {
+            "optuna": optuna.__version__,
+            "sampler": {"name": self.settings.sampler, **self._sampler_arguments},
+            "pruner": self._pruner_arguments or {"name": "none"},
+        }
+
+    @property
+    def _sampler_arguments(self) -> dict[str, Any]:
+        if self.settings.sampler == "random":
+            return {}
+        return {
+            "n_startup_trials": self.settings.startup_trials,
+            "n_ei_candidates": CANDIDATES,
+            "multivariate": True,
+            "group": False,
+            "constant_liar": True,
+        }
+
+    @property
+    def _pruner_arguments(self) -> dict[str, Any]:
+        if not self.settings.prunes:
+            return {}
+        return {
+            "n_startup_trials": self.settings.pruner_startup_trials,
+            "n_warmup_steps": self.settings.pruner_warmup_epochs + 1,  # the first that may prune
+            "interval_steps": 1,
+            "n_min_trials": 1,
+        }
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Seeded by the configuration's number, so that a resumed search draws nothing twice."""
+        seed = seed_for("sampler", self.settings.seed, number) % 2**32
+        if self.settings.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        with ours_experimental():
+            return optuna.samplers.TPESampler(**self._sampler_arguments, seed=seed)
+
+    def run(self) -> None:
+        """Score configurations, the arms in turns, until there is none left and none running."""
+        while True:
+            self.gate.acquire()
+            try:
+                for study in self.studies.values():
+                    _take_up_the_lost(study)
+                taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
+                arm = min(taken, key=lambda name: taken[name])
+                if taken[arm] < self.settings.trials:
+                    self._one(arm)
+                    continue
+            finally:
+                self.gate.release(force=True)
+            running = sum(_running(study) for study in self.studies.values())
+            if not running:
+                self.export(weighed=True)
+                return
+            self.listener({"event": "waiting", "running": running})
+            time.sleep(POLL_S)
+
+    def _one(self, arm: str) -> None:
+        """One configuration, from Optuna's proposal to its answer."""
+        study = self.studies[arm]
+        study.sampler = self._sampler(len(study.get_trials(deepcopy=False)))
+        arguments = self._pruner_arguments
+        study.pruner = (
+            optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()
+        )
+        drawn: list[optuna.Trial] = []
+
+        def objective(trial: optuna.Trial) -> tuple[float, ...]:
+            drawn.append(trial)
+            self.storage.record_heartbeat(trial._trial_id)  # Optuna's own may be late
+            trial.set_user_attr(BEATING, trial.number)
+            self.gate.release(force=True)
+            return self._scored(arm, trial)
+
+        try:
+            study.optimize(objective, n_trials=1, catch=(FailedError,), gc_after_trial=False)
+        except KeyboardInterrupt:
+            if drawn:
+                study.enqueue_trial(drawn[0].params, user_attrs=drawn[0].user_attrs)
+            raise
+        except Exception:  # which one, depends on where Optuna notices
+            if not drawn or not _taken_up(study, drawn[0].number):
+                raise
+        self.export()
+
+    def _scored(self, arm: str, asked: optuna.Trial) -> tuple[float, ...]:
+        space = self.search.spaces[arm]
+        chosen = space.chosen(lambda name, of: of.suggested(name, asked))
+        trial = self.search.trial(arm, chosen)
+        asked.set_user_attr("chosen", chosen)
+        asked.set_user_attr("key", trial.key)
+        proposed = {"arm": arm, "number": asked.number, "chosen": chosen, "trial": trial}
+        self.listener({"event": "proposed", **proposed})
+        record = self.evaluate(trial, asked, self.listener)
+        if record["status"] == "pruned":
+            raise optuna.TrialPruned(record["reason"])
+        if record["status"] != "ok":
+            asked.set_user_attr("failed", f"{record['status']}: {record['reason']}")
+            raise FailedError(record["reason"])
+        return tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
+
+    def export(self, *, weighed: bool = False) -> None:
+        """Write what the studies hold to the search's record, at the end with importances."""
+        record = {"status": "ok", "reason": "", "asked": asked(self.search), **self.described}
+        record |= {"settings": self.settings.model_dump(), "spaces": written(self.search.spec)}
+        with self.gate:
+            arms = {arm: self._exported(study) for arm, study in self.studies.items()}
+            for arm, study in self.studies.items():
+                arms[arm]["importances"] = importances(study) if weighed else {}
+            write_record(self.folder, record | {"arms": arms})
+
+    def _exported(self, study: optuna.Study) -> dict[str, Any]:
+        rows = [self._row(trial) for trial in counted(study)]
+        done = [trial for trial in study.best_trials if trial.state == TrialState.COMPLETE]
+        if len(self.settings.objectives) == 1:
+            done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best: dict[str, FrozenTrial] = {}
+        for trial in sorted(done, key=lambda one: (-one.values[0], one.number)):
+            best.setdefault(trial.user_attrs["key"], trial)
+        return {
+            "configurations": rows,
+            "best": [trial.number for trial in list(best.values())[: self.settings.retrain]],
+            "front": [trial.number for trial in best.values()]
+            if len(self.settings.objectives) > 1
+            else [],
+        }
+
+    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A configuration with what it scored and what it cost."""
+        key = trial.user_attrs.get("key")
+        found = (self.store.trial(key) if key else None) or {}
+        return {
+            "number": trial.number,
+            "state": NAMES.get(trial.state, "failed"),
+            "reason": trial.user_attrs.get("failed", ""),
+            "key": key,
+            "chosen": trial.user_attrs.get("chosen", {}),
+            "values": trial.values,
+            "epochs": len(found.get("curve", [])),
+            "seconds": found.get("wall_s", 0.0),
+        }
+
+
+@contextmanager
+def ours_experimental() -> Iterator[None]:
+    """What Optuna calls experimental in what it is asked for here is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def counted(study: optuna.Study) -> list[FrozenTrial]:
+    """The configurations that count: scored, pruned, failed by themselves, or running."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
+    ]
+
+
+def _take_up_the_lost(study: optuna.Study) -> None:
+    """Draw again what dead workers had drawn. Only for who holds the gate: so nobody is drawing.
+
+    Optuna finds those whose heartbeat has stopped, not those without any.
+    """
+    with ours_experimental():
+        fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(BEATING) != trial.number:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.system_attrs.get("fixed_params", {}))
+
+
+def _taken_up(study: optuna.Study, number: int) -> bool:
+    """Whether a worker was taken for dead, as while it is stopped, and its trial drawn again."""
+    trials = study.get_trials(deepcopy=False)
+    return any(number in trial.system_attrs.get("retry_history", []) for trial in trials)
+
+
+def _running(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def _direction(objective: str) -> Literal["maximize", "minimize"]:
+    return "maximize" if METRICS[objective].better == "higher" else "minimize"
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The share that each field has in being among the best, or near the front; {} if few."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    shared = set.intersection(*(set(trial.params) for trial in done)) if done else set()
+    varied = [name for name in shared if len({trial.params[name] for trial in done}) > 1]
+    if len(done) < 4 or not varied:
+        return {}
+    evaluator = PedAnovaImportanceEvaluator(
+        target_quantile=GOOD_SHARE, region_quantile=1.0, evaluate_on_local=True
+    )
+    with ours_experimental():
+        return get_param_importances(study, evaluator=evaluator, params=varied, target=None)

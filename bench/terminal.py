@@ -1,0 +1,355 @@
+"""What a run looks like in a terminal, and as plain lines where there is none."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import rich.progress as bars
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.run.runner import Plan
+from bench.spec.experiment import Experiment, ExperimentFile, SizeRequest, Trial, context_of
+from bench.spec.tuning import spaces
+from bench.store import Record, context_label
+
+BYTE_PHASES = ("download", "unpack")
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(42), duration(754), duration(8100)
+    ('42 s', '13 min', '2.2 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Display:
+    """Shows the events of a run: progress bars on a terminal, else a line for each thing done."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.experiment: Experiment | None = None  # whose trials are shown by their names
+        self.progress = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=24),
+            bars.TextColumn("{task.fields[count]}", markup=False),
+            bars.TimeRemainingColumn(elapsed_when_finished=True),
+            bars.TextColumn("{task.fields[note]}", style="dim", markup=False),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.whole: bars.TaskID | None = None
+        self.part: bars.TaskID | None = None
+        self.began = 0.0
+        self.first_step: tuple[int, float] | None = None
+        self.accuracy = ""  # of the last validation, as it is shown
+        self.batch_size = 0
+        self.proposed: dict[str, str] = {}  # what a search calls its configurations, by key
+        self.told_waiting = False
+
+    @contextmanager
+    def shown(self) -> Iterator[Display]:
+        """While it is open, the bars are on the screen."""
+        with self.progress:
+            yield self
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        getattr(self, f"_{event['event']}")(event)
+
+    def data(self, phase: str, done: int, total: int) -> None:
+        """A `bench.data.master.Progress`."""
+        if self.part is None or self.progress.tasks[-1].description != phase:
+            self._start(phase, total)
+        counted = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
+        self._update(done, count=counted, total=total or None)
+        if total and done >= total:
+            self._end_part()
+
+    def _data(self, event: dict[str, Any]) -> None:
+        self.data(*event["progress"])
+
+    def _plan(self, event: dict[str, Any]) -> None:
+        plan: Plan = event["plan"]
+        done = len(plan.states) - plan.counts["missing"]
+        self._say(f"{len(event['todo'])} trials to run, {done} on record")
+        self._whole(len(event["todo"]))
+
+    def _smoke(self, event: dict[str, Any]) -> None:
+        self._say(f"{len(event['todo'])} distinct arms, three training steps each")
+        self._whole(len(event["todo"]))
+
+    def _settle(self, event: dict[str, Any]) -> None:
+        self._say("counting and timing the sizes of matched arms; leave the machine idle")
+        self._start("sizes", event["total"])
+
+    def _size(self, event: dict[str, Any]) -> None:
+        request: SizeRequest = event["request"]
+        what = "multiply-adds" if request.kind == "equal_gmacs" else "training time"
+        self._say(
+            f"{request.arm} on {request.plain.backbone}: {event['size']} px, "
+            f"{event['ratio']:.2f} times the {what}"
+        )
+        self._turn(event)
+
+    def _search(self, event: dict[str, Any]) -> None:
+        settings, record = event["search"].spec.search, event["record"] or {"arms": {}}
+        known = {arm: len(told["configurations"]) for arm, told in record["arms"].items()}
+        told = ", ".join(f"{known.get(arm, 0)} of {arm}" for arm in settings.arms)
+        self._say(f"{settings.trials} configurations of each arm; on record: {told}")
+        self._whole(settings.trials * len(settings.arms), done=sum(known.values()))
+
+    def _proposed(self, event: dict[str, Any]) -> None:
+        values = ", ".join(f"{name} {shown_value(v)}" for name, v in event["chosen"].items())
+        self.proposed[event["trial"].key] = f"{event['arm']} {event['number']}: {values}"
+
+    def _answered(self, event: dict[str, Any]) -> None:
+        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, on record")
+        self._advance()
+
+    def _waiting(self, event: dict[str, Any]) -> None:
+        if not self.told_waiting:
+            self._say(f"waiting for {event['running']} running in another process")
+        self.told_waiting = True
+
+    def _whole(self, total: int, done: int = 0) -> None:
+        if self.whole is not None:
+            self.progress.remove_task(self.whole)
+        count = f"{done}/{total}"
+        self.whole = self.progress.add_task(
+            "all trials", total=total, completed=done, count=count, note=""
+        )
+
+    def _begin(self, event: dict[str, Any]) -> None:
+        self.began, self.first_step, self.accuracy = time.monotonic(), None, ""
+        self.batch_size = event["trial"].batch_size
+        self._start(self._name(event["trial"]), None)
+
+    def _step(self, event: dict[str, Any]) -> None:
+        now = time.monotonic()
+        step, began = self.first_step = self.first_step or (event["step"], now)
+        speed = (event["step"] - step) * self.batch_size / (now - began) if now > began else 0.0
+        self._update(
+            event["step"],
+            total=event["total"],
+            count=f"step {event['step']}/{event['total']}",
+            note=f"epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}",
+        )
+
+    def _epoch(self, event: dict[str, Any]) -> None:
+        if "top1_pct" in event:
+            self.accuracy = f", top-1 {event['top1_pct']:.1f} %"
+        if self.progress.disable:
+            speed = event["step"] * self.batch_size / event["train_s"]
+            self._say(f"  epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}")
+
+    def _smoked(self, event: dict[str, Any]) -> None:
+        self._note(f"{event['seconds_per_step']:.3f} s a step")
+
+    def _end(self, event: dict[str, Any]) -> None:
+        self._end_part()
+        took = duration(time.monotonic() - self.began)
+        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, {took}")
+        self._advance()
+
+    def _advance(self) -> None:
+        if self.whole is not None:
+            self.progress.advance(self.whole)
+            task = next(t for t in self.progress.tasks if t.id == self.whole)
+            self.progress.update(self.whole, count=f"{task.completed:.0f}/{task.total:.0f}")
+
+    def _timing(self, event: dict[str, Any]) -> None:
+        self._say("timing all arms side by side; leave the machine idle")
+        self._start("timing", event["turns"])
+
+    def _round(self, event: dict[str, Any]) -> None:
+        if event["disturbed"]:
+            share = event["share"]
+            why = f": others took {share:.0%} of the processor" if share is not None else ""
+            self._say(f"  a round was disturbed{why}; it is taken again")
+        elif self.progress.disable:
+            self._say(f"  round {event['quiet']} of {event['asked']}")
+
+    def _turn(self, _: dict[str, Any]) -> None:
+        assert self.part is not None
+        self.progress.advance(self.part)
+
+    def _name(self, trial: Trial) -> str:
+        return self.proposed.get(trial.key) or self.names.get(trial.key, trial.key)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What to call each trial, by key."""
+        return trial_names(self.experiment) if self.experiment else {}
+
+    def _start(self, what: str, total: int | None) -> None:
+        self._end_part()
+        self.part = self.progress.add_task(what, total=total, count="", note="")
+
+    def _update(self, done: int, **fields: Any) -> None:
+        assert self.part is not None
+        self.progress.update(self.part, completed=done, **fields)
+
+    def _note(self, text: str) -> None:
+        assert self.part is not None
+        self.progress.update(self.part, note=text)
+
+    def _end_part(self) -> None:
+        if self.part is not None:
+            self.progress.remove_task(self.part)
+        self.part = None
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def search_lines(spec: ExperimentFile, record: Record | None) -> list[str]:
+    """What each tuned arm chooses from, and how far its search is; a line each."""
+    assert spec.search
+    arms = (record or {"arms": {}})["arms"]
+    lines = []
+    for arm, space in spaces(spec).items():
+        done = len(arms[arm]["configurations"]) if arm in arms else 0
+        ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
+        lines.append(f"{arm}: {done} of {spec.search.trials} configurations of {ranges}")
+    return lines
+
+
+def shown_value(value: Any) -> str:
+    """A chosen value, to three digits.
+
+    >>> shown_value(0.00312345), shown_value("sgd"), shown_value(64)
+    ('0.00312', 'sgd', '64')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def outcome(record: Record) -> str:
+    """How a trial ended, in a few words."""
+    if record["status"] != "ok":
+        return f"{record['status']} ({record['reason']})"
+    if "top1_pct" not in record["metrics"]:
+        return "ok"
+    return f"top-1 {record['metrics']['top1_pct']['value']:.1f} %"
+
+
+def trial_names(experiment: Experiment) -> dict[str, str]:
+    """What to call each trial: its arm, context and seed, of the first cell that asks for it."""
+    names: dict[str, str] = {}
+    for cell in experiment.cells:
+        sizes = {name for name in ("input_size", "output_size") if name in cell.axes}
+        context = {n: v for n, v in context_of(cell.axes).items() if n not in sizes}
+        size = f"{cell.trial.size} px" if sizes else ""
+        words = [cell.arm, context_label(context), size, f"seed {cell.trial.seed}"]
+        names.setdefault(cell.trial.key, ", ".join(word for word in words if word))
+    return names
+
+
+def plan_table(plan: Plan) -> Table:
+    """The arms of an experiment, with what each consists of and how far it is."""
+    table = Table(box=None)
+    for heading in ("arm", "role", "resizer", "sizes, px", "trials", "states", "time left"):
+        table.add_column(heading, justify="right" if heading in ("trials", "time left") else "left")
+    for arm in plan.experiment.spec.arm:
+        trials = {c.trial.key: c.trial for c in plan.experiment.cells if c.arm == arm.name}
+        sizes = dict.fromkeys(trial.size for trial in trials.values())
+        states = sorted(plan.states.get(key, "timed only") for key in trials)
+        table.add_row(
+            arm.name,
+            arm.role,
+            ", ".join(dict.fromkeys(trial.resizer for trial in trials.values())),
+            shortened(list(sizes)),
+            str(len(trials)),
+            ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)),
+            time_left(plan, trials),
+        )
+    return table
+
+
+def arm_lines(experiment: Experiment) -> list[str]:
+    """What each arm tells and what it starts from, a line for each that says either."""
+    lines = []
+    for arm in experiment.spec.arm:
+        starts = {to: None for field, to in arm.arms.items() if field != "match"}
+        parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
+        if told := "; ".join(part for part in parts if part):
+            lines.append(f"{arm.name}: {told}")
+    return lines
+
+
+def time_left(plan: Plan, keys: Any) -> str:
+    """Estimated time of the missing trials among `keys`; "?" where some have no estimate."""
+    missing = [key for key in keys if plan.states.get(key) == "missing"]
+    known = [plan.seconds[key] for key in missing if key in plan.seconds]
+    if len(known) < len(missing):
+        return "?"
+    return duration(sum(known)) if missing else "-"
+
+
+def shortened(words: list[str], most: int = 4) -> str:
+    """The first words of a list, and how many more there are.
+
+    >>> shortened(["a", "b", "c"], most=2)
+    'a, b, 1 more'
+    """
+    return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
+
+
+def results_table(path: Path, width: int) -> Table:
+    """A CSV file of display strings, as `text_table` shows it."""
+    with path.open(newline="") as file:
+        headings, *lines = csv.reader(file)
+    return text_table(headings, lines, width)
+
+
+def text_table(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
+) -> Table:
+    """A table of texts: as many of its columns, from the left, as fit in `width`."""
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    used = 0
+    for place, heading in enumerate(headings):
+        column_width = longest([*heading.split(), *(line[place] for line in lines)])
+        used += column_width + 2
+        if used > width:
+            break
+        right = are_numbers(line[place] for line in lines)
+        table.add_column(
+            heading, justify="right" if right else "left", width=column_width, overflow="fold"
+        )
+    shown = len(table.columns)
+    for line in lines:
+        table.add_row(*map(Text, line[:shown]))
+    if left := len(headings) - shown:
+        more = "1 more column" if left == 1 else f"{left} more columns"
+        table.caption = f"{more} in the report, or in a wider terminal"
+    return table
+
+
+def are_numbers(texts: Iterable[str]) -> bool:
+    """Whether a column of texts reads as numbers, or as dashes in their place.
+
+    >>> are_numbers(["+1.5 ± 0.2", "\N{EN DASH}", "64 → 32"]), are_numbers(["bilinear", "3"])
+    (True, False)
+    """
+    return all(text[:1].isdigit() or text[:1] in "+\N{MINUS SIGN}\N{EN DASH}" for text in texts)
+
+
+def longest(words: Iterable[str]) -> int:
+    """Length of the longest word.
+
+    >>> longest(["a", "abc"])
+    3
+    """
+    return max(map(len, words), default=0)
