@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bench.errors import InputError
+from bench.run.plan import make_plan
 
 app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
@@ -54,7 +55,6 @@ def plan(
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import terminal as console
-    from bench.run import runner
     from bench.spec.files import read, result_name
 
     store = _store()
@@ -67,7 +67,7 @@ def plan(
             return
         say("to be retrained and validated, the best of them so far:")
     experiment, _ = _open(name, small)
-    planned = runner.plan(experiment, store)
+    planned = make_plan(experiment, store)
     out.print(console.plan_table(planned))
     for line in console.arm_lines(experiment):
         say(line)
@@ -125,13 +125,13 @@ def run(
     display = console.Display(out)
     try:
         with display.shown():
-            experiment = runner.settle_sizes(experiment, store, display)
+            experiment = runner.match_sizes(experiment, store, display)
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
             outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
     except KeyboardInterrupt:
-        counts = runner.plan(experiment, store).counts
+        counts = make_plan(experiment, store).counts
         say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
         raise typer.Exit(130) from None
     _end_run(experiment, store, outcome)
@@ -260,7 +260,7 @@ def info() -> None:
     from bench.lab import device, environment
 
     here = device.pick()
-    facts = environment.describe(here, device.settle_precision("auto", here))
+    facts = environment.describe(here, device.resolve_precision("auto", here))
     for fact, value in facts.items():
         say(f"{fact:14} {value}")
     list_data()
@@ -327,7 +327,7 @@ def verify(dataset: str) -> None:
 
 
 def _open(name: str, small: bool) -> tuple[Any, Any]:
-    from bench.spec.files import load_from
+    from bench.store import load_from
 
     store = _store()
     return load_from(store, name, small=small), store

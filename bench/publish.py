@@ -19,9 +19,10 @@ from bench.errors import InputError
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
 from bench.report.front import CAPTION, HEADINGS, Told, rows, short
-from bench.spec.experiment import Experiment, Trial
-from bench.spec.files import load, load_from
-from bench.store import Store, read_record, write_record, write_whole
+from bench.spec.experiment import Experiment
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store, load_from, read_record, write_record, write_whole
 
 ROOMS = ("trials", "timings", "sizes", "looks", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
@@ -132,7 +133,7 @@ def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
 
 
 def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: bool = True) -> None:
-    """Copy the sizes that the experiment has matched and `source` has settled.
+    """Copy the sizes that the experiment asks for and `source` has matched.
 
     Args:
         timed: False leaves out those that meet a time, which is another machine's.

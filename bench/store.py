@@ -6,64 +6,21 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
-from bench.spec.experiment import LANE, Experiment, Timing, Trial, context_of
+from bench.metrics import METRICS
+from bench.spec import ranges
+from bench.spec.experiment import Experiment, Timing, context_of
+from bench.spec.files import load, read, result_name
+from bench.spec.mistakes import shown
+from bench.spec.trial import LANE, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["ok", "failed", "oom", "timeout", "skipped", "pruned"]
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a number is: its unit, which way is better, what to call it, who measures it."""
-
-    unit: str
-    better: Literal["higher", "lower"]
-    label: str
-    source: Literal["trial", "timing"]
-    detail: bool = False  # shown beside the results table, not in it
-    counted: bool = False  # not measured: the same under every setting
-
-
-METRICS: dict[str, Metric] = {
-    "top1_pct": Metric("%", "higher", "top-1 accuracy", "trial"),
-    "clean_top1_pct": Metric("%", "higher", "top-1 on clean images", "trial"),
-    "val_loss": Metric("nat", "lower", "validation loss", "trial"),
-    "train_s": Metric("s", "lower", "training time", "trial"),
-    "train_images_per_s": Metric("images/s", "higher", "training speed", "timing"),
-    "infer_images_per_s": Metric("images/s", "higher", "inference speed", "timing"),
-    "latency_p50_ms": Metric("ms", "lower", "latency at batch 1, median", "timing"),
-    "latency_p95_ms": Metric("ms", "lower", "latency at batch 1, 95th percentile", "timing", True),
-    "latency_p99_ms": Metric("ms", "lower", "latency at batch 1, 99th percentile", "timing", True),
-    "data_ms": Metric("ms", "lower", "data, per image on one thread", "timing", True),
-    "resizer_ms": Metric("ms", "lower", "resizer, per image in training", "timing", True),
-    "backbone_ms": Metric("ms", "lower", "backbone, per image in training", "timing", True),
-    "peak_memory_mib": Metric("MiB", "lower", "peak memory, training", "timing"),
-    "infer_memory_mib": Metric("MiB", "lower", "peak memory, inference", "timing", True),
-    "gmacs": Metric("GMAC", "lower", "multiply-adds per image", "timing", counted=True),
-    "resizer_gmacs": Metric(
-        "GMAC", "lower", "multiply-adds per image, resizer", "timing", detail=True, counted=True
-    ),
-    "params_m": Metric("M", "lower", "parameters", "timing", counted=True),
-    "resizer_params_m": Metric(
-        "M", "lower", "parameters, resizer", "timing", detail=True, counted=True
-    ),
-}
-
-
-def as_metrics(values: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Measured values with their units, as a record holds them."""
-    return {
-        name: {"value": value, "unit": METRICS[name].unit, "better": METRICS[name].better}
-        for name, value in values.items()
-    }
 
 
 class Store:
@@ -117,12 +74,12 @@ class Store:
         return read_record(self.trial_folder(key))
 
     def sizes(self) -> dict[str, int]:
-        """The settled sizes, pixels, by the key of a `SizeRequest`."""
+        """The matched sizes, pixels, by the key of a `SizeRequest`."""
         records = {path.name: self.size(path.name) for path in self.root.glob("sizes/*")}
         return {key: record["size"] for key, record in records.items() if record}
 
     def size(self, key: str) -> Record | None:
-        """The record of a settled size: size, ratio of the costs met, what was matched to what."""
+        """The record of a matched size: size, ratio of the costs met, what was matched to what."""
         return read_record(self.root / "sizes" / key)
 
     def looks(self, experiment: Experiment) -> list[int]:
@@ -276,3 +233,18 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def load_from(store: Store, name: str, *, small: bool) -> Experiment:
+    """Read an experiment with the sizes that the store has matched and what its search found.
+
+    Raises:
+        InputError: as `load`; or if the search was over other ranges than the file has now.
+    """
+    file, spec = read(name, small=small)
+    told = store.search(result_name(file, small=small)) if spec.search else None
+    if told and told.get("spaces") != ranges.written(spec):
+        verb = f"resizer-bench search {name}" + (" --small" if small else "")
+        raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
+    best = store.best(result_name(file, small=small))
+    return load(name, small=small, sizes=store.sizes(), best=best)

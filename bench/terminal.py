@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.run.runner import Plan
-from bench.spec.experiment import Experiment, ExperimentFile, SizeRequest, Trial, context_of
-from bench.spec.tuning import spaces
+from bench.run.plan import Plan
+from bench.spec.experiment import Experiment, ExperimentFile, SizeRequest, context_of
+from bench.spec.ranges import spaces
+from bench.spec.trial import Trial
 from bench.store import Record, context_label
 
 BYTE_PHASES = ("download", "unpack")
@@ -90,7 +91,7 @@ class Display:
         self._say(f"{len(event['todo'])} distinct arms, three training steps each")
         self._whole(len(event["todo"]))
 
-    def _settle(self, event: dict[str, Any]) -> None:
+    def _matching(self, event: dict[str, Any]) -> None:
         self._say("counting and timing the sizes of matched arms; leave the machine idle")
         self._start("sizes", event["total"])
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.spec.experiment import Experiment, Trial
+from bench.metrics import as_metrics
+from bench.spec.experiment import Experiment
 from bench.spec.files import load
-from bench.store import Store, as_metrics, write_record
+from bench.spec.trial import Trial
+from bench.store import Store, write_record
 
 WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
 NARROW = 'dataset = ["fine"]'

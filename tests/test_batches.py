@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.data.batches import Loader, fit_boxes, train_boxes
 from bench.data.library import Dataset, open_dataset
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 
 
 def trial(**fields: Any) -> Trial:

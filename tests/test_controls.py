@@ -9,7 +9,8 @@ import pytest
 from bench.errors import InputError
 from bench.run import runner
 from bench.spec import controls
-from bench.spec.experiment import Experiment, SizeRequest, Trial
+from bench.spec.experiment import Experiment, SizeRequest
+from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -188,11 +189,11 @@ def test_sizes_are_settled_once_saved_and_then_part_of_the_trials(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
     seen: list[dict[str, Any]] = []
-    experiment = runner.settle_sizes(write_experiment(rest=WITH_CONTROLS), store, seen.append)
+    experiment = runner.match_sizes(write_experiment(rest=WITH_CONTROLS), store, seen.append)
     assert [event["event"] for event in seen if event["event"] == "size"] == ["size", "size"]
     assert not experiment.sizes
     sizes = store.sizes()
     arms = {arm: only(experiment, arm).input_size for arm in ("arithmetic", "time")}
     assert set(sizes.values()) == set(arms.values())
     assert all(size > 16 for size in sizes.values())
-    assert runner.settle_sizes(experiment, store, seen.append) is experiment
+    assert runner.match_sizes(experiment, store, seen.append) is experiment

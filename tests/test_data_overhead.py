@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from bench.data.batches import Batch, Loader
-from bench.lab import data_overhead
-from bench.spec.experiment import Trial
+from bench.lab import overhead as data_overhead
+from bench.spec.trial import Trial
 
 
 @pytest.mark.usefixtures("store")

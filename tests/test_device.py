@@ -20,8 +20,8 @@ def test_a_gpu_computes_in_bf16_or_on_older_ones_in_fp16(
     has_bf16: bool, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
-    assert device.settle_precision("auto", CUDA) == wanted
-    assert device.settle_precision("fp32", CUDA) == "fp32"
+    assert device.resolve_precision("auto", CUDA) == wanted
+    assert device.resolve_precision("fp32", CUDA) == "fp32"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_cpu_computes_in_bf16_only_where_it_has_the_arithmetic(
     capabilities: dict[str, bool], wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert device.settle_precision("auto", CPU) == wanted
+    assert device.resolve_precision("auto", CPU) == wanted
 
 
 def test_only_fp16_scales_its_gradients() -> None:

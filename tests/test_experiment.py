@@ -12,10 +12,10 @@ import pytest
 
 from bench.errors import InputError
 from bench.paths import PROJECT
-from bench.run import runner
+from bench.run.plan import make_plan
 from bench.run.search import open_search
-from bench.spec.experiment import Trial
 from bench.spec.files import load, read, shipped
+from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -237,7 +237,7 @@ def test_every_shipped_experiment_can_be_planned(name: str, small: bool, tmp_pat
         assert len(experiment.trials) == len(spec.search.arms)
         return
     experiment = load(name, small=small)
-    planned = runner.plan(experiment, Store(tmp_path))
+    planned = make_plan(experiment, Store(tmp_path))
     assert planned.counts == Counter(missing=len(experiment.runs))
     order = list(experiment.trials)
     for key, trial in experiment.trials.items():

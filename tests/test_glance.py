@@ -10,9 +10,9 @@ from bench.publish import first_screen
 from bench.report.answer import scope, sentences
 from bench.report.front import rows, short
 from bench.report.words import MINUS, NONE, TIMES
-from bench.spec.experiment import Trial
-from bench.spec.files import load, load_from
-from bench.store import Store, write_record
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store, load_from, write_record
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
 SEARCH = """

@@ -12,7 +12,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 TORCH_FREE = [
     *("resizer.specs", "bench.store", "bench.publish", "bench.terminal", "bench.cli"),
-    *("bench.spec.files", "bench.run.runner", "bench.run.studies", "bench.run.answering"),
+    *("bench.spec.files", "bench.run.runner", "bench.run.studies", "bench.run.search"),
     *("bench.analysis.verdicts", "bench.report", "bench.report.pages", "bench.report.compare"),
     *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
 ]

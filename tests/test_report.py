@@ -13,16 +13,18 @@ import pytest
 from scipy import stats
 
 from bench.analysis.evidence import gather
+from bench.metrics import as_metrics
 from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
 from bench.report.figures.differences import differences
 from bench.report.figures.draw import draw
-from bench.report.figures.palette import looks
+from bench.report.figures.style import looks
 from bench.report.table import table as results_table
 from bench.report.words import MINUS, NONE, TIMES
-from bench.spec.experiment import Experiment, Trial
+from bench.spec.experiment import Experiment
 from bench.spec.files import load
-from bench.store import Store, as_metrics, read_record, write_record
+from bench.spec.trial import Trial
+from bench.store import Store, read_record, write_record
 from tests.fakes import (
     NARROW,
     WIDE,

@@ -17,8 +17,10 @@ from bench.errors import InputError
 from bench.paths import PROJECT
 from bench.run import runner
 from bench.run import timing as lane
+from bench.run.plan import make_plan
 from bench.run.processes import DiedError, TimedOutError, call
-from bench.spec.experiment import Experiment, Trial
+from bench.spec.experiment import Experiment
+from bench.spec.trial import Trial
 from bench.store import Store, write_record
 from tests.conftest import WriteExperiment
 
@@ -278,14 +280,14 @@ def test_an_unknown_dataset_is_refused_with_the_nearest_name(
 ) -> None:
     experiment = write_experiment(axes='dataset = ["imagewof"]')
     with pytest.raises(InputError, match="unknown dataset 'imagewof'; did you mean 'imagewoof'"):
-        runner.plan(experiment, store)
+        make_plan(experiment, store)
 
 
 def test_a_dataset_that_is_not_here_says_how_to_get_it(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
     experiment = write_experiment(axes='dataset = ["imagewoof"]')
-    assert runner.plan(experiment, store).counts == {"missing": 4}
+    assert make_plan(experiment, store).counts == {"missing": 4}
     with pytest.raises(InputError, match="resizer-bench data fetch imagewoof"):
         go(experiment, store)
 
@@ -304,12 +306,12 @@ def test_a_plan_estimates_from_what_was_measured(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
     experiment = write_experiment()
-    assert not runner.plan(experiment, store).seconds
+    assert not make_plan(experiment, store).seconds
     begun: list[dict[str, Any]] = []
     assert not runner.smoke(experiment, store, begun.append, where={"resizer": "none"})
     assert sum(event["event"] == "begin" for event in begun) == 1
     assert not runner.smoke(experiment, store, lambda _: None, where={})
-    plan = runner.plan(experiment, store)
+    plan = make_plan(experiment, store)
     assert set(plan.seconds) == set(experiment.trials)
     assert all(seconds > 0 for seconds in plan.seconds.values())
     assert plan.counts == {"missing": 4}  # a smoke run leaves no result behind
@@ -367,7 +369,7 @@ def test_kills_at_random_moments_lose_nothing_that_was_finished(
     assert len(finished) < len(experiment.trials)
     _, begun = go(experiment, store)
     assert not set(begun) & set(finished)
-    assert runner.plan(experiment, store).counts == {"ok": 4 * RATES}
+    assert make_plan(experiment, store).counts == {"ok": 4 * RATES}
 
 
 def test_a_process_is_ended_when_its_time_is_up() -> None:

@@ -22,15 +22,15 @@ from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError
+from bench.events import Listener
+from bench.metrics import as_metrics
 from bench.report.answer import in_words
 from bench.run import search, studies
-from bench.run.answering import Evaluator
-from bench.run.runner import Listener, ended
-from bench.run.search import Search, open_search
+from bench.run.runner import ended
+from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
-from bench.spec.experiment import Trial
-from bench.spec.files import load_from
-from bench.store import Record, Store, as_metrics, write_record
+from bench.spec.trial import Trial
+from bench.store import Record, Store, load_from, write_record
 from tests.conftest import TOY
 
 SETTINGS = """

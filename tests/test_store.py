@@ -7,7 +7,8 @@ import math
 import pytest
 
 from bench.errors import InputError
-from bench.store import METRICS, Store, as_metrics, read_record, write_record
+from bench.metrics import METRICS, as_metrics
+from bench.store import Store, read_record, write_record
 from tests.conftest import WriteExperiment
 
 

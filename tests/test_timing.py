@@ -15,8 +15,10 @@ from bench.data.library import open_dataset
 from bench.lab import device, models, timing
 from bench.lab import disturbance as machine
 from bench.lab.disturbance import Disturbance
-from bench.spec.experiment import Timing, Trial
-from bench.store import METRICS, Store, read_record
+from bench.metrics import METRICS
+from bench.spec.experiment import Timing
+from bench.spec.trial import Trial
+from bench.store import Store, read_record
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
 from bench.lab import models, pictures, training, trial
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 from bench.store import Record, Store, write_record
 
 CPU = torch.device("cpu")

@@ -25,7 +25,8 @@ from bench.analysis.statistics import (
     time_ratio,
     verdict,
 )
-from bench.spec.experiment import Arm, Experiment, Trial, context_of
+from bench.spec.experiment import Arm, Experiment, context_of
+from bench.spec.trial import Trial
 from bench.store import Record, Store, context_label
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")

@@ -13,7 +13,7 @@ from bench.analysis.statistics import Answer, Interval, Verdict, paired_differen
 from bench.data.specs import DATASETS
 from bench.report import words
 from bench.report.answer import MOST_BESIDE, length, prices, setting
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 from bench.store import context_label
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.data.master import Master
 from bench.seeds import seed_for
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 
 Batch = tuple[Tensor, Tensor]
 """(B, 3, S, S) uint8 laid out as the trial says, and (B,) int64 labels."""

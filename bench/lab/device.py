@@ -36,7 +36,7 @@ def pick() -> torch.device:
     return device
 
 
-def settle_precision(asked: str, device: torch.device) -> Precision:
+def resolve_precision(asked: str, device: torch.device) -> Precision:
     """What "auto" means here: bf16 where the device computes in it, fp16 on older GPUs, or fp32."""
     if asked != "auto":
         return asked  # type: ignore[return-value]

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError
+from bench.events import Tell
 from bench.lab import device as devices
 from bench.paths import local_results
-from bench.run.processes import Tell
 from bench.seeds import seed_for
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 from bench.store import Store, read_record
 from resizer.specs import nearest
 
@@ -259,3 +259,9 @@ def load(key: str, store: Store | None = None) -> Classifier:
     model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
     model.load_state_dict(load_file(weights))
     return model.eval()
+
+
+def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
+    """The model on the device, in the trial's memory layout."""
+    layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]

@@ -11,18 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.library import Dataset
+from bench.events import Tell
 from bench.lab import device as devices
 from bench.lab import environment, models
 from bench.lab.disturbance import Disturbance, Watch
-from bench.lab.trial import Stepper, explain
-from bench.run.processes import Tell
-from bench.spec.experiment import Timing, Trial
-from bench.store import as_metrics, write_record
+from bench.lab.stepper import Stepper, size
+from bench.lab.training import explain
+from bench.metrics import as_metrics
+from bench.spec.experiment import Timing
+from bench.spec.trial import Trial
+from bench.store import write_record
 
 Sample = dict[str, Any]
 """One timed call: subject (speed key), again (see `run`), round, phase, seconds."""
@@ -79,7 +79,7 @@ def run(
     used = rounds_to_use(disturbances)
     kept = [sample for sample in samples if sample["round"] in used]
     device = devices.pick()
-    precision = devices.settle_precision(subjects[0].precision, device)
+    precision = devices.resolve_precision(subjects[0].precision, device)
     record = {
         "status": "ok",
         "reason": "",
@@ -155,7 +155,7 @@ def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) 
     """One subject's samples of one round: phase and seconds."""
     device = devices.pick()
     devices.configure(deterministic=subject.deterministic)
-    precision = devices.settle_precision(subject.precision, device)
+    precision = devices.resolve_precision(subject.precision, device)
     stepper = Stepper(subject, classes, device, precision)
     steps = {phase: step_of(stepper) for phase, step_of in PHASES.items()}
     if dataset:
@@ -245,7 +245,7 @@ def measured_weight(
 ) -> dict[str, float]:
     """Peak memory over a few steps; after training also multiply-adds and parameters."""
     devices.configure(deterministic=subject.deterministic)
-    precision = devices.settle_precision(subject.precision, memory.device)
+    precision = devices.resolve_precision(subject.precision, memory.device)
     stepper = Stepper(subject, classes, memory.device, precision)
     stepper.model.train(use == "train")
     step = stepper.train_step if use == "train" else stepper.infer_step
@@ -258,31 +258,3 @@ def measured_weight(
         return {"infer_memory_mib": peak} if memory.method else {}
     weights = size(models.build(subject, classes, start=False), subject)
     return weights | ({"peak_memory_mib": peak} if memory.method else {})
-
-
-def size(model: models.Classifier, trial: Trial) -> dict[str, float]:
-    """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
-
-    Multiply-adds are those that torch's counter knows: convolutions and matrix products.
-    """
-    image = torch.zeros(1, 3, trial.input_size, trial.input_size)
-    model.eval()
-    return {
-        "gmacs": gmacs(model, image),
-        "resizer_gmacs": gmacs(model.resizer, image),
-        "params_m": params_m(model),
-        "resizer_params_m": params_m(model.resizer),
-    }
-
-
-def gmacs(module: nn.Module, image: torch.Tensor) -> float:
-    """Multiply-adds of one forward pass, billions."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        module(image)
-    return float(counter.get_total_flops()) / 2e9
-
-
-def params_m(module: nn.Module) -> float:
-    """Parameters, millions."""
-    return sum(p.numel() for p in module.parameters()) / 1e6

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from bench.data.batches import Batch, Loader
 from bench.errors import InputError
+from bench.events import Tell
 from bench.lab import device as devices
-from bench.run.processes import Tell
+from bench.metrics import Status
 from bench.seeds import seed_for
-from bench.spec.experiment import Trial
+from bench.spec.trial import Trial
 
 
 class DivergedError(RuntimeError):
@@ -193,3 +194,13 @@ def validate(
 
 def _placed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     return (devices.put(batch, device) for batch in batches)
+
+
+def explain(error: Exception) -> tuple[Status, str]:
+    """The status and the reason of a row whose trial raised `error`."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if devices.is_out_of_memory(error):
+        return "oom", first_line
+    if isinstance(error, (InputError, DivergedError)):
+        return "failed", first_line
+    return "failed", f"{type(error).__name__}: {first_line}"

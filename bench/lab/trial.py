@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
 from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
-from bench.errors import InputError
+from bench.events import Tell
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training
-from bench.lab.training import DivergedError, Predictions
-from bench.run.processes import Tell
-from bench.spec.experiment import Trial
-from bench.store import Record, Status, as_metrics, write_record
+from bench.lab.stepper import Stepper
+from bench.lab.training import Predictions, explain
+from bench.metrics import Status, as_metrics
+from bench.spec.trial import Trial
+from bench.store import Record, write_record
 
 
 def run(tell: Tell, trial: Trial, folder: Path) -> None:
@@ -35,7 +33,7 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
     """
     devices.keep_freed_memory()
     device = devices.pick()
-    precision = devices.settle_precision(trial.precision, device)
+    precision = devices.resolve_precision(trial.precision, device)
     record: Record = {
         "key": trial.key,
         "trial": trial.model_dump(),
@@ -65,7 +63,7 @@ def _train(
         dataset = dataset.held_out(trial.holdout)
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
-    place(model, trial, device)
+    models.placed(model, trial, device)
     threads = devices.loader_threads(device)
     data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
     trained = training.train(model, trial, data, device, precision, tell)
@@ -101,7 +99,7 @@ def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
     """Take three training steps at full size and record how long the last, warm one took."""
     devices.keep_freed_memory()
     device = devices.pick()
-    precision = devices.settle_precision(trial.precision, device)
+    precision = devices.resolve_precision(trial.precision, device)
     record: Record = {"trial": trial.model_dump(), "metrics": {}}
     status: Status = "ok"
     reason = ""
@@ -115,102 +113,6 @@ def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
     except Exception as error:
         status, reason = explain(error)
     write_record(folder, {"status": status, "reason": reason} | record)
-
-
-class Stepper:
-    """A classifier and one resident batch of noise: steps whose cost holds no data loading."""
-
-    def __init__(
-        self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
-    ) -> None:
-        self.device, self.precision, self.trial = device, precision, trial
-        self.model: models.Classifier = place(
-            models.build(trial, classes, start=False), trial, device
-        )
-        self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
-        self.scaler = devices.gradient_scaler(device, precision)
-        side = trial.input_size
-        layout = torch.channels_last if trial.channels_last else torch.contiguous_format
-        images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
-        self.images = images.to(device).contiguous(memory_format=layout)
-        self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
-        small = torch.randn(trial.batch_size, 3, *[trial.backbone_size] * 2).to(device)
-        self.resized = small.contiguous(memory_format=layout)
-        # The backbone's backward pass goes down to its input if there is something to train there.
-        trains = any(p.requires_grad for p in self.model.resizer.parameters())
-        self.resized.requires_grad_(trains)
-
-    def train_step(self) -> None:
-        """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
-        training.update(
-            *(self.model, self.images, self.labels, self.trial),
-            *(self.optimizer, self.scaler, self.precision),
-        )
-
-    def resizer_step(self) -> None:
-        """Forward and backward through the resizer alone."""
-        with devices.autocast(self.device, self.precision):
-            out = self.model.resizer(self.model.normalised(self.images))
-        self._backward(out.float().sum())
-
-    def backbone_step(self) -> None:
-        """Forward and backward through the backbone alone, on a resident batch of its size."""
-        with devices.autocast(self.device, self.precision):
-            loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
-        self._backward(loss)
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.zero_grad(set_to_none=True)
-        self.resized.grad = None
-
-    def data_step(self, dataset: Dataset) -> Callable[[], None]:
-        """What makes one batch of the dataset and puts it on the device, again and again."""
-        loader = Loader(dataset.train, self.trial, devices.loader_threads(self.device))
-        batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
-
-        def step() -> None:
-            devices.put(next(batches), self.device)
-
-        return step
-
-    def infer_step(self) -> None:
-        """Classify the resident batch; the model is in evaluation mode."""
-        self._infer(self.images)
-
-    def infer_one(self) -> None:
-        """Classify one image of it, likewise."""
-        self._infer(self.images[:1])
-
-    @torch.no_grad()
-    def _infer(self, images: torch.Tensor) -> None:
-        with devices.autocast(self.device, self.precision):
-            self.model(images)
-
-    def timed(self, step: Any) -> float:
-        """Seconds that one call of `step` takes, the device waited for."""
-        devices.synchronise(self.device)
-        began = time.perf_counter()
-        step()
-        devices.synchronise(self.device)
-        return time.perf_counter() - began
-
-
-def place(model: models.Classifier, trial: Trial, device: torch.device) -> models.Classifier:
-    """The model on the device, in the trial's memory layout."""
-    layout = torch.channels_last if trial.channels_last else torch.contiguous_format
-    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
-
-
-def explain(error: Exception) -> tuple[Status, str]:
-    """The status and the reason of a row whose trial raised `error`."""
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if devices.is_out_of_memory(error):
-        return "oom", first_line
-    if isinstance(error, (InputError, DivergedError)):
-        return "failed", first_line
-    return "failed", f"{type(error).__name__}: {first_line}"
 
 
 def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:

@@ -10,9 +10,9 @@ from bench.analysis.controls import alternatives, equal_sides, explanation
 from bench.analysis.effects import average, effects
 from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
 from bench.analysis.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
+from bench.metrics import METRICS
 from bench.report import words
 from bench.report.environment import devices
-from bench.store import METRICS
 
 MOST_SENTENCES = 8
 """So many verdicts or ranges are told at the most; each is in the table."""

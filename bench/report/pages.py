@@ -15,8 +15,7 @@ from bench.analysis.evidence import Evidence
 from bench.report import answer, environment, index, words
 from bench.report import table as results
 from bench.report import tuning as tuned
-from bench.report.figures.palette import looks
-from bench.report.figures.style import Drawing
+from bench.report.figures.style import Drawing, looks
 from bench.store import write_whole
 
 LOADER = PackageLoader("bench.report")

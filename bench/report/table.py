@@ -13,8 +13,8 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import Interval, t_interval
+from bench.metrics import METRICS, Metric
 from bench.report import words
-from bench.store import METRICS, Metric
 
 SIZES = ("input_size", "output_size")
 PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}

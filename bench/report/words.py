@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.analysis.statistics import Interval
-from bench.spec.experiment import SETTING_FIELDS, Trial
+from bench.spec.trial import SETTING_FIELDS, Trial
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"

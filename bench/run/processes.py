@@ -11,17 +11,16 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from bench.events import Event
+
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
-Event = dict[str, Any]
-Tell = Callable[[Event], None]
-"""What a function in a fresh process calls to tell the one that started it something."""
 
 
 class TimedOutError(Exception):

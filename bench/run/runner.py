@@ -3,64 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.data.library import (
-    class_count,
-    fingerprint,
-    known_names,
-    open_dataset,
-    train_images,
-)
-from bench.data.specs import DATASETS
+from bench.data.library import class_count, fingerprint, open_dataset
 from bench.errors import InputError
+from bench.events import Listener, PrunedError
+from bench.metrics import Status
 from bench.run import timing as lane
+from bench.run.plan import Plan, make_plan, select, smoke_folder
 from bench.run.processes import DiedError, TimedOutError, call
-from bench.spec.experiment import Experiment, Trial
-from bench.spec.files import load_from
-from bench.store import Record, Status, Store, read_record, write_record
-from resizer.specs import nearest
-
-
-class PrunedError(Exception):
-    """Raised by a listener to end the trial that it hears of: it becomes a row, "pruned"."""
-
-    def __init__(self, reason: str, *, by: str) -> None:
-        super().__init__(reason)
-        self.by = by
-
-
-Listener = Callable[[dict[str, Any]], None]
-"""Told every event of a run, to show it; each is a dict with an "event"."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment consists of, what is done, and how long the rest takes."""
-
-    experiment: Experiment
-    states: Mapping[str, str]  # trial key -> status, or "missing"
-    seconds: Mapping[str, float]  # trial key -> estimate, for the missing trials that have one
-
-    def missing(self, *, retry: bool = False) -> dict[str, Trial]:
-        """The trials to run, by key; `retry` takes the failed ones in."""
-        return {
-            key: trial
-            for key, trial in self.experiment.runs.items()
-            if self.states[key] == "missing" or (retry and self.states[key] != "ok")
-        }
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many trials there are of each state."""
-        return Counter(self.states.values())
+from bench.spec.experiment import Experiment
+from bench.spec.trial import Trial
+from bench.store import Record, Store, load_from, read_record, write_record
 
 
 @dataclass(frozen=True)
@@ -71,55 +30,6 @@ class Outcome:
     failures: Mapping[str, Record]  # trial key -> record, of every trial that is not ok
     elsewhere: int  # trials that another process is running, or that wait for one of these
     untimed: Mapping[str, str]  # reasons of the arms that the timing lane could not measure
-
-
-def plan(experiment: Experiment, store: Store) -> Plan:
-    """Look at what is saved; nothing is run."""
-    check_datasets(experiment)
-    records = store.trials(experiment.runs)
-    states = {key: r["status"] if r else "missing" for key, r in records.items()}
-    missing = [key for key, state in states.items() if state == "missing"]
-    pace = _pace(experiment, store, records) if missing else {}
-    images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
-    seconds = {}
-    for key in missing:
-        trial = experiment.trials[key]
-        if images[trial.dataset] and trial.speed_key in pace:
-            seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
-    return Plan(experiment, states, seconds)
-
-
-def check_datasets(experiment: Experiment) -> None:
-    """Raise InputError at the first dataset that nobody knows."""
-    for name in {trial.dataset for trial in experiment.trials.values()} - set(DATASETS):
-        if name not in known_names():
-            raise InputError(
-                f"{experiment.file.parent.name}/{experiment.file.name}: unknown dataset {name!r}"
-                f"{nearest(name, known_names())} One of: {', '.join(known_names())}"
-            )
-
-
-def _pace(
-    experiment: Experiment, store: Store, records: Mapping[str, Record | None]
-) -> dict[str, float]:
-    """Seconds a step by speed key: of trials that finished here, all told, else of a smoke run."""
-    pace: dict[str, float] = {}
-    for key, record in records.items():
-        if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
-            seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
-            pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
-    if not (store.root / "smoke").exists():
-        return pace
-    for speed_key in {trial.speed_key for trial in experiment.trials.values()} - set(pace):
-        smoked = read_record(store.root / "smoke" / speed_key)
-        if smoked and smoked["status"] == "ok":
-            pace[speed_key] = smoked["seconds_per_step"]
-    return pace
-
-
-def smoke_folder(store: Store, trial: Trial) -> Path:
-    """Where the smoke run of every trial of this speed is recorded."""
-    return store.root / "smoke" / trial.speed_key
 
 
 def prepare(
@@ -164,11 +74,11 @@ def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:
             )
 
 
-def settle_sizes(experiment: Experiment, store: Store, listener: Listener) -> Experiment:
-    """Count and time the sizes that are not settled, save them, and name the trials they give.
+def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Experiment:
+    """Count and time the sizes that are not matched, save them, and name the trials they give.
 
     Raises:
-        InputError: if one cannot be settled.
+        InputError: if one cannot be matched.
     """
     if not experiment.sizes:
         return experiment
@@ -176,8 +86,8 @@ def settle_sizes(experiment: Experiment, store: Store, listener: Listener) -> Ex
     prepare(experiment, [request.like for request in asked.values()], store, listener)
     names = {request.like.dataset for request in asked.values()}
     classes = {name: class_count(name) for name in names}
-    listener({"event": "settle", "total": len(asked)})
-    for event in _asked("bench.spec.controls:settle", asked, classes):
+    listener({"event": "matching", "total": len(asked)})
+    for event in _asked("bench.lab.matching:match", asked, classes):
         if event["reason"]:
             raise InputError(f"{experiment.name}: {event['reason']}")
         request = asked[event["key"]]
@@ -200,14 +110,14 @@ def run(
     """Run every trial that is missing, then the timing lane. Again = resume.
 
     Args:
-        experiment: with every size settled.
+        experiment: with every size matched.
         where: run only trials whose fields print as these values, and those that they start from;
             no timing lane then.
         retry: take up the trials that failed, too.
     Raises:
         InputError: before anything is run, if the experiment cannot be.
     """
-    planned = plan(experiment, store)
+    planned = make_plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
     to_time = not where and lane.is_open(experiment, store, retry=retry)
     if todo or to_time:
@@ -218,7 +128,7 @@ def run(
             record = store.trial(key)
             if claimed and (record is None or (retry and record["status"] != "ok")):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
-    planned = plan(experiment, store) if todo else planned
+    planned = make_plan(experiment, store) if todo else planned
     elsewhere = sum(planned.states[key] == "missing" for key in todo)
     if to_time and "missing" not in planned.states.values():
         with claim(store, store.timing_folder(experiment).name) as claimed:
@@ -227,36 +137,6 @@ def run(
     failures = {k: store.trial(k) for k, s in planned.states.items() if s not in ("ok", "missing")}
     failed = {key: record for key, record in failures.items() if record}
     return Outcome(planned, failed, elsewhere, lane.untimed(experiment, store))
-
-
-def select(
-    experiment: Experiment, trials: Mapping[str, Trial], where: Mapping[str, str]
-) -> dict[str, Trial]:
-    """The trials whose fields have the values that `where` asks for, and what they start from.
-
-    Values are compared as text, whatever their case.
-
-    Raises:
-        InputError: if a field is unknown, or no trial of the experiment has the value.
-    """
-    for name, value in where.items():
-        if name not in Trial.model_fields:
-            known = list(Trial.model_fields)
-            raise InputError(
-                f"--where: unknown field {name!r}{nearest(name, known)} One of: {', '.join(known)}"
-            )
-        values = {str(getattr(trial, name)): None for trial in experiment.trials.values()}
-        if value.lower() not in map(str.lower, values):
-            raise InputError(
-                f"--where: no trial has {name} = {value!r}{nearest(value, values)} "
-                f"One of: {', '.join(values)}"
-            )
-    wanted: set[str] = set()
-    for key, trial in reversed(experiment.trials.items()):  # children before their parents
-        fits = all(str(getattr(trial, n)).lower() == v.lower() for n, v in where.items())
-        if key in trials and (fits or key in wanted):
-            wanted |= {key, *trial.parents}
-    return {key: trial for key, trial in trials.items() if key in wanted}
 
 
 @contextmanager

@@ -20,12 +20,13 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.errors import InputError
-from bench.run.answering import POLL_S, Evaluate, Evaluator
-from bench.run.runner import Listener, prepare
-from bench.run.search import Search, asked, finished
+from bench.events import Listener
+from bench.metrics import METRICS
+from bench.run.runner import prepare
+from bench.run.search import POLL_S, Evaluate, Evaluator, Search, asked, finished
 from bench.seeds import seed_for
-from bench.spec.tuning import written
-from bench.store import METRICS, Record, Store, write_record
+from bench.spec.ranges import written
+from bench.store import Record, Store, write_record
 
 HEARTBEAT_S, GRACE_S = 10, 40
 """A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.data.library import class_count, fingerprint, open_dataset
 from bench.run.processes import DiedError, call
-from bench.spec.experiment import Experiment, Timing, Trial
+from bench.spec.experiment import Experiment, Timing
+from bench.spec.trial import Trial
 from bench.store import Store, write_record
 
 

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from pydantic import ValidationError
 
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
-from bench.spec import controls, tuning
-from bench.spec.experiment import (
-    ARM_FIELDS,
-    SETTLED,
-    Arm,
-    Cell,
-    Experiment,
-    ExperimentFile,
-    Part,
-    SizeRequest,
-    Trial,
-)
+from bench.spec import controls, ranges
+from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile
+from bench.spec.grid import Cross
 from bench.spec.mistakes import sentence, shown, unknown
 from bench.spec.ranges import Fields
-from bench.spec.settling import settled
-from bench.store import Store
+from bench.spec.trial import Trial
 from resizer.specs import nearest
 
-TIMES = {"output_size": 1, "2 * output_size": 2}
-EQUAL = ("equal_gmacs", "equal_time")
-PARTS: tuple[Part, ...] = ("resizer", "backbone")
 OWN = ("cost", "margin_pct", "recipe_for")
 LAID = ("axes", "timing", "search", "arm")
 """Fields of the file, and tables, that `[small]` may have; its others are those of [trial]."""
@@ -50,7 +36,7 @@ def load(
     Args:
         name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
         small: lay the file's `[small]` table over it.
-        sizes: pixels by the key of a `SizeRequest`, those that are settled.
+        sizes: pixels by the key of a `SizeRequest`, those that are matched.
         best: of a search, the best configurations found, by arm: what is retrained.
     Raises:
         InputError: with the file, the field, the value and what is allowed.
@@ -60,7 +46,7 @@ def load(
         if set(best or {}) != set(spec.search.arms):
             verb = f"resizer-bench search {name}" + (" --small" if small else "")
             raise InputError(f"{shown(file)} is a search that has found nothing yet: {verb}")
-        spec = tuning.with_choice(spec, best or {})
+        spec = ranges.with_choice(spec, best or {})
     cross = Cross(file, spec, sizes or {})
     cells = list(cross.cells())
     arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
@@ -74,21 +60,6 @@ def load(
         sizes=cross.open,
         matched=cross.matched,
     )
-
-
-def load_from(store: Store, name: str, *, small: bool) -> Experiment:
-    """Read an experiment with the sizes that the store has settled and what its search found.
-
-    Raises:
-        InputError: as `load`; or if the search was over other ranges than the file has now.
-    """
-    file, spec = read(name, small=small)
-    told = store.search(result_name(file, small=small)) if spec.search else None
-    if told and told.get("spaces") != tuning.written(spec):
-        verb = f"resizer-bench search {name}" + (" --small" if small else "")
-        raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
-    best = store.best(result_name(file, small=small))
-    return load(name, small=small, sizes=store.sizes(), best=best)
 
 
 def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
@@ -109,7 +80,7 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
     except ValidationError as error:
         raise InputError(sentence(file, error, {}, ExperimentFile)) from None
     _check(file, spec)
-    tuning.check(file, spec)
+    ranges.check(file, spec)
     return file, spec
 
 
@@ -230,127 +201,3 @@ def _idle(arm: Arm, spec: ExperimentFile, cells: Sequence[Cell]) -> bool:
         {cell.trial.key for cell in cells if cell.arm == name} for name in (arm.name, spec.baseline)
     )
     return arm.control is not None and bool(ours) and ours <= base
-
-
-class Cross:
-    """Every arm at every combination of axis values; where both set a field, the arm wins.
-
-    Cells that collapse to one trial share the object, and so compute its key once. A cell whose
-    size is not settled, or that starts from such a one, is left out.
-    """
-
-    def __init__(self, file: Path, spec: ExperimentFile, sizes: Mapping[str, int]) -> None:
-        self.file = file
-        self.spec = spec
-        self.sizes = sizes
-        self.open: dict[str, SizeRequest] = {}
-        self.matched: dict[str, SizeRequest] = {}
-        self._arms = {arm.name: arm for arm in spec.arm}
-        self._made: dict[tuple[str, int], Trial | None] = {}
-        self._distinct: dict[str, Trial] = {}
-        self._axes = [
-            dict(zip(spec.axes, values, strict=True))
-            for values in itertools.product(*spec.axes.values())
-        ]
-
-    def cells(self) -> Iterator[Cell]:
-        """The cells, arm by arm."""
-        for arm in self.spec.arm:
-            seeds = self.spec.axes.get("seed", [])[: arm.seeds]
-            for place, axes in enumerate(self._axes):
-                if axes.get("seed") not in (seeds or [None]):
-                    continue
-                if trial := self._trial(arm.name, place, ()):
-                    yield Cell(arm.name, axes, trial)
-
-    def _trial(self, name: str, place: int, asking: tuple[str, ...]) -> Trial | None:
-        """The trial of an arm at the place-th combination, made after those that it needs."""
-        if name in asking:
-            told = " → ".join([*asking[asking.index(name) :], name])
-            raise InputError(f"{shown(self.file)}: arms start from one another in a circle: {told}")
-        if (name, place) not in self._made:
-            arm, path = self._arms[name], (*asking, name)
-            needed = {field: self._trial(to, place, path) for field, to in arm.arms.items()}
-            settled = None not in needed.values()
-            made = self._make(arm, place, cast("dict[str, Trial]", needed)) if settled else None
-            self._made[name, place] = made
-        return self._made[name, place]
-
-    def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
-        fields = self.spec.trial | self._axes[place] | arm.fields
-        word = fields.get("input_size")
-        if isinstance(word, str) and word in (*TIMES, *EQUAL):
-            side = fields.get("output_size")
-            whole = isinstance(side, int)
-            fields["input_size"] = TIMES.get(word, 1) * side if whole else side  # type: ignore[operator]
-        trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
-        if word in EQUAL:
-            size = self._size(arm, word, trial, needed.get("match"))
-            return controls.enlarged(trial, size) if size else None
-        return trial
-
-    def _size(
-        self, arm: Arm, kind: Literal["equal_gmacs", "equal_time"], plain: Trial, like: Trial | None
-    ) -> int | None:
-        """The settled size, or None after a note of what is to be settled."""
-        if like is None:
-            raise InputError(
-                f"{shown(self.file)}: [arm {arm.name!r}] input_size = {kind!r} needs match, "
-                "the arm whose cost is to be met"
-            )
-        request = SizeRequest(arm.name, kind, like, plain)
-        known = request.key in self.sizes
-        (self.matched if known else self.open)[request.key] = request
-        return self.sizes.get(request.key)
-
-    def _starts(
-        self, arm: Arm, place: int, fields: Fields, needed: Mapping[str, Trial]
-    ) -> dict[str, str]:
-        """The keys of the trials whose parts the arm takes over.
-
-        `init_from` gives what both have: the backbone, and the resizer where it is the same one.
-        """
-        whole = needed.get("init_from")
-        parents = {part: needed.get(f"{part}_from", whole) for part in PARTS}
-        keys = {f"{part}_from": parent.key for part, parent in parents.items() if parent}
-        if not keys:
-            return {}
-        own = self._valid(arm, place, fields | keys)
-        for part, parent in parents.items():
-            if parent and not _same(part, own, parent):
-                if part == "backbone" or parent is not whole:
-                    raise self._another(arm, part, own, parent)
-                del keys["resizer_from"]
-        return keys
-
-    def _another(self, arm: Arm, part: Part, ours: Trial, theirs: Trial) -> InputError:
-        """Our part is not of the kind that the other trial has trained."""
-        field = f"{part}_from" if f"{part}_from" in arm.arms else "init_from"
-        return InputError(
-            f"{shown(self.file)}: [arm {arm.name!r}] {field} = {arm.arms[field]!r}: that arm's "
-            f"{part} is {getattr(theirs, part)}, not {getattr(ours, part)} with these options"
-        )
-
-    def _valid(self, arm: Arm, place: int, fields: Fields) -> Trial:
-        try:
-            own = settled(fields)
-            checkpoint = own.get("pretrained")
-            if isinstance(checkpoint, str) and not Path(checkpoint).is_file():
-                raise ValueError(f"pretrained = {checkpoint!r}: there is no such file")
-            text = repr(sorted(own.items()))
-            if text not in self._distinct:
-                self._distinct[text] = Trial.model_validate(own, context=SETTLED)
-            return self._distinct[text]
-        except ValidationError as error:
-            axes = self._axes[place]
-            layers = {f"arm {arm.name!r}": arm.fields, "axes": axes, "trial": self.spec.trial}
-            raise InputError(sentence(self.file, error, layers, Trial)) from None
-        except ValueError as error:
-            raise InputError(f"{shown(self.file)}: {error}") from None
-
-
-def _same(part: Part, ours: Trial, theirs: Trial) -> bool:
-    """Whether two trials have the same kind of a part, so that weights of one fit the other."""
-    if part == "resizer" and ours.resizer_options != theirs.resizer_options:
-        return False
-    return bool(getattr(ours, part) == getattr(theirs, part))

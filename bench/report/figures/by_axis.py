@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.palette import Look, legend, looks
-from bench.report.figures.style import Drawing, drawing, panels
+from bench.report.figures.style import Drawing, Look, drawing, legend, looks, panels
 
 MOST_LETTERS = 26
 """More than these in one panel's tick labels, and the labels are set at a slant."""

@@ -11,8 +11,7 @@ from matplotlib.patches import Patch
 
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
-from bench.report.figures.palette import BASELINE, TREATMENT, looks
-from bench.report.figures.style import INK, WIDTH, Drawing, drawing
+from bench.report.figures.style import BASELINE, INK, TREATMENT, WIDTH, Drawing, drawing, looks
 
 MOST_LINES = 32
 """With more rows than this, only the baseline's and the treatment's are drawn, if these are not

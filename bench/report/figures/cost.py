@@ -12,10 +12,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import Interval
+from bench.metrics import METRICS
 from bench.report import words
-from bench.report.figures.palette import legend, looks
-from bench.report.figures.style import INK, WIDTH, Drawing, drawing
-from bench.store import METRICS
+from bench.report.figures.style import INK, WIDTH, Drawing, drawing, legend, looks
 
 PRICES = ("train_images_per_s", "gmacs")
 MANY_TIMES = 30

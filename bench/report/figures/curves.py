@@ -11,8 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.palette import legend, looks
-from bench.report.figures.style import Drawing, drawing, panels
+from bench.report.figures.style import Drawing, drawing, legend, looks, panels
 from bench.store import context_label
 
 MOST_PANELS = 8

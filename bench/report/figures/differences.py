@@ -14,8 +14,7 @@ from matplotlib.markers import CARETLEFT, CARETRIGHT
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import LEVEL, by_seed
 from bench.report import words
-from bench.report.figures.palette import Look, looks
-from bench.report.figures.style import BAND, INK, PAPER, WIDTH, Drawing, drawing
+from bench.report.figures.style import BAND, INK, PAPER, WIDTH, Drawing, Look, drawing, looks
 
 MOST_LINES = 60
 """With more rows than these: what each value of an axis goes with, a dot for each row."""

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
-from bench.report.figures.palette import legend, looks
-from bench.report.figures.style import WIDTH, Drawing, drawing, panels
+from bench.report.figures.style import WIDTH, Drawing, drawing, legend, looks, panels
 from bench.store import context_label
 
 MOST_ARMS = 12

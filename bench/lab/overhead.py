@@ -1,6 +1,6 @@
 """How much of a training step's speed is left when it must also get its data.
 
-    python -m bench.lab.data_overhead [EXPERIMENT] [--small]
+    python -m bench.lab.overhead [EXPERIMENT] [--small]
 
 takes the experiment's treatment (woof-first unless named) and times its training step in
 interleaved rounds: on batches that the loader makes, and on one batch that is already there. It
@@ -22,9 +22,9 @@ from bench.data.batches import Batch, Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
 from bench.lab import device as devices
-from bench.lab.trial import Stepper
-from bench.spec.experiment import Trial
+from bench.lab.stepper import Stepper
 from bench.spec.files import load
+from bench.spec.trial import Trial
 
 ROUNDS = 15
 STEPS = 4
@@ -48,7 +48,7 @@ def rounds(trial: Trial) -> tuple[list[float], list[float]]:
     devices.keep_freed_memory()
     device = devices.pick()
     dataset = open_dataset(trial.dataset)
-    precision = devices.settle_precision(trial.precision, device)
+    precision = devices.resolve_precision(trial.precision, device)
     stepper = Stepper(trial, len(dataset.classes), device, precision)
     stepper.model.train()
     loader = Loader(dataset.train, trial, devices.loader_threads(device))

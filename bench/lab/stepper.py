@@ -1,0 +1,127 @@
+"""Steps without data loading, and what one image costs in multiply-adds and parameters."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.data.batches import Loader
+from bench.data.library import Dataset
+from bench.lab import device as devices
+from bench.lab import models, training
+from bench.spec.trial import Trial
+
+
+class Stepper:
+    """A classifier and one resident batch of noise: steps whose cost holds no data loading."""
+
+    def __init__(
+        self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
+    ) -> None:
+        self.device, self.precision, self.trial = device, precision, trial
+        self.model: models.Classifier = models.placed(
+            models.build(trial, classes, start=False), trial, device
+        )
+        self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
+        self.scaler = devices.gradient_scaler(device, precision)
+        side = trial.input_size
+        layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+        images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
+        self.images = images.to(device).contiguous(memory_format=layout)
+        self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
+        small = torch.randn(trial.batch_size, 3, *[trial.backbone_size] * 2).to(device)
+        self.resized = small.contiguous(memory_format=layout)
+        # The backbone's backward pass goes down to its input if there is something to train there.
+        trains = any(p.requires_grad for p in self.model.resizer.parameters())
+        self.resized.requires_grad_(trains)
+
+    def train_step(self) -> None:
+        """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
+        training.update(
+            *(self.model, self.images, self.labels, self.trial),
+            *(self.optimizer, self.scaler, self.precision),
+        )
+
+    def resizer_step(self) -> None:
+        """Forward and backward through the resizer alone."""
+        with devices.autocast(self.device, self.precision):
+            out = self.model.resizer(self.model.normalised(self.images))
+        self._backward(out.float().sum())
+
+    def backbone_step(self) -> None:
+        """Forward and backward through the backbone alone, on a resident batch of its size."""
+        with devices.autocast(self.device, self.precision):
+            loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
+        self._backward(loss)
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.zero_grad(set_to_none=True)
+        self.resized.grad = None
+
+    def data_step(self, dataset: Dataset) -> Callable[[], None]:
+        """What makes one batch of the dataset and puts it on the device, again and again."""
+        loader = Loader(dataset.train, self.trial, devices.loader_threads(self.device))
+        batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
+
+        def step() -> None:
+            devices.put(next(batches), self.device)
+
+        return step
+
+    def infer_step(self) -> None:
+        """Classify the resident batch; the model is in evaluation mode."""
+        self._infer(self.images)
+
+    def infer_one(self) -> None:
+        """Classify one image of it, likewise."""
+        self._infer(self.images[:1])
+
+    @torch.no_grad()
+    def _infer(self, images: torch.Tensor) -> None:
+        with devices.autocast(self.device, self.precision):
+            self.model(images)
+
+    def timed(self, step: Any) -> float:
+        """Seconds that one call of `step` takes, the device waited for."""
+        devices.synchronise(self.device)
+        began = time.perf_counter()
+        step()
+        devices.synchronise(self.device)
+        return time.perf_counter() - began
+
+
+def size(model: models.Classifier, trial: Trial) -> dict[str, float]:
+    """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
+
+    Multiply-adds are those that torch's counter knows: convolutions and matrix products.
+    """
+    image = torch.zeros(1, 3, trial.input_size, trial.input_size)
+    model.eval()
+    return {
+        "gmacs": gmacs(model, image),
+        "resizer_gmacs": gmacs(model.resizer, image),
+        "params_m": params_m(model),
+        "resizer_params_m": params_m(model.resizer),
+    }
+
+
+def gmacs(module: nn.Module, image: torch.Tensor) -> float:
+    """Multiply-adds of one forward pass, billions."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        module(image)
+    return float(counter.get_total_flops()) / 2e9
+
+
+def params_m(module: nn.Module) -> float:
+    """Parameters, millions."""
+    return sum(p.numel() for p in module.parameters()) / 1e6

@@ -1,0 +1,117 @@
+"""What an experiment consists of, what of it is done, and how long the rest takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.library import known_names, train_images
+from bench.data.specs import DATASETS
+from bench.errors import InputError
+from bench.spec.experiment import Experiment
+from bench.spec.trial import Trial
+from bench.store import Record, Store, read_record
+from resizer.specs import nearest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment consists of, what is done, and how long the rest takes."""
+
+    experiment: Experiment
+    states: Mapping[str, str]  # trial key -> status, or "missing"
+    seconds: Mapping[str, float]  # trial key -> estimate, for the missing trials that have one
+
+    def missing(self, *, retry: bool = False) -> dict[str, Trial]:
+        """The trials to run, by key; `retry` takes the failed ones in."""
+        return {
+            key: trial
+            for key, trial in self.experiment.runs.items()
+            if self.states[key] == "missing" or (retry and self.states[key] != "ok")
+        }
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many trials there are of each state."""
+        return Counter(self.states.values())
+
+
+def make_plan(experiment: Experiment, store: Store) -> Plan:
+    """Look at what is saved; nothing is run."""
+    check_datasets(experiment)
+    records = store.trials(experiment.runs)
+    states = {key: r["status"] if r else "missing" for key, r in records.items()}
+    missing = [key for key, state in states.items() if state == "missing"]
+    pace = _pace(experiment, store, records) if missing else {}
+    images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
+    seconds = {}
+    for key in missing:
+        trial = experiment.trials[key]
+        if images[trial.dataset] and trial.speed_key in pace:
+            seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
+    return Plan(experiment, states, seconds)
+
+
+def check_datasets(experiment: Experiment) -> None:
+    """Raise InputError at the first dataset that nobody knows."""
+    for name in {trial.dataset for trial in experiment.trials.values()} - set(DATASETS):
+        if name not in known_names():
+            raise InputError(
+                f"{experiment.file.parent.name}/{experiment.file.name}: unknown dataset {name!r}"
+                f"{nearest(name, known_names())} One of: {', '.join(known_names())}"
+            )
+
+
+def _pace(
+    experiment: Experiment, store: Store, records: Mapping[str, Record | None]
+) -> dict[str, float]:
+    """Seconds a step by speed key: of trials that finished here, all told, else of a smoke run."""
+    pace: dict[str, float] = {}
+    for key, record in records.items():
+        if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
+            seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
+            pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
+    if not (store.root / "smoke").exists():
+        return pace
+    for speed_key in {trial.speed_key for trial in experiment.trials.values()} - set(pace):
+        smoked = read_record(store.root / "smoke" / speed_key)
+        if smoked and smoked["status"] == "ok":
+            pace[speed_key] = smoked["seconds_per_step"]
+    return pace
+
+
+def smoke_folder(store: Store, trial: Trial) -> Path:
+    """Where the smoke run of every trial of this speed is recorded."""
+    return store.root / "smoke" / trial.speed_key
+
+
+def select(
+    experiment: Experiment, trials: Mapping[str, Trial], where: Mapping[str, str]
+) -> dict[str, Trial]:
+    """The trials whose fields have the values that `where` asks for, and what they start from.
+
+    Values are compared as text, whatever their case.
+
+    Raises:
+        InputError: if a field is unknown, or no trial of the experiment has the value.
+    """
+    for name, value in where.items():
+        if name not in Trial.model_fields:
+            known = list(Trial.model_fields)
+            raise InputError(
+                f"--where: unknown field {name!r}{nearest(name, known)} One of: {', '.join(known)}"
+            )
+        values = {str(getattr(trial, name)): None for trial in experiment.trials.values()}
+        if value.lower() not in map(str.lower, values):
+            raise InputError(
+                f"--where: no trial has {name} = {value!r}{nearest(value, values)} "
+                f"One of: {', '.join(values)}"
+            )
+    wanted: set[str] = set()
+    for key, trial in reversed(experiment.trials.items()):  # children before their parents
+        fits = all(str(getattr(trial, n)).lower() == v.lower() for n, v in where.items())
+        if key in trials and (fits or key in wanted):
+            wanted |= {key, *trial.parents}
+    return {key: trial for key, trial in trials.items() if key in wanted}

@@ -1,0 +1,294 @@
+"""A trial as a value: its fields, settled and checked, and the key that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    model_validator,
+)
+
+from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
+
+RESIZER_OPTIONS = (
+    *("num_resblocks", "num_kernels", "interpolation", "antialias"),
+    *("zero_init", "negative_slope"),
+)
+UNWRITTEN = ("zero_init", "negative_slope")
+"""Options that are None where they have their default: so they left older keys as they were."""
+
+
+SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
+"""Raise one when the same fields would give another result: old records then no longer match."""
+
+LANE = 4
+"""Raise it when speeds are measured otherwise: old ones, and sizes by them, then match no more."""
+
+SPEED_FIELDS = (
+    *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
+    *(
+        "batch_size",
+        "micro_batch",
+        "optimizer",
+        "clip_norm",
+        "precision",
+        "channels_last",
+        "deterministic",
+    ),
+)
+"""What the speed of a trial depends on, besides the machine."""
+
+CANONICAL = object()
+"""The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
+
+SETTING_FIELDS = ("batch_size", "micro_batch", "precision", "channels_last", "deterministic")
+"""Speeds and memory under other values of these are not comparable."""
+
+Pixels = Annotated[int, Field(ge=1, le=8192)]
+
+Positive = Annotated[float, Field(gt=0)]
+
+Count = Annotated[int, Field(ge=0)]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Part = Literal["resizer", "backbone"]
+
+
+class Trial(BaseModel):
+    """One training run, as a value: every field that can change its result.
+
+    A field that the trial does not use is None, and None does not enter the key: so a plain arm
+    is one trial, whatever the resizer's options are in the cell that asks for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    seed: Count = 0
+    replicate: Count | None = None  # salts the weights' streams: arms that differ in nothing else
+    backbone: str  # a timm name
+    pretrained: bool | str | None = None  # timm's published weights, or the path of a checkpoint
+    resizer: str = "none"
+    input_size: Pixels  # side of the loaded image, pixels
+    output_size: Pixels | None = None  # side of what the backbone gets, pixels
+    num_resblocks: Count | None = None
+    num_kernels: Annotated[int, Field(ge=1)] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = None
+    antialias: bool | None = None
+    zero_init: bool | None = None
+    negative_slope: Fraction | None = None
+
+    resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
+    backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
+    frozen: tuple[Part, ...] | None = None  # parts that stay as they are at the start
+
+    epochs: Count | None = None  # 0: nothing is trained, only validated
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    micro_batch: Annotated[int, Field(ge=2)] | None = None  # gradients add up over such parts
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 3e-3
+    momentum: Fraction | None = None  # sgd; 0.9 unless given
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    schedule: Literal["one_cycle", "step"] = "one_cycle"
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None  # one_cycle: rising share
+    decay_every_epochs: Annotated[int, Field(ge=1)] | None = None  # step
+    decay_factor: Fraction | None = None  # step
+    label_smoothing: Fraction = 0.1
+    clip_norm: Positive | None = None  # largest gradient norm; None: not clipped
+
+    crop: Literal["random_resized", "squash"] = "random_resized"
+    crop_min_area: Fraction | None = None  # random_resized: least share of the image's area
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the training images
+    # that score the trial in place of the validation images, and are not trained on
+    flip: bool = True  # mirror half of the training images
+    eval_fit: Literal["center_crop", "squash"] = "center_crop"
+    resample: Literal["box", "bilinear", "bicubic", "lanczos"] = "bilinear"  # of loading
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    deterministic: bool = False
+    eval_every_epochs: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return given if info.context is CANONICAL else canonical(given)
+
+    @model_validator(mode="after")
+    def _check(self) -> Trial:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("a trial takes exactly one of 'epochs' and 'steps'")
+        if self.resizer != "none" and self.output_size is None:
+            raise ValueError(f"resizer {self.resizer!r} needs an output_size")
+        if self.epochs == 0 and not (self.backbone_from or self.pretrained):
+            raise ValueError("epochs = 0 trains nothing: the arm needs a backbone to start from")
+        if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
+            raise ValueError("frozen names every part that could be trained")
+        return self
+
+    @property
+    def _trainable(self) -> set[Part]:
+        return {"backbone", "resizer"} if has_weights(self.resizer) else {"backbone"}
+
+    @field_serializer("frozen")
+    def _listed(self, frozen: tuple[Part, ...] | None) -> list[Part] | None:
+        return list(frozen) if frozen else None
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits that name the trial's folder."""
+        fields = self.model_dump(exclude_none=True) | {"semantics": SEMANTICS}
+        if isinstance(self.pretrained, str):
+            fields["pretrained"] = _digest(Path(self.pretrained).read_bytes())
+        return _digest(json.dumps(fields | self._own_source, sort_keys=True).encode())[:16]
+
+    @cached_property
+    def speed_key(self) -> str:
+        """16 hex digits shared by the trials that cost the same for each image."""
+        values = tuple(getattr(self, name) for name in SPEED_FIELDS)
+        return _speed_key(values, self._own_source.get("resizer_source"))
+
+    @property
+    def _own_source(self) -> dict[str, str]:
+        """The digest of a user's own resizer."""
+        if ":" not in self.resizer:
+            return {}
+        return {"resizer_source": _digest(source_file(self.resizer).read_bytes())}
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What must be equal where speeds and memory are compared; see SETTING_FIELDS."""
+        return tuple(getattr(self, name) for name in SETTING_FIELDS)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The keys of the trials that it starts from."""
+        return tuple(dict.fromkeys(k for k in (self.resizer_from, self.backbone_from) if k))
+
+    @property
+    def resizer_options(self) -> dict[str, Any]:
+        """The options to build the resizer with."""
+        options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
+        return {name: value for name, value in options.items() if value is not None}
+
+    @property
+    def size(self) -> str:
+        """Side of the loaded image, and what the resizer makes of it, pixels: `64 → 32`."""
+        return f"{self.input_size}" + (f" → {self.output_size}" if self.output_size else "")
+
+    @property
+    def backbone_size(self) -> int:
+        """Side of the image that the backbone gets, pixels."""
+        return self.output_size or self.input_size
+
+    def total_steps(self, images: int) -> int:
+        """Optimiser steps in all, with so many images to train on.
+
+        The last, incomplete batch of an epoch is left out.
+        """
+        return self.steps or (self.epochs or 0) * (images // self.batch_size)
+
+
+@cache
+def _speed_key(values: tuple[Any, ...], source: str | None) -> str:
+    fields = {name: v for name, v in zip(SPEED_FIELDS, values, strict=True) if v is not None}
+    semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
+    text = json.dumps([fields, source, semantics], sort_keys=True)
+    return _digest(text.encode())[:16]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def has_weights(resizer: str) -> bool:
+    """Whether the resizer has anything to learn; a user's own counts as having."""
+    return resizer not in ("none", "fixed")
+
+
+USES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("optimizer", "sgd", {"momentum": 0.9}),
+    ("schedule", "one_cycle", {"warmup_fraction": 0.3}),
+    ("schedule", "step", {"decay_every_epochs": 50, "decay_factor": 0.8}),
+    ("crop", "random_resized", {"crop_min_area": 0.35}),
+)
+"""Fields with their defaults that are used only where another field has a value."""
+FIRST = {"optimizer": "adamw", "schedule": "one_cycle", "crop": "random_resized"}
+
+
+def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a trial: what is used has its default, what is not used is dropped.
+
+    Raises:
+        ValueError: if the resizer is unknown.
+    """
+    fields = {name: value for name, value in given.items() if value is not None}
+    if isinstance(resizer := fields.get("resizer", "none"), str):
+        _collapse_resizer(fields, resizer)
+    for field, value, defaults in USES:
+        used = fields.get(field, FIRST[field]) == value
+        for name, default in defaults.items():
+            if not used:
+                fields.pop(name, None)
+            elif name not in fields:
+                fields[name] = default
+    for name in ("pretrained", "replicate"):
+        if name in fields and not fields[name]:
+            del fields[name]
+    return fields
+
+
+def _collapse_resizer(fields: dict[str, Any], resizer: str) -> None:
+    unused, defaults = _options(resizer)
+    for name in unused:
+        fields.pop(name, None)
+    for name, default in defaults.items():
+        if name not in fields:
+            fields[name] = default
+    for name in UNWRITTEN:
+        if (
+            name in fields
+            and resizer in RESIZERS
+            and fields[name] == RESIZERS[resizer].options[name]
+        ):
+            del fields[name]
+    if resizer in RESIZERS and fields.get("interpolation") in ANTIALIASED:
+        fields.setdefault("antialias", False)
+    elif resizer in RESIZERS:
+        fields.pop("antialias", None)
+    if isinstance(frozen := fields.get("frozen"), list | tuple):
+        kept = sorted({part for part in frozen if part != "resizer" or has_weights(resizer)})
+        fields.pop("frozen")
+        fields |= {"frozen": kept} if kept else {}
+
+
+@cache
+def _options(resizer: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Which fields the resizer does not use, and the defaults of those that it does."""
+    check_name(resizer)
+    untrained = () if has_weights(resizer) else ("resizer_from",)
+    if resizer == "none":
+        return ("output_size", *RESIZER_OPTIONS, *untrained), {}
+    if resizer not in RESIZERS:
+        return (), {}  # a user's own class: what is given goes to it as it is
+    options = RESIZERS[resizer].options
+    unused = tuple(name for name in RESIZER_OPTIONS if name not in options)
+    written = [n for n in RESIZER_OPTIONS if n in options and n not in (*UNWRITTEN, "antialias")]
+    return (*unused, *untrained), {name: options[name] for name in written}
+
+
+def enlarged(plain: Trial, size: int) -> Trial:
+    """The same trial at another input size, pixels."""
+    return Trial(**{**plain.model_dump(), "input_size": size})
