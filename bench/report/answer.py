@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bench.analysis.controls import alternatives, equal_sides, explanation
 from bench.analysis.effects import average, effects
@@ -30,6 +31,33 @@ TIMES = {
 }
 """The phases of the timing lane that an answer tells, and how."""
 PRICES = ("peak_memory_mib", "gmacs")
+
+
+@dataclass(frozen=True)
+class ControlLine:
+    """What one control says of the treatment: a line of the page's table."""
+
+    control: str  # what the control is, in a few words
+    difference: str  # treatment - control with its interval: "−1.3 points [−11.4, +8.8]"
+    says: str  # what it says, at most ten words
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One verdict of a page in words, or what is told where there is none."""
+
+    badge: str  # the verdict as a word: "better", "not settled", "no verdict", "cost", …
+    sentence: str  # one, free of Markdown: "learned − plain = −1.5 points [−4.6, +1.6], 3 seeds"
+    place: str  # dataset, sizes, backbone, epochs: for what it holds
+    controls: list[ControlLine]
+    price: list[str]  # short sentences: a training step's time, what the same price buys
+    details: list[str]  # everything else that is worth saying, folded on the page
+
+
+def answers(evidence: Evidence) -> list[Answer]:
+    """At most two verdicts one by one; of more, one answer over all of them."""
+    first, *rest = sentences(evidence) or ["Nothing is measured yet."]
+    return [Answer("no verdict", first, "", [], prices(evidence), rest)]
 
 
 def sentences(evidence: Evidence) -> list[str]:
