@@ -10,7 +10,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.analysis import verdicts as glance
 from bench.analysis.evidence import Evidence
 from bench.report import answer, environment, index, words
 from bench.report import table as results
@@ -36,7 +35,8 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
     write_whole(folder / "report.md", markdown("page.md.j2", told))
     write_whole(folder / "report.html", html("page.html.j2", told))
-    index.save(summary(evidence, told), folder)
+    figure = drawings["differences"].alt if "differences" in drawings else ""
+    index.save(index.summary(evidence, figure), folder)
 
 
 def html(template: str, told: dict[str, Any]) -> str:
@@ -49,42 +49,17 @@ def markdown(template: str, told: dict[str, Any]) -> str:
     return _markdown().get_template(template).render(told)
 
 
-def summary(evidence: Evidence, told: dict[str, Any]) -> index.Summary:
-    """What is kept of the report for the front page, and for comparisons."""
-    drawn = told["drawings"].get("differences")
-    done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    lane = evidence.timing or {}
-    return index.Summary(
-        name=evidence.experiment.name,
-        question=told["spec"].question,
-        answer=told["answer"],
-        scope=told["scope"],
-        progress=told["progress"],
-        complete=told["complete"],
-        date=told["date"],
-        figure=drawn.alt if drawn else "",
-        baseline=evidence.experiment.baseline,
-        fingerprints={r["trial"]["dataset"]: r["data"]["fingerprint"] for r in done},
-        environments={
-            "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(lane.get("environment", {})),
-        },
-        glance=glance.at(evidence),
-    )
-
-
 def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
     """All that the templates say."""
     spec, lane = evidence.experiment.spec, evidence.timing or {}
     return {
         "experiment": evidence.experiment,
         "spec": spec,
-        "answer": answer.sentences(evidence),
+        "answers": answer.answers(evidence),
         "scope": answer.scope(evidence),
         "progress": answer.progress(evidence),
         "complete": evidence.finished == len(evidence.experiment.runs),
         "warnings": environment.warnings(evidence),
-        "prices": answer.prices(evidence) if spec.train else [],  # else they are the answer
         "timed": evidence.timing is not None,
         "results": results.table(evidence),
         "rows": evidence.rows,
