@@ -66,15 +66,18 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
-    from bench.report.pages import html
+    import pandas as pd
+
+    from bench.report import render
 
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
     glances = [one.glance for one in newest]
-    told = {
-        "reports": newest,
-        "short": short(glances, [one.name for one in newest]),
-        "caption": CAPTION,
-        "headings": HEADINGS,
-        "rows": rows(glances),
-    }
-    return html("index.html.j2", told)
+    linked = [[*cells, render.link(name, f"{name}/report.html")] for *cells, name in rows(glances)]
+    text = render.markdown(
+        "index.md.j2",
+        reports=newest,
+        short=short(glances, [one.name for one in newest]),
+        caption=CAPTION,
+        comparisons=pd.DataFrame(linked, columns=list(HEADINGS), dtype=object),
+    )
+    return render.html(text, "Does a learned image resizer help, and is it worth its cost?")
