@@ -11,7 +11,6 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.statistics import Crossed
-from bench.analysis.verdicts import at
 from bench.report import answer, environment, index, render, table, words
 from bench.report.figures.style import Drawing, arm_styles
 from bench.report.tuning import Tuning, tuning
@@ -32,13 +31,9 @@ class Page:
     """All that the template of a report says, in the order of the page."""
 
     experiment: Experiment
-    answers: list[answer.Answer]
+    summary: index.Summary
     controls: list[tuple[str, pd.DataFrame]]  # of each answer that has some: its place, a table
     drawings: dict[str, Drawing]
-    scope: str
-    progress: str
-    complete: bool
-    date: str  # of the last trial, ISO; empty before the first
     warnings: list[str]
     timed: bool
     results: pd.DataFrame
@@ -71,48 +66,21 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     text = render.markdown("report.md.j2", page=page)
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
     write_whole(folder / "report.md", text)
-    question = evidence.experiment.spec.question
-    write_whole(folder / "report.html", render.html(text, question, drawings, colours))
-    index.save(summary(evidence, page), folder)
-
-
-def summary(evidence: Evidence, page: Page) -> index.Summary:
-    """What is kept of the report for the front page, and for comparisons."""
-    drawn = page.drawings.get("differences")
-    done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    lane = evidence.timing or {}
-    return index.Summary(
-        name=evidence.experiment.name,
-        question=evidence.experiment.spec.question,
-        answer=answer.sentences(evidence),
-        scope=page.scope,
-        progress=page.progress,
-        complete=page.complete,
-        date=page.date,
-        figure=drawn.alt if drawn else "",
-        baseline=evidence.experiment.baseline,
-        fingerprints={r["trial"]["dataset"]: r["data"]["fingerprint"] for r in done},
-        environments={
-            "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(lane.get("environment", {})),
-        },
-        glance=at(evidence),
+    write_whole(
+        folder / "report.html", render.html(text, page.summary.question, drawings, colours)
     )
+    index.save(page.summary, folder)
 
 
 def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
     """What the page says of an experiment."""
-    given = answer.answers(evidence)
-    records = [*evidence.records.values(), evidence.timing or {}]
+    alt = drawings["differences"].alt if "differences" in drawings else ""
+    summary = index.summary(evidence, alt)
     return Page(
         experiment=evidence.experiment,
-        answers=given,
-        controls=[(one.place, _controls(evidence, one)) for one in given if one.controls],
+        summary=summary,
+        controls=[(one.place, _controls(evidence, one)) for one in summary.answers if one.controls],
         drawings=drawings,
-        scope=answer.scope(evidence),
-        progress=answer.progress(evidence),
-        complete=evidence.finished == len(evidence.experiment.runs),
-        date=max(str(record.get("finished", "")) for record in records),
         warnings=environment.warnings(evidence),
         timed=evidence.timing is not None,
         results=table.results(evidence),

@@ -58,6 +58,11 @@ def link(text: str, path: str) -> Markdown:
     return Markdown(f"[{escaped(text)}]({quote(path)})")
 
 
+def badge(verdict: str) -> Markdown:
+    """The verdict as a word, coloured in the page."""
+    return Markdown(f'<strong class="badge {slug(verdict)}">{escaped(verdict)}</strong>')
+
+
 def code(text: str) -> Markdown:
     """A command in a line of text."""
     return Markdown(f"`{text.replace('`', '')}`")
@@ -108,8 +113,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=escaped,
     )
-    env.globals |= {"words": words, "figure": figure, "table": table, "link": link}
-    env.filters |= {"code": code, "raw": Markdown, "slug": slug}
+    env.globals |= {"words": words, "figure": figure, "table": table, "link": link, "badge": badge}
+    env.filters |= {"code": code, "raw": Markdown}
     return env
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import LEVEL, by_seed
+from bench.analysis.statistics import LEVEL
 from bench.report import words
 from bench.report.figures.style import (
     BAND,
@@ -73,7 +73,7 @@ def _by_row(evidence: Evidence, rows: Sequence[Row]) -> Iterator[Line]:
         here = words.place(row.context, evidence.axes)
         assert row.difference
         shown = words.mean(row.difference, signed=True)
-        seeds = _seed_differences(evidence, row)
+        seeds = evidence.gain(row).tolist()
         yield Line(
             title=here if here != place and evidence.axes else None,
             arm=row.arm.name,
@@ -137,13 +137,6 @@ def _draw_line(ax: Axes, style: ArmStyle, line: Line, y: float, span: tuple[floa
         if beyond:
             ax.plot([end], [y], linestyle="", marker=arrow, color=style.colour, markersize=8)
     ax.plot([line.mean], [y], style.marker, color=style.colour, markersize=7)
-
-
-def _seed_differences(evidence: Evidence, row: Row) -> list[float]:
-    ours, base = (
-        by_seed(of.seeds, of.arm.name, "top1_pct") for of in (row, evidence.baseline_of(row))
-    )
-    return [ours[seed] - base[seed] for seed in ours if seed in base]
 
 
 def _span(evidence: Evidence, lines: Sequence[Line]) -> tuple[float, float]:
