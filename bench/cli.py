@@ -212,7 +212,7 @@ def _compare(name: str, other: str, small: bool) -> None:
     page = compare.write(found, folder)
     for letter, of in zip("AB", found.sides, strict=True):
         say(f"{letter}: {of.label}")
-    if found.lines:
+    if not found.table.empty:
         out.print(console.results_table(folder / "comparison.csv", out.width))
     for what, why in found.apart:
         say(f"not compared: {what}: {why}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from pydantic import TypeAdapter
 
 from bench.analysis.evidence import Evidence
@@ -98,15 +99,16 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
-    from bench.report.pages import html
+    from bench.report import render
 
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
     verdicts = as_table(row for one in newest for row in one.verdicts)
-    told = {
-        "reports": newest,
-        "bullets": bullets(verdicts, {one.name: one.answers for one in newest}),
-        "caption": CAPTION,
-        "headings": HEADINGS,
-        "rows": lines(verdicts),
-    }
-    return html("index.html.j2", told)
+    linked = [[*cells, render.link(name, f"{name}/report.html")] for *cells, name in lines(verdicts)]
+    text = render.markdown(
+        "index.md.j2",
+        reports=newest,
+        bullets=bullets(verdicts, {one.name: one.answers for one in newest}),
+        caption=CAPTION,
+        comparisons=pd.DataFrame(linked, columns=list(HEADINGS), dtype=object),
+    )
+    return render.html(text, "Does a learned image resizer help, and is it worth its cost?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -23,37 +23,37 @@ BASELINE, TREATMENT = "#7d848c", "#d55e00"
 MARKERS = ("s", "^", "v", "P", "X", "<", ">", "p", "h")
 
 
-class Look(NamedTuple):
+class ArmStyle(NamedTuple):
     """How an arm is drawn."""
 
     colour: str
     marker: str
 
 
-def looks(arms: Iterable[Arm]) -> dict[str, Look]:
-    """A look for each arm by name; there are more markers than colours, so that pairs last."""
-    table: dict[str, Look] = {}
+def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
+    """A style for each arm by name; there are more markers than colours, so that pairs last."""
+    table: dict[str, ArmStyle] = {}
     others = 0
     for arm in arms:
         name, role = arm.name, arm.role
-        if role == "baseline" and BASELINE not in {look.colour for look in table.values()}:
-            table[name] = Look(BASELINE, "o")
-        elif role == "treatment" and TREATMENT not in {look.colour for look in table.values()}:
-            table[name] = Look(TREATMENT, "D")
+        if role == "baseline" and BASELINE not in {style.colour for style in table.values()}:
+            table[name] = ArmStyle(BASELINE, "o")
+        elif role == "treatment" and TREATMENT not in {style.colour for style in table.values()}:
+            table[name] = ArmStyle(TREATMENT, "D")
         else:
-            table[name] = Look(COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)])
+            table[name] = ArmStyle(COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)])
             others += 1
     return table
 
 
-def legend(figure: Figure, table: dict[str, Look]) -> None:
+def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
     """Name the arms above the panels, in as many lines as they need."""
-    lines = math.ceil(sum(len(name) + 6 for name in table) / 76)
+    lines = math.ceil(sum(len(name) + 6 for name in styles) / 76)
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
-        for name, (colour, marker) in table.items()
+        for name, (colour, marker) in styles.items()
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(table) / lines))
+    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(styles) / lines))
 
 
 # Drawn in these, then replaced: inside a page they follow its colours, in a file they are fixed.
