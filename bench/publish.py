@@ -16,13 +16,15 @@ from bench.analysis.verdicts import at, generated
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
+from bench.opening import load_from
 from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.records import read_record, write_record, write_whole
 from bench.report.answer import in_words
 from bench.report.front import CAPTION, HEADINGS, Told, rows, short
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, load_from, read_record, write_record, write_whole
+from bench.store import Store
 
 ROOMS = ("trials", "timings", "sizes", "looks", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
@@ -140,7 +142,7 @@ def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: b
     """
     for key, request in experiment.matched.items():
         if key not in target.sizes() and (timed or request.kind != "equal_time"):
-            copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
+            copy_record(source.size_folder(key), target.size_folder(key))
 
 
 def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
@@ -162,7 +164,8 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
         source = published_trial(key, trial)
-        have = (store.trial(key) or {}).get("status") == "ok"
+        record = store.trial(key)
+        have = record is not None and record["status"] == "ok"
         if not have and source and key not in needed:
             origin = f"published/{source.parent.parent.name}"
             copy_record(source, store.trial_folder(key), *REUSED, reused_from=origin)

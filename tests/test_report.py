@@ -14,6 +14,7 @@ from scipy import stats
 
 from bench.analysis.evidence import gather
 from bench.metrics import as_metrics
+from bench.records import read_record, write_record
 from bench.report import Report, environment, make, saved
 from bench.report.answer import sentences
 from bench.report.figures.differences import differences
@@ -24,7 +25,7 @@ from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, read_record, write_record
+from bench.store import Store
 from tests.fakes import (
     NARROW,
     WIDE,

@@ -17,11 +17,11 @@ import pandas as pd
 from bench.analysis.statistics import Interval, t_interval
 from bench.errors import InputError
 from bench.metrics import METRICS
+from bench.records import write_whole
 from bench.report import words
 from bench.report.index import Summary, read_summary
 from bench.report.pages import html, markdown
 from bench.spec.trial import SETTING_FIELDS, Trial
-from bench.store import write_whole
 
 NOT_COMPARED = ("seed", "resizer_from", "backbone_from")
 RECIPE = [name for name in Trial.model_fields if name not in NOT_COMPARED]

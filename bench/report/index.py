@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from bench.analysis.verdicts import NOTHING, Glance
+from bench.records import write_whole
 from bench.report.front import CAPTION, HEADINGS, rows, short
-from bench.store import write_whole
 
 SUMMARY = "summary.json"
 

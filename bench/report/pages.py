@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from bench.analysis import verdicts as glance
 from bench.analysis.evidence import Evidence
+from bench.records import write_whole
 from bench.report import answer, environment, index, words
 from bench.report import table as results
 from bench.report import tuning as tuned
 from bench.report.figures.style import Drawing, looks
-from bench.store import write_whole
 
 LOADER = PackageLoader("bench.report")
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS
+from bench.records import Record
 from bench.report import words
 from bench.report.figures.style import WIDTH, Drawing, Look, drawing, legend, looks, panels
 from bench.spec.ranges import Range, parsed
-from bench.store import Record
 
 Table = list[list[str]]
 """Lines of texts, the headings first."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.trial import RESIZER_OPTIONS
-
-if TYPE_CHECKING:
-    pass
+from bench.spec.trial import RESIZER_OPTIONS, Fields
 
 
 class Control(NamedTuple):
     """A standard control: what it tells, and the fields in which it differs from the treatment."""
 
     isolates: str
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 PLAIN = {"resizer": "none", "input_size": "output_size"}
