@@ -16,7 +16,7 @@ from bench.analysis.verdicts import at, generated
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.report.answer import in_words
 from bench.report.front import CAPTION, HEADINGS, Told, rows, short
 from bench.spec.experiment import Experiment
@@ -44,9 +44,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
     data only.
 
     Raises:
-        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
-            a trial of it that is published is not finished here.
+        InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
+            `experiments/`, or a trial of it that is published is not finished here.
     """
+    _need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -101,13 +102,24 @@ def renew() -> int:
     """Make every published report anew from the records beside it, and the pages of them all.
 
     Returns: how many reports.
+    Raises:
+        InputError: outside a checkout.
     """
+    _need_checkout()
     marked(README.read_text())
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
     _write_pages()
     return len(there)
+
+
+def _need_checkout() -> None:
+    if CHECKOUT is None:
+        raise InputError(
+            "publishing needs a checkout of the project, whose README and results/published it "
+            "renews; this is an installed package"
+        )
 
 
 def _make(experiment: Experiment, store: Store) -> None:

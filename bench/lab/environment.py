@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench.lab.device import Precision
-from bench.paths import PROJECT
+from bench.paths import CHECKOUT
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
@@ -53,7 +53,12 @@ def driver(device: torch.device) -> str | None:
 
 
 def revision() -> dict[str, Any]:
-    """The commit that the code is at, and whether the work tree differs from it."""
+    """The commit that the code is at, and whether the work tree differs from it.
+
+    None where there is no checkout: the working directory may be one of another project.
+    """
+    if CHECKOUT is None:
+        return {"git_revision": None, "git_dirty": None}
     changed = _output(["git", "status", "--porcelain", "--", "bench", "resizer"])
     return {
         "git_revision": _output(["git", "rev-parse", "--short=12", "HEAD"]),
@@ -70,7 +75,7 @@ def _output(command: list[str]) -> str | None:
     """What the command prints; None where it is not there or fails."""
     try:
         done = subprocess.run(
-            command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True
+            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
