@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from bench import __version__
 from bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ out = Console(soft_wrap=False)
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"resizer-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import load_from
-from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
 from bench.report.answer import in_words
 from bench.report.front import CAPTION, HEADINGS, Told, rows, short
@@ -46,9 +46,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
     data only.
 
     Raises:
-        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
-            a trial of it that is published is not finished here.
+        InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
+            `experiments/`, or a trial of it that is published is not finished here.
     """
+    _need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -103,13 +104,24 @@ def renew() -> int:
     """Make every published report anew from the records beside it, and the pages of them all.
 
     Returns: how many reports.
+    Raises:
+        InputError: outside a checkout.
     """
+    _need_checkout()
     marked(README.read_text())
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
     _write_pages()
     return len(there)
+
+
+def _need_checkout() -> None:
+    if CHECKOUT is None:
+        raise InputError(
+            "publishing needs a checkout of the project, whose README and results/published it "
+            "renews; this is an installed package"
+        )
 
 
 def _make(experiment: Experiment, store: Store) -> None:
