@@ -103,7 +103,9 @@ def front_page(found: Iterable[Summary]) -> str:
 
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
     verdicts = as_table(row for one in newest for row in one.verdicts)
-    linked = [[*cells, render.link(name, f"{name}/report.html")] for *cells, name in lines(verdicts)]
+    linked = [
+        [*cells, render.link(name, f"{name}/report.html")] for *cells, name in lines(verdicts)
+    ]
     text = render.markdown(
         "index.md.j2",
         reports=newest,

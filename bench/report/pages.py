@@ -66,9 +66,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     text = render.markdown("report.md.j2", page=page)
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
     write_whole(folder / "report.md", text)
-    write_whole(
-        folder / "report.html", render.html(text, page.summary.question, drawings, colours)
-    )
+    write_whole(folder / "report.html", render.html(text, page.summary.question, drawings, colours))
     index.save(page.summary, folder)
 
 
