@@ -39,11 +39,7 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
         if not row.verdict and row.arm.name != baseline and row.trial.dataset == dataset
     ]
     controls = [row for row in others if row.arm.control] or others
-    paired = [row for row in controls if _difference(evidence, treatment, row, LEVEL).n > 1]
+    arm, pairs = treatment.arm.name, evidence.pairs(treatment.label)
+    paired = [row for row in controls if paired_difference(pairs, arm, row.arm.name).n > 1]
     level = 1 - (1 - LEVEL) / max(1, len(paired))
-    return [Beside(row, _difference(evidence, treatment, row, level)) for row in paired]
-
-
-def _difference(evidence: Evidence, treatment: Row, other: Row, level: float) -> Interval:
-    pairs = evidence.pairs(min(treatment.contexts & other.contexts))
-    return paired_difference(pairs, treatment.arm.name, other.arm.name, level)
+    return [Beside(row, paired_difference(pairs, arm, row.arm.name, level)) for row in paired]

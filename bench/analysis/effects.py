@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
@@ -46,15 +47,15 @@ def effects(evidence: Evidence) -> list[Effect]:
 
 
 def _effects(axis: str, contexts: list[dict[str, Any]], gains: pd.DataFrame) -> list[Effect]:
-    others = [_others(axis, context) for context in contexts]
-    at = [str(context[axis]) for context in contexts]  # text, since a value may be a list
-    values = {text: context[axis] for text, context in zip(at, contexts, strict=True)}
-    placed = gains.set_axis(pd.MultiIndex.from_arrays([at, others]))
+    others = np.array([_others(axis, context) for context in contexts])
+    at = np.array([str(context[axis]) for context in contexts])  # text: a value may be a list
+    values = {str(context[axis]): context[axis] for context in contexts}
+    placed = {value: gains[at == value].set_axis(others[at == value]) for value in values}
     first, *rest = values
     found = []
     for value in rest:
         # comparisons that one of the two values lacks are rows without numbers, left out
-        change = (placed.xs(value) - placed.xs(first)).dropna(how="all")
+        change = (placed[value] - placed[first]).dropna(how="all")
         if mean := average(change):
             found.append(Effect(axis, values[value], values[first], mean))
     return found

@@ -167,8 +167,8 @@ class Evidence:
         return [row for row in self.rows if row.difference is not None]
 
     def beside(self, row: Row) -> list[Row]:
-        """The rows that answer a context of this one, itself left out."""
-        return [one for one in self.rows if one is not row and one.contexts & row.contexts]
+        """The rows that answer its context, too."""
+        return [one for one in self.rows if one is not row and row.label in one.contexts]
 
     def baseline_of(self, row: Row) -> Row:
         """The baseline arm's row that `row`, one of `compared`, is compared to."""

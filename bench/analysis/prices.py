@@ -27,17 +27,6 @@ class EqualSide:
     side: float  # pixels
 
 
-@dataclass(frozen=True)
-class EqualPrice:
-    """What the plain pipeline reaches at a price of the treatment, by the means."""
-
-    price: str  # one of PRICES
-    better: Row | None  # the best that costs no more and reaches more; None on the Pareto front
-    below: Row | None  # the largest plain image that costs no more; None where none was measured
-    above: Row | None  # the smallest that costs no less
-    reached: float | None  # %, between these two; None beyond what was measured
-
-
 def equal_sides(evidence: Evidence) -> list[EqualSide]:
     """How large a plain image each price of each treatment pays for.
 
@@ -53,49 +42,34 @@ def equal_sides(evidence: Evidence) -> list[EqualSide]:
     ]
 
 
+def at_equal_price(evidence: Evidence, treatment: Row) -> dict[str, float]:
+    """The accuracy, %, that a plain image reaches at each price of the treatment, by the means."""
+    rows = evidence.beside(treatment) if treatment.accuracy.n else []
+    found = {p: _read_off(p, treatment, rows, lambda row: row.accuracy.mean) for p in PRICES}
+    return {price: reached for price, reached in found.items() if reached is not None}
+
+
 def _equal_side(price: str, treatment: Row, rows: Sequence[Row]) -> float | None:
-    """The plain image's side, pixels, at the treatment's price; None beyond what was measured."""
-    of = PRICES[price]
-    paid = of(treatment)
-    plain = [row for row in rows if row.trial.resizer == "none"]
-    priced = sorted((cost, row.trial.input_size) for row in plain if (cost := of(row)))
-    for (low, small), (high, large) in pairwise(priced):
+    area = _read_off(price, treatment, rows, lambda row: float(row.trial.input_size**2))
+    return math.sqrt(area) if area else None
+
+
+def _read_off(
+    price: str, treatment: Row, rows: Sequence[Row], of: Callable[[Row], float]
+) -> float | None:
+    """What plain images have at the treatment's price; None beyond what was measured.
+
+    Between two sizes whose prices bracket it the value is taken to grow with the price.
+    """
+    paid = PRICES[price](treatment)
+    alike = [row for row in rows if row.trial.setting == treatment.trial.setting]
+    plain = [(PRICES[price](row), of(row)) for row in alike if row.trial.resizer == "none"]
+    costs = sorted((cost, value) for cost, value in plain if cost and not math.isnan(value))
+    for (low, start), (high, end) in pairwise(costs):
         if paid and low <= paid <= high:
             share = (paid - low) / (high - low) if high > low else 0.0
-            return math.sqrt(small**2 + share * (large**2 - small**2))
+            return start + share * (end - start)
     return None
-
-
-def equal_prices(evidence: Evidence, treatment: Row) -> list[EqualPrice]:
-    """What the treatment's prices buy otherwise, where plain images of several sizes were tried."""
-    rows = evidence.beside(treatment)
-    sizes = {row.trial.input_size for row in rows if row.trial.resizer == "none"}
-    alike = [row for row in rows if row.trial.setting == treatment.trial.setting and row.accuracy.n]
-    if len(sizes) < 2 or not treatment.accuracy.n:
-        return []
-    return [
-        _equal_price(price, paid, treatment, alike)
-        for price, of in PRICES.items()
-        if (paid := of(treatment)) is not None
-    ]
-
-
-def _equal_price(price: str, paid: float, treatment: Row, rows: Sequence[Row]) -> EqualPrice:
-    priced = [(cost, row) for row in rows if (cost := PRICES[price](row)) is not None]
-    no_more = [row for cost, row in priced if cost <= paid]
-    best = max(no_more, key=lambda row: row.accuracy.mean, default=treatment)
-    better = best if best.accuracy.mean > treatment.accuracy.mean else None
-    plain = {cost: row for cost, row in priced if row.trial.resizer == "none"}
-    low = max((cost for cost in plain if cost <= paid), default=None)
-    high = min((cost for cost in plain if cost >= paid), default=None)
-    below = plain[low] if low is not None else None
-    above = plain[high] if high is not None else None
-    reached = None
-    if low is not None and high is not None:
-        share = (paid - low) / (high - low) if high > low else 0.0
-        start, end = plain[low].accuracy.mean, plain[high].accuracy.mean
-        reached = start + share * (end - start)
-    return EqualPrice(price, better, below, above, reached)
 
 
 def times(rows: Sequence[Row], phase: str) -> list[Ratio]:

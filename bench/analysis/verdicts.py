@@ -154,7 +154,7 @@ def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
         matched = other.arm.match == row.arm.name
         gain = other.difference
         if other.arm.fields.get("input_size") == "equal_time" and matched and gain and gain.n > 1:
-            pairs = evidence.pairs(min(other.contexts & row.contexts))
+            pairs = evidence.pairs(row.label)
             over = paired_difference(pairs, other.arm.name, row.arm.name).mean
             ours, its = row.times.get("train"), other.times.get("train")
             step = its.value / ours.value if ours and its else None

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.analysis.controls import Beside, beside
 from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.prices import EqualPrice, equal_prices, equal_sides, multiples, times
+from bench.analysis.prices import EqualSide, at_equal_price, equal_sides, multiples, times
 from bench.analysis.statistics import LEAST_SEEDS, LEVEL, SETTLED, Verdict
 from bench.analysis.verdicts import length, place
 from bench.metrics import METRICS
@@ -130,66 +130,59 @@ def _data(evidence: Evidence) -> list[str]:
 
 def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     """A verdict told by itself."""
-    found, equal = beside(evidence, row), equal_prices(evidence, row)
-    several = Counter(one.row.arm.name for one in found)
+    others = beside(evidence, row)
     return Answer(
         _badge(verdict),
         _sentence(evidence, verdict),
         _holds_for(evidence, [row]),
-        [_control_line(evidence, one, named=several[one.row.arm.name] > 1) for one in found],
-        [*_price(evidence, [row]), *_bought(row, equal)],
-        [*_new_images(row), *_of_controls(evidence, found), *_dominance(equal), *_noise(evidence)],
+        [_control_line(one) for one in others],
+        [*_price(evidence, [row]), *_bought(evidence, row)],
+        [*_new_images(row), *_of_controls(evidence, others), *_noise(evidence)],
     )
 
 
 def _badge(verdict: Verdict) -> str:
-    decided = verdict.answer in (*SETTLED, "not settled")
-    return verdict.answer if decided else "no verdict"
+    return verdict.answer if verdict.answer in (*SETTLED, "not settled") else "no verdict"
 
 
 def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     ours, theirs, found = verdict.treatment, verdict.baseline, verdict.difference
-    margin = words.count_points(verdict.margin_pct)
     shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
     if verdict.answer == "tuned unequally":
-        tried = [evidence.tried(arm) for arm in (ours, theirs)]
-        return f"{ours} was tuned over {words.count(tried[0], 'configuration')}, {theirs} over " + (
-            f"{tried[1]}: they cannot be compared."
-        )
+        tried = " and ".join(f"{evidence.tried(arm)} of {arm}" for arm in (ours, theirs))
+        return f"Not compared, since unequal numbers of configurations were tuned: {tried}."
     if verdict.answer == "too few seeds":
-        needed = f"a verdict needs {words.count(LEAST_SEEDS, 'seed')} of both"
-        return f"{shown} so far; {needed}." if found.n else f"{needed.capitalize()}."
+        needed = f"a verdict needs {LEAST_SEEDS} seeds of both arms."
+        return f"{shown} so far; {needed}" if found.n else needed.capitalize()
     shown += f", {words.count(found.n, 'seed')}"
-    if verdict.answer == "not settled":
-        low = verdict.more_seeds[0] if verdict.more_seeds else 0
-        return f"{shown}; at least {words.count(low, 'more seed')} would settle it."
-    if max(abs(found.low), abs(found.high)) < verdict.margin_pct:
-        return f"{shown}; less than the {margin} that matter here."
-    return f"{shown}; within {margin}." if verdict.answer == "no difference" else f"{shown}."
+    if verdict.more_seeds:
+        return f"{shown}; at least {verdict.more_seeds[0]:,} more would settle it."
+    small = max(abs(found.low), abs(found.high)) < verdict.margin_pct
+    within = f"; within the margin of {words.count_points(verdict.margin_pct)}"
+    return f"{shown}{within if small or verdict.answer == 'no difference' else ''}."
 
 
 def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
     return words.holds_for(pd.DataFrame([place(evidence, row) for row in rows]))
 
 
-def _control_line(evidence: Evidence, one: Beside, *, named: bool) -> ControlLine:
-    """A line of the table; `named`: with the context, which tells it from others of its arm."""
-    arm, standard = one.row.arm, STANDARD[one.row.arm.control] if one.row.arm.control else None
-    title = standard.title.format(px=one.row.trial.input_size) if standard else arm.name
-    where = f" ({words.place(one.row.context, evidence.axes)})" if named else ""
-    says: dict[str, str] = {"better": "better", "worse": "worse", "not settled": "not settled"}
-    if standard:
-        says |= {"better": standard.shows, "worse": "the control is better"}
-        says["not settled"] = f"not settled whether {standard.shows}"
-    return ControlLine(title + where, words.difference(one.difference), says[one.standing])
+def _control_line(one: Beside) -> ControlLine:
+    arm, difference = one.row.arm, words.difference(one.difference)
+    if arm.control is None:
+        return ControlLine(arm.name, difference, one.standing)
+    control = STANDARD[arm.control]
+    says = {"better": control.shows, "worse": "the control is better"}
+    title = control.title.format(px=one.row.trial.input_size)
+    shown = says.get(one.standing, f"not settled whether {control.shows}")
+    return ControlLine(title, difference, shown)
 
 
-def _of_controls(evidence: Evidence, found: Sequence[Beside]) -> list[str]:
+def _of_controls(evidence: Evidence, others: Sequence[Beside]) -> list[str]:
     """How the table of controls is to be read."""
-    if not found:
+    if not others:
         return []
-    level, several = words.percent(found[0].difference.level), len(found)
-    lines = [f"Controls: {level} intervals, which share an error of 5 % among {several}."]
+    level = words.percent(others[0].difference.level)
+    lines = [f"Controls: {level} intervals, which share an error of 5 % among {len(others)}."]
     arms = {arm.control for arm in evidence.experiment.spec.arm}
     if arms & set(STANDARD) and "budget" not in arms:
         lines.append(f"{evidence.experiment.baseline} is its own control of the training budget.")
@@ -200,56 +193,32 @@ def _new_images(row: Row) -> list[str]:
     """The interval that covers new images, too, where it is another one."""
     if not row.crossed or not row.verdict:
         return []
-    both = (row.crossed.interval, row.verdict.difference)
-    wide, narrow = (words.difference(one) for one in both)
-    return [f"For new images as well as new seeds: {wide}."] if wide != narrow else []
+    wide = words.difference(row.crossed.interval)
+    same = wide == words.difference(row.verdict.difference)
+    return [] if same else [f"For new images as well as new seeds: {wide}."]
 
 
 def _price(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
     """What an arm's rows cost as multiples of the baseline's, a sentence each."""
-    baseline = evidence.experiment.baseline
-    timed = {phase: times(rows, phase) for phase in PHASES}
-    lines = []
-    for phase, found in timed.items():
-        floor = evidence.floors.get(phase, 1.0)
-        noise = ", within noise" if len(found) == 1 and not found[0].differs(floor) else ""
-        if found:
-            shown = f"takes {words.ratios(found)} as long as {baseline}'s{noise}."
-            lines.append(f"{PHASES[phase]} of {rows[0].arm.name} {shown}")
+    arm, baseline, lines = rows[0].arm.name, evidence.experiment.baseline, []
+    for phase, name in PHASES.items():
+        if found := times(rows, phase):
+            floor = evidence.floors.get(phase, 1.0)
+            noise = len(found) == 1 and not found[0].differs(floor)
+            takes = f"{name} of {arm} takes {words.ratios(found)} as long as {baseline}'s"
+            lines.append(f"{takes}, which is within noise." if noise else f"{takes}.")
     counted = {name: multiples(evidence, rows, name) for name in ("peak_memory_mib", "gmacs")}
     needed = [f"{words.span(v)} {TIMES} {METRICS[n].label}" for n, v in counted.items() if v]
-    return [*lines, f"{rows[0].arm.name} needs {words.join(needed)}."] if needed else lines
+    return [*lines, f"{arm} needs {words.join(needed)}."] if needed else lines
 
 
-def _bought(row: Row, found: Sequence[EqualPrice]) -> list[str]:
+def _bought(evidence: Evidence, row: Row) -> list[str]:
     """What the plain pipeline reaches at the same price."""
-    ours = words.points(row.accuracy.mean)
+    ours = f"{row.arm.name} {words.points(row.accuracy.mean)} %"
     return [
-        f"For the same {one.price}, a plain image reaches {words.points(one.reached)} %, "
-        f"{row.arm.name} {ours} %."
-        for one in found
-        if one.reached is not None
+        f"For the same {price}, a plain image reaches {words.points(reached)} %, {ours}."
+        for price, reached in at_equal_price(evidence, row).items()
     ]
-
-
-def _dominance(found: Sequence[EqualPrice]) -> list[str]:
-    """Whether the treatment is on the Pareto front, and between which sizes it was compared."""
-    lines = []
-    for one in found:
-        if one.better:
-            arm, px = one.better.arm.name, one.better.trial.input_size
-            name = f"plain at {px} px" if one.better.trial.resizer == "none" else arm
-            reaches = f"reaches more: {words.points(one.better.accuracy.mean)} %"
-            lines.append(f"In {one.price}, by the means, {name} costs no more and {reaches}.")
-        else:
-            lines.append(f"In {one.price}, by the means, nothing that costs no more reaches more.")
-        if one.below and one.above:
-            sizes = f"{one.below.trial.input_size} and {one.above.trial.input_size} px"
-            lines.append(f"The same {one.price} lies between plain images of {sizes}.")
-        else:
-            side = "dear" if one.below else "cheap"
-            lines.append(f"No plain image as {side} in {one.price} was measured.")
-    return lines
 
 
 def _noise(evidence: Evidence) -> list[str]:
@@ -263,137 +232,97 @@ def _noise(evidence: Evidence) -> list[str]:
     used = len(lane.get("rounds_used") or rounds)
     fate = "used all the same" if used == len(rounds) else "left out"
     apart = words.number(100 * (floor - 1), 2)
-    return [
+    lines = [
         f"Times are of {words.count(used, 'interleaved round')}, with 95 % intervals.",
         f"Two measurements of one arm's training step may be {apart} % apart (noise floor).",
-        *([f"Other load disturbed {words.count(lost, 'round')}, {fate}."] if lost else []),
     ]
+    return [*lines, f"Other load disturbed {words.count(lost, 'round')}, {fate}."][: 2 + bool(lost)]
 
 
 def _over_all(evidence: Evidence) -> Answer:
-    """More verdicts than can be told one by one: their average and their counts."""
-    rows = [row for row, _ in evidence.judged]
-    given = [verdict for _, verdict in evidence.judged]
+    """More verdicts than are told one by one: their average, their counts, the settled ones."""
+    rows, given = map(list, zip(*evidence.judged, strict=True))
     counts = Counter(verdict.answer for verdict in given)
-    pair = f"{given[0].treatment} {MINUS} {given[0].baseline}"
-    mean = average(pd.DataFrame([evidence.gain(row) for row in rows]))
-    over = f"on average over {words.count(len(rows), 'comparison')}"
-    shown = (
-        f"{pair} = {words.difference(mean)} {over}, {words.count(mean.n, 'seed')}." if mean else ""
-    )
-    means = [verdict.difference.mean for verdict in given if verdict.difference.n]
-    each = f"{words.span(means, lambda v: words.points(v, signed=True))} points" if means else ""
     settled = [(row, one) for row, one in evidence.judged if one.answer in SETTLED]
+    pair = f"{given[0].treatment} {MINUS} {given[0].baseline}"
+    over = f"on average over {len(rows)} comparisons, {len(settled) or 'none'} of them settled."
+    mean = average(pd.DataFrame([evidence.gain(row) for row in rows]))
+    means = [words.points(m, signed=True) for m in sorted(v.difference.mean for v in given)]
+    details = [f"{answer.capitalize()} in {n} of {len(rows)}." for answer, n in counts.items()]
+    details += [f"By itself, {pair} lies between {means[0]} and {means[-1]} points."]
+    for row, one in settled[:MOST_LISTED]:
+        at = f"{one.answer.capitalize()} at {words.place(row.context, evidence.axes)}"
+        details.append(f"{at}: {words.difference(one.difference)}.")
     return Answer(
         _badge(given[0]) if len(counts) == 1 else "mixed",
-        shown or f"No two seeds are finished in all of {words.count(len(rows), 'comparison')}.",
+        f"{pair} = {words.difference(mean)} {over}" if mean else "No two seeds are in all of them.",
         _holds_for(evidence, rows),
         price=_price(evidence, rows),
-        details=[
-            *(
-                f"{answer.capitalize()} in {n} of {len(rows)}."
-                for answer, n in counts.most_common()
-            ),
-            *([f"Each by itself, {pair} is {each}."] if each else []),
-            *(
-                f"{one.answer.capitalize()} at {words.place(row.context, evidence.axes)}: "
-                f"{words.difference(one.difference)}."
-                for row, one in settled[:MOST_LISTED]
-            ),
-            *_of_the_whole(evidence),
-            *_noise(evidence),
-        ],
+        details=[*details, *_of_the_whole(evidence), *_noise(evidence)],
     )
 
 
 def _of_the_whole(evidence: Evidence) -> list[str]:
     """What the axes do, and how often verdicts were given."""
-    treatment, baseline = evidence.experiment.spec.primary or ("", "")
+    pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
     lines = [
         f"{words.axis_value(one.axis, one.value)} rather than {words.plain(one.first)} changes "
-        f"{treatment} {MINUS} {baseline} by {words.difference(one.change)}."
+        f"{pair} by {words.difference(one.change)}."
         for one in effects(evidence)
     ]
     if lines:
         level = words.percent(LEVEL)
         lines.append(f"Changes are paired by seed and the other axes, each at {level} by itself.")
     if evidence.looks > 1:
-        lines.append(
-            f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."
-        )
+        lines.append(f"Verdicts were given at {evidence.looks} numbers of seeds, and share one ")
+        lines[-1] += "error of 5 %."
     return lines
 
 
 def _without_verdict(evidence: Evidence) -> Answer:
     """Intervals alone: no comparison is named, or there is nothing to compare with yet."""
-    baseline, arms = evidence.experiment.baseline, list(evidence.arms)
-    reached = _reached(evidence, baseline)
+    baseline = evidence.experiment.baseline
+    arms = {arm: [row for row in evidence.rows if row.arm.name == arm] for arm in evidence.arms}
+    told = [line for arm, rows in arms.items() if (line := _range(arm, baseline, rows))]
+    sentence = "No comparison is named as the primary one: intervals, and no verdict."
     if evidence.experiment.spec.primary:
         sentence = f"The size of {baseline} is not matched yet."
-    elif len(arms) > 1:
-        sentence = "No comparison is named as the primary one: intervals, and no verdict."
-    else:
-        sentence = reached or "Nothing is finished yet."
-    others = [_range(evidence, arm) for arm in arms if arm != baseline]
-    details = [line for line in [reached, *others] if line and line != sentence]
-    priced = [_of(evidence.compared, arm) for arm in arms if arm != baseline][:MOST_LISTED]
-    return Answer(
-        "no verdict",
-        sentence,
-        _holds_for(evidence, evidence.rows),
-        price=[line for rows in priced if rows for line in _price(evidence, rows)],
-        details=[*details[: MOST_LISTED + 1], *_noise(evidence)],
-    )
+    elif len(arms) == 1:
+        sentence = told.pop() if told else "Nothing is finished yet."
+    others = [rows for arm, rows in arms.items() if arm != baseline][:MOST_LISTED]
+    price = [line for rows in others if rows for line in _price(evidence, rows)]
+    details = [*told[: MOST_LISTED + 1], *_noise(evidence)]
+    place = _holds_for(evidence, evidence.rows)
+    return Answer("no verdict", sentence, place, price=price, details=details)
 
 
-def _of(rows: Sequence[Row], arm: str) -> list[Row]:
-    return [row for row in rows if row.arm.name == arm]
-
-
-def _reached(evidence: Evidence, arm: str) -> str:
-    """What an arm reaches, over its rows."""
-    found = [row.accuracy for row in _of(evidence.rows, arm) if row.accuracy.n]
-    if len(found) == 1:
-        seeds = words.count(found[0].n, "seed")
-        return f"{arm} reaches {words.accuracy(found[0])}, {seeds}."
-    means = [one.mean for one in found]
-    return f"{arm} reaches {words.span(means, words.points)} %." if means else ""
-
-
-def _range(evidence: Evidence, arm: str) -> str:
-    """An arm's difference to the baseline, the least and the most."""
-    rows = _of(evidence.compared, arm)
-    found = sorted((d for row in rows if (d := row.difference) and d.n), key=lambda d: d.mean)
-    pair = f"{arm} {MINUS} {evidence.experiment.baseline}"
-    if len(found) < 2:
-        return "".join(f"{pair} = {words.difference(one)}." for one in found)
-    least, most = words.difference(found[0]), words.difference(found[-1])
-    return f"{pair}: {least} at the least, {most} at the most, of {len(found)} rows."
+def _range(arm: str, baseline: str, rows: Sequence[Row]) -> str:
+    """What the baseline arm reaches, or another one's difference: the least and the most."""
+    own = arm == baseline
+    name, show = (arm, words.accuracy) if own else (f"{arm} {MINUS} {baseline}", words.difference)
+    values = [row.accuracy if own else row.difference for row in rows]
+    found = sorted((one for one in values if one and one.n), key=lambda one: one.mean)
+    if len(found) > 1:
+        return f"{name}: from {show(found[0])} to {show(found[-1])}, of {len(found)} rows."
+    return "".join(f"{name}: {show(one)}, {words.count(one.n, 'seed')}." for one in found)
 
 
 def _cost(evidence: Evidence) -> Answer:
     """What the treatment costs, or else every arm, where nothing is trained."""
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
-    priced = [rows for arm in arms[:MOST_LISTED] if (rows := _of(evidence.rows, arm))]
-    first, *rest = [line for rows in priced for line in _price(evidence, rows)] or [
-        "Nothing is timed yet."
-    ]
-    sides = equal_sides(evidence)
-    spans: dict[tuple[str, int], list[float]] = {}
-    for one in sides:
-        spans.setdefault((one.price, one.treatment.trial.backbone_size), []).append(one.side)
-    bought = [
-        f"Instead of {px} px, the same {price} buys a plain image of {words.span(found, _px)} px."
-        for (price, px), found in spans.items()
-    ]
-    each = [
-        f"{words.place(one.treatment.context, evidence.axes)}: {one.price} of a plain image of "
-        f"{_px(one.side)} px."
-        for one in sorted(sides, key=lambda one: one.side)
-    ]
-    return Answer("cost", first, "", price=[*rest, *bought], details=[*each, *_noise(evidence)])
-
-
-def _px(side: float) -> str:
-    return f"{side:.0f}"
+    rows = {arm: [row for row in evidence.rows if row.arm.name == arm] for arm in arms}
+    lines = [line for of in rows.values() if of for line in _price(evidence, of)]
+    sides: dict[tuple[str, int], list[EqualSide]] = {}
+    for one in sorted(equal_sides(evidence), key=lambda one: one.side):
+        sides.setdefault((one.price, one.treatment.trial.backbone_size), []).append(one)
+    details = []
+    for (price, px), of in sides.items():
+        span = words.span([one.side for one in of], "{:.0f}".format)
+        lines.append(f"Instead of {px} px, the same {price} buys a plain image of {span} px.")
+        for one in of:
+            at = words.place(one.treatment.context, evidence.axes)
+            details.append(f"{at}: the {price} of a plain image of {one.side:.0f} px.")
+    first, *price_lines = lines or ["Nothing is timed yet."]
+    place = _holds_for(evidence, [row for of in rows.values() for row in of])
+    return Answer("cost", first, place, price=price_lines, details=[*details, *_noise(evidence)])
