@@ -238,9 +238,9 @@ def _compare(name: str, other: str, small: bool) -> None:
     comparison = compare.compare(*map(compare.side, folders, labels))
     folder = root / "comparisons" / "..".join(of.name for of in folders)
     page = compare.write(comparison, folder)
-    for letter, side in zip("AB", comparison.sides, strict=True):
-        say(f"{letter}: {side.label}")
-    if comparison.lines:
+    for letter, of in zip("AB", comparison.sides, strict=True):
+        say(f"{letter}: {of.label}")
+    if not comparison.table.empty:
         out.print(console.results_table(folder / "comparison.csv", out.width))
     for what, why in comparison.apart:
         say(f"not compared: {what}: {why}")

@@ -18,9 +18,9 @@ from bench.records import read_record, write_record
 from bench.report import Report, environment, make, saved
 from bench.report.answer import Answer, answers
 from bench.report.figures.differences import differences
-from bench.report.figures.draw import draw, named
-from bench.report.figures.style import Drawing, arm_styles
-from bench.report.table import is_numeric, results
+from bench.report.figures.draw import draw
+from bench.report.figures.style import arm_styles
+from bench.report.table import SIZES, is_numeric, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
