@@ -16,12 +16,14 @@ from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.opening import load_from
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
+from bench.records import read_record, write_record, write_whole
 from bench.report.answer import in_words
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, load_from, read_record, write_record, write_whole
+from bench.store import Store
 
 ROOMS = ("trials", "timings", "sizes", "looks", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
@@ -43,9 +45,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
     data only.
 
     Raises:
-        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
-            a trial of it that is published is not finished here.
+        InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
+            `experiments/`, or a trial of it that is published is not finished here.
     """
+    _need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -100,13 +103,24 @@ def renew() -> int:
     """Make every published report anew from the records beside it, and the pages of them all.
 
     Returns: how many reports.
+    Raises:
+        InputError: outside a checkout.
     """
+    _need_checkout()
     marked(README.read_text())
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
     _write_pages()
     return len(there)
+
+
+def _need_checkout() -> None:
+    if CHECKOUT is None:
+        raise InputError(
+            "publishing needs a checkout of the project, whose README and results/published it "
+            "renews; this is an installed package"
+        )
 
 
 def _make(experiment: Experiment, store: Store) -> None:
@@ -139,7 +153,7 @@ def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: b
     """
     for key, request in experiment.matched.items():
         if key not in target.sizes() and (timed or request.kind != "equal_time"):
-            copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
+            copy_record(source.size_folder(key), target.size_folder(key))
 
 
 def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
@@ -161,7 +175,8 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
         source = published_trial(key, trial)
-        have = (store.trial(key) or {}).get("status") == "ok"
+        record = store.trial(key)
+        have = record is not None and record["status"] == "ok"
         if not have and source and key not in needed:
             origin = f"published/{source.parent.parent.name}"
             copy_record(source, store.trial_folder(key), *REUSED, reused_from=origin)

@@ -46,10 +46,10 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     """
     from bench.analysis.evidence import gather
     from bench.analysis.statistics import LEAST_SEEDS
+    from bench.records import write_whole
     from bench.report.answer import in_words
     from bench.report.figures.draw import draw
     from bench.report.pages import write
-    from bench.store import write_whole
 
     evidence = gather(experiment, store)
     if evidence.paired_seeds >= LEAST_SEEDS:
@@ -84,7 +84,7 @@ def code_digest(bench: Path) -> str:
         bench: the folder of the package.
     """
     digest = hashlib.sha256()
-    for room in ("analysis", "report", "metrics.py", "store.py"):
+    for room in ("analysis", "report", "metrics.py", "records.py", "store.py"):
         for path in sorted([bench / room, *(bench / room).rglob("*")]):
             if path.is_file() and path.suffix != ".pyc":
                 digest.update(path.read_bytes())

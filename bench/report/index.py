@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.verdicts import VerdictRow, as_table, is_generated, verdict_rows
+from bench.records import write_whole
 from bench.report import front, render
 from bench.report.answer import Answer, answers, progress, scope
-from bench.store import write_whole
 
 SUMMARY = "summary.json"
 SCHEMA = 1

@@ -20,6 +20,9 @@ from bench.report import words
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
 
+MOST_UNBROKEN = 24
+"""So many letters of a cell stay on one line."""
+
 
 class Markdown(str):
     """Text that is Markdown already, and enters a template as it is."""
@@ -175,7 +178,10 @@ def _head_rows(tokens: Sequence[Token], colours: Mapping[str, str]) -> None:
             if cell.type == "th_open":
                 cell.attrSet("scope", "col")
                 headings.append(_plain(inside))
-            elif column == (headings.index("arm") if "arm" in headings else 0):
+                continue
+            if len(_plain(inside)) <= MOST_UNBROKEN:
+                cell.attrJoin("class", "short")
+            if column == (headings.index("arm") if "arm" in headings else 0):
                 cell.tag = end.tag = "th"
                 cell.attrSet("scope", "row")
                 _colour(inside, colours)

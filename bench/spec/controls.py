@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.trial import RESIZER_OPTIONS
+from bench.spec.trial import RESIZER_OPTIONS, Fields
 
 
 class Control(NamedTuple):
@@ -15,7 +14,7 @@ class Control(NamedTuple):
     title: str  # what it is, in a few words; {px}: the side of its images
     shows: str  # what it shows if the treatment is better
     isolates: str
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 PLAIN = {"resizer": "none", "input_size": "output_size"}

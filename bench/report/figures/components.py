@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
-from bench.report.figures.style import BASELINE, INK, WIDTH, Drawing, arm_styles, drawing
+from bench.report.figures.style import BASELINE, INK, TREATMENT, WIDTH, Drawing, arm_styles, drawing
 
 MOST_LINES = 32
 """With more rows than this, only the baseline's and the treatment's are drawn, if these are not
@@ -25,14 +27,19 @@ def components(evidence: Evidence) -> Drawing | None:
         return None
     figure = Figure(figsize=(WIDTH, 1.1 + 0.27 * len(rows)), layout="constrained")
     _bars(figure.subplots(), evidence, rows)
-    figure.legend(loc="outside upper left", ncols=3)
     with_data = any("data_ms" in row.speed for row in rows)
+    handles = [
+        Patch(color=BASELINE, alpha=0.6, label="backbone"),
+        Patch(color=TREATMENT, label="resizer (in its arm's colour), and its share"),
+        Line2D([], [], color=INK, marker="|", linestyle="", ms=9, label="data, on one thread"),
+    ]
+    figure.legend(handles=handles[: 2 + with_data], loc="outside upper left", ncols=3)
     return drawing(
         figure,
         "components",
         "Time by component",
-        "Forward and backward of the backbone and of the resizer (in its arm's colour, with its "
-        "share), each timed by itself" + ("; the data are made beside them." if with_data else "."),
+        "Forward and backward of the backbone and of the resizer, each "
+        " timed by itself" + ("; the data are made beside them." if with_data else "."),
         "; ".join(
             f"{_name(evidence, row)}: the resizer takes {_share(row)}"
             for row in rows
@@ -46,16 +53,17 @@ def _bars(ax: Axes, evidence: Evidence, rows: Sequence[Row]) -> None:
     backbones, resizers = ([r.speed[f"{n}_ms"] for r in rows] for n in ("backbone", "resizer"))
     names = [_name(evidence, row) for row in rows]
     colours = [styles[row.arm.name].colour for row in rows]
-    ax.barh(lines, backbones, 0.62, color=BASELINE, alpha=0.6, tick_label=names, label="backbone")
-    bars = ax.barh(lines, resizers, 0.62, left=backbones, color=colours, label="resizer")
+    ax.barh(lines, backbones, 0.62, color=BASELINE, alpha=0.6, tick_label=names)
+    bars = ax.barh(lines, resizers, 0.62, left=backbones, color=colours)
     shares = [_share(row) if row.speed["resizer_ms"] else "" for row in rows]
     ax.bar_label(bars, shares, padding=5, fontsize=9)
     timed = [(row.speed["data_ms"], y) for y, row in enumerate(rows) if "data_ms" in row.speed]
     if timed:
         times = [time for time, _ in timed]
         at = [y for _, y in timed]
-        ax.plot(times, at, "|", color=INK, markersize=9, label="data, on one thread")
+        ax.plot(times, at, "|", color=INK, markersize=9)
     ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.use_sticky_edges = False
     ax.margins(x=0.12)
     ax.set_xlim(left=0)
     ax.set_xlabel("time per image in training, ms")

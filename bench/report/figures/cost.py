@@ -8,17 +8,14 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import Interval
 from bench.metrics import METRICS
 from bench.report import words
-from bench.report.figures.style import INK, WIDTH, Drawing, arm_styles, drawing, legend
+from bench.report.figures.style import INK, WIDTH, Drawing, arm_styles, drawing, legend, logarithmic
 
 PRICES = ("train_images_per_s", "gmacs")
-MANY_TIMES = 30
-"""Where prices differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
 
 
 def cost(evidence: Evidence) -> Drawing | None:
@@ -69,17 +66,9 @@ def _panel(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> None
         ax.errorbar(xs, means, halves, fmt=marker, color=colour, markersize=7, elinewidth=1.2)
     if rows:
         _limit(ax, [row.accuracy for row in rows])
-        _scale(ax, [row.speed[name] for row in rows])
-
-
-def _scale(ax: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis where the prices differ by much."""
-    if min(values) > 0 and max(values) > 5 * min(values):
-        ax.set_xscale("log")
-        near = max(values) < MANY_TIMES * min(values)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        prices = [row.speed[name] for row in rows]
+        if min(prices) > 0 and max(prices) > 5 * min(prices):
+            logarithmic(ax, prices)
 
 
 def _plain_lines(rows: Sequence[Row]) -> list[list[Row]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -14,6 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.spec.experiment import Arm
 
@@ -63,6 +64,9 @@ FILE = {INK: "#1f2328", FAINT: "#d4d8dd", BAND: "#e9ecef", PAPER: "#ffffff"}
 
 WIDTH = 7.0  # inches, of every figure
 
+MANY_TIMES = 30
+"""Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
+
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 STYLE: dict[Any, Any] = {
@@ -100,6 +104,15 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     for ax in axes[n:]:
         ax.set_axis_off()
     return figure, axes[:n]
+
+
+def logarithmic(ax: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis of x, with so few labels that none runs into another."""
+    near = max(values) < MANY_TIMES * min(values)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)

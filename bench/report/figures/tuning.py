@@ -10,10 +10,18 @@ from matplotlib.axes import Axes
 
 from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS
+from bench.records import Record
 from bench.report import words
-from bench.report.figures.style import ArmStyle, Drawing, arm_styles, drawing, legend, panels
+from bench.report.figures.style import (
+    ArmStyle,
+    Drawing,
+    arm_styles,
+    drawing,
+    legend,
+    logarithmic,
+    panels,
+)
 from bench.report.tuning import ranges
-from bench.store import Record
 
 HELD_OUT = "held-out top-1, %"
 
@@ -69,16 +77,18 @@ def _slices(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
     fields = {name: of for space in ranges(record).values() for name, of in space.items()}
     figure, axes = panels(len(fields))
     for ax, (name, of) in zip(axes, fields.items(), strict=True):
+        chosen = []
         for arm, style in styles.items():
             rows = [row for row in _scored(record, arm) if name in row["chosen"]]
             values = [row["chosen"][name] for row in rows]
             choice = of.kind == "choice"
             _dots(ax, style, [of.values.index(v) if choice else v for v in values], rows)
+            chosen += rows
         if of.kind == "choice":
             ax.set_xticks(range(len(of.values)), map(str, of.values))
             ax.set_xlim(-0.6, len(of.values) - 0.4)
         elif of.kind == "log":
-            ax.set_xscale("log")
+            logarithmic(ax, [row["chosen"][name] for row in chosen])
         ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
     legend(figure, styles)
     return drawing(
