@@ -25,10 +25,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bench.errors": (),
     "bench.spec": (*BASE, "resizer.specs", "bench.store", "bench.lab", "bench.run.processes"),
     "bench.data": (*BASE, "bench.spec", "resizer.specs"),
-    "bench.store": ("bench.errors", "bench.spec.experiment"),
+    "bench.store": ("bench.errors", "bench.metrics", "bench.records", "bench.spec"),
     "bench.analysis": (*BASE, *SAVED, "bench.spec", "bench.data.specs"),
     "bench.report": (*BASE, *SAVED, "bench.spec", "bench.analysis", "bench.data.specs"),
-    "bench.run.processes": (),
+    "bench.run.processes": ("bench.errors", "bench.events"),
 }
 
 
