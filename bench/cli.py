@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from bench import __version__
 from bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ out = Console(soft_wrap=False)
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"resizer-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
 
 
 def main() -> None:
@@ -219,9 +238,9 @@ def _compare(name: str, other: str, small: bool) -> None:
     comparison = compare.compare(*map(compare.side, folders, labels))
     folder = root / "comparisons" / "..".join(of.name for of in folders)
     page = compare.write(comparison, folder)
-    for letter, side in zip("AB", comparison.sides, strict=True):
-        say(f"{letter}: {side.label}")
-    if comparison.lines:
+    for letter, of in zip("AB", comparison.sides, strict=True):
+        say(f"{letter}: {of.label}")
+    if not comparison.table.empty:
         out.print(console.results_table(folder / "comparison.csv", out.width))
     for what, why in comparison.apart:
         say(f"not compared: {what}: {why}")

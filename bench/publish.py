@@ -12,15 +12,14 @@ from tempfile import TemporaryDirectory
 
 from bench import report
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.verdicts import at, generated
+from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import load_from
-from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
 from bench.report.answer import in_words
-from bench.report.front import CAPTION, HEADINGS, Told, rows, short
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -46,9 +45,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
     data only.
 
     Raises:
-        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
-            a trial of it that is published is not finished here.
+        InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
+            `experiments/`, or a trial of it that is published is not finished here.
     """
+    _need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -104,13 +104,24 @@ def renew() -> int:
     """Make every published report anew from the records beside it, and the pages of them all.
 
     Returns: how many reports.
+    Raises:
+        InputError: outside a checkout.
     """
+    _need_checkout()
     marked(README.read_text())
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
     _write_pages()
     return len(there)
+
+
+def _need_checkout() -> None:
+    if CHECKOUT is None:
+        raise InputError(
+            "publishing needs a checkout of the project, whose README and results/published it "
+            "renews; this is an installed package"
+        )
 
 
 def _make(experiment: Experiment, store: Store) -> None:
@@ -223,11 +234,15 @@ def marked(readme: str) -> tuple[str, str]:
 
 def pages() -> dict[Path, str]:
     """The texts that are made of all that is published: the README, and the list of answers."""
+    from bench.report import index
+
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
     every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
     before, after = marked(README.read_text())
-    first = "\n\n".join([BEGIN, *first_screen(every), END])
-    return {README: before + first + after, PUBLISHED / "README.md": answers(every)}
+    summaries = [index.summary(one, "") for one in every]
+    first = index.first_screen(summaries, lambda name: f"results/published/{name}/report.md")
+    readme = f"{before}{BEGIN}\n\n{first}\n{END}{after}"
+    return {README: readme, PUBLISHED / "README.md": answers(every)}
 
 
 def answers(every: Sequence[Evidence]) -> str:
@@ -240,25 +255,7 @@ def answers(every: Sequence[Evidence]) -> str:
 
 def of_the_harness(experiment: Experiment) -> bool:
     """Whether it asks of generated images alone."""
-    return all(generated(trial) for trial in experiment.trials.values())
-
-
-def first_screen(every: Sequence[Evidence]) -> list[str]:
-    """The short answers and a line for each verdict, in Markdown."""
-    glances = [at(one) for one in every]
-    answers = short(glances, [one.experiment.name for one in every])
-    told = [f"- **{one.question}** {' '.join(map(_sentence, one.told))}" for one in answers]
-    lines = [[*cells, _link(name)] for *cells, name in rows(glances)]
-    table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *lines]]
-    return ["\n".join(told), "\n\n".join([CAPTION, "\n".join(table)]) if lines else ""]
-
-
-def _sentence(told: Told) -> str:
-    return f"{told.text} ({_link(told.experiment)})." if told.experiment else told.text
-
-
-def _link(name: str) -> str:
-    return f"[{name}](results/published/{name}/report.md)"
+    return all(is_generated(trial) for trial in experiment.trials.values())
 
 
 def answered(evidence: Evidence) -> str:

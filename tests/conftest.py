@@ -21,7 +21,7 @@ margin_pct = 2.0
 {top}
 [trial]
 dataset = "toy"
-backbone = "test_resnet"
+backbone = "{backbone}"
 input_size = 32
 output_size = 16
 epochs = 2
@@ -50,6 +50,12 @@ seconds = 0.01
 """
 
 WriteExperiment = Callable[..., Experiment]
+
+
+def toy_toml(*, backbone: str = "test_resnet", **added: str) -> str:
+    """The toy experiment, with lines added to its tables: top, trial, axes, rest."""
+    parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
+    return TOY.format(backbone=backbone, **parts)
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +96,8 @@ def write_experiment(tmp_path: Path) -> WriteExperiment:
         sizes: Mapping[str, int] | None = None,
         **added: str,
     ) -> Experiment:
-        parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
         path = tmp_path / f"{name}.toml"
-        path.write_text(TOY.format(**parts))
+        path.write_text(toy_toml(**added))
         return load(str(path), small=small, sizes=sizes)
 
     return write

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from bench.lab.device import Precision
-from bench.paths import PROJECT
+from bench.paths import CHECKOUT
 from bench.records import Environment
 
 
 def describe(device: torch.device, precision: Precision) -> Environment:
     """The facts that a record keeps, so that only like is compared with like."""
     version = importlib.metadata.version
-    changed = _output(["git", "status", "--porcelain", "--", "bench", "resizer"])
+    changed = _git("status", "--porcelain", "--", "bench", "resizer")
     return {
         "device": device.type,
         "device_name": device_name(device),
@@ -34,7 +34,7 @@ def describe(device: torch.device, precision: Precision) -> Environment:
         "timm": version("timm"),
         "numpy": version("numpy"),
         "pillow": version("pillow"),
-        "git_revision": _output(["git", "rev-parse", "--short=12", "HEAD"]),
+        "git_revision": _git("rev-parse", "--short=12", "HEAD"),
         "git_dirty": bool(changed) if changed is not None else None,
     }
 
@@ -57,6 +57,11 @@ def driver(device: torch.device) -> str | None:
     return f"CUDA {torch.version.cuda}, driver {_output(query) or 'unknown'}"
 
 
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout; None outside one: the working directory may be another's."""
+    return _output(["git", *arguments]) if CHECKOUT else None
+
+
 def now() -> str:
     """The time in UTC, ISO, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -66,7 +71,7 @@ def _output(command: list[str]) -> str | None:
     """What the command prints; None where it is not there or fails."""
     try:
         done = subprocess.run(
-            command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True
+            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import (
-    Begin,
-    End,
-    Listener,
-    MatchingBegun,
-    PlanMade,
-    SizeMatched,
-    SmokePlanned,
-)
+from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatched, SmokePlanned
 from bench.opening import load_from
 from bench.records import SizeRecord, SmokeRecord, TrialRecord, write_record
 from bench.run import jobs, timing
