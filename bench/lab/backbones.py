@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import timm
 import torch
@@ -14,7 +14,8 @@ from torchvision import models as torchvision
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from bench.errors import InputError, first_line
-from bench.spec.trial import Trial
+from bench.lab.device import is_out_of_memory
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 TORCHVISION = "torchvision:"
@@ -24,6 +25,10 @@ EMBEDDINGS = ("class_token", "pos_embedding", "relative_position_bias_table")
 """Parameters that torchvision's reference training can spare from weight decay."""
 
 
+class SizeRefusedError(InputError):
+    """A backbone cannot take images of a size."""
+
+
 def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
     """The trial's backbone, for square images of `backbone_size` pixels, as its library builds it.
 
@@ -31,7 +36,8 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
     Args:
         start: False leaves pretrained weights out.
     Raises:
-        InputError: if the name is unknown, the size does not suit, or there are no such weights.
+        SizeRefusedError: if it cannot take the size.
+        InputError: if the name is unknown, or there are no such weights.
     """
     name, pretrained = trial.backbone, start and bool(trial.pretrained)
     make = _torchvision if name.startswith(TORCHVISION) else _timm
@@ -39,21 +45,31 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
     try:
         return make(trial, classes, pretrained)
     except Exception as error:  # the libraries and the hub raise what they like
-        size = trial.backbone_size
-        what = "has no pretrained weights here" if pretrained else f"cannot take {size} px"
-        raise InputError(f"backbone {name!r} {what}: {first_line(error)}") from error
+        said, size = first_line(error), trial.backbone_size
+        if pretrained:
+            raise InputError(f"backbone {name!r} has no pretrained weights here: {said}") from error
+        raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
 
 
-def check(trial: Trial) -> None:
-    """Raise InputError unless the trial's backbone can be built and takes an image of its size."""
-    size = trial.backbone_size
-    backbone = build(trial, classes=2).eval()
+def check(trial: Trial, *, start: bool = True) -> None:
+    """Build the trial's backbone and give it an image of its size.
+
+    Args:
+        start: False leaves pretrained weights out.
+    Raises:
+        SizeRefusedError: if it cannot take the size.
+        InputError: if it cannot be had, or the image does not fit in memory.
+    """
+    name, size = trial.backbone, trial.backbone_size
+    backbone = build(trial, classes=2, start=start).eval()
     try:
         with torch.no_grad():
             backbone(torch.zeros(1, 3, size, size))
     except Exception as error:  # each family has its own way to refuse a size
-        raise InputError(
-            f"backbone {trial.backbone!r} cannot take {size} px: {first_line(error)}"
+        if is_out_of_memory(error):
+            raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
+        raise SizeRefusedError(
+            f"backbone {name!r} cannot take {size} px: {first_line(error)}"
         ) from error
 
 
@@ -70,7 +86,7 @@ def _check_name(name: str) -> None:
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     config = timm.get_pretrained_cfg(trial.backbone)
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = trial.backbone_size
     if isinstance(trial.pretrained, str):
@@ -81,7 +97,7 @@ def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
 
 def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     name, size = trial.backbone.removeprefix(TORCHVISION), trial.backbone_size
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name.startswith("maxvit_"):
@@ -102,7 +118,7 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
     else:
         state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
     if name.startswith("vit_"):  # a position for each patch: there may be more patches, or fewer
-        patch: Any = backbone.patch_size
+        patch = cast("int", backbone.patch_size)
         state = interpolate_embeddings(trial.backbone_size, patch, OrderedDict(state))
     own, (head,) = backbone.state_dict(), classifying_layers(backbone)
     fresh: dict[str, Tensor] = {}
@@ -118,7 +134,7 @@ def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
         weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
         prepared = weights.DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
-    config: Any = backbone.pretrained_cfg
+    config = cast("Fields", backbone.pretrained_cfg)
     return {"mean": config["mean"], "std": config["std"]}
 
 
@@ -127,7 +143,7 @@ def classifying_layers(backbone: nn.Module) -> list[str]:
     if _of_torchvision(backbone):
         layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         return layers[-1:]
-    config: Any = backbone.pretrained_cfg
+    config = cast("Fields", backbone.pretrained_cfg)
     named = config["classifier"]
     return [named] if isinstance(named, str) else list(named)
 

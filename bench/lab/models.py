@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file
@@ -11,13 +12,12 @@ from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError, first_line
-from bench.events import Tell
 from bench.lab import backbones
 from bench.lab import device as devices
 from bench.paths import local_results
+from bench.records import TrialRecord, read_record
 from bench.seeds import seed_for
-from bench.spec.trial import Trial
-from bench.store import Store, read_record
+from bench.spec.trial import Fields, Trial
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -113,48 +113,73 @@ def build_resizer(trial: Trial) -> nn.Module | None:
 def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     """Load into `model` the trained parts that the trial starts from.
 
-    The classifying layer comes along only from the same dataset.
+    The backbone brings the mean and deviation of the images that it was trained on. Its classifying
+    layer comes along only from the same dataset.
 
     Args:
         trials: the folder that has the other trials' folders.
     Raises:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
-    for part, key in (("resizer", trial.resizer_from), ("backbone", trial.backbone_from)):
-        if key:
-            module = model.get_submodule(part)
-            state = trained_part(trials / key, part)
-            left = _other_classes(trial, trials / key, module) if part == "backbone" else ()
-            kept = {n: t for n, t in state.items() if not n.startswith(tuple(left))}
-            fresh = {n: t for n, t in module.state_dict().items() if n.startswith(tuple(left))}
-            try:
-                module.load_state_dict(kept | fresh)
-            except RuntimeError as error:
-                raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+    if trial.resizer_from:
+        state = trained_weights(trials / trial.resizer_from)
+        _load_part(model, "resizer", state, trial.resizer_from)
+    if trial.backbone_from:
+        parent = trials / trial.backbone_from
+        state = trained_weights(parent)
+        model.mean.copy_(state["mean"])
+        model.std.copy_(state["std"])
+        left = tuple(f"backbone.{name}" for name in _other_classes(trial, parent, model.backbone))
+        fresh = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
+        _load_part(model, "backbone", state | fresh, trial.backbone_from)
 
 
-def trained_part(folder: Path, part: str) -> dict[str, Tensor]:
-    """The weights of the resizer or the backbone of the trial in `folder`."""
+def _load_part(model: Classifier, part: str, state: Mapping[str, Tensor], key: str) -> None:
+    own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+    try:
+        model.get_submodule(part).load_state_dict(own)
+    except RuntimeError as error:
+        raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+
+
+def trained_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of the trial in `folder`, from which another one starts."""
     weights = folder / "weights.safetensors"
     if not weights.exists():
         raise InputError(
             f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
             "(publishing leaves them out): delete its folder to train it again"
         )
-    state = load_file(weights)
-    return {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+    return load_file(weights)
 
 
 def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
     """The names of the classifying layers, if the parent's classes are of another dataset."""
-    record = read_record(parent) or {}
-    if record["trial"]["dataset"] == trial.dataset:
+    if _record(parent)["trial"]["dataset"] == trial.dataset:
         return []
     return backbones.classifying_layers(backbone)
 
 
-def check(tell: Tell, trials: Iterable[Trial]) -> None:
-    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any.
+def knows_imagenet(trial: Trial, trials: Path) -> bool:
+    """Whether the backbone was pretrained, in this trial or in one that it goes back to.
+
+    Args:
+        trials: the folder that has the other trials' folders.
+    """
+    fields: Fields = trial.model_dump()
+    while fields.get("backbone_from"):
+        fields = _record(trials / fields["backbone_from"])["trial"]
+    return bool(fields.get("pretrained"))
+
+
+def _record(folder: Path) -> TrialRecord:
+    record = read_record(folder)
+    assert record, "trials whose parents are not finished are not run"
+    return cast("TrialRecord", record)
+
+
+def check(trials: Iterable[Trial]) -> None:
+    """Raise InputError at the first device, backbone or resizer that cannot be had.
 
     Each is built, and gets one image of its size.
     """
@@ -163,14 +188,11 @@ def check(tell: Tell, trials: Iterable[Trial]) -> None:
         sizes = trial.input_size, trial.output_size
         fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
         networks[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
-    try:
-        devices.pick()
-        for _, trial in sorted(networks.items()):
-            backbones.check(trial)
-        for trial in fronts.values():
-            try_resizer(trial)
-    except InputError as error:
-        tell({"event": "check", "refused": str(error)})
+    devices.pick()
+    for _, trial in sorted(networks.items()):
+        backbones.check(trial)
+    for trial in fronts.values():
+        try_resizer(trial)
 
 
 def try_resizer(trial: Trial) -> None:
@@ -187,24 +209,22 @@ def try_resizer(trial: Trial) -> None:
         raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
 
 
-def load(key: str, store: Store | None = None) -> Classifier:
+def load(key: str, results: Path | None = None) -> Classifier:
     """The trained classifier of a finished trial, in evaluation mode, on the CPU.
 
     Args:
         key: the trial's key, as in `table.csv`.
-        store: where the trial is; the user's own results unless given.
+        results: the folder of results that the trial is in; the user's own unless given.
     Raises:
         InputError: if there is no finished trial of that key, or its weights were not kept.
     """
-    store = store or Store(local_results())
-    record = store.trial(key)
-    weights = store.trial_folder(key) / "weights.safetensors"
+    results = results or local_results()
+    record = read_record(results / "trials" / key)
+    weights = results / "trials" / key / "weights.safetensors"
     if record is None or record["status"] != "ok":
-        raise InputError(f"no finished trial {key!r} in {store.root}")
+        raise InputError(f"no finished trial {key!r} in {results}")
     if not weights.exists():
-        raise InputError(
-            f"trial {key!r} in {store.root} has no weights: publishing leaves them out"
-        )
+        raise InputError(f"trial {key!r} in {results} has no weights: publishing leaves them out")
     model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
     model.load_state_dict(load_file(weights))
     return model.eval()
