@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import timm
 import torch
@@ -14,8 +14,8 @@ from torchvision import models as torchvision
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from bench.errors import InputError, first_line
-from bench.lab.device import is_out_of_memory
-from bench.spec.trial import Fields, Trial
+from bench.lab import device as devices
+from bench.spec.trial import Trial
 from resizer.specs import nearest
 
 TORCHVISION = "torchvision:"
@@ -36,8 +36,7 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
     Args:
         start: False leaves pretrained weights out.
     Raises:
-        SizeRefusedError: if it cannot take the size.
-        InputError: if the name is unknown, or there are no such weights.
+        InputError: if the name is unknown, the size does not suit, or there are no such weights.
     """
     name, pretrained = trial.backbone, start and bool(trial.pretrained)
     make = _torchvision if name.startswith(TORCHVISION) else _timm
@@ -45,9 +44,10 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
     try:
         return make(trial, classes, pretrained)
     except Exception as error:  # the libraries and the hub raise what they like
-        said, size = first_line(error), trial.backbone_size
+        said = first_line(error)
         if pretrained:
             raise InputError(f"backbone {name!r} has no pretrained weights here: {said}") from error
+        size = trial.backbone_size
         raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
 
 
@@ -66,11 +66,10 @@ def check(trial: Trial, *, start: bool = True) -> None:
         with torch.no_grad():
             backbone(torch.zeros(1, 3, size, size))
     except Exception as error:  # each family has its own way to refuse a size
-        if is_out_of_memory(error):
+        if devices.is_out_of_memory(error):
             raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
-        raise SizeRefusedError(
-            f"backbone {name!r} cannot take {size} px: {first_line(error)}"
-        ) from error
+        said = first_line(error)
+        raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
 
 
 def _check_name(name: str) -> None:
@@ -86,7 +85,7 @@ def _check_name(name: str) -> None:
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     config = timm.get_pretrained_cfg(trial.backbone)
-    options: Fields = {"num_classes": classes}
+    options: dict[str, Any] = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = trial.backbone_size
     if isinstance(trial.pretrained, str):
@@ -97,7 +96,7 @@ def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
 
 def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     name, size = trial.backbone.removeprefix(TORCHVISION), trial.backbone_size
-    options: Fields = {"num_classes": classes}
+    options: dict[str, Any] = {"num_classes": classes}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name.startswith("maxvit_"):
@@ -118,7 +117,7 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
     else:
         state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
     if name.startswith("vit_"):  # a position for each patch: there may be more patches, or fewer
-        patch = cast("int", backbone.patch_size)
+        patch: Any = backbone.patch_size
         state = interpolate_embeddings(trial.backbone_size, patch, OrderedDict(state))
     own, (head,) = backbone.state_dict(), classifying_layers(backbone)
     fresh: dict[str, Tensor] = {}
@@ -134,7 +133,7 @@ def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
         weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
         prepared = weights.DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
-    config = cast("Fields", backbone.pretrained_cfg)
+    config: Any = backbone.pretrained_cfg
     return {"mean": config["mean"], "std": config["std"]}
 
 
@@ -143,7 +142,7 @@ def classifying_layers(backbone: nn.Module) -> list[str]:
     if _of_torchvision(backbone):
         layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         return layers[-1:]
-    config = cast("Fields", backbone.pretrained_cfg)
+    config: Any = backbone.pretrained_cfg
     named = config["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
