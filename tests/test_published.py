@@ -20,12 +20,13 @@ from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
 from bench.paths import PUBLISHED
+from bench.records import write_record
 from bench.report import index
 from bench.report.answer import in_words
 from bench.report.words import MINUS
-from bench.run.runner import ended
+from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
-from bench.store import Store, context_label, write_record
+from bench.store import Store, context_label
 from tests.conftest import WriteExperiment
 
 EXPERIMENTS = publish.published()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,10 @@ from bench.analysis.statistics import (
     time_ratio,
     verdict,
 )
+from bench.records import Record
 from bench.spec.experiment import Arm, Experiment, context_of
 from bench.spec.trial import Trial
-from bench.store import Record, Store, context_label
+from bench.store import Store, context_label
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
@@ -91,7 +92,9 @@ class Evidence:
     def search(self) -> Record | None:
         """What the experiment's arms were tuned by, if they were."""
         name = self.experiment.name
-        return self.store.search(name) if self.experiment.spec.search else None
+        return (
+            cast("Record | None", self.store.search(name)) if self.experiment.spec.search else None
+        )
 
     def tried(self, arm: str) -> int:
         """The configurations that an arm was tuned over; 0 of an arm that was not."""
@@ -179,11 +182,10 @@ class Evidence:
 def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
-    records = {key: record for key, record in found.items() if record is not None}
+    records = {key: cast("Record", record) for key, record in found.items() if record is not None}
+    timing = cast("Record | None", store.timing(experiment))
     looks = max(1, len(store.looks(experiment)))
-    return Evidence(
-        experiment, store.table(experiment), records, store.timing(experiment), looks, store
-    )
+    return Evidence(experiment, store.table(experiment), records, timing, looks, store)
 
 
 @dataclass(frozen=True)

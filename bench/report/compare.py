@@ -19,10 +19,10 @@ import pandas as pd
 from bench.analysis.statistics import Interval, t_interval
 from bench.errors import InputError
 from bench.metrics import METRICS
+from bench.records import write_whole
 from bench.report import render, words
 from bench.report.index import Summary, read_summary
 from bench.spec.trial import CANONICAL, SETTING_FIELDS, Trial
-from bench.store import write_whole
 
 NOT_COMPARED = {"seed", "resizer_from", "backbone_from"}
 ALIKE = ("device", "device_name", "driver", "threads", "precision", "torch")

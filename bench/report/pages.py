@@ -11,11 +11,11 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.statistics import Crossed
+from bench.records import write_whole
 from bench.report import answer, environment, index, render, table, words
 from bench.report.figures.style import Drawing, arm_styles
 from bench.report.tuning import Tuning, tuning
 from bench.spec.experiment import Experiment
-from bench.store import write_whole
 
 
 class BySeed(NamedTuple):

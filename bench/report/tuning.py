@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
+from bench.records import Record
 from bench.report import words
 from bench.spec.ranges import Range, parsed
-from bench.store import Record
 
 
 @dataclass(frozen=True)

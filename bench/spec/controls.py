@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.trial import RESIZER_OPTIONS
+from bench.spec.trial import RESIZER_OPTIONS, Fields
 
 
 class Control(NamedTuple):
@@ -15,7 +14,7 @@ class Control(NamedTuple):
     title: str  # what it is, in a few words; {px}: the side of its images
     shows: str  # what it shows if the treatment is better
     isolates: str
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 PLAIN = {"resizer": "none", "input_size": "output_size"}
@@ -58,13 +57,13 @@ STANDARD: dict[str, Control] = {
     ),
     "arithmetic": Control(
         "plain at {px} px: equal multiply-adds",
-        "the arithmetic is better spent on a resizer",
+        "a resizer spends the arithmetic better",
         "the plain pipeline at the size whose multiply-adds reach the treatment's",
         PLAIN | {"input_size": "equal_gmacs"},
     ),
     "time": Control(
         "plain at {px} px: equal training time",
-        "the time is better spent on a resizer",
+        "a resizer spends the time better",
         "the plain pipeline at the size whose training time reaches the treatment's",
         PLAIN | {"input_size": "equal_time"},
     ),

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS
+from bench.records import Record
 from bench.report import words
 from bench.report.figures.style import (
     ArmStyle,
@@ -21,7 +22,6 @@ from bench.report.figures.style import (
     panels,
 )
 from bench.report.tuning import ranges
-from bench.store import Record
 
 HELD_OUT = "held-out top-1, %"
 
