@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.analysis.estimate import Error, Estimate, estimate
 from bench.analysis.moderated import NO_PRIOR, Prior
-from bench.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Interval
 
 
 @dataclass(frozen=True)

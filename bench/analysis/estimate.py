@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from bench.analysis.moderated import NO_PRIOR, Floats, Prior
-from bench.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Interval
 
 LARGEST = 100.0
 """No two accuracies are further apart, points: intervals end there."""

@@ -15,7 +15,7 @@ from bench.analysis.estimate import Estimate, estimate
 from bench.analysis.looks import Looks
 from bench.analysis.moderated import NO_PRIOR, Prior
 from bench.analysis.planning import detectable
-from bench.statistics import Interval
+from bench.analysis.statistics import Interval
 
 LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""

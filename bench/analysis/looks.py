@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.statistics import LEVEL
+from bench.analysis.statistics import LEVEL
 
 Standing = Literal["before", "look", "exploratory"]
 """Before the first look; at a declared one; at a number of seeds that was not declared."""

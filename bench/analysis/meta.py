@@ -13,7 +13,7 @@ from scipy import optimize, stats
 
 from bench.analysis.estimate import Estimate, clip, estimate
 from bench.analysis.moderated import Floats, Prior, prior_df, variances_of
-from bench.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Interval
 
 
 @dataclass(frozen=True)

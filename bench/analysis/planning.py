@@ -7,7 +7,7 @@ import math
 from scipy import optimize, stats
 
 from bench.analysis.estimate import Error, Estimate
-from bench.statistics import LEVEL
+from bench.analysis.statistics import LEVEL
 
 POWER = 0.8
 """Found in four of five experiments."""
