@@ -19,9 +19,9 @@ def test_the_table_is_what_its_command_makes_of_the_published_results() -> None:
 def test_a_line_is_the_variance_over_seeds_of_a_published_difference() -> None:
     table = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
     scores = table.pivot_table(index="seed", columns="arm", values="top1_pct")
-    wanted = (scores["learned"] - scores["ceiling"]).var()
+    wanted = (scores["learned"] - scores["capacity"]).var()
     lines = pooled.collected()
-    line = lines[(lines["experiment"] == "controls-woof-small") & (lines["arm"] == "ceiling")]
+    line = lines[(lines["experiment"] == "controls-woof-small") & (lines["arm"] == "capacity")]
     assert np.isclose(line["variance"].item(), wanted, atol=1e-6)
     assert (lines["variance"] > 0).all()
     assert lines["keys"].is_unique
