@@ -6,11 +6,17 @@ import math
 
 from scipy import optimize, stats
 
-from bench.analysis.estimate import Error, Estimate
+from bench.analysis.estimate import LARGEST, Error, Estimate
 from bench.analysis.statistics import LEVEL
 
 POWER = 0.8
 """Found in four of five experiments."""
+
+SURE = 1e4
+"""So many standard errors are found by any test."""
+
+LEAST_SE = 1e-9
+"""Less is rounding of what has no spread, points."""
 
 MOST_SEEDS = 1_000
 """Beyond these a plan is no plan."""
@@ -22,8 +28,8 @@ def power(effect: float, error: Error, level: float = LEVEL) -> float:
     >>> round(power(1.0, Error(1.0 / 10**0.5, 9.0)), 2)
     0.8
     """
-    if not error.se:
-        return 1.0
+    if abs(effect) >= SURE * error.se:
+        return float(effect != 0)
     critical = stats.t.ppf((1 + level) / 2, error.df)
     return float(stats.nct.sf(critical, error.df, abs(effect) / error.se))
 
@@ -33,13 +39,12 @@ def detectable(found: Estimate, level: float = LEVEL) -> float | None:
 
     None below two seeds and without spread; never more than accuracies can differ.
     """
-    if not any(error.se for error in found.errors):
-        return None
-    return max(_detectable(error, level) for error in found.errors)
+    errors = [error for error in found.errors if error.se > LEAST_SE]
+    return max((_detectable(error, level) for error in errors), default=None)
 
 
 def _detectable(error: Error, level: float) -> float:
-    most = 100.0
+    most = LARGEST
     if power(most, error, level) < POWER:
         return most
     return float(optimize.brentq(lambda it: power(it, error, level) - POWER, 0.0, most))
