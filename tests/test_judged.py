@@ -130,3 +130,13 @@ def test_looks_are_declared_in_the_file_and_reach_no_further_than_its_seeds(
         write_experiment(top="looks = [3]")
     with pytest.raises(InputError, match="greater than or equal to 3"):
         write_experiment(top="looks = [2]")
+
+
+def test_controls_are_one_family_with_moderated_variances() -> None:
+    whole = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
+    arms = ["capacity", "pixels", "muller", "nowhere"]
+    (found,) = judged.controls(whole, "learned", arms).values()
+    assert set(found) == {"capacity", "pixels", "muller"}
+    assert {round(one.level, 6) for one in found.values()} == {round(1 - 0.05 / 3, 6)}
+    scores = whole.pivot_table(index="seed", columns="arm", values="top1_pct")
+    assert found["capacity"].mean == pytest.approx((scores["learned"] - scores["capacity"]).mean())

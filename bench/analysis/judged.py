@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from bench.analysis.estimate import Estimate, estimate, simultaneous
 from bench.analysis.judging import Answer, Predictions, Verdict, judge, one_class
 from bench.analysis.looks import Looks
 from bench.analysis.moderated import NO_PRIOR, Prior, Variances, prior_of, variances_of
 from bench.analysis.pooled import Regime, length, lent
+from bench.analysis.statistics import Interval
 
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
@@ -29,6 +31,7 @@ class Pair:
     Args:
         regime: of the first arm.
         trials: by seed, of those that both finished: `ours`, `theirs` in %, and the `key` of each.
+        asked: the keys of all, finished or not.
         ended: seeds whose trials of both arms ended, well or not.
         planned: seeds that both arms have in the file.
     """
@@ -37,6 +40,7 @@ class Pair:
     arms: tuple[str, str]
     regime: Regime
     trials: pd.DataFrame
+    asked: frozenset[str]
     ended: int
     planned: int
 
@@ -45,10 +49,6 @@ class Pair:
         """The first arm minus the second, points by seed."""
         found = self.trials["ours"] - self.trials["theirs"]
         return {int(str(seed)): float(value) for seed, value in found.items()}
-
-    @property
-    def keys(self) -> frozenset[str]:
-        return frozenset({*self.trials["ours_key"], *self.trials["theirs_key"]})
 
 
 def verdicts(
@@ -89,6 +89,32 @@ def verdicts(
     return found
 
 
+def controls(
+    table: pd.DataFrame,
+    treatment: str,
+    arms: Sequence[str],
+    *,
+    predicted: Predicted = no_predictions,
+    published: bool = True,
+) -> dict[str, dict[str, Interval]]:
+    """Treatment minus each of several arms, points, by context and arm.
+
+    A family are the arms of one context: its intervals hold together (Bonferroni), and their
+    variances are moderated. Arms with fewer than two finished seeds are no part of it.
+    """
+    every = distinct(p for arm in table["arm"].unique() for p in pairs(table, treatment, arm))
+    found: dict[str, dict[str, Estimate]] = {}
+    for pair in every:
+        if pair.arms[1] in arms and len(pair.trials) > 1:
+            prior = prior_for(pair, every, predicted, published=published)
+            family = found.setdefault(pair.context, {})
+            family[pair.arms[1]] = estimate(list(pair.differences.values()), prior)
+    return {
+        context: dict(zip(family, simultaneous(list(family.values())), strict=True))
+        for context, family in found.items()
+    }
+
+
 def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     """`arm` and `to` in each context that has both, on the same data."""
     if arm == to:
@@ -110,6 +136,7 @@ def _pair(context: str, arms: tuple[str, str], both: pd.DataFrame) -> Pair:
         arms,
         regime_of({str(name): value for name, value in both.iloc[0].items()}),
         finished[list(names)].rename(columns=names).dropna(),
+        frozenset({*both["key"], *both["key_theirs"]}),
         ended=int((states != "missing").all(axis=1).sum()),
         planned=len(both),
     )
@@ -127,11 +154,11 @@ def _number(value: object) -> float:
     return float("nan") if value is None else float(str(value))
 
 
-def distinct(found: Iterator[Pair]) -> list[Pair]:
-    """Each pair of trials once, in the first context that has it; empty ones by context."""
-    first: dict[object, Pair] = {}
+def distinct(found: Iterable[Pair]) -> list[Pair]:
+    """Each pair of trials once, in the first context that has it."""
+    first: dict[frozenset[str], Pair] = {}
     for pair in found:
-        first.setdefault(pair.keys or (pair.context, pair.arms), pair)
+        first.setdefault(pair.asked, pair)
     return list(first.values())
 
 
@@ -145,9 +172,9 @@ def prior_for(
     near = [
         list(one.differences.values())
         for one in others
-        if one.regime == pair.regime and one.keys != pair.keys and not _collapsed(one, predicted)
+        if one.regime == pair.regime and one.asked != pair.asked and not _collapsed(one, predicted)
     ]
-    used = frozenset[str]().union(pair.keys, *(one.keys for one in others))
+    used = frozenset[str]().union(pair.asked, *(one.asked for one in others))
     elsewhere: Sequence[Variances] = lent(pair.regime, used) if published else ()
     return prior_of(float(own.values[0]), float(own.df[0]), variances_of(near), elsewhere)
 
