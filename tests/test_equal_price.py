@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from bench.analysis.equal_price import EqualPrice, Pipeline, Price, at_equal_price, on_front
+from bench.analysis.equal_price import (
+    EqualPrice,
+    Pipeline,
+    Price,
+    at_equal_price,
+    on_front,
+    relative,
+)
 from bench.analysis.estimate import estimate
 
 
@@ -76,6 +83,17 @@ def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:
             covered.append(interval.low <= 0 <= interval.high)
     assert len(covered) > 1900
     assert 0.94 < np.mean(covered) < 0.985
+
+
+def test_a_relative_price_is_paired_by_round_and_free_of_the_machines_drift() -> None:
+    drift = np.array([1.0, 2.0, 4.0])
+    exact = relative((3 * drift).tolist(), drift.tolist())
+    assert exact.value == pytest.approx(3)
+    assert exact.se == pytest.approx(0)
+    found = relative((3 * drift * [0.99, 1.0, 1.01]).tolist(), drift.tolist())
+    assert found.df == 2
+    assert found.se == pytest.approx(3 * 0.01 / math.sqrt(3), rel=0.01)
+    assert relative([2.0], [1.0]) == Price(2.0)
 
 
 def test_dominated_is_said_only_where_the_intervals_say_so() -> None:

@@ -32,6 +32,22 @@ class Price:
         return self.value - half, self.value + half
 
 
+def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price:
+    """A time as multiples of a reference's, paired by round of the timing lane.
+
+    A drift of the machine is in both and leaves the ratio. The reference itself has the price 1,
+    without an error; so the treatment is best taken as the reference.
+
+    >>> relative([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(6)
+    2.0
+    """
+    logs = np.log(np.asarray(seconds, dtype=float) / np.asarray(reference, dtype=float))
+    value, n = math.exp(float(logs.mean())), len(logs)
+    if n < 2:
+        return Price(value)
+    return Price(value, value * float(logs.std(ddof=1)) / math.sqrt(n), n - 1.0)
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """An arm with its price and its accuracies."""

@@ -59,6 +59,7 @@ class Verdict:
     margin_pct: float
     difference: Interval  # moderated, and over new images where that is the wider one
     own: Interval  # the plain t interval over the seeds, at the same level
+    new_images: Interval | None  # over seeds and images; None without predictions
     detectable: float | None  # what this design finds in four of five experiments
     look: int | None  # which of `looks` it is, counted from 1
     looks: Looks
@@ -108,6 +109,7 @@ def judge(
         margin_pct=margin_pct,
         difference=used.interval(level),
         own=estimate(known).interval(level),
+        new_images=_alone(by_seed, images).interval(level) if images else None,
         detectable=detectable(used, level),
         look=looks.number(n),
         looks=looks,
@@ -121,6 +123,10 @@ def _with_images(by_seed: Estimate, images: Crossed | None) -> Estimate:
     if images is None:
         return by_seed
     return Estimate(by_seed.mean, by_seed.n, by_seed.sd, (*by_seed.errors, images.error))
+
+
+def _alone(by_seed: Estimate, images: Crossed) -> Estimate:
+    return Estimate(by_seed.mean, by_seed.n, by_seed.sd, (images.error,))
 
 
 def conclude(found: Estimate, margin_pct: float, error: float) -> Answer:
