@@ -48,7 +48,7 @@ def test_mean_and_prediction_intervals_cover_what_they_are_of(tau: float) -> Non
         mean.append(found.mean.low <= -0.8 <= found.mean.high)
         predicted.append(found.prediction[0] <= stream.normal(-0.8, tau) <= found.prediction[1])
     assert 0.92 < np.mean(mean) < 0.995
-    assert np.mean(predicted) > 0.92
+    assert np.mean(predicted) > 0.9  # 93 % and more in 1,500 runs
 
 
 def test_no_heterogeneity_is_found_where_there_is_less_than_sampling_makes() -> None:
