@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.store import Store
 
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Before torch is imported, here and in each process that a test starts: one for each worker."""
+
 TOY = """
 question = "Does it run?"
 primary = ["learned", "plain"]
@@ -21,7 +25,7 @@ margin_pct = 2.0
 {top}
 [trial]
 dataset = "toy"
-backbone = "test_resnet"
+backbone = "{backbone}"
 input_size = 32
 output_size = 16
 epochs = 2
@@ -52,10 +56,10 @@ seconds = 0.01
 WriteExperiment = Callable[..., Experiment]
 
 
-def toy_toml(**added: str) -> str:
+def toy_toml(*, backbone: str = "test_resnet", **added: str) -> str:
     """The toy experiment, with lines added to its tables: top, trial, axes, rest."""
     parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
-    return TOY.format(**parts)
+    return TOY.format(backbone=backbone, **parts)
 
 
 @pytest.fixture(scope="session")
