@@ -27,7 +27,7 @@ from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
-KILLS, RATES = 4, 8
+KILLS, RATES = 3, 4
 
 
 def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Outcome, list[str]]:
