@@ -87,8 +87,9 @@ def _copy(
 ) -> None:
     """Copy the records of the experiment, weights and real images left out."""
     for key, trial in finished.items():
-        shown = trial.dataset in DATASETS and DATASETS[trial.dataset].generator
-        files = ("predictions.parquet", *(["pictures.npz"] if shown else []))
+        files = ["predictions.parquet"]
+        if trial.dataset in DATASETS and DATASETS[trial.dataset].generator:
+            files.append("pictures.npz")
         copy_record(store.trial_folder(key), published.trial_folder(key), *files)
     copy_record(
         store.timing_folder(experiment), published.timing_folder(experiment), "samples.parquet"

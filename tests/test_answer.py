@@ -18,12 +18,13 @@ from bench.errors import InputError
 from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
 from bench.publish import published
+from bench.records import write_record
 from bench.report.answer import Answer, answers, in_words
 from bench.report.words import MINUS
 from bench.spec.controls import STANDARD, Control
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, write_record
+from bench.store import Store
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
 FORBIDDEN = ("less plain", "told apart", "no wider for new images")

@@ -63,9 +63,9 @@ def time_side_by_side(
     datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
     listener(TimingBegun(settings.rounds * (len(trials) + 1)))
     weights = [weigh(trial, classes[trial.dataset]) for trial in trials]
-    asked = (folder, trials, reference, datasets, classes, settings, weights)
+    arguments = (folder, trials, reference, datasets, classes, settings, weights)
     try:
-        call(jobs.time_arms, *asked, listener=listener)
+        call(jobs.time_arms, *arguments, listener=listener)
     except DiedError as error:
         record: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
         write_record(folder, record)
