@@ -13,7 +13,7 @@ from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.prices import EqualSide, at_equal_price, equal_sides, multiples, times
 from bench.analysis.statistics import LEAST_SEEDS, LEVEL, SETTLED, Verdict
-from bench.analysis.verdicts import length, place
+from bench.analysis.verdicts import holds_for, length
 from bench.metrics import METRICS
 from bench.report import words
 from bench.report.environment import devices
@@ -167,7 +167,7 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
-    return words.holds_for(pd.DataFrame([place(evidence, row) for row in rows]))
+    return words.holds_for(pd.DataFrame([holds_for(evidence, row) for row in rows]))
 
 
 def _control_line(one: Beside) -> ControlLine:

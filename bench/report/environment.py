@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.analysis.evidence import Evidence
-from bench.records import Record
 from bench.report import words
 
 COMPARED = (
@@ -18,12 +18,16 @@ COMPARED = (
 
 def devices(evidence: Evidence) -> list[str]:
     """Each device that trials ran on: `cpu (Intel Xeon, 2 threads, fp32)`."""
-    told = []
-    lane = [evidence.timing] if evidence.timing and not evidence.experiment.spec.train else []
-    for env in map(_environment, _ran(evidence) or lane):
-        inside = [env.get("device_name"), _threads(env), env.get("precision")]
-        told.append(f"{env.get('device', '?')} ({', '.join(str(v) for v in inside if v)})")
-    return list(dict.fromkeys(told))
+    ran = _environments(evidence.records.values())
+    if not ran and not evidence.experiment.spec.train:
+        ran = _environments([evidence.timing or {}])
+    return list(dict.fromkeys(map(_device, ran)))
+
+
+def _device(env: Mapping[str, Any]) -> str:
+    threads = words.count(int(env["threads"]), "thread") if env.get("threads") else ""
+    inside = filter(None, [env.get("device_name"), threads, env.get("precision")])
+    return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -50,36 +54,26 @@ def warnings(evidence: Evidence) -> list[str]:
 
 def table(evidence: Evidence) -> list[tuple[str, str, str]]:
     """A line for each thing that is known: its name, of the trials, of the timing lane."""
-    lane = _environment(evidence.timing or {})
-    names = [
-        name
-        for record in [*_ran(evidence), {"environment": lane}]
-        for name in record["environment"]
-    ]
+    (lane,) = _environments([evidence.timing or {}]) or [{}]
+    ran = _environments(evidence.records.values())
+    names = dict.fromkeys(name for env in [*ran, lane] for name in env)
     return [
         (
             name.replace("_", " "),
             _counted(_values(evidence, name)) or words.NONE,
             str(lane.get(name, words.NONE)),
         )
-        for name in dict.fromkeys(names)
+        for name in names
     ]
 
 
-def _ran(evidence: Evidence) -> list[Record]:
-    return [record for record in evidence.records.values() if record.get("environment")]
-
-
-def _environment(record: Record) -> dict[str, Any]:
-    return dict(record.get("environment") or {})
-
-
-def _threads(env: dict[str, Any]) -> str:
-    return words.count(int(env["threads"]), "thread") if env.get("threads") else ""
+def _environments(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [record["environment"] for record in records if record.get("environment")]
 
 
 def _values(evidence: Evidence, name: str) -> Counter[str]:
-    return Counter(str(r["environment"].get(name, words.NONE)) for r in _ran(evidence))
+    ran = _environments(evidence.records.values())
+    return Counter(str(env.get(name, words.NONE)) for env in ran)
 
 
 def _counted(values: Counter[str]) -> str:
