@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Literal
 
 from bench.data.library import Dataset
 from bench.events import Tell
