@@ -82,7 +82,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what nothing refers to any more, so that one measurement does not weigh on the next."""
+    """Give back what nothing refers to any more, so that it weighs on no later measurement."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
