@@ -6,7 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,9 @@ def source_file(implementation: str) -> Path:
         ValueError: if there is no such module.
     """
     module = implementation.partition(":")[0]
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found = importlib.util.find_spec(module)
+        with _working_directory_importable():
+            found = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         found = None
     if found is None or found.origin is None or not found.has_location:
@@ -95,8 +95,24 @@ def source_file(implementation: str) -> Path:
     return Path(found.origin)
 
 
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    """While it is open, modules of the working directory are found, as under `python -m`."""
+    folder = str(Path.cwd())
+    added = "" not in sys.path and folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(folder)
+
+
 def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:
     """Make the resizer `name`, or a user's own `package.module:Class`.
+
+    A module of the user's own may import others of the working directory at its top.
 
     Args:
         name: a key of `RESIZERS`, or `package.module:Class`.
@@ -112,7 +128,8 @@ def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> n
     if spec is not None:
         refuse_unknown_options(name, options, spec.options)
     module, _, attribute = (spec.implementation if spec else name).partition(":")
-    implementation = getattr(importlib.import_module(module), attribute, None)
+    with _working_directory_importable():
+        implementation = getattr(importlib.import_module(module), attribute, None)
     if implementation is None:
         raise ValueError(f"resizer {name!r}: {module} has no {attribute!r}")
     made: nn.Module = implementation(output_size=output_size, **options)

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,10 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.batches import Loader
-from bench.data.library import Dataset
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.spec.trial import Trial
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
 
 
 class Stepper:
@@ -50,7 +53,7 @@ class Stepper:
 
     @cached_property
     def gradient(self) -> torch.Tensor:
-        """What comes back from a backbone: the shape of `resized`, in the resizer's own dtype."""
+        """What comes back from a backbone: the shape of `resized`, in the dtype of the resizer."""
         with torch.no_grad(), devices.autocast(self.device, self.precision):
             out = self.model.resizer(self.model.normalised(self.images[:2]))
         return self._noise().to(out.dtype)
@@ -63,8 +66,13 @@ class Stepper:
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
         training.update(
-            *(self.model, self.images, self.labels, self.trial),
-            *(self.optimizer, self.scaler, self.precision),
+            self.model,
+            self.images,
+            self.labels,
+            self.trial,
+            self.optimizer,
+            self.scaler,
+            self.precision,
         )
 
     def resizer_step(self) -> None:
@@ -107,7 +115,7 @@ class Stepper:
         with devices.autocast(self.device, self.precision):
             self.model(images)
 
-    def timed(self, step: Callable[[], None]) -> float:
+    def timed(self, step: Callable[[], object]) -> float:
         """Seconds that one call of `step` takes, the device waited for."""
         devices.synchronise(self.device)
         began = time.perf_counter()
@@ -116,10 +124,10 @@ class Stepper:
         return time.perf_counter() - began
 
 
-def size(model: models.Classifier, trial: Trial) -> dict[str, float]:
+def cost(model: models.Classifier, trial: Trial) -> dict[str, float]:
     """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
 
-    Multiply-adds are those that torch's counter knows: convolutions, matrix products, attention.
+    Multiply-adds are those that torch's counter knows: convolutions and matrix products.
     """
     image = torch.zeros(1, 3, trial.input_size, trial.input_size)
     model.eval()

@@ -1,8 +1,7 @@
 """What arms cost, measured side by side: one round of a sitting, and what one subject weighs.
 
-A sitting times the arms of one context in interleaved rounds. A round is a fresh process, takes the
-subjects in an order of its own, the reference twice, and leaves one file: a sitting that was killed
-goes on behind the rounds that are there.
+A round is a process of its own, takes its turns in an order of its own, and leaves one record: a
+sitting that was killed goes on behind the rounds that are there.
 """
 
 from __future__ import annotations
@@ -10,22 +9,24 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bench.data.library import Dataset
-from bench.events import Tell
+from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
-from bench.lab.disturbance import Watch
-from bench.lab.stepper import Stepper, size
+from bench.lab.disturbance import Disturbance, Watch
+from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
+from bench.metrics import Weight
+from bench.records import DisturbanceFacts, RoundRecord, write_record
 from bench.seeds import seed_for
-from bench.spec.experiment import Timing
+from bench.spec.experiment import Sitting
 from bench.spec.trial import Trial
-from bench.store import write_record
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
 
 PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
     "train": lambda stepper: stepper.train_step,
@@ -38,71 +39,76 @@ PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
 EVALUATED = ("infer", "latency")
 WARM_UP_CALLS = 2
 BLOCK_S = 0.05
-"""Between two waits for the device there are calls for at least so long, but for latency."""
+"""The device is waited for after calls of at least so long; after each one for the latency."""
 LEAST_BLOCKS = 3
 MEMORY_STEPS = 3
 
 Samples = dict[str, list[float]]
-"""Seconds of a call by phase, one value a block."""
+"""Seconds of a call by phase, a value for each block of calls."""
 
 
 def take_round(
-    tell: Tell,
+    tell: Listener,
     folder: Path,
     number: int,
-    subjects: Sequence[Trial],
-    reference: Trial,
+    sitting: Sitting,
     datasets: Mapping[str, Dataset],
     classes: Mapping[str, int],
-    timing: Timing,
 ) -> None:
     """Time every subject once, the reference twice, and record the round in `folder`.
 
     A turn builds the model afresh and warms each phase up. How far the reference's two turns are
-    apart, over rounds, is the noise floor. A subject that fails is on record with the reason.
+    apart, over the rounds, is the noise floor. A subject that fails is on record with the reason.
 
     Args:
-        number: of the round; the order of the turns is drawn by it.
-        reference: one of the subjects, usually the baseline.
+        number: of the round; the order of its turns is drawn by it.
         datasets: those that are here, by name; data is timed of these.
         classes: how many there are, by dataset.
     """
     devices.keep_freed_memory()
     device = devices.pick()
-    turns = [(subject, False) for subject in subjects] + [(reference, True)]
-    random.Random(seed_for("timing order", folder.parent.name, number)).shuffle(turns)
+    turns = [(subject, False) for subject in sitting.subjects] + [(sitting.reference, True)]
+    random.Random(seed_for("order of turns", sitting.reference.speed_key, number)).shuffle(turns)
     samples: dict[str, Samples] = {}
     again: Samples = {}
     failures: dict[str, str] = {}
     watch = Watch()
     for subject, repeated in turns:
+        data, seconds = datasets.get(subject.dataset), sitting.settings.seconds
         try:
-            taken = turn(subject, classes[subject.dataset], datasets.get(subject.dataset), timing)
+            taken = turn(subject, classes[subject.dataset], data, seconds)
         except Exception as error:
             failures[subject.speed_key] = explain(error)[1]
         else:
-            if repeated:
-                again = taken
-            else:
-                samples[subject.speed_key] = taken
+            again = taken if repeated else again
+            samples |= {} if repeated else {subject.speed_key: taken}
         devices.release_memory(device)
-        tell({"event": "turn"})
-    precision = devices.resolve_precision(reference.precision, device)
-    record = {
+        tell(Turn())
+    precision = devices.resolve_precision(sitting.reference.precision, device)
+    record: RoundRecord = {
         "status": "ok",
         "reason": "",
         "samples": samples,
         "again": again,
         "failures": failures,
-        "disturbance": asdict(watch.disturbance()),
+        "disturbance": _facts(watch.disturbance()),
         "environment": environment.describe(device, precision),
         "finished": environment.now(),
     }
     write_record(folder, record)
 
 
-def turn(subject: Trial, classes: int, dataset: Dataset | None, timing: Timing) -> Samples:
-    """One subject's samples of one round."""
+def _facts(disturbance: Disturbance) -> DisturbanceFacts:
+    return {
+        "share": disturbance.share,
+        "switches_per_s": disturbance.switches_per_s,
+        "load": disturbance.load,
+        "disturbed": disturbance.disturbed,
+    }
+
+
+def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> Samples:
+    """One subject's samples of one round; data is timed of `dataset`, where it is here."""
     device = devices.pick()
     devices.configure(deterministic=subject.deterministic)
     precision = devices.resolve_precision(subject.precision, device)
@@ -116,20 +122,20 @@ def turn(subject: Trial, classes: int, dataset: Dataset | None, timing: Timing) 
     for phase, step in steps.items():
         stepper.model.train(phase not in EVALUATED)
         block_s = 0.0 if phase == "latency" else BLOCK_S
-        samples[phase] = timed_blocks(stepper, step, timing.seconds, block_s)
+        samples[phase] = timed_blocks(stepper, step, seconds, block_s)
     return samples
 
 
 def timed_blocks(
     stepper: Stepper, step: Callable[[], None], seconds: float, block_s: float
 ) -> list[float]:
-    """Seconds of a call, the mean over each block of calls that lasts `block_s` or more.
+    """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
 
     The device is waited for at both ends of a block. There are as many blocks as fill `seconds`,
     and at least LEAST_BLOCKS; the first calls warm up.
     """
     warm = [stepper.timed(step) for _ in range(WARM_UP_CALLS)][-1]
-    calls = max(1, math.ceil(block_s / warm)) if warm else 1
+    calls = max(1, math.ceil(block_s / warm))
 
     def block() -> None:
         for _ in range(calls):
@@ -142,8 +148,8 @@ def timed_blocks(
     return values
 
 
-def weigh(tell: Tell, subject: Trial, classes: int, use: Literal["train", "infer"]) -> None:
-    """Tell what one subject takes in memory and arithmetic, or the reason why it cannot be run.
+def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
+    """What one subject takes in memory and arithmetic, or the reason why it cannot be run.
 
     In a fresh process: see PeakMemory.
 
@@ -151,13 +157,10 @@ def weigh(tell: Tell, subject: Trial, classes: int, use: Literal["train", "infer
         use: what the memory is measured of: training steps, or inference on the same batch.
     """
     memory = devices.PeakMemory(devices.pick())
-    reason = ""
-    metrics: dict[str, float] = {}
     try:
-        metrics = measured_weight(subject, classes, use, memory)
+        return Weight(measured_weight(subject, classes, use, memory), memory.method)
     except Exception as error:
-        reason = explain(error)[1]
-    tell({"event": "weighed", "metrics": metrics, "memory_method": memory.method, "reason": reason})
+        return Weight({}, memory.method, explain(error)[1])
 
 
 def measured_weight(
@@ -183,5 +186,5 @@ def measured_weight(
     peak = memory.read_mib()
     if use == "infer":
         return {"infer_memory_mib": peak} if memory.method else {}
-    weights = size(models.build(subject, classes, start=False), subject)
-    return weights | ({"peak_memory_mib": peak} if memory.method else {})
+    counts = cost(models.build(subject, classes, start=False), subject)
+    return counts | ({"peak_memory_mib": peak} if memory.method else {})

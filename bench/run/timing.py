@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from bench.data.library import class_count, fingerprint, open_dataset
-from bench.metrics import as_metrics
+from bench.events import Listener, Round, TimingBegun
+from bench.metrics import Weight, as_metrics
+from bench.records import RoundRecord, TimedArm, TimingRecord, read_record, write_record
+from bench.run import jobs
 from bench.run.processes import DiedError, call
-from bench.spec.experiment import Experiment, Timing
+from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
-from bench.store import Record, Store, read_record, write_record
+from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
 
 LEAST_QUIET = 3
 """With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
-
-Listen = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """What is timed side by side: the arms of one context."""
-
-    folder: Path
-    subjects: list[Trial]  # one for each distinct speed
-    reference: Trial  # of the baseline arm, or the first
-    settings: Timing
+ALIKE = ("device_name", "driver", "precision", "threads", "torch")
+"""A round that was measured under other values of these is not of the same sitting."""
 
 
 def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
@@ -37,97 +33,97 @@ def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
     return {trial.speed_key: trial for trial in reversed(list(trials))}
 
 
-def sittings(experiment: Experiment, store: Store) -> list[Sitting]:
-    """Those that the experiment asks for; contexts whose arms cost the same share one."""
-    found = {}
-    for label, cells in experiment.by_context.items():
-        baseline = [cell.trial for cell in cells if cell.arm == experiment.baseline]
-        timed = list(subjects(cell.trial for cell in cells).values())
-        folder = store.timing_folder(experiment, label)
-        found[folder] = Sitting(folder, timed, (baseline or timed)[0], experiment.spec.timing)
-    return list(found.values())
-
-
-def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> list[Sitting]:
-    """The sittings that are not on record, or that failed and are to be taken again."""
-    return [
-        sitting
-        for sitting in sittings(experiment, store)
-        if (record := read_record(sitting.folder)) is None or (retry and lost(record))
-    ]
-
-
-def lost(record: Record) -> dict[str, str]:
-    """Why a sitting could not measure what it could not, by speed key; "" is the sitting itself."""
-    if record["status"] != "ok":
-        return {"": record["reason"]}
-    return {key: one["reason"] for key, one in record["subjects"].items() if one.get("reason")}
-
-
-def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
-    """Why an arm of the experiment could not be timed, by what it is."""
-    arms = {cell.trial.speed_key: cell.arm for cell in reversed(experiment.cells)}
+def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:
+    """The sittings that are not on record, or lack an arm that is to be tried again, by folder."""
+    folders = {store.sitting_folder(sitting): sitting for sitting in experiment.sittings.values()}
+    records = {folder: cast("TimingRecord | None", read_record(folder)) for folder in folders}
     return {
-        f"{arms[key]} ({key})" if key else f"sitting {sitting.folder.name}": reason
-        for sitting in sittings(experiment, store)
-        if (record := read_record(sitting.folder))
-        for key, reason in lost(record).items()
+        folder: folders[folder]
+        for folder, record in records.items()
+        if record is None or (retry and _reasons(record))
     }
 
 
-def sit(sitting: Sitting, listener: Listen) -> None:
+def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
+    """Why arms could not be timed, by arm; all arms of a context under one name."""
+    arms = {cell.trial.speed_key: cell.arm for cell in reversed(experiment.cells)}
+    return {
+        f"{arms[key]} ({key})" if key else f"all arms {context}".rstrip(): reason
+        for context, record in store.timings(experiment).items()
+        for key, reason in _reasons(record).items()
+    }
+
+
+def _reasons(record: TimingRecord) -> dict[str, str]:
+    """Why arms could not be timed, by speed key; that of the sitting as a whole under ""."""
+    if record["status"] != "ok":
+        return {"": record["reason"]}
+    timed = record["subjects"].items()
+    return {key: arm["reason"] for key, arm in timed if arm.get("reason")}
+
+
+def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     """Weigh and time the subjects of a sitting, going on behind the rounds that are there.
 
-    A round in which other load took more than its share of the processor is repeated, at most as
-    many times as rounds were asked for. A subject that cannot be timed is on record with the
-    reason.
+    An arm that cannot be timed is on record with the reason; it is tried again where the folder
+    has a record already.
     """
-    names = {trial.dataset for trial in sitting.subjects}
-    datasets = {name: open_dataset(name) for name in names if fingerprint(name)}
-    classes = {name: class_count(name) for name in names}
+    if (folder / "record.json").exists():
+        shutil.rmtree(folder)
+    classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
+    datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
+    listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
-        rounds = _rounds(sitting, datasets, classes, listener)
+        rounds = take_rounds(folder / "rounds", sitting, datasets, classes, listener)
     except DiedError as error:
-        failed = {"status": "failed", "reason": str(error), "subjects": {}}
-        write_record(sitting.folder, failed)
+        failed: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
+        write_record(folder, failed)
         return
     weights = [weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
-    write_record(sitting.folder, assembled(sitting, rounds, weights))
+    write_record(folder, assembled(sitting, rounds, weights))
 
 
-def _rounds(
-    sitting: Sitting, datasets: Mapping[str, Any], classes: Mapping[str, int], listener: Listen
-) -> list[Record]:
-    """Rounds until there are enough undisturbed ones, each in a fresh process."""
-    done: list[Record] = []
-    asked = sitting.settings.rounds
-    listener({"event": "timing", "turns": asked * (len(sitting.subjects) + 1)})
-    while more_rounds([one["disturbance"]["disturbed"] for one in done], asked):
-        folder = sitting.folder / "rounds" / str(len(done))
-        if (record := read_record(folder)) is None:
-            for event in call(
-                "bench.lab.timing:take_round", folder, len(done), sitting.subjects,
-                sitting.reference, datasets, classes, sitting.settings,
-            ):  # fmt: skip
-                listener(event)
-            record = read_record(folder)
-            assert record
-        done.append(record)
-        quiet = sum(not one["disturbance"]["disturbed"] for one in done)
-        listener({"event": "round", "quiet": quiet, "asked": asked} | record["disturbance"])
-    return done
+def take_rounds(
+    folder: Path,
+    sitting: Sitting,
+    datasets: Mapping[str, Dataset],
+    classes: Mapping[str, int],
+    listener: Listener,
+) -> list[RoundRecord]:
+    """Rounds until enough of them are undisturbed, or as many again were disturbed.
+
+    A round in which other load took more than its share of the processor is disturbed.
+    """
+    rounds: list[RoundRecord] = []
+    number = 0
+    while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
+        own = folder / str(number)
+        if read_record(own) is None:
+            call(jobs.take_round, own, number, sitting, datasets, classes, listener=listener)
+        taken = cast("RoundRecord", read_record(own))
+        rounds = [*(one for one in rounds if _alike(one, taken)), taken]
+        quiet = sum(not one["disturbance"]["disturbed"] for one in rounds)
+        last = taken["disturbance"]
+        listener(Round(quiet, sitting.settings.rounds, last["disturbed"], last["share"]))
+        number += 1
+    return rounds
 
 
-def more_rounds(disturbed: list[bool], asked: int) -> bool:
+def _alike(one: RoundRecord, other: RoundRecord) -> bool:
+    ours, theirs = one["environment"], other["environment"]
+    return all(ours.get(name) == theirs.get(name) for name in ALIKE)
+
+
+def more_rounds(disturbed: Sequence[bool], asked: int) -> bool:
     """Whether undisturbed rounds are lacking, and may still be had.
 
     >>> more_rounds([False, True], 2), more_rounds([True] * 4, 2)
     (True, False)
     """
-    return disturbed.count(False) < asked and len(disturbed) < 2 * asked
+    return sum(not one for one in disturbed) < asked and len(disturbed) < 2 * asked
 
 
-def rounds_to_use(disturbed: list[bool]) -> list[int]:
+def rounds_to_use(disturbed: Sequence[bool]) -> list[int]:
     """The numbers of the undisturbed rounds; of all, where these are too few to tell a spread.
 
     >>> rounds_to_use([False, True, False, False]), rounds_to_use([True, False])
@@ -137,44 +133,48 @@ def rounds_to_use(disturbed: list[bool]) -> list[int]:
     return quiet if len(quiet) >= min(LEAST_QUIET, len(disturbed)) else list(range(len(disturbed)))
 
 
-def assembled(sitting: Sitting, rounds: list[Record], weights: list[dict[str, Any]]) -> Record:
+def assembled(
+    sitting: Sitting, rounds: Sequence[RoundRecord], weights: Sequence[Weight]
+) -> TimingRecord:
     """The record of a sitting, from its rounds and what its subjects weigh."""
     used = rounds_to_use([one["disturbance"]["disturbed"] for one in rounds])
     kept = [rounds[number] for number in used]
-    measured = {}
-    for subject, weight in zip(sitting.subjects, weights, strict=True):
-        key = subject.speed_key
-        reasons = [weight["reason"], *(one["failures"].get(key, "") for one in rounds)]
-        reason = next(filter(None, reasons), "")
-        samples = [] if reason else [one["samples"][key] for one in kept]
-        measured[key] = {
-            "trial": subject.model_dump(),
-            "reason": reason,
-            "seconds": medians(samples),
-            "metrics": as_metrics(weight["metrics"] | summarised(samples, subject)),
-        }
+    arms = zip(sitting.subjects, weights, strict=True)
     return {
         "status": "ok",
         "reason": "",
         "settings": sitting.settings.model_dump(),
         "environment": rounds[-1]["environment"],
         "finished": rounds[-1]["finished"],
-        "memory_method": weights[0]["memory_method"],
+        "memory_method": weights[0].memory_method,
         "reference": sitting.reference.speed_key,
-        "again": medians([one["again"] for one in kept]),
+        "again": medians([one["again"] for one in kept if one["again"]]),
         "disturbances": [one["disturbance"] for one in rounds],
         "rounds_used": used,
-        "subjects": measured,
+        "subjects": {arm.speed_key: _timed(arm, weight, kept) for arm, weight in arms},
     }
 
 
-def medians(samples: list[dict[str, list[float]]]) -> dict[str, list[float]]:
+def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> TimedArm:
+    key = subject.speed_key
+    reasons = [weight.reason, *(one["failures"].get(key, "") for one in rounds)]
+    reason = next(filter(None, reasons), "")
+    samples = [] if reason else [one["samples"][key] for one in rounds]
+    return {
+        "trial": subject.model_dump(),
+        "reason": reason,
+        "seconds": medians(samples),
+        "metrics": as_metrics({**weight.metrics, **summarised(samples, subject.batch_size)}),
+    }
+
+
+def medians(samples: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
     """Median seconds of each phase in each round."""
-    phases = samples[0] if samples else {}
+    phases = samples[0] if samples else ()
     return {phase: [float(np.median(one[phase])) for one in samples] for phase in phases}
 
 
-def summarised(samples: list[dict[str, list[float]]], subject: Trial) -> dict[str, float]:
+def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict[str, float]:
     """The speed metrics of one subject, over its samples of all rounds; none without samples."""
     if not samples:
         return {}
@@ -184,27 +184,29 @@ def summarised(samples: list[dict[str, list[float]]], subject: Trial) -> dict[st
         f"latency_p{p}_ms": 1e3 * float(np.percentile(seconds["latency"], p)) for p in (50, 95, 99)
     }
     parts = {
-        f"{part}_ms": 1e3 * median.get(part, 0.0) / subject.batch_size
+        f"{part}_ms": 1e3 * median.get(part, 0.0) / batch
         for part in ("resizer", "backbone", "data")
         if part in median or part == "resizer"
     }
     return {
-        "train_images_per_s": subject.batch_size / median["train"],
-        "infer_images_per_s": subject.batch_size / median["infer"],
+        "train_images_per_s": batch / median["train"],
+        "infer_images_per_s": batch / median["infer"],
         **latency,
         **parts,
     }
 
 
-def weigh(trial: Trial, classes: int) -> dict[str, Any]:
-    """What fresh processes tell of the trial's memory and arithmetic, or why they could not."""
-    told: dict[str, Any] = {"metrics": {}, "memory_method": None, "reason": ""}
-    for use in ("train", "infer"):
-        try:
-            (event,) = call("bench.lab.timing:weigh", trial, classes, use)
-        except DiedError as error:
-            return told | {"reason": str(error)}
-        metrics = told["metrics"] | event["metrics"]
-        told |= {"metrics": metrics, "memory_method": event["memory_method"]}
-        told["reason"] = told["reason"] or event["reason"]
-    return told
+def weigh(trial: Trial, classes: int) -> Weight:
+    """What the trial's training and its inference take, each measured in a process of its own."""
+    uses: tuple[Literal["train", "infer"], ...] = ("train", "infer")
+    weights = [_weigh(trial, classes, use) for use in uses]
+    metrics = {name: value for weight in weights for name, value in weight.metrics.items()}
+    reasons = [weight.reason for weight in weights if weight.reason]
+    return Weight(metrics, weights[0].memory_method, reasons[0] if reasons else "")
+
+
+def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
+    try:
+        return call(jobs.weigh, trial, classes, use)
+    except DiedError as error:
+        return Weight({}, None, str(error))

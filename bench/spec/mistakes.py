@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +18,7 @@ def shown(file: Path) -> str:
 def sentence(
     file: Path,
     error: ValidationError,
-    layers: Mapping[str, Mapping[str, Any]],
+    layers: Mapping[str, Mapping[str, object]],
     model: type[BaseModel],
 ) -> str:
     """The first thing that is wrong: file, table, field, value, what is allowed, nearest guess.
