@@ -99,6 +99,8 @@ def plan(
     out.print(console.plan_table(planned))
     for line in console.arm_lines(experiment):
         say(line)
+    for line in console.design_lines(experiment, store.table(experiment)):
+        say(line)
     counts = ", ".join(f"{count} {state}" for state, count in planned.counts.items())
     left = console.time_left(planned, experiment.trials)
     if experiment.spec.train:

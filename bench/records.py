@@ -197,7 +197,7 @@ class SearchRecord(Ending, total=False):
     """A search: `searches/<name>/record.json`."""
 
     schema: int
-    asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.asked`
+    asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.binding`
     optuna: str  # its version
     sampler: Fields  # name and every argument
     pruner: Fields

@@ -85,14 +85,14 @@ def source_file(implementation: str) -> Path:
     module = implementation.partition(":")[0]
     try:
         with _working_directory_importable():
-            found = importlib.util.find_spec(module)
+            spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or not found.has_location:
+        spec = None
+    if spec is None or spec.origin is None or not spec.has_location:
         raise ValueError(
             f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
         )
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 @contextmanager

@@ -18,12 +18,13 @@ from bench.errors import InputError
 from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
 from bench.publish import published
+from bench.records import write_record
 from bench.report.answer import Answer, answers, in_words
 from bench.report.words import MINUS
 from bench.spec.controls import STANDARD, Control
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, write_record
+from bench.store import Store
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
 FORBIDDEN = ("less plain", "told apart", "no wider for new images")
@@ -62,7 +63,8 @@ def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
     asked, store = load(str(file), sizes=sizes), Store(folder / "store")
     fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (trial.resizer == "none"))
     speeds = {trial.speed_key: {"metrics": speed(trial)} for trial in asked.trials.values()}
-    write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": speeds})
+    (sitting,) = set(store.timing_folders(asked).values())
+    write_record(sitting, {"status": "ok", "reason": "", "subjects": speeds})
     return gather(asked, store)
 
 
@@ -133,7 +135,8 @@ def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> Non
         for trial in evidence.experiment.trials.values()
     }
     lane = {"status": "ok", "reason": "", "subjects": dear}
-    write_record(evidence.store.timing_folder(evidence.experiment), lane)
+    for folder in set(evidence.store.timing_folders(evidence.experiment).values()):
+        write_record(folder, lane)
     again = gather(evidence.experiment, evidence.store)
     assert at_equal_price(again, again.judged[0][0]) == {}
 

@@ -84,7 +84,7 @@ def test_a_network_of_torchvisions_is_trained_and_loaded_like_any_other(
     table = store.table(experiment).query("seed == 0")
     assert set(table["backbone"]) == {SMALL}
     assert (table["status"] == "ok").all()
-    model = models.load(table["key"][0], store)
+    model = models.load(table["key"][0], store.root)
     assert type(model.backbone) is torchvision.ShuffleNetV2
     assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 2)
 

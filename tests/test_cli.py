@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
+from bench import cli
 from bench.paths import PROJECT
+from bench.run.attempt import ended
 from bench.store import Store
+from bench.terminal import trial_names
 from tests.conftest import WriteExperiment
 
 
@@ -123,6 +127,19 @@ def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Sto
     assert done.returncode == 0, done.stderr
     assert "1 distinct arms, three training steps each" in done.stdout
     assert len(list(store.root.glob("smoke/*/record.json"))) == 1
+
+
+def test_smoke_failures_of_two_learned_arms_are_told_apart(
+    write_experiment: WriteExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = '[[arm]]\nname = "wide"\nresizer = "learned"\nnum_kernels = 8'
+    experiment = write_experiment(rest=wide)
+    failed = [cell.trial for cell in experiment.cells if cell.arm in ("learned", "wide")]
+    records = [ended(trial, "oom", "full") for trial in failed if trial.seed == 0]
+    with pytest.raises(typer.Exit):
+        cli._end_smoke(records, trial_names(experiment))  # type: ignore[arg-type]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["learned, seed 0: oom (full)", "wide, seed 0: oom (full)"]
 
 
 def test_a_device_that_is_not_there_is_one_sentence(

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import resizer
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS, source_file
 
 SIZES = [((32, 32), (16, 16)), ((33, 21), (15, 9)), ((12, 20), (31, 41)), ((17, 17), (17, 17))]
 
@@ -220,3 +220,21 @@ def test_a_users_own_class_is_built_by_its_name(
 def test_listing_resizers_does_not_import_torch() -> None:
     code = "import sys, resizer; resizer.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_looking_up_and_building_a_users_resizer_leaves_the_import_path_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_my_own.py").write_text(
+        "from torch import nn\n"
+        "class Front(nn.Identity):\n"
+        "    def __init__(self, *, output_size):\n"
+        "        super().__init__()\n"
+    )
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert source_file("of_my_own:Front") == tmp_path / "of_my_own.py"
+    assert sys.path == before
+    resizer.build("of_my_own:Front", output_size=8)
+    assert sys.path == before

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.events import Epoch, Event, Step
+from bench.events import Epoch, Event, Step, ignore
 from bench.lab import models, pictures, training, trial
 from bench.records import Record, write_record
 from bench.spec.trial import Trial
@@ -308,6 +308,36 @@ def test_a_pretrained_backbone_comes_from_its_checkpoint_and_reports_clean_image
     file.write_bytes(b"broken")
     with pytest.raises(InputError, match="backbone 'test_resnet' has no pretrained weights here: "):
         models.build(one, 2)
+
+
+def test_what_starts_from_a_pretrained_trial_sees_its_images_as_that_did(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "clean_top1", lambda *_: {"clean_top1_pct": 50.0})
+    published = timm.create_model("test_vit", num_classes=1000)
+    assert published.pretrained_cfg["mean"] != models.IMAGENET_MEAN
+    save_file(published.state_dict(), file := tmp_path / "weights.safetensors")
+    shared = {"backbone": "test_vit", "input_size": 160, "output_size": None, "epochs": 1}
+    parent = toy(**shared, pretrained=str(file))
+    child = toy(**shared, backbone_from=parent.key)
+    grandchild = toy(**shared, backbone_from=child.key)
+    for one in (parent, child, grandchild):
+        assert run(store, one)["metrics"]["clean_top1_pct"]["value"] == 50.0
+        model = models.load(one.key, store.root)
+        assert model.mean.flatten().tolist() == pytest.approx(published.pretrained_cfg["mean"])
+        assert model.std.flatten().tolist() == pytest.approx(published.pretrained_cfg["std"])
+    assert "clean_top1_pct" not in run(store, toy(**shared))["metrics"]
+
+
+def test_a_smoke_run_that_fails_says_which_trial_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "Stepper", _out_of_memory)
+    one = toy(resizer="learned", num_kernels=4)
+    trial.smoke(ignore, one, store.smoke_folder(one))
+    record = store.smoke(one)
+    assert record is not None
+    assert (record["status"], record["key"]) == ("oom", one.key)
 
 
 def test_clean_accuracy_is_of_the_images_that_imagenet_does_not_train_on() -> None:

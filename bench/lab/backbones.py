@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import timm
 import torch
@@ -15,7 +15,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from bench.errors import InputError, first_line
 from bench.lab import device as devices
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 TORCHVISION = "torchvision:"
@@ -85,7 +85,7 @@ def _check_name(name: str) -> None:
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     config = timm.get_pretrained_cfg(trial.backbone)
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = trial.backbone_size
     if isinstance(trial.pretrained, str):
@@ -96,7 +96,7 @@ def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
 
 def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     name, size = trial.backbone.removeprefix(TORCHVISION), trial.backbone_size
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name.startswith("maxvit_"):
@@ -117,7 +117,7 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
     else:
         state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
     if name.startswith("vit_"):  # a position for each patch: there may be more patches, or fewer
-        patch: Any = backbone.patch_size
+        patch = cast("int", backbone.patch_size)
         state = interpolate_embeddings(trial.backbone_size, patch, OrderedDict(state))
     own, (head,) = backbone.state_dict(), classifying_layers(backbone)
     fresh: dict[str, Tensor] = {}
@@ -133,8 +133,13 @@ def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
         weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
         prepared = weights.DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
-    config: Any = backbone.pretrained_cfg
+    config = _config(backbone)
     return {"mean": config["mean"], "std": config["std"]}
+
+
+def _config(backbone: nn.Module) -> Fields:
+    """What timm knows of the backbone's published weights."""
+    return cast("Fields", backbone.pretrained_cfg)
 
 
 def classifying_layers(backbone: nn.Module) -> list[str]:
@@ -142,8 +147,7 @@ def classifying_layers(backbone: nn.Module) -> list[str]:
     if _of_torchvision(backbone):
         layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         return layers[-1:]
-    config: Any = backbone.pretrained_cfg
-    named = config["classifier"]
+    named = _config(backbone)["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
 

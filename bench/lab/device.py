@@ -25,15 +25,15 @@ def pick() -> torch.device:
     Raises:
         InputError: if the named device is not there.
     """
-    asked = os.environ.get("RESIZER_BENCH_DEVICE")
-    if not asked:
+    named = os.environ.get("RESIZER_BENCH_DEVICE")
+    if not named:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device(named)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"RESIZER_BENCH_DEVICE={asked!r} cannot be used: {reason}") from None
+        raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
     return device
 
 

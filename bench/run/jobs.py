@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.data.library import Dataset
     from bench.events import Listener, SizeMatched
     from bench.metrics import Weight
-    from bench.spec.experiment import SizeRequest, Sitting
+    from bench.spec.experiment import Sitting, SizeRequest
     from bench.spec.trial import Trial
 
 

@@ -118,6 +118,8 @@ class ExperimentFile(BaseModel):
     recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     margin_pct: Positive = 1.0
+    looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
+    # given, the error shared out over them; one, at the number of seeds in [axes], unless any
     train: bool = True  # False: the arms are timed, and nothing is trained
     targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial

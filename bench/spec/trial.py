@@ -139,7 +139,7 @@ class Trial(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _canonical(cls, given: Fields, info: ValidationInfo) -> dict[str, Any]:
+    def _canonical(cls, given: Fields, info: ValidationInfo) -> Fields:
         return given if info.context is CANONICAL else canonical(given)
 
     @model_validator(mode="after")
