@@ -122,6 +122,18 @@ class DisturbanceFacts(TypedDict):
     disturbed: bool
 
 
+class RoundRecord(Ending, total=False):
+    """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
+
+    schema: int
+    samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
+    again: dict[str, list[float]]  # by phase, of the reference's second turn
+    failures: dict[str, str]  # why a subject could not be timed, by speed key
+    disturbance: DisturbanceFacts
+    environment: Environment
+    finished: str
+
+
 class TimedArm(TypedDict):
     """What was measured of the trials of one speed key."""
 

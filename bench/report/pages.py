@@ -80,7 +80,7 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
         controls=[(one.place, _controls(evidence, one)) for one in summary.answers if one.controls],
         drawings=drawings,
         warnings=environment.warnings(evidence),
-        timed=evidence.timing is not None,
+        timed=bool(evidence.timings),
         results=table.results(evidence),
         reasons=table.reasons(evidence),
         problems=table.problems(evidence),
