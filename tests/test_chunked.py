@@ -149,7 +149,7 @@ def test_float32_is_within_1e_5_of_the_readable_layers_in_float64(
     weights = {name for name, _ in module.named_parameters()}
     whole = torch.cat([truth[name].flatten() for name in weights]).norm()
     for name in truth:  # a bias before a norm has a gradient that is all but cancelled
-        scale = whole if name in weights else truth[name].norm()
+        scale = whole if name in weights else truth[name].double().norm()
         assert (got[name].double() - truth[name]).norm() <= 1e-5 * scale, name
 
 
