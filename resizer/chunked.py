@@ -341,7 +341,7 @@ def activations(x: Tensor, weights: Sequence[Tensor], slope: float) -> tuple[Ten
     """Both activations of the head on a chunk, (B, n, H, W) each."""
     wide, wide_bias, point, point_bias = weights
     hidden = F.leaky_relu_(F.conv2d(x, wide, wide_bias, padding=wide.shape[2] // 2), slope)
-    return hidden, F.leaky_relu_(F.conv2d(hidden, point, point_bias), slope)
+    return hidden, F.leaky_relu_(pointwise(hidden, point, point_bias), slope)
 
 
 class Layer(torch.autograd.Function):
@@ -476,6 +476,14 @@ def convolution_backward(
         *(grad, x, weight, [len(weight)], [1, 1], pad, [1, 1], False, [0, 0], 1, list(mask))
     )
     return back
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 1x1 convolution as one matrix product; of a channels-last map a view goes in and out."""
+    images, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    out = torch.addmm(bias, pixels, weight.flatten(1).t())
+    return out.view(images, height, width, -1).permute(0, 3, 1, 2)
 
 
 def pointwise_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
