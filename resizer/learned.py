@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resizer import chunked, folded
-from resizer.fixed import Size, check_interpolation, checked_size, resize
+from resizer.fixed import Size, check_interpolation, checked_size
 
 Path = Literal["reference", "chunked", "folded"]
 """The implementations, all of one function: `LearnedResizer.reference`, and two faster ones."""
@@ -38,11 +38,13 @@ class LearnedResizer(nn.Module):
     Source: Talebi & Milanfar, ICCV 2021 (arXiv 2103.09950). Differs: takes any channel counts,
         inner interpolation, antialias and zero_init, none of which the paper varies.
 
-    `reference` is the module as published; the call takes a faster path to the same values and
-    gradients where there is one (`path` says which). `module.fast = False` forbids it.
+    `reference` is the module as published. Inference takes a faster path to the same values, and
+    training, where `module.lean` is set, one that keeps no map of full size: it computes the head
+    twice instead. `path` says which; `module.fast = False` forbids both.
     """
 
     fast = True
+    lean = False
 
     def __init__(
         self,
@@ -74,9 +76,9 @@ class LearnedResizer(nn.Module):
         self.out_channels = out_channels
         self.head = nn.Sequential(
             nn.Conv2d(in_channels, n, 7, padding=3),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.Conv2d(n, n, 1),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.BatchNorm2d(n),
         )
         self.blocks = nn.Sequential(*(ResBlock(n, negative_slope) for _ in range(num_resblocks)))
@@ -97,9 +99,8 @@ class LearnedResizer(nn.Module):
         if path == "reference":
             return self.reference(images)
         branch = folded.forward(self, images) if path == "folded" else chunked.forward(self, images)
-        how = chunked.Resample(self.output_size, self.interpolation, self.antialias)
         layout = torch.channels_last if self._channels_last() else torch.contiguous_format
-        return branch.contiguous(memory_format=layout) + how(self.skip(images))
+        return branch.contiguous(memory_format=layout) + self._resize(self.skip(images))
 
     def _channels_last(self) -> bool:
         return self.tail.weight.is_contiguous(memory_format=torch.channels_last)
@@ -111,7 +112,7 @@ class LearnedResizer(nn.Module):
         learns = images.requires_grad or any(p.requires_grad for p in self.parameters())
         if not self.training and not (learns and torch.is_grad_enabled()):
             return "folded"
-        return "chunked"
+        return "chunked" if self.lean else "reference"
 
     def reference(self, images: Tensor) -> Tensor:
         """The published layers one after the other: what every other path has to equal."""
@@ -121,9 +122,7 @@ class LearnedResizer(nn.Module):
         return out
 
     def _resize(self, x: Tensor) -> Tensor:
-        return resize(
-            x, self.output_size, interpolation=self.interpolation, antialias=self.antialias
-        )
+        return chunked.Resample(self.output_size, self.interpolation, self.antialias)(x)
 
 
 class ResBlock(nn.Module):
@@ -137,7 +136,7 @@ class ResBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )

@@ -35,6 +35,7 @@ def pair(dtype: torch.dtype = EXACT, **options: Any) -> tuple[LearnedResizer, Le
             for tensor in (norm.weight, norm.bias, norm.running_mean):
                 assert tensor is not None
                 nn.init.normal_(tensor, 0.5, 0.3)
+    module.lean = True
     twin = copy.deepcopy(module)
     twin.fast = False
     return module, twin
@@ -180,6 +181,8 @@ def test_inference_folds_the_norms_into_the_convolutions(blocks: int, low: bool)
 def test_a_module_frozen_in_evaluation_folds_where_its_images_have_no_gradient() -> None:
     module = LearnedResizer(output_size=8).eval().requires_grad_(False)
     assert module.path(torch.rand(1, 3, 16, 16)) == "folded"
+    assert module.path(torch.rand(1, 3, 16, 16, requires_grad=True)) == "reference"
+    module.lean = True
     assert module.path(torch.rand(1, 3, 16, 16, requires_grad=True)) == "chunked"
 
 
@@ -218,14 +221,18 @@ def test_a_second_derivative_is_refused() -> None:
 
 def test_altered_layers_and_transforms_take_the_readable_path() -> None:
     x = torch.rand(2, 3, 16, 16)
-    hooked, synced, plain = (LearnedResizer(output_size=8) for _ in range(3))
+    hooked, synced, plain, odd = (LearnedResizer(output_size=8) for _ in range(4))
+    for module in (hooked, synced, plain, odd):
+        module.lean = True
     hooked.head.register_forward_hook(lambda *_: None)
     synced = nn.SyncBatchNorm.convert_sync_batchnorm(synced)
     assert hooked.path(x) == synced.path(x) == plain.path(x.half()) == "reference"
-    assert LearnedResizer(output_size=8, negative_slope=-0.1).path(x) == "reference"
+    assert isinstance(odd.head[1], nn.LeakyReLU)
+    odd.head[1].negative_slope = -0.1
+    assert odd.path(x) == "reference"
     assert plain.path(x) == "chunked"
 
 
 def test_one_value_a_channel_is_refused_as_batch_norm_refuses_it() -> None:
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
-        LearnedResizer(output_size=1)(torch.rand(1, 3, 4, 4))
+        pair(torch.float32, output_size=1)[0](torch.rand(1, 3, 4, 4))
