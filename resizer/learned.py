@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from resizer import chunked, folded
 from resizer.fixed import Size, check_interpolation, checked_size
 
-Path = Literal["reference", "chunked", "folded"]
-"""The implementations, all of one function: `LearnedResizer.reference`, and two faster ones."""
+Path = Literal["reference", "folded", "chunked", "triton"]
+"""The implementations, all of one function: `LearnedResizer.reference`, and others beside it."""
 
 
 class LearnedResizer(nn.Module):
@@ -112,7 +112,9 @@ class LearnedResizer(nn.Module):
         learns = images.requires_grad or any(p.requires_grad for p in self.parameters())
         if not self.training and not (learns and torch.is_grad_enabled()):
             return "folded"
-        return "chunked" if self.lean else "reference"
+        if not self.lean:
+            return "reference"
+        return "triton" if chunked.has_kernels(self, images) else "chunked"
 
     def reference(self, images: Tensor) -> Tensor:
         """The published layers one after the other: what every other path has to equal."""

@@ -219,6 +219,11 @@ def test_a_second_derivative_is_refused() -> None:
         grad.sum().backward()
 
 
+def test_only_a_gpu_with_triton_takes_the_kernels() -> None:
+    module, _ = pair(torch.float32, output_size=8)
+    assert module.path(torch.rand(2, 3, 16, 16)) == "chunked"
+
+
 def test_altered_layers_and_transforms_take_the_readable_path() -> None:
     x = torch.rand(2, 3, 16, 16)
     hooked, synced, plain, odd = (LearnedResizer(output_size=8) for _ in range(4))
