@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,7 +56,7 @@ class Folded(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         weights = [self.get_buffer(n) for n in ("wide", "wide_bias", "point", "point_bias")]
-        _, a = activations(images, weights, self.slope)
+        _, a = activations(images, weights, self.slope)  # one matrix product for the 1x1
         gain, offset = (self.get_buffer(n)[:, None, None] for n in ("gain", "offset"))
         branch = self.how(a) * gain + offset
         z = branch
@@ -67,6 +68,24 @@ class Folded(nn.Module):
 
     def _convolved(self, i: int, x: Tensor) -> Tensor:
         return F.conv2d(x, self.get_buffer(f"kernel{i}"), self.get_buffer(f"bias{i}"), padding=1)
+
+
+class FoldedResizer(nn.Module):
+    """All of a LearnedResizer for inference, of plain operators: to export it.
+
+    Shape: (B, in_channels, H, W) -> (B, out_channels, height, width), float32.
+    Args:
+        module: copied from, in its present state.
+    """
+
+    def __init__(self, module: LearnedResizer) -> None:
+        super().__init__()
+        self.branch = Folded(module, torch.float32)
+        self.skip = copy.deepcopy(module.skip).requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.branch(images) + self.branch.how(self.skip(images))
+        return out
 
 
 def factors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from resizer.chunked import MomentsGrad
+from resizer.moments import MomentsGrad
 
 BLOCK = 16
 """Output pixels of one step; four times as many input pixels."""

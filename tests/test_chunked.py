@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resizer.chunked import Head, Layer, Plan, Resample
+from resizer.folded import FoldedResizer
 from resizer.learned import LearnedResizer
 
 SIZES = [
@@ -176,6 +177,17 @@ def test_inference_folds_the_norms_into_the_convolutions(blocks: int, low: bool)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
         assert module.path(x) == "folded"
         assert error(module(x), twin(x)) <= (2e-2 if low else 1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"in_channels": 1, "out_channels": 2}])
+def test_the_folded_module_exports_for_any_batch_size(options: dict[str, Any]) -> None:
+    module, twin = (m.eval() for m in pair(torch.float32, output_size=8, **options))
+    x = images((16, 16), torch.float32, options.get("in_channels", 3))
+    sizes = {"images": {0: torch.export.Dim("batch")}}
+    exported = torch.export.export(FoldedResizer(module), (x,), dynamic_shapes=sizes).module()
+    with torch.no_grad():
+        assert error(exported(x), twin(x)) <= 1e-5
+        assert error(exported(x[:3]), twin(x[:3])) <= 1e-5
 
 
 def test_a_module_frozen_in_evaluation_folds_where_its_images_have_no_gradient() -> None:
