@@ -78,6 +78,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.environment": (*LAB, "bench.lab"),
     "bench.lab.backbones": (*LAB, "bench.lab"),
     "bench.lab.models": (*LAB, "bench.lab"),
+    "bench.lab.export": (*LAB, "bench.lab"),
     "bench.lab.training": (*LAB, "bench.lab"),
     "bench.lab.stepper": (*LAB, "bench.lab"),
     "bench.lab.pictures": (*LAB, "bench.lab"),
