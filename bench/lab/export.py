@@ -47,7 +47,7 @@ def export(results: Path, key: str, form: Format, path: Path) -> None:
     trial = Trial(**record["trial"])
     if isinstance(model.resizer, LearnedResizer):
         model.resizer = FoldedResizer(model.resizer)
-    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model.to(memory_format=torch.contiguous_format)
     temporary = path.with_name(f".{path.name}")
     images, predicted = _validation(results, key, trial)
     program = torch.export.export(
@@ -114,9 +114,7 @@ WRITERS: dict[Format, Callable[[ExportedProgram, Path], Callable[[Tensor], Tenso
 }
 
 
-def card(
-    record: TrialRecord | dict[str, object], trial: Trial, checked: int, differing: int
-) -> str:
+def card(record: TrialRecord, trial: Trial, checked: int, differing: int) -> str:
     """The model card, Markdown: what it is, what it scored, on what, and how it was checked."""
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
