@@ -70,3 +70,14 @@ def take_round(
     from bench.lab import timing
 
     timing.take_round(tell, folder, number, sitting, datasets, classes)
+
+
+def export(_: Listener, results: Path, key: str, form: Literal["onnx", "pt2"], path: Path) -> None:
+    """Write a finished trial's model as one checked file; see `bench.lab.export`.
+
+    Raises:
+        InputError: if it cannot be had, or does not classify as its record says.
+    """
+    from bench.lab import export as program
+
+    program.export(results, key, form, path)
