@@ -142,7 +142,7 @@ def length(trial: Trial) -> Length:
 
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
     step = row.times.get("train")
-    beyond = step.differs(evidence.floors.get("train", 1.0)) if step else None
+    beyond = step.differs(evidence.floor(row.label, "train")) if step else None
     return {"step_ratio": step.value if step else None, "step_beyond_noise": beyond}
 
 

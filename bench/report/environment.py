@@ -20,7 +20,7 @@ def devices(evidence: Evidence) -> list[str]:
     """Each device that trials ran on: `cpu (Intel Xeon, 2 threads, fp32)`."""
     ran = _environments(evidence.records.values())
     if not ran and not evidence.experiment.spec.train:
-        ran = _environments([evidence.timing or {}])
+        ran = _environments(evidence.sittings)
     return list(dict.fromkeys(map(_device, ran)))
 
 
@@ -32,36 +32,37 @@ def _device(env: Mapping[str, Any]) -> str:
 
 def warnings(evidence: Evidence) -> list[str]:
     """What a reader must know before comparing the numbers."""
-    counted = {name: _values(evidence, name) for name in COMPARED if name not in evidence.axes}
+    ran = _environments(evidence.records.values())
+    counted = {name: _values(ran, name) for name in COMPARED if name not in evidence.axes}
     lines = [
         f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
         for name, values in counted.items()
         if len(values) > 1
     ]
-    lane = evidence.timing or {"status": "ok"}
-    if lane["status"] != "ok":
-        lines.append(f"The timing lane ended with “{lane['status']}”: {lane.get('reason', '')}.")
+    for context, lane in evidence.timings.items():
+        if lane["status"] != "ok":
+            what = f"Timing {context or 'the arms'}"
+            lines.append(f"{what} ended as {lane['status']}: {lane.get('reason', '')}.")
     if any(trial.pretrained for trial in evidence.experiment.trials.values()):
         lines.append(
             "Pretrained backbones have seen most validation images of Imagenette and Imagewoof, "
             "which are in ImageNet's training set: judge them by the accuracy on clean images, "
             "those named ILSVRC2012_val_*."
         )
-    if "True" in _values(evidence, "git_dirty"):
+    if "True" in _values(ran, "git_dirty"):
         lines.append("The working tree had changes that were not committed.")
     return lines
 
 
 def table(evidence: Evidence) -> list[tuple[str, str, str]]:
     """A line for each thing that is known: its name, of the trials, of the timing lane."""
-    (lane,) = _environments([evidence.timing or {}]) or [{}]
-    ran = _environments(evidence.records.values())
-    names = dict.fromkeys(name for env in [*ran, lane] for name in env)
+    ran, timed = _environments(evidence.records.values()), _environments(evidence.sittings)
+    names = dict.fromkeys(name for env in [*ran, *timed] for name in env)
     return [
         (
             name.replace("_", " "),
-            _counted(_values(evidence, name)) or words.NONE,
-            str(lane.get(name, words.NONE)),
+            _counted(_values(ran, name)) or words.NONE,
+            _counted(_values(timed, name), "sitting") or words.NONE,
         )
         for name in names
     ]
@@ -71,12 +72,11 @@ def _environments(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
     return [record["environment"] for record in records if record.get("environment")]
 
 
-def _values(evidence: Evidence, name: str) -> Counter[str]:
-    ran = _environments(evidence.records.values())
-    return Counter(str(env.get(name, words.NONE)) for env in ran)
+def _values(environments: Iterable[Mapping[str, Any]], name: str) -> Counter[str]:
+    return Counter(str(env.get(name, words.NONE)) for env in environments)
 
 
-def _counted(values: Counter[str]) -> str:
+def _counted(values: Counter[str], noun: str = "trial") -> str:
     if len(values) < 2:
         return "".join(values)
-    return words.join(f"{value} ({words.count(n, 'trial')})" for value, n in values.items())
+    return words.join(f"{value} ({words.count(n, noun)})" for value, n in values.items())
