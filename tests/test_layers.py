@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.records": ("bench.errors", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
     "bench.opening": (*SPEC, "bench.store"),
-    "bench.terminal": (*ANALYSIS, "bench.events", "bench.run.plan"),
+    "bench.terminal": (*SPEC, *SAVED, "bench.events", "bench.run.plan", "bench.analysis.forecast"),
     "bench.publish": REPORT,
     "bench.checks": ANALYSIS,
     "bench.cli": (*REPORT, "bench.lab", "bench.run", "bench.publish", "bench.terminal"),
