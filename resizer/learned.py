@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resizer import chunked, folded
-from resizer.fixed import Size, check_interpolation, checked_size
+from resizer.fixed import Size, check_interpolation, checked_size, resize
 
 Path = Literal["reference", "folded", "chunked", "triton"]
 """The implementations, all of one function: `LearnedResizer.reference`, and others beside it."""
@@ -124,7 +124,9 @@ class LearnedResizer(nn.Module):
         return out
 
     def _resize(self, x: Tensor) -> Tensor:
-        return chunked.Resample(self.output_size, self.interpolation, self.antialias)(x)
+        return resize(
+            x, self.output_size, interpolation=self.interpolation, antialias=self.antialias
+        )
 
 
 class ResBlock(nn.Module):
