@@ -5,8 +5,8 @@ autograd function together with what stands around it. It takes the batch in chu
 cache, saves only what batch norm cannot do without (the convolutions' outputs at the output size,
 never a map of full size), and recomputes the rest in the backward pass. At 224 -> 112 (16 kernels,
 2 blocks, batch 32) that takes half the memory of the readable layers in float32 and a third under
-bf16, and on a Xeon with AVX-512 and a large L3 1.2 times their processor time in float32: there
-arithmetic bounds both. So it is not the default. Three identities make it exact:
+bf16, and on a Xeon with AVX-512 and a large L3 1.2 to 1.4 times their processor time in float32:
+there arithmetic bounds both. So it is not the default. Three identities make it exact:
 
 - Batch norm and resize commute, as every filter's weights sum to one: the head is normalised
   *behind* its resize, with the statistics of the full-size map.
