@@ -77,6 +77,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Part = Literal["resizer", "backbone"]
 
+Length = tuple[int, Literal["epochs", "steps"]]
+"""How long a trial trains."""
+
 
 class Trial(BaseModel):
     """One training run, as a value: every field that can change its result.
@@ -198,6 +201,11 @@ class Trial(BaseModel):
         """The options to build the resizer with."""
         options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
+
+    @property
+    def length(self) -> Length:
+        """How long it trains."""
+        return (self.epochs, "epochs") if self.epochs else (self.steps or 0, "steps")
 
     @property
     def size(self) -> str:
