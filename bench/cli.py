@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from bench.errors import InputError
+from bench.errors import InputError, told
 from bench.run.plan import make_plan
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        _give_up(f"{error.filename}: {error.strerror}")
+        _give_up(told(error, Path(error.filename)))
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -295,8 +295,8 @@ def fetch(dataset: str) -> None:
     from bench.data import library
 
     with console.Display(out).shown() as display:
-        library.fetch(dataset, progress=display.data)
-    say(f"{dataset} is in {library.data_dir()}")
+        fetched = library.fetch(dataset, progress=display.data)
+    _show_dataset(fetched)
 
 
 @data.command("import")
@@ -312,6 +312,17 @@ def import_data(
 
     with console.Display(out).shown() as display:
         dataset = library.import_local(path, name=name, progress=display.data)
+    _show_dataset(dataset)
+
+
+def _show_dataset(dataset: Any) -> None:
+    """What was read of a dataset, by class and split, and what is to be known of it."""
+    from bench import terminal as console
+    from bench.data import library
+
+    out.print(console.class_table(dataset))
+    for note in library.notes(dataset):
+        say(note)
     say(f"{dataset.name} is in {library.data_dir()}")
 
 
@@ -324,6 +335,8 @@ def verify(dataset: str) -> None:
     with console.Display(out).shown() as display:
         summary = library.verify(dataset, display.data)
     say(summary)
+    for note in library.notes(library.open_dataset(dataset)):
+        say(note)
 
 
 def _open(name: str, small: bool) -> tuple[Any, Any]:

@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.data.library import Dataset
+from bench.data.master import SPLITS
 from bench.run.plan import Plan
 from bench.spec.experiment import Experiment, ExperimentFile, SizeRequest, context_of
 from bench.spec.ranges import spaces
 from bench.spec.trial import Trial
 from bench.store import Record, context_label
 
-BYTE_PHASES = ("download", "unpack")
+BYTE_PHASES = ("download", "look through", "unpack")
 
 
 def duration(seconds: float) -> str:
@@ -305,6 +307,18 @@ def shortened(words: list[str], most: int = 4) -> str:
     'a, b, 1 more'
     """
     return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
+
+
+def class_table(dataset: Dataset) -> Table:
+    """The images that were read, by class and split."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("class", *SPLITS):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    counts = dataset.manifest["counts"]
+    for name in dataset.classes:
+        table.add_row(Text(name), *(f"{counts[split][name]:,}" for split in SPLITS))
+    table.add_row("in all", *(f"{len(dataset.split(split)):,}" for split in SPLITS))
+    return table
 
 
 def results_table(path: Path, width: int) -> Table:

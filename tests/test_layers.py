@@ -16,12 +16,13 @@ TORCH_FREE = [
     *("bench.analysis.verdicts", "bench.report", "bench.report.pages", "bench.report.compare"),
     *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
 ]
-BASE = ("bench.errors", "bench.paths", "bench.seeds")
+BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "resizer": (),
     "bench.seeds": (),
     "bench.paths": (),
     "bench.errors": (),
+    "bench.machine": (),
     "bench.spec": (*BASE, "resizer.specs", "bench.store", "bench.lab", "bench.run.processes"),
     "bench.data": (*BASE, "bench.spec", "resizer.specs"),
     "bench.store": ("bench.errors", "bench.spec.experiment"),
