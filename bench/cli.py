@@ -109,10 +109,12 @@ def run(
     from bench import report as reports
     from bench import terminal as console
     from bench.run import runner
+    from bench.store import note_owner
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
         raise InputError(f"{experiment.name} is a search: {experiment.command}")
+    note_owner(store, experiment)
     chosen = _pairs(where or [])
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
@@ -143,9 +145,12 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     from bench import terminal as console
     from bench.run import runner, studies
     from bench.run.search import open_search
+    from bench.store import check_owner, note_owner
 
     looked = open_search(name, small=small)
     store = _store()
+    check_owner(store, looked.file, small=small)
+    note_owner(store, looked.example)
     display = console.Display(out)
     try:
         with display.shown():
@@ -221,7 +226,9 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 def _report(experiment: Any, store: Any) -> None:
     from bench import report as reports
+    from bench.store import note_owner
 
+    note_owner(store, experiment)
     _show(reports.make(experiment, store, store.root / experiment.name))
 
 

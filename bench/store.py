@@ -45,6 +45,10 @@ class Store:
         """Where a search's studies and its record are."""
         return self.root / "searches" / name
 
+    def name_folder(self, name: str) -> Path:
+        """Where it stands which file the results of this name are of."""
+        return self.root / "names" / name
+
     def search(self, name: str) -> Record | None:
         """What a search has found: arms with their configurations; None before the first."""
         return read_record(self.search_folder(name))
@@ -228,11 +232,32 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def check_owner(store: Store, file: Path, *, small: bool) -> None:
+    """Raise InputError if the results of this name are those of another file that is still there.
+
+    Two files of one name in two folders would else replace each other's report and search.
+    """
+    name = result_name(file, small=small)
+    owner = Path((read_record(store.name_folder(name)) or {}).get("file", file))
+    if owner != file and owner.is_file():
+        raise InputError(
+            f"{store.root / name} has the results of {owner}: give one of the two files another "
+            "name, or set RESIZER_BENCH_RESULTS to another folder"
+        )
+
+
+def note_owner(store: Store, experiment: Experiment) -> None:
+    """Put on record which file the results of an experiment's name are of."""
+    record = {"status": "ok", "reason": "", "file": str(experiment.file)}
+    if read_record(store.name_folder(experiment.name)) != record:
+        write_record(store.name_folder(experiment.name), record)
 
 
 def load_from(store: Store, name: str, *, small: bool) -> Experiment:
@@ -242,6 +267,7 @@ def load_from(store: Store, name: str, *, small: bool) -> Experiment:
         InputError: as `load`; or if the search was over other ranges than the file has now.
     """
     file, spec = read(name, small=small)
+    check_owner(store, file, small=small)
     told = store.search(result_name(file, small=small)) if spec.search else None
     if told and told.get("spaces") != ranges.written(spec):
         verb = f"resizer-bench search {name}" + (" --small" if small else "")

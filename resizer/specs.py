@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resizer.sources import module_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +77,7 @@ def check_name(name: str) -> None:
 
 
 def source_file(implementation: str) -> Path:
-    """The file that `package.module:Class` is in, found without importing the module itself.
+    """The file that `package.module:Class` is in, found without running it.
 
     Raises:
         ValueError: if there is no such module.
@@ -84,15 +85,12 @@ def source_file(implementation: str) -> Path:
     module = implementation.partition(":")[0]
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or not found.has_location:
+    found = module_file(module)
+    if found is None:
         raise ValueError(
             f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
         )
-    return Path(found.origin)
+    return found
 
 
 def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:

@@ -11,7 +11,14 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 TORCH_FREE = [
-    *("resizer.specs", "bench.store", "bench.publish", "bench.terminal", "bench.cli"),
+    *(
+        "resizer.specs",
+        "resizer.sources",
+        "bench.store",
+        "bench.publish",
+        "bench.terminal",
+        "bench.cli",
+    ),
     *("bench.spec.files", "bench.run.runner", "bench.run.studies", "bench.run.search"),
     *("bench.analysis.verdicts", "bench.report", "bench.report.pages", "bench.report.compare"),
     *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
@@ -23,7 +30,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "bench.paths": (),
     "bench.errors": (),
     "bench.machine": (),
-    "bench.spec": (*BASE, "resizer.specs", "bench.store", "bench.lab", "bench.run.processes"),
+    "bench.spec": (
+        *BASE,
+        "resizer.specs",
+        "resizer.sources",
+        "bench.store",
+        "bench.lab",
+        "bench.run.processes",
+    ),
     "bench.data": (*BASE, "bench.spec", "resizer.specs"),
     "bench.store": ("bench.errors", "bench.spec.experiment"),
     "bench.analysis": (*BASE, "bench.spec", "bench.store", "bench.report", "bench.data.specs"),

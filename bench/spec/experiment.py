@@ -72,7 +72,7 @@ ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
 class Timing(BaseModel):
     """How the timing lane measures: every figure is of one turn; turns are interleaved."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rounds: Annotated[int, Field(ge=1)] = 5  # turns of every arm
     seconds: Positive = 1.0  # measured time of each phase in a turn, at least
@@ -81,7 +81,7 @@ class Timing(BaseModel):
 class SearchSettings(BaseModel):
     """How the arms of a search are tuned: each with the same number of configurations."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)]  # those that are tuned
     trials: Annotated[int, Field(ge=1)]  # configurations of each; failed and pruned ones count
@@ -114,7 +114,7 @@ class SearchSettings(BaseModel):
 class ExperimentFile(BaseModel):
     """The shape of a file in `experiments/`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     question: Annotated[str, Field(min_length=1)]
     source: str = ""

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from resizer.sources import source_digest
 from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
 
 RESIZER_OPTIONS = (
@@ -58,7 +59,7 @@ Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 Positive = Annotated[float, Field(gt=0)]
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -72,7 +73,7 @@ class Trial(BaseModel):
     is one trial, whatever the resizer's options are in the cell that asks for it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     dataset: str
     seed: Count = 0
@@ -91,7 +92,8 @@ class Trial(BaseModel):
 
     resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
     backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
-    frozen: tuple[Part, ...] | None = None  # parts that stay as they are at the start
+    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # parts that stay as
+    # they are at the start
 
     epochs: Count | None = None  # 0: nothing is trained, only validated
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -162,10 +164,11 @@ class Trial(BaseModel):
 
     @property
     def _own_source(self) -> dict[str, str]:
-        """The digest of a user's own resizer."""
+        """The digest of a user's own resizer: its file, and those of theirs that it imports."""
         if ":" not in self.resizer:
             return {}
-        return {"resizer_source": _digest(source_file(self.resizer).read_bytes())}
+        source_file(self.resizer)
+        return {"resizer_source": source_digest(self.resizer)}
 
     @property
     def setting(self) -> tuple[Any, ...]:
