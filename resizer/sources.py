@@ -33,8 +33,8 @@ def source_digest(implementation: str) -> str:
     """
     module = implementation.partition(":")[0]
     digests = {name: _digest(path.read_bytes()) for name, path in own_modules(module).items()}
-    if set(digests) == {module}:
-        return digests[module]
+    if len(digests) == 1:
+        return next(iter(digests.values()))
     lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
     return _digest("".join(lines).encode())
 
@@ -42,17 +42,21 @@ def source_digest(implementation: str) -> str:
 def own_modules(module: str) -> dict[str, Path]:
     """The module, the packages that it is in, and what of the user's they import: name -> file."""
     found: dict[str, Path] = {}
+    seen: set[str] = set()
     waiting = [*_with_parents(module)]
     while waiting:
         name = waiting.pop()
-        if name in found or (name != module and _is_shipped(name)):
+        if name in seen or (name != module and _is_shipped(name)):
             continue
+        seen.add(name)
         path = module_file(name)
         if path is None or _is_installed(name, path):
             continue
-        found[name] = path
+        source = path.read_bytes()
+        if source.strip():  # an empty __init__.py decides nothing
+            found[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for imported in _imports(path.read_bytes(), package):
+        for imported in _imports(source, package):
             waiting += _with_parents(imported)
     return found
 
