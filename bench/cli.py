@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from bench import __version__
 from bench.errors import InputError, told
-from bench.run.plan import make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.data.library import Dataset
+    from bench.records import SmokeRecord
+    from bench.report import Report
+    from bench.run.runner import Outcome
+    from bench.spec.experiment import Experiment
+    from bench.store import Store
 
 app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
@@ -25,6 +35,24 @@ out = Console(soft_wrap=False)
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"resizer-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
 
 
 def main() -> None:
@@ -55,6 +83,7 @@ def plan(
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import terminal as console
+    from bench.run.plan import make_plan
     from bench.spec.files import read, result_name
 
     store = _store()
@@ -108,8 +137,9 @@ def run(
     from bench import publish
     from bench import report as reports
     from bench import terminal as console
+    from bench.opening import note_owner
     from bench.run import runner
-    from bench.store import note_owner
+    from bench.run.plan import make_plan
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -143,18 +173,18 @@ def run(
 def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
+    from bench.opening import check_owner, note_owner
     from bench.run import runner, studies
     from bench.run.search import open_search
-    from bench.store import check_owner, note_owner
 
-    looked = open_search(name, small=small)
+    opened = open_search(name, small=small)
     store = _store()
-    check_owner(store, looked.file, small=small)
-    note_owner(store, looked.example)
+    check_owner(store, opened.file, small=small)
+    note_owner(store, opened.example)
     display = console.Display(out)
     try:
         with display.shown():
-            studies.tune(looked, store, display)
+            studies.tune(opened, store, display)
             experiment, _ = _open(name, small)
             display.experiment = experiment
             outcome = runner.run(experiment, store, display, retry=retry)
@@ -164,14 +194,13 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     _end_run(experiment, store, outcome)
 
 
-def _end_smoke(failures: Any, names: Any) -> None:
-    for record in failures.values():
-        name = names.get(record.get("key"), record["trial"]["resizer"])
-        say(f"{name}: {record['status']} ({record['reason']})")
+def _end_smoke(failures: Sequence[SmokeRecord], names: Mapping[str, str]) -> NoReturn:
+    for record in failures:
+        say(f"{names[record['key']]}: {record['status']} ({record['reason']})")
     raise typer.Exit(1 if failures else 0)
 
 
-def _end_run(experiment: Any, store: Any, outcome: Any) -> None:
+def _end_run(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
     """Report, unless another process is still at it; then what is missing, and the exit status."""
     if outcome.elsewhere:
         say(f"{counted(outcome.elsewhere, 'trial')} left to another process, which will report")
@@ -212,27 +241,27 @@ def _compare(name: str, other: str, small: bool) -> None:
         for asked in (name, other)
     ]
     labels = [str(of) if of.parent != root else of.name for of in folders]
-    found = compare.compare(*map(compare.side, folders, labels))
+    comparison = compare.compare(*map(compare.side, folders, labels))
     folder = root / "comparisons" / "..".join(of.name for of in folders)
-    page = compare.write(found, folder)
-    for letter, of in zip("AB", found.sides, strict=True):
+    page = compare.write(comparison, folder)
+    for letter, of in zip("AB", comparison.sides, strict=True):
         say(f"{letter}: {of.label}")
-    if found.lines:
+    if not comparison.table.empty:
         out.print(console.results_table(folder / "comparison.csv", out.width))
-    for what, why in found.apart:
+    for what, why in comparison.apart:
         say(f"not compared: {what}: {why}")
     say(f"comparison: {_near(page)}")
 
 
-def _report(experiment: Any, store: Any) -> None:
+def _report(experiment: Experiment, store: Store) -> None:
     from bench import report as reports
-    from bench.store import note_owner
+    from bench.opening import note_owner
 
     note_owner(store, experiment)
     _show(reports.make(experiment, store, store.root / experiment.name))
 
 
-def _show(made: Any) -> None:
+def _show(made: Report) -> None:
     """Print a report: its table, its answer, where it is."""
     from bench import terminal as console
 
@@ -322,7 +351,7 @@ def import_data(
     _show_dataset(dataset)
 
 
-def _show_dataset(dataset: Any) -> None:
+def _show_dataset(dataset: Dataset) -> None:
     """What was read of a dataset, by class and split, and what is to be known of it."""
     from bench import terminal as console
     from bench.data import library
@@ -346,14 +375,14 @@ def verify(dataset: str) -> None:
         say(note)
 
 
-def _open(name: str, small: bool) -> tuple[Any, Any]:
-    from bench.store import load_from
+def _open(name: str, small: bool) -> tuple[Experiment, Store]:
+    from bench.opening import load_from
 
     store = _store()
     return load_from(store, name, small=small), store
 
 
-def _store() -> Any:
+def _store() -> Store:
     from bench.paths import local_results
     from bench.store import Store
 

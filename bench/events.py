@@ -1,19 +1,188 @@
-"""What a run tells while it goes on."""
+"""What is told while a run goes on: each event is a dataclass, and `Event` is any of them.
+
+A trial in a process of its own tells its starter `Step` and `Epoch`; the other events are those of
+the program that started it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-Event = dict[str, Any]
-Tell = Callable[[Event], None]
-"""What a function in a fresh process calls to tell the one that started it something."""
-Listener = Callable[[dict[str, Any]], None]
-"""Told every event of a run, to show it; each is a dict with an "event"."""
+if TYPE_CHECKING:
+    from bench.records import CurveRow, Environment, SmokeRecord, TrialRecord
+    from bench.spec.experiment import SizeRequest
+    from bench.spec.trial import Fields, Trial
+
+
+@dataclass(frozen=True)
+class DataRead:
+    """A dataset is being fetched, unpacked, decoded or checked."""
+
+    phase: str  # "download", "unpack", …; of these two, `done` and `total` are bytes
+    done: int
+    total: int  # 0: not known
+
+
+@dataclass(frozen=True)
+class PlanMade:
+    """A run begins with so many trials."""
+
+    to_run: int
+    on_record: int
+
+
+@dataclass(frozen=True)
+class SmokePlanned:
+    """A smoke run begins: a few training steps of each distinct arm."""
+
+    arms: int
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A trial begins, or its smoke run."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step is done."""
+
+    step: int  # counted over all epochs, from 1
+    total: int
+    epoch: int  # from 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch is done, and validated where its row has an accuracy."""
+
+    row: CurveRow
+
+
+@dataclass(frozen=True)
+class Smoked:
+    """The training steps of a smoke run are done."""
+
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class End:
+    """A trial, or its smoke run, has ended with this record."""
+
+    trial: Trial
+    record: TrialRecord | SmokeRecord
+
+
+@dataclass(frozen=True)
+class MatchingBegun:
+    """Sizes of equal cost are sought, so many of them."""
+
+    sizes: int
+
+
+@dataclass(frozen=True)
+class SizeMatched:
+    """The size of equal cost is found."""
+
+    request: SizeRequest
+    size: int  # pixels
+    ratio: float  # the cost at that size over the cost to be met
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class TimingBegun:
+    """Arms are timed side by side."""
+
+    turns: int  # in all, if no round is disturbed
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One arm's turn of a round is over."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Each arm has had its turn in this round."""
+
+    quiet: int  # undisturbed rounds so far
+    asked: int  # undisturbed rounds that are wanted
+    disturbed: bool  # whether other load took too much of the processor in this one
+    share: float | None  # of the processor's time that it took; None where nobody can tell
+
+
+@dataclass(frozen=True)
+class SearchBegun:
+    """A search begins, or goes on."""
+
+    configurations: int  # of each arm
+    on_record: Mapping[str, int]  # configurations by tuned arm
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Optuna proposes a configuration of an arm."""
+
+    arm: str
+    number: int
+    chosen: Fields
+    trial: Trial  # which scores it
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """The trial of a proposed configuration has a record already."""
+
+    trial: Trial
+    record: TrialRecord
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """So many trials are running in other processes, and there is nothing else to do."""
+
+    running: int
+
+
+Event = (
+    DataRead
+    | PlanMade
+    | SmokePlanned
+    | Begin
+    | Step
+    | Epoch
+    | Smoked
+    | End
+    | MatchingBegun
+    | SizeMatched
+    | TimingBegun
+    | Turn
+    | Round
+    | SearchBegun
+    | Proposed
+    | OnRecord
+    | Waiting
+)
+Listener = Callable[[Event], None]
+"""Is told every event of a run, to show it; it may end a trial by raising `PrunedError`."""
+
+
+def ignore(_: Event) -> None:
+    """A listener that does nothing."""
 
 
 class PrunedError(Exception):
-    """Raised by a listener to end the trial that it hears of: it becomes a row, "pruned"."""
+    """Raised by a listener to end the trial that it hears of: it becomes a row, "pruned".
+
+    Args:
+        by: the study that wanted no more of it.
+    """
 
     def __init__(self, reason: str, *, by: str) -> None:
         super().__init__(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 Status = Literal["ok", "failed", "oom", "timeout", "skipped", "pruned"]
 
@@ -47,7 +47,24 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def as_metrics(values: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+class Measured(TypedDict):
+    """A measured value, as a record holds it."""
+
+    value: float
+    unit: str
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What the training and inference of a trial take in memory and arithmetic."""
+
+    metrics: Mapping[str, float]  # by name; empty where they could not be measured
+    memory_method: str | None  # None where the platform has no method
+    reason: str = ""  # why some could not be measured
+
+
+def as_metrics(values: Mapping[str, float]) -> dict[str, Measured]:
     """Measured values with their units, as a record holds them."""
     return {
         name: {"value": value, "unit": METRICS[name].unit, "better": METRICS[name].better}

@@ -1,12 +1,24 @@
-"""Where the project's own files are: experiments, results."""
+"""Where the project's files are: in the checkout, or in the package and the working directory."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-EXPERIMENTS = PROJECT / "experiments"
+PACKAGE = Path(__file__).resolve().parent
+
+
+def checkout(package: Path) -> Path | None:
+    """The folder of the checkout that `package` is part of; None where it is installed."""
+    folder = package.parent
+    whole = (folder / "pyproject.toml").is_file() and (folder / "experiments").is_dir()
+    return folder if whole else None
+
+
+CHECKOUT = checkout(PACKAGE)
+PROJECT = CHECKOUT or Path.cwd()
+"""What holds `results/`: an installed package writes to the working directory, never to itself."""
+EXPERIMENTS = (CHECKOUT or PACKAGE) / "experiments"
 PUBLISHED = PROJECT / "results" / "published"
 
 

@@ -12,17 +12,19 @@ from tempfile import TemporaryDirectory
 
 from bench import report
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.verdicts import at, generated
+from bench.analysis.verdicts import is_generated, verdicts
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.paths import EXPERIMENTS, PROJECT, PUBLISHED
-from bench.report.answer import in_words
-from bench.report.front import CAPTION, HEADINGS, Told, rows, short
+from bench.opening import load_from
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
+from bench.records import read_record, write_record, write_whole
+from bench.report.answer import answers, in_words
+from bench.report.front import CAPTION, HEADINGS, Bullet, bullets, lines
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, load_from, read_record, write_record, write_whole
+from bench.store import Store
 
 ROOMS = ("trials", "timings", "sizes", "looks", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
@@ -44,9 +46,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
     data only.
 
     Raises:
-        InputError: if nothing is finished yet, the experiment is not one of `experiments/`, or
-            a trial of it that is published is not finished here.
+        InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
+            `experiments/`, or a trial of it that is published is not finished here.
     """
+    _need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -101,13 +104,24 @@ def renew() -> int:
     """Make every published report anew from the records beside it, and the pages of them all.
 
     Returns: how many reports.
+    Raises:
+        InputError: outside a checkout.
     """
+    _need_checkout()
     marked(README.read_text())
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
     _write_pages()
     return len(there)
+
+
+def _need_checkout() -> None:
+    if CHECKOUT is None:
+        raise InputError(
+            "publishing needs a checkout of the project, whose README and results/published it "
+            "renews; this is an installed package"
+        )
 
 
 def _make(experiment: Experiment, store: Store) -> None:
@@ -140,7 +154,7 @@ def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: b
     """
     for key, request in experiment.matched.items():
         if key not in target.sizes() and (timed or request.kind != "equal_time"):
-            copy_record(source.root / "sizes" / key, target.root / "sizes" / key)
+            copy_record(source.size_folder(key), target.size_folder(key))
 
 
 def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
@@ -162,7 +176,8 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
         source = published_trial(key, trial)
-        have = (store.trial(key) or {}).get("status") == "ok"
+        record = store.trial(key)
+        have = record is not None and record["status"] == "ok"
         if not have and source and key not in needed:
             origin = f"published/{source.parent.parent.name}"
             copy_record(source, store.trial_folder(key), *REUSED, reused_from=origin)
@@ -223,10 +238,10 @@ def pages() -> dict[Path, str]:
     every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
     before, after = marked(README.read_text())
     first = "\n\n".join([BEGIN, *first_screen(every), END])
-    return {README: before + first + after, PUBLISHED / "README.md": answers(every)}
+    return {README: before + first + after, PUBLISHED / "README.md": list_of_answers(every)}
 
 
-def answers(every: Sequence[Evidence]) -> str:
+def list_of_answers(every: Sequence[Evidence]) -> str:
     """Every question with its answer and scope, those of the harness itself last, in Markdown."""
     asked = [answered(one) for one in every if not of_the_harness(one.experiment)]
     checked = [answered(one) for one in every if of_the_harness(one.experiment)]
@@ -236,21 +251,22 @@ def answers(every: Sequence[Evidence]) -> str:
 
 def of_the_harness(experiment: Experiment) -> bool:
     """Whether it asks of generated images alone."""
-    return all(generated(trial) for trial in experiment.trials.values())
+    return all(is_generated(trial) for trial in experiment.trials.values())
 
 
 def first_screen(every: Sequence[Evidence]) -> list[str]:
     """The short answers and a line for each verdict, in Markdown."""
-    glances = [at(one) for one in every]
-    answers = short(glances, [one.experiment.name for one in every])
-    told = [f"- **{one.question}** {' '.join(map(_sentence, one.told))}" for one in answers]
-    lines = [[*cells, _link(name)] for *cells, name in rows(glances)]
-    table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *lines]]
-    return ["\n".join(told), "\n\n".join([CAPTION, "\n".join(table)]) if lines else ""]
+    found = verdicts(every)
+    short = bullets(found, {one.experiment.name: answers(one) for one in every})
+    told = [[*cells, _link(name)] for *cells, name in lines(found)]
+    table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *told]]
+    below = "\n\n".join([CAPTION, "\n".join(table)]) if told else ""
+    return ["\n".join(map(_bullet, short)), below]
 
 
-def _sentence(told: Told) -> str:
-    return f"{told.text} ({_link(told.experiment)})." if told.experiment else told.text
+def _bullet(one: Bullet) -> str:
+    more = f" ({', '.join(map(_link, one.experiments))})" if one.experiments else ""
+    return f"- **{one.question}** {one.text}{more}"
 
 
 def _link(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Records on disk, and the one table made of them."""
+"""Where records are, and the one table made of them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from bench.errors import InputError
 from bench.metrics import METRICS
-from bench.spec import ranges
+from bench.records import (
+    LooksRecord,
+    OwnerRecord,
+    SearchRecord,
+    SizeRecord,
+    SmokeRecord,
+    TimingRecord,
+    TrialRecord,
+    read_record,
+    write_record,
+)
 from bench.spec.experiment import Experiment, Timing, context_of
-from bench.spec.files import load, read, result_name
-from bench.spec.mistakes import shown
-from bench.spec.trial import LANE, Trial
+from bench.spec.trial import TIMING_VERSION, Fields, Trial
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-
-Record = dict[str, Any]
+    from numpy.typing import NDArray
 
 
 class Store:
@@ -34,70 +41,92 @@ class Store:
         return self.root / "trials" / key
 
     def timing_folder(self, experiment: Experiment) -> Path:
-        """Where the records of the experiment's timing lane are."""
-        return self.lane_folder(experiment.trials.values(), experiment.spec.timing)
+        """Where the record of the experiment's timing is."""
+        return self.timing_folder_of(experiment.trials.values(), experiment.spec.timing)
 
-    def lane_folder(self, trials: Iterable[Trial], timing: Timing) -> Path:
-        """Where the record of a sitting of the timing lane is."""
-        return self.root / "timings" / lane_key(trials, timing)
+    def timing_folder_of(self, trials: Iterable[Trial], settings: Timing) -> Path:
+        """Where the record of some trials that are timed side by side is."""
+        return self.root / "timings" / timing_key(trials, settings)
 
     def search_folder(self, name: str) -> Path:
         """Where a search's studies and its record are."""
         return self.root / "searches" / name
 
-    def name_folder(self, name: str) -> Path:
+    def owner_folder(self, name: str) -> Path:
         """Where it stands which file the results of this name are of."""
         return self.root / "names" / name
 
-    def search(self, name: str) -> Record | None:
+    def owner(self, name: str) -> OwnerRecord | None:
+        """Which file the results of this name are of; None before its first run."""
+        return cast("OwnerRecord | None", read_record(self.owner_folder(name)))
+
+    def search(self, name: str) -> SearchRecord | None:
         """What a search has found: arms with their configurations; None before the first."""
-        return read_record(self.search_folder(name))
+        return cast("SearchRecord | None", read_record(self.search_folder(name)))
 
-    def best(self, name: str) -> dict[str, list[dict[str, Any]]]:
+    def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""
-        found = {}
-        for arm, told in (self.search(name) or {"arms": {}})["arms"].items():
-            chosen = {one["number"]: one["chosen"] for one in told["configurations"]}
-            if told["best"]:
-                found[arm] = [chosen[number] for number in told["best"]]
-        return found
+        record = self.search(name)
+        best = {}
+        for arm, tuned in record["arms"].items() if record else ():
+            chosen = {one["number"]: one["chosen"] for one in tuned["configurations"]}
+            if tuned["best"]:
+                best[arm] = [chosen[number] for number in tuned["best"]]
+        return best
 
-    def trials(self, keys: Iterable[str]) -> dict[str, Record | None]:
+    def trials(self, keys: Iterable[str]) -> dict[str, TrialRecord | None]:
         """The records of many trials; None for those that are not finished."""
         folder = self.root / "trials"
         there = {path.name for path in folder.iterdir()} if folder.exists() else set()
         # Text, not Path objects, which cost more than the reading where there are thousands.
-        return {key: read_record(f"{folder}/{key}") if key in there else None for key in keys}
+        records = {key: read_record(f"{folder}/{key}") if key in there else None for key in keys}
+        return cast("dict[str, TrialRecord | None]", records)
 
     def kept(self) -> list[str]:
         """The keys of the trials that are finished, of whatever experiment."""
         return sorted(path.parent.name for path in self.root.glob("trials/*/record.json"))
 
-    def trial(self, key: str) -> Record | None:
+    def trial(self, key: str) -> TrialRecord | None:
         """The trial's record, or None while it is not finished."""
-        return read_record(self.trial_folder(key))
+        return cast("TrialRecord | None", read_record(self.trial_folder(key)))
+
+    def smoke_folder(self, trial: Trial) -> Path:
+        """Where the smoke run of every trial of this speed is recorded."""
+        return self.root / "smoke" / trial.speed_key
+
+    def smoke(self, trial: Trial) -> SmokeRecord | None:
+        """The record of a smoke run of this speed, or None before the first."""
+        return cast("SmokeRecord | None", read_record(self.smoke_folder(trial)))
+
+    def size_folder(self, key: str) -> Path:
+        """Where the record of a matched size is, by the key of its `SizeRequest`."""
+        return self.root / "sizes" / key
 
     def sizes(self) -> dict[str, int]:
         """The matched sizes, pixels, by the key of a `SizeRequest`."""
         records = {path.name: self.size(path.name) for path in self.root.glob("sizes/*")}
         return {key: record["size"] for key, record in records.items() if record}
 
-    def size(self, key: str) -> Record | None:
+    def size(self, key: str) -> SizeRecord | None:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
-        return read_record(self.root / "sizes" / key)
+        return cast("SizeRecord | None", read_record(self.size_folder(key)))
 
     def looks(self, experiment: Experiment) -> list[int]:
         """The numbers of paired seeds at which the primary comparison was given a verdict."""
-        record = read_record(self._looks_folder(experiment)) or {}
-        return list(record.get("paired_seeds", []))
+        record = cast("LooksRecord | None", read_record(self._looks_folder(experiment)))
+        return list(record["paired_seeds"]) if record else []
 
     def note_look(self, experiment: Experiment, paired_seeds: int) -> None:
         """Put on record that a verdict was given at so many seeds; once for each number."""
         looks = self.looks(experiment)
         if paired_seeds not in looks:
-            record = {"status": "ok", "reason": "", "experiment": experiment.name}
-            looks = [*looks, paired_seeds]
-            write_record(self._looks_folder(experiment), record | {"paired_seeds": looks})
+            record: LooksRecord = {
+                "status": "ok",
+                "reason": "",
+                "experiment": experiment.name,
+                "paired_seeds": [*looks, paired_seeds],
+            }
+            write_record(self._looks_folder(experiment), record)
 
     def _looks_folder(self, experiment: Experiment) -> Path:
         """By what is compared, so that another name or further seeds do not make it new."""
@@ -111,19 +140,23 @@ class Store:
 
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
-        folders = [f"{self.root}/trials/{key}" for key in experiment.trials]
-        rest = (
+        folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
+        folders += [
             self.timing_folder(experiment),
             self._looks_folder(experiment),
             self.search_folder(experiment.name),
-        )
-        times = [_modified(f"{folder}/record.json") for folder in (*folders, *rest)]
+        ]
+        times = [_modified(f"{folder}/record.json") for folder in folders]
         text = json.dumps([experiment.spec.model_dump(), times], default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def timing(self, experiment: Experiment) -> Record | None:
-        """The record of the experiment's timing lane, or None while it is not finished."""
-        return read_record(self.timing_folder(experiment))
+    def timing(self, experiment: Experiment) -> TimingRecord | None:
+        """The record of the experiment's timing, or None while it is not finished."""
+        return self.timing_of(experiment.trials.values(), experiment.spec.timing)
+
+    def timing_of(self, trials: Iterable[Trial], settings: Timing) -> TimingRecord | None:
+        """The record of some trials timed side by side, or None while it is not finished."""
+        return cast("TimingRecord | None", read_record(self.timing_folder_of(trials, settings)))
 
     def table(self, experiment: Experiment) -> pd.DataFrame:
         """One row for each trial of each arm in each context: fields, status, metrics.
@@ -134,30 +167,29 @@ class Store:
         """
         import pandas as pd
 
-        timing = self.timing(experiment) or {}
+        timing = self.timing(experiment)
+        timed = timing["subjects"] if timing else {}
         roles = {arm.name: arm.role for arm in experiment.spec.arm}
         records = self.trials(experiment.runs)
+        if experiment.spec.train:
+            missing = {"status": "missing", "reason": "not run yet"}
+        else:
+            missing = {"status": "not trained", "reason": "the experiment asks for the cost alone"}
         rows = []
-        unfinished: Record = {"status": "missing", "reason": "not run yet"}
-        if not experiment.spec.train:
-            unfinished = {
-                "status": "not trained",
-                "reason": "the experiment asks for the cost alone",
-            }
         for cell in experiment.cells:
-            record = records.get(cell.trial.key) or unfinished
-            speed = timing.get("subjects", {}).get(cell.trial.speed_key, {})
-            rows.append(
-                {"arm": cell.arm, "role": roles[cell.arm], "context": _label(cell.axes)}
-                | {"key": cell.trial.key, "status": record["status"], "reason": record["reason"]}
-                | cell.trial.model_dump()
-                | {name: float("nan") for name in METRICS}
-                | {name: m["value"] for name, m in record.get("metrics", {}).items()}
-                | {name: m["value"] for name, m in speed.get("metrics", {}).items()}
-            )
+            key, record = cell.trial.key, records.get(cell.trial.key)
+            row: Fields = {"arm": cell.arm, "role": roles[cell.arm]}
+            row |= {"context": context_label(context_of(cell.axes)), "key": key}
+            row |= {"status": record["status"], "reason": record["reason"]} if record else missing
+            row |= cell.trial.model_dump()
+            row |= dict.fromkeys(METRICS, float("nan"))
+            for measured in (record, timed.get(cell.trial.speed_key)):
+                if measured:
+                    row |= {name: m["value"] for name, m in measured.get("metrics", {}).items()}
+            rows.append(row)
         return pd.DataFrame(rows)
 
-    def pictures(self, key: str) -> dict[str, Any] | None:
+    def pictures(self, key: str) -> dict[str, NDArray[np.float16]] | None:
         """What `bench.lab.pictures` kept of the trial: (N, H, W, 3) arrays by name, or None."""
         import numpy as np
 
@@ -178,7 +210,7 @@ class Store:
         return pd.read_parquet(self.trial_folder(key) / "predictions.parquet")
 
 
-def context_label(context: Mapping[str, Any]) -> str:
+def context_label(context: Mapping[str, object]) -> str:
     """The words for one combination of axis values.
 
     >>> context_label({"dataset": "imagewoof", "num_resblocks": 2})
@@ -187,90 +219,15 @@ def context_label(context: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in context.items())
 
 
-def _label(axes: Mapping[str, Any]) -> str:
-    return context_label(context_of(axes))
-
-
 def _modified(path: str) -> int | None:
     try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 # Path is slower here
     except FileNotFoundError:
         return None
 
 
-def lane_key(trials: Iterable[Trial], timing: Timing) -> str:
-    """16 hex digits that name one sitting: what is measured against what, and how."""
+def timing_key(trials: Iterable[Trial], timing: Timing) -> str:
+    """16 hex digits that name one timing: what is measured against what, and how."""
     subjects = sorted({trial.speed_key for trial in trials})
-    text = json.dumps([LANE, subjects, timing.model_dump()], sort_keys=True)
+    text = json.dumps([TIMING_VERSION, subjects, timing.model_dump()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def read_record(folder: Path | str) -> Record | None:
-    """The record in `folder`, or None where there is none.
-
-    Raises:
-        InputError: if the file is there but is no record.
-    """
-    try:
-        with open(f"{folder}/record.json", "rb") as file:  # noqa: PTH123
-            record = json.loads(file.read())
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        record = None
-    if not isinstance(record, dict) or "status" not in record:
-        raise InputError(f"{folder}/record.json is not a record; delete its folder and run again")
-    return record
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Put `record` into `folder` under its final name only when it is complete and on the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "record.json", json.dumps(record, indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def check_owner(store: Store, file: Path, *, small: bool) -> None:
-    """Raise InputError if the results of this name are those of another file that is still there.
-
-    Two files of one name in two folders would else replace each other's report and search.
-    """
-    name = result_name(file, small=small)
-    owner = Path((read_record(store.name_folder(name)) or {}).get("file", file))
-    if owner != file and owner.is_file():
-        raise InputError(
-            f"{store.root / name} has the results of {owner}: give one of the two files another "
-            "name, or set RESIZER_BENCH_RESULTS to another folder"
-        )
-
-
-def note_owner(store: Store, experiment: Experiment) -> None:
-    """Put on record which file the results of an experiment's name are of."""
-    record = {"status": "ok", "reason": "", "file": str(experiment.file)}
-    if read_record(store.name_folder(experiment.name)) != record:
-        write_record(store.name_folder(experiment.name), record)
-
-
-def load_from(store: Store, name: str, *, small: bool) -> Experiment:
-    """Read an experiment with the sizes that the store has matched and what its search found.
-
-    Raises:
-        InputError: as `load`; or if the search was over other ranges than the file has now.
-    """
-    file, spec = read(name, small=small)
-    check_owner(store, file, small=small)
-    told = store.search(result_name(file, small=small)) if spec.search else None
-    if told and told.get("spaces") != ranges.written(spec):
-        verb = f"resizer-bench search {name}" + (" --small" if small else "")
-        raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
-    best = store.best(result_name(file, small=small))
-    return load(name, small=small, sizes=store.sizes(), best=best)

@@ -8,20 +8,43 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, assert_never
 
 import rich.progress as bars
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.data.library import Dataset
 from bench.data.master import SPLITS
-from bench.run.plan import Plan
-from bench.spec.experiment import Experiment, ExperimentFile, SizeRequest, context_of
-from bench.spec.ranges import spaces
+from bench.events import (
+    Begin,
+    DataRead,
+    End,
+    Epoch,
+    Event,
+    MatchingBegun,
+    OnRecord,
+    PlanMade,
+    Proposed,
+    Round,
+    SearchBegun,
+    SizeMatched,
+    Smoked,
+    SmokePlanned,
+    Step,
+    TimingBegun,
+    Turn,
+    Waiting,
+)
+from bench.records import SearchRecord, SmokeRecord, TrialRecord
+from bench.spec.experiment import Experiment, ExperimentFile, context_of
 from bench.spec.trial import Trial
-from bench.store import Record, context_label
+from bench.spec.tuning import spaces
+from bench.store import context_label
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
+    from bench.run.plan import Plan
 
 BYTE_PHASES = ("download", "look through", "unpack")
 
@@ -68,62 +91,81 @@ class Display:
         with self.progress:
             yield self
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        getattr(self, f"_{event['event']}")(event)
+    def __call__(self, event: Event) -> None:  # a `bench.events.Listener`
+        match event:
+            case DataRead(phase, done, total):
+                self.data(phase, done, total)
+            case PlanMade():
+                self._say(f"{event.to_run} trials to run, {event.on_record} on record")
+                self._whole(event.to_run)
+            case SmokePlanned(arms):
+                self._say(f"{arms} distinct arms, three training steps each")
+                self._whole(arms)
+            case Begin(trial):
+                self._begin(trial)
+            case Step():
+                self._step(event)
+            case Epoch():
+                self._epoch(event)
+            case Smoked(seconds):
+                self._note(f"{seconds:.3f} s a step")
+            case End(trial, record):
+                self._end(trial, record)
+            case MatchingBegun(sizes):
+                self._say("counting and timing the sizes of matched arms; leave the machine idle")
+                self._start("sizes", sizes)
+            case SizeMatched():
+                self._size(event)
+            case TimingBegun(turns):
+                self._say("timing all arms side by side; leave the machine idle")
+                self._start("timing", turns)
+            case Turn():
+                self._turn()
+            case Round():
+                self._round(event)
+            case SearchBegun():
+                self._search(event)
+            case Proposed():
+                self._proposed(event)
+            case OnRecord(trial, record):
+                self._say(f"{self._name(trial)}: {outcome(record)}, on record")
+                self._advance()
+            case Waiting(running):
+                self._wait(running)
+            case _:
+                assert_never(event)
 
     def data(self, phase: str, done: int, total: int) -> None:
         """A `bench.data.master.Progress`."""
         if self.part is None or self.progress.tasks[-1].description != phase:
             self._start(phase, total)
-        counted = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
-        self._update(done, count=counted, total=total or None)
+        count = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
+        self._update(done, total or None, count)
         if total and done >= total:
             self._end_part()
 
-    def _data(self, event: dict[str, Any]) -> None:
-        self.data(*event["progress"])
-
-    def _plan(self, event: dict[str, Any]) -> None:
-        plan: Plan = event["plan"]
-        done = len(plan.states) - plan.counts["missing"]
-        self._say(f"{len(event['todo'])} trials to run, {done} on record")
-        self._whole(len(event["todo"]))
-
-    def _smoke(self, event: dict[str, Any]) -> None:
-        self._say(f"{len(event['todo'])} distinct arms, three training steps each")
-        self._whole(len(event["todo"]))
-
-    def _matching(self, event: dict[str, Any]) -> None:
-        self._say("counting and timing the sizes of matched arms; leave the machine idle")
-        self._start("sizes", event["total"])
-
-    def _size(self, event: dict[str, Any]) -> None:
-        request: SizeRequest = event["request"]
+    def _size(self, event: SizeMatched) -> None:
+        request = event.request
         what = "multiply-adds" if request.kind == "equal_gmacs" else "training time"
         self._say(
-            f"{request.arm} on {request.plain.backbone}: {event['size']} px, "
-            f"{event['ratio']:.2f} times the {what}"
+            f"{request.arm} on {request.plain.backbone}: {event.size} px, "
+            f"{event.ratio:.2f} times the {what}"
         )
-        self._turn(event)
+        self._turn()
 
-    def _search(self, event: dict[str, Any]) -> None:
-        settings, record = event["search"].spec.search, event["record"] or {"arms": {}}
-        known = {arm: len(told["configurations"]) for arm, told in record["arms"].items()}
-        told = ", ".join(f"{known.get(arm, 0)} of {arm}" for arm in settings.arms)
-        self._say(f"{settings.trials} configurations of each arm; on record: {told}")
-        self._whole(settings.trials * len(settings.arms), done=sum(known.values()))
+    def _search(self, event: SearchBegun) -> None:
+        counts = ", ".join(f"{count} of {arm}" for arm, count in event.on_record.items())
+        self._say(f"{event.configurations} configurations of each arm; on record: {counts}")
+        total = event.configurations * len(event.on_record)
+        self._whole(total, done=sum(event.on_record.values()))
 
-    def _proposed(self, event: dict[str, Any]) -> None:
-        values = ", ".join(f"{name} {shown_value(v)}" for name, v in event["chosen"].items())
-        self.proposed[event["trial"].key] = f"{event['arm']} {event['number']}: {values}"
+    def _proposed(self, event: Proposed) -> None:
+        values = ", ".join(f"{name} {shown_value(v)}" for name, v in event.chosen.items())
+        self.proposed[event.trial.key] = f"{event.arm} {event.number}: {values}"
 
-    def _answered(self, event: dict[str, Any]) -> None:
-        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, on record")
-        self._advance()
-
-    def _waiting(self, event: dict[str, Any]) -> None:
+    def _wait(self, running: int) -> None:
         if not self.told_waiting:
-            self._say(f"waiting for {event['running']} running in another process")
+            self._say(f"waiting for {running} running in another process")
         self.told_waiting = True
 
     def _whole(self, total: int, done: int = 0) -> None:
@@ -134,36 +176,31 @@ class Display:
             "all trials", total=total, completed=done, count=count, note=""
         )
 
-    def _begin(self, event: dict[str, Any]) -> None:
+    def _begin(self, trial: Trial) -> None:
         self.began, self.first_step, self.accuracy = time.monotonic(), None, ""
-        self.batch_size = event["trial"].batch_size
-        self._start(self._name(event["trial"]), None)
+        self.batch_size = trial.batch_size
+        self._start(self._name(trial), None)
 
-    def _step(self, event: dict[str, Any]) -> None:
+    def _step(self, event: Step) -> None:
         now = time.monotonic()
-        step, began = self.first_step = self.first_step or (event["step"], now)
-        speed = (event["step"] - step) * self.batch_size / (now - began) if now > began else 0.0
-        self._update(
-            event["step"],
-            total=event["total"],
-            count=f"step {event['step']}/{event['total']}",
-            note=f"epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}",
-        )
+        step, began = self.first_step = self.first_step or (event.step, now)
+        speed = (event.step - step) * self.batch_size / (now - began) if now > began else 0.0
+        count = f"step {event.step}/{event.total}"
+        note = f"epoch {event.epoch}, {speed:.0f} images/s{self.accuracy}"
+        self._update(event.step, event.total, count, note)
 
-    def _epoch(self, event: dict[str, Any]) -> None:
-        if "top1_pct" in event:
-            self.accuracy = f", top-1 {event['top1_pct']:.1f} %"
+    def _epoch(self, event: Epoch) -> None:
+        row = event.row
+        if "top1_pct" in row:
+            self.accuracy = f", top-1 {row['top1_pct']:.1f} %"
         if self.progress.disable:
-            speed = event["step"] * self.batch_size / event["train_s"]
-            self._say(f"  epoch {event['epoch']}, {speed:.0f} images/s{self.accuracy}")
+            speed = row["step"] * self.batch_size / row["train_s"]
+            self._say(f"  epoch {row['epoch']}, {speed:.0f} images/s{self.accuracy}")
 
-    def _smoked(self, event: dict[str, Any]) -> None:
-        self._note(f"{event['seconds_per_step']:.3f} s a step")
-
-    def _end(self, event: dict[str, Any]) -> None:
+    def _end(self, trial: Trial, record: TrialRecord | SmokeRecord) -> None:
         self._end_part()
         took = duration(time.monotonic() - self.began)
-        self._say(f"{self._name(event['trial'])}: {outcome(event['record'])}, {took}")
+        self._say(f"{self._name(trial)}: {outcome(record)}, {took}")
         self._advance()
 
     def _advance(self) -> None:
@@ -172,19 +209,15 @@ class Display:
             task = next(t for t in self.progress.tasks if t.id == self.whole)
             self.progress.update(self.whole, count=f"{task.completed:.0f}/{task.total:.0f}")
 
-    def _timing(self, event: dict[str, Any]) -> None:
-        self._say("timing all arms side by side; leave the machine idle")
-        self._start("timing", event["turns"])
-
-    def _round(self, event: dict[str, Any]) -> None:
-        if event["disturbed"]:
-            share = event["share"]
+    def _round(self, event: Round) -> None:
+        if event.disturbed:
+            share = event.share
             why = f": others took {share:.0%} of the processor" if share is not None else ""
             self._say(f"  a round was disturbed{why}; it is taken again")
         elif self.progress.disable:
-            self._say(f"  round {event['quiet']} of {event['asked']}")
+            self._say(f"  round {event.quiet} of {event.asked}")
 
-    def _turn(self, _: dict[str, Any]) -> None:
+    def _turn(self) -> None:
         assert self.part is not None
         self.progress.advance(self.part)
 
@@ -200,9 +233,9 @@ class Display:
         self._end_part()
         self.part = self.progress.add_task(what, total=total, count="", note="")
 
-    def _update(self, done: int, **fields: Any) -> None:
+    def _update(self, done: int, total: int | None, count: str, note: str = "") -> None:
         assert self.part is not None
-        self.progress.update(self.part, completed=done, **fields)
+        self.progress.update(self.part, completed=done, total=total, count=count, note=note)
 
     def _note(self, text: str) -> None:
         assert self.part is not None
@@ -217,10 +250,10 @@ class Display:
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def search_lines(spec: ExperimentFile, record: Record | None) -> list[str]:
+def search_lines(spec: ExperimentFile, record: SearchRecord | None) -> list[str]:
     """What each tuned arm chooses from, and how far its search is; a line each."""
     assert spec.search
-    arms = (record or {"arms": {}})["arms"]
+    arms = record["arms"] if record else {}
     lines = []
     for arm, space in spaces(spec).items():
         done = len(arms[arm]["configurations"]) if arm in arms else 0
@@ -229,7 +262,7 @@ def search_lines(spec: ExperimentFile, record: Record | None) -> list[str]:
     return lines
 
 
-def shown_value(value: Any) -> str:
+def shown_value(value: object) -> str:
     """A chosen value, to three digits.
 
     >>> shown_value(0.00312345), shown_value("sgd"), shown_value(64)
@@ -238,7 +271,7 @@ def shown_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def outcome(record: Record) -> str:
+def outcome(record: TrialRecord | SmokeRecord) -> str:
     """How a trial ended, in a few words."""
     if record["status"] != "ok":
         return f"{record['status']} ({record['reason']})"
@@ -286,12 +319,12 @@ def arm_lines(experiment: Experiment) -> list[str]:
     for arm in experiment.spec.arm:
         starts = {to: None for field, to in arm.arms.items() if field != "match"}
         parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
-        if told := "; ".join(part for part in parts if part):
-            lines.append(f"{arm.name}: {told}")
+        if any(parts):
+            lines.append(f"{arm.name}: {'; '.join(part for part in parts if part)}")
     return lines
 
 
-def time_left(plan: Plan, keys: Any) -> str:
+def time_left(plan: Plan, keys: Iterable[str]) -> str:
     """Estimated time of the missing trials among `keys`; "?" where some have no estimate."""
     missing = [key for key in keys if plan.states.get(key) == "missing"]
     known = [plan.seconds[key] for key in missing if key in plan.seconds]
@@ -306,7 +339,8 @@ def shortened(words: list[str], most: int = 4) -> str:
     >>> shortened(["a", "b", "c"], most=2)
     'a, b, 1 more'
     """
-    return ", ".join(words[:most] + ([f"{len(words) - most} more"] if len(words) > most else []))
+    left = len(words) - most
+    return ", ".join([*words[:most], f"{left} more"] if left > 0 else words)
 
 
 def class_table(dataset: Dataset) -> Table:

@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def source_digest(implementation: str) -> str:
         ValueError: if there is no such module.
     """
     module = implementation.partition(":")[0]
-    digests = {name: _digest(path.read_bytes()) for name, path in own_modules(module).items()}
+    with working_directory_importable():
+        modules = own_modules(module)
+    digests = {name: _digest(path.read_bytes()) for name, path in modules.items()}
     if len(digests) == 1:
         return next(iter(digests.values()))
     lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
@@ -76,6 +79,20 @@ def module_file(module: str) -> Path | None:
     if spec is None or spec.origin is None or not spec.has_location:
         return None
     return Path(spec.origin)
+
+
+@contextmanager
+def working_directory_importable() -> Iterator[None]:
+    """While it is open, modules of the working directory are found, as under `python -m`."""
+    folder = str(Path.cwd())
+    added = "" not in sys.path and folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(folder)
 
 
 def _with_parents(module: str) -> Iterator[str]:

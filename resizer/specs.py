@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resizer.sources import module_file
+from resizer.sources import module_file, working_directory_importable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,9 +82,8 @@ def source_file(implementation: str) -> Path:
         ValueError: if there is no such module.
     """
     module = implementation.partition(":")[0]
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    found = module_file(module)
+    with working_directory_importable():
+        found = module_file(module)
     if found is None:
         raise ValueError(
             f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
@@ -95,6 +93,8 @@ def source_file(implementation: str) -> Path:
 
 def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:
     """Make the resizer `name`, or a user's own `package.module:Class`.
+
+    A module of the user's own may import others of the working directory at its top.
 
     Args:
         name: a key of `RESIZERS`, or `package.module:Class`.
@@ -110,7 +110,8 @@ def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> n
     if spec is not None:
         refuse_unknown_options(name, options, spec.options)
     module, _, attribute = (spec.implementation if spec else name).partition(":")
-    implementation = getattr(importlib.import_module(module), attribute, None)
+    with working_directory_importable():
+        implementation = getattr(importlib.import_module(module), attribute, None)
     if implementation is None:
         raise ValueError(f"resizer {name!r}: {module} has no {attribute!r}")
     made: nn.Module = implementation(output_size=output_size, **options)

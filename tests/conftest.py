@@ -52,6 +52,12 @@ seconds = 0.01
 WriteExperiment = Callable[..., Experiment]
 
 
+def toy_toml(**added: str) -> str:
+    """The toy experiment, with lines added to its tables: top, trial, axes, rest."""
+    parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
+    return TOY.format(**parts)
+
+
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the dataset "toy": 2 classes, 20 train and 12 val images of odd sizes."""
@@ -90,9 +96,8 @@ def write_experiment(tmp_path: Path) -> WriteExperiment:
         sizes: Mapping[str, int] | None = None,
         **added: str,
     ) -> Experiment:
-        parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
         path = tmp_path / f"{name}.toml"
-        path.write_text(TOY.format(**parts))
+        path.write_text(toy_toml(**added))
         return load(str(path), small=small, sizes=sizes)
 
     return write

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from bench.metrics import as_metrics
+from bench.records import write_record
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, write_record
+from bench.store import Store
 
 WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
 NARROW = 'dataset = ["fine"]'

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from bench.errors import InputError
+from bench.records import read_record, write_record
 from bench.report import make
 from bench.report.compare import Comparison, compare, side, write
 from bench.report.index import read_summary
-from bench.store import Store, read_record, write_record
+from bench.store import Store
 from tests.fakes import NARROW, experiment, fill, read_page, time_all, top1
 
 

@@ -6,6 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
+from bench.events import Round
 from bench.report.words import NONE
 from bench.terminal import Display, text_table, trial_names
 from tests.conftest import WriteExperiment
@@ -34,12 +35,11 @@ def test_columns_that_do_not_fit_are_counted() -> None:
     assert table.caption == "1 more column in the report, or in a wider terminal"
 
 
-def test_where_nothing_redraws_each_round_of_the_timing_lane_is_a_line() -> None:
+def test_where_nothing_redraws_each_round_of_the_timing_is_a_line() -> None:
     console = Console(file=StringIO(), width=120)
     display = Display(console)
     for disturbed, share, quiet in ((False, 0.01, 1), (True, 0.33, 1), (False, 0.02, 2)):
-        told = {"disturbed": disturbed, "share": share, "quiet": quiet, "asked": 2}
-        display({"event": "round"} | told)
+        display(Round(quiet, 2, disturbed, share))
     assert isinstance(console.file, StringIO)
     assert console.file.getvalue().splitlines() == [
         "  round 1 of 2",

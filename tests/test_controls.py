@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from bench.errors import InputError
+from bench.events import Event, SizeMatched
+from bench.lab import matching, models
+from bench.lab.models import SizeRefusedError
 from bench.run import runner
-from bench.spec import controls
 from bench.spec.experiment import Experiment, SizeRequest
-from bench.spec.trial import Trial
+from bench.spec.trial import Trial, enlarged
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -139,17 +141,31 @@ def test_the_smallest_size_that_reaches_is_found(true: int, step: int) -> None:
         asked.append(size)
         return float(size >= true)
 
-    assert controls.smallest(request(), step, ratio) == -(-true // step) * step
+    assert matching.smallest(request(), step, ratio) == -(-true // step) * step
     assert len(asked) < 20
 
 
-def test_sizes_that_the_backbone_refuses_count_as_too_small() -> None:
-    def ratio(size: int) -> float:
-        if size < 60:
-            raise AssertionError("a multiple of 60, please")
-        return 1.0
+def test_sizes_that_the_backbone_refuses_count_as_too_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refusing(trial: Trial, **_: bool) -> None:
+        if trial.input_size < 60:
+            raise SizeRefusedError("a multiple of 60, please")
 
-    assert controls.smallest(request(), 1, ratio) == 60
+    monkeypatch.setattr(models, "try_backbone", refusing)
+    assert matching.smallest(request(), 1, lambda _: 1.0) == 60
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AssertionError, InputError])
+def test_whatever_else_fails_at_a_size_is_told(error: type[Exception]) -> None:
+    def ratio(_: int) -> float:
+        raise error("a defect of the loss")
+
+    said = (
+        r"test_resnet without a resizer fails at 33 px \(.*a defect of the loss\), where the cost"
+    )
+    with pytest.raises(InputError, match=said):
+        matching.smallest(request(), 1, ratio)
 
 
 def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> None:
@@ -159,41 +175,39 @@ def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> No
         return 0.5
 
     said = "test_resnet without a resizer does not fit in memory at 64 px, where the cost of 'a'"
-    with pytest.raises(controls.InputError, match=said):
-        controls.smallest(request(), 1, ratio)
+    with pytest.raises(InputError, match=said):
+        matching.smallest(request(), 1, ratio)
 
 
 def test_a_cost_out_of_reach_is_one_sentence() -> None:
     far = request(num_kernels=512, input_size=256)
-    with pytest.raises(
-        controls.InputError, match="does not reach the cost of 'a' at up to 1024 px"
-    ):
-        controls.smallest(far, 1, lambda _: 0.5)
+    with pytest.raises(InputError, match="does not reach the cost of 'a' at up to 1024 px"):
+        matching.smallest(far, 1, lambda _: 0.5)
 
 
 def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments() -> None:
-    from bench.lab import models, timing
+    from bench.lab import timing
 
     asked = request()
-    size, ratio = controls.counted(asked, 10)
+    size, ratio = matching.counted(asked, 10)
 
     def gmacs(trial: Trial) -> float:
-        return timing.size(models.build(trial, 10), trial)["gmacs"]
+        return timing.cost(models.build(trial, 10), trial)["gmacs"]
 
     wanted = gmacs(asked.like)
-    assert gmacs(controls.enlarged(asked.plain, size)) == pytest.approx(ratio * wanted)
-    assert gmacs(controls.enlarged(asked.plain, size - 1)) < wanted <= ratio * wanted
+    assert gmacs(enlarged(asked.plain, size)) == pytest.approx(ratio * wanted)
+    assert gmacs(enlarged(asked.plain, size - 1)) < wanted <= ratio * wanted
 
 
 def test_sizes_are_settled_once_saved_and_then_part_of_the_trials(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
-    seen: list[dict[str, Any]] = []
-    experiment = runner.match_sizes(write_experiment(rest=WITH_CONTROLS), store, seen.append)
-    assert [event["event"] for event in seen if event["event"] == "size"] == ["size", "size"]
+    events: list[Event] = []
+    experiment = runner.match_sizes(write_experiment(rest=WITH_CONTROLS), store, events.append)
+    assert sum(isinstance(event, SizeMatched) for event in events) == 2
     assert not experiment.sizes
     sizes = store.sizes()
     arms = {arm: only(experiment, arm).input_size for arm in ("arithmetic", "time")}
     assert set(sizes.values()) == set(arms.values())
     assert all(size > 16 for size in sizes.values())
-    assert runner.match_sizes(experiment, store, seen.append) is experiment
+    assert runner.match_sizes(experiment, store, events.append) is experiment

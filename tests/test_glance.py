@@ -6,13 +6,15 @@ from pathlib import Path
 
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.verdicts import Glance, at
+from bench.opening import load_from
 from bench.publish import first_screen
+from bench.records import write_record
 from bench.report.answer import scope, sentences
 from bench.report.front import rows, short
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, load_from, write_record
+from bench.store import Store
 from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
 
 SEARCH = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,20 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
-from bench import publish, report
-from bench.analysis import false_verdicts
-from bench.analysis import verdicts as glance
+from bench import checks, publish, report
 from bench.analysis.evidence import gather
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
 from bench.paths import PUBLISHED
+from bench.records import write_record
 from bench.report import index
-from bench.report.answer import in_words, sentences
-from bench.run.runner import ended
+from bench.report.answer import in_words
+from bench.report.words import MINUS
+from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
-from bench.store import Store, context_label, write_record
+from bench.store import Store, context_label
 from tests.conftest import WriteExperiment
 
 EXPERIMENTS = publish.published()
@@ -52,8 +51,9 @@ def test_the_front_page_and_the_answers_are_what_the_records_say() -> None:
         assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
         summary = index.read_summary(folder)
         assert summary
-        assert summary.answer == sentences(evidence), stale
-        summaries.append(replace(summary, glance=glance.at(evidence)))
+        wanted = index.summary(evidence, summary.figure)
+        assert index.SUMMARIES.dump_python(summary) == index.SUMMARIES.dump_python(wanted), stale
+        summaries.append(wanted)
     assert (PUBLISHED / "index.html").read_text() == index.front_page(summaries), "stale index"
 
 
@@ -109,10 +109,9 @@ def test_headline_numbers_follow_from_a_published_table_alone() -> None:
     )
     answer = (PUBLISHED / "quick" / "answer.md").read_text()
     difference = (fine["learned"] - fine["plain"]).mean()
-    assert f"learned is better than plain by {difference:.1f} points" in answer
-    half = stats.t.ppf(0.975, 2) * (fine["fixed"] - fine["plain"]).sem()
-    gain = (fine["fixed"] - fine["plain"]).mean()
-    assert f"fixed {gain:+.1f} ± {half:.1f}" in answer
+    assert f"Better: learned {MINUS} plain = {difference:+.1f} points [" in answer
+    half = stats.t.ppf(0.9875, 2) * (fine["learned"] - fine["plain"]).sem()
+    assert f"[{difference - half:+.1f}, {difference + half:+.1f}; 97.5 %], 3 seeds." in answer
     results = pd.read_csv(PUBLISHED / "quick" / "results.csv").set_index(["dataset", "arm"])
     shown = results.loc[("synthetic-fine", "plain"), "top-1 accuracy, %"]
     assert str(shown).startswith(f"{fine['plain'].mean():.1f} ")
@@ -297,5 +296,5 @@ def test_verdicts_are_counted_over_experiments_of_three_seeds(
     ]
     rows.append({**rows[0], "seed": 8, "status": "failed"})
     table = pd.DataFrame(rows)
-    found = false_verdicts.answers(table, write_experiment().spec)
+    found = checks.count_verdicts(table, write_experiment().spec)
     assert found == Counter({"better": 1, "no difference": 1})

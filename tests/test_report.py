@@ -14,17 +14,18 @@ from scipy import stats
 
 from bench.analysis.evidence import gather
 from bench.metrics import as_metrics
+from bench.records import read_record, write_record
 from bench.report import Report, environment, make, saved
-from bench.report.answer import sentences
+from bench.report.answer import Answer, answers
 from bench.report.figures.differences import differences
 from bench.report.figures.draw import draw
-from bench.report.figures.style import looks
-from bench.report.table import table as results_table
+from bench.report.figures.style import arm_styles
+from bench.report.table import SIZES, is_numeric, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store, read_record, write_record
+from bench.store import Store
 from tests.fakes import (
     NARROW,
     WIDE,
@@ -58,17 +59,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Experiment,
     return make(asked, store, folder / "out"), asked, store
 
 
-def test_the_answer_has_a_verdict_with_its_scope_for_each_context(
+def test_the_answer_says_over_which_verdicts_it_is_and_for_what_it_holds(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     answer = whole[0].answer
-    assert (
-        "On fine (64 → 32 px, resnet10t, num_resblocks 0, 2 epochs, 3 seeds), "
-        "learned is better than plain by 51.0 points (98.8 % interval +" in answer
-    )
-    assert "On coarse (64 → 32 px, resnet10t, num_resblocks 1, 2 epochs, 3 seeds), " in answer
-    assert "no difference larger than 1 point between learned and plain: +0.01 points" in answer
-    assert "fine (2,000 training and 500 validation images)" in answer
+    assert answer.startswith(f"Mixed: learned {MINUS} plain = +")
+    assert "on average over 4 comparisons" in answer
+    assert "fine (2,000 training, 500 validation images)" in answer
     assert "cpu (Toy, 2 threads, fp32)" in answer
 
 
@@ -98,10 +95,10 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = read_page(whole[0].html)
-    told = f"a training step takes 2.0 {TIMES} as long; 1.5 {TIMES} multiply-adds"
-    assert told in page
-    assert "two measurements of one arm's training step may be 2.5 % apart" in page
-    assert "; 1 disturbed round left out." in page
+    assert f"A training step of learned takes 2.0 {TIMES} as long as plain's." in page
+    assert f"learned needs 1.5 {TIMES} multiply-adds per image." in page
+    assert "Two measurements of one arm's training step may be 2.5 % apart" in page
+    assert "Other load disturbed 1 round, left out." in page
 
 
 def test_the_time_of_a_step_is_shown_by_component(
@@ -112,14 +109,17 @@ def test_the_time_of_a_step_is_shown_by_component(
     assert (whole[0].folder / "figures" / "components.svg").read_text() == drawn.file
 
 
-def test_the_page_refers_to_nothing_outside_itself(
+def test_the_page_is_complete_in_itself_and_links_only_to_what_is_beside_it(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = whole[0].html.read_text()
-    links = re.findall(r"""(?:src|href)=["']?([^"'> ]*)|url\(([^)]*)\)|@import""", page)
-    assert all((link or url).startswith(("#", "data:image/png")) for link, url in links)
+    sources = re.findall(r"""src=["']?([^"'> ]*)|url\(([^)]*)\)|@import""", page)
+    assert all((source or url).startswith(("#", "data:image/png")) for source, url in sources)
     assert "data:image/png" in page
     assert "http" not in page
+    linked = [link for link in re.findall(r'<a href="([^"]*)"', page)]
+    assert "results.csv" in linked
+    assert all((whole[0].folder / link).exists() for link in linked)
 
 
 def test_the_page_is_well_formed_with_headings_in_order_and_ids_once(
@@ -133,19 +133,34 @@ def test_the_page_is_well_formed_with_headings_in_order_and_ids_once(
     assert set(reader.headings[1:]) == {2}
     assert len(reader.ids) == len(set(reader.ids))
     assert page.count("<svg ") == page.count('<svg role="img" aria-label="') > 4
+    assert "![" not in page
 
 
-def test_every_cell_of_a_sortable_table_says_what_it_is_sorted_by(
+def test_every_section_has_an_id_and_every_table_the_name_of_its_section(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
-    tables = re.findall(
-        r'<table class="[^"]*sortable">.*?</table>', whole[0].html.read_text(), re.S
-    )
-    assert len(tables) == 2  # the results, and the costs in detail
-    for table in tables:
-        cells = re.findall(r'<(?:td|th scope="row")([^>]*)>', table)
-        assert cells
-        assert all("data-sort=" in attributes for attributes in cells)
+    page = whole[0].html.read_text()
+    headings = re.findall(r"<h2[^>]*>|<details[^>]*>", page)
+    assert all(' id="' in tag for tag in headings if tag != "<h2>")
+    assert page.count("<details ") == page.count("<summary><h2>") == page.count("<h2>")
+    assert 'aria-label="Results"><table class="sortable">' in page
+
+
+def test_the_page_says_what_its_markdown_says(whole: tuple[Report, Experiment, Store]) -> None:
+    reader = Text()
+    reader.feed(read_page(whole[0].html))
+    shown = " ".join(" ".join(reader.text).split())
+    for line in whole[0].markdown.read_text().splitlines():
+        if line.startswith("| ") and "---" not in line:
+            cells = [re.sub(r"\\(.)", r"\1", cell) for cell in re.split(r" *(?<!\\)\| *", line)]
+            assert all(cell in shown for cell in cells), line
+
+
+def test_at_most_forty_words_stand_before_the_first_figure(tmp_path: Path) -> None:
+    report, _ = page_of(tmp_path, top1)
+    _, begin = report.markdown.read_text().split("\n", maxsplit=1)
+    words = re.sub(r"<[^>]*>", "", begin[: begin.index("![")]).split()
+    assert 5 < len(words) <= 40
 
 
 def test_a_number_stays_on_one_line_with_its_sign_and_unit(
@@ -161,11 +176,23 @@ def test_only_columns_of_numbers_are_set_to_the_right(tmp_path: Path) -> None:
     axes = 'dataset = ["fine"]\ninterpolation = ["bilinear", "bicubic"]'
     asked, store = experiment(tmp_path, axes), Store(tmp_path / "store")
     fill(asked, store, top1)
-    sheet = results_table(gather(asked, store))
-    right = dict(zip(sheet.headings, sheet.numeric, strict=True))
-    assert sheet.lines[0][sheet.headings.index("interpolation")].text == NONE
+    table = results(gather(asked, store))
+    right = {name: is_numeric(table[name]) for name in table}
+    assert table["interpolation"][0] == NONE
     assert not right["interpolation"]
     assert right["seeds"]
+    assert right["image, px"]
+
+
+class Text(HTMLParser):
+    """Collect the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
 
 
 class Reader(HTMLParser):
@@ -194,6 +221,7 @@ def test_text_from_data_is_escaped(whole: tuple[Report, Experiment, Store]) -> N
     page, text = whole[0].html.read_text(), whole[0].markdown.read_text()
     assert "<script>alert" not in page
     assert "<h1>Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</h1>" in page
+    assert "<title>Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</title>" in page
     assert text.startswith(r"# Is \<script\>alert(1)\</script\> \| escaped?")
 
 
@@ -220,12 +248,12 @@ def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     report, asked, _ = whole
-    table = looks(asked.spec.arm)
-    assert len({look.colour for look in table.values()}) == len(asked.spec.arm)
+    styles = arm_styles(asked.spec.arm)
+    assert len({style.colour for style in styles.values()}) == len(asked.spec.arm)
     for name in ("differences", "cost", "by-dataset", "learning-curves", "spectra"):
         drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
-        assert table["learned"].colour in drawn
-        assert table["fixed"].colour in drawn
+        assert styles["learned"].colour in drawn
+        assert styles["fixed"].colour in drawn
     assert f"--arm: {table['learned'].colour}" in report.html.read_text()
 
 
@@ -241,7 +269,7 @@ def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path:
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
     first = whole[1].spec.arm[1]
     arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]
-    assert len(set(looks(arms).values())) == 40
+    assert len(set(arm_styles(arms).values())) == 40
 
 
 def test_failed_and_missing_trials_are_visible_with_their_reasons(tmp_path: Path) -> None:
@@ -255,10 +283,11 @@ def test_failed_and_missing_trials_are_visible_with_their_reasons(tmp_path: Path
     assert status["learned"] == "1 failed, 2 missing"
     assert status["fixed"] == "3 oom"
     escaped = "RuntimeError: &lt;b&gt;nan&lt;/b&gt; | at step 3"
-    assert f'<span class="lost">1 trial failed</span>: {escaped}' in page
-    assert f'<span class="lost">3 trials oom</span>: {escaped}' in page
-    assert '<span class="lost">2 trials missing</span>: not run yet' in page
-    assert r"- 1 trial failed: RuntimeError: \<b\>nan\</b\> \| at" in report.markdown.read_text()
+    assert f"<strong>1 trial failed</strong>: {escaped}" in page
+    assert f"<strong>3 trials oom</strong>: {escaped}" in page
+    assert "<strong>2 trials missing</strong>: not run yet" in page
+    text = report.markdown.read_text()
+    assert r"- **1 trial failed**: RuntimeError: \<b\>nan\</b\> \| at" in text
 
 
 def test_an_unfinished_experiment_says_so(tmp_path: Path) -> None:
@@ -275,10 +304,10 @@ def test_there_is_no_verdict_below_three_seeds(tmp_path: Path, seeds: int) -> No
     asked, store = experiment(tmp_path, NARROW, seeds), Store(tmp_path)
     fill(asked, store, top1)
     evidence = gather(asked, store)
-    (sentence,) = sentences(evidence)
-    assert "fewer than 3 seeds of learned and plain: no verdict" in sentence
-    assert "better" not in sentence
-    assert results_table(evidence).frame["verdict"].tolist() == [NONE, NONE, "too few seeds"]
+    (answer,) = answers(evidence)
+    assert answer.badge == "no verdict"
+    assert answer.sentence.endswith("so far; a verdict needs 3 seeds of both arms.")
+    assert results(evidence)["verdict"].tolist() == [NONE, NONE, "too few seeds"]
 
 
 def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path: Path) -> None:
@@ -294,18 +323,22 @@ def test_many_verdicts_are_counted_with_what_each_axis_does_to_the_gain(tmp_path
         return 9.0 + 5 * trial.seed + more
 
     fill(asked, store, answer)
-    average, counted, axes = sentences(gather(asked, store))[:3]
-    assert counted.startswith("learned against plain, in 4 contexts: ")
-    assert "too few seeds in 1" in counted
-    assert counted.endswith(f"The differences lie between {MINUS}1.0 and +2.5 points.")
-    assert average == (
-        "The gain of learned over plain, averaged over the contexts and paired by seed: +0.1 ± 0.8 "
-        "points (95 % interval)."
+    (over_all,) = answers(gather(asked, store))
+    told = " ".join(over_all.details)
+    assert over_all.badge == "mixed"
+    assert over_all.sentence.startswith(
+        f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average over 4 comparisons, "
     )
+    assert "Too few seeds in 1 of 4." in told
+    assert f"learned {MINUS} plain lies between {MINUS}1.0 and +2.5 points." in told
     changes = [(3.0 + 0.5 * seed + 1.0) / 2 for seed in (0, 1)]
     half = stats.t.ppf(0.975, 1) * stats.sem(changes)
-    assert f"num_resblocks 1 rather than 0: +{np.mean(changes):.1f} ± {half:.1f}" in axes
-    assert f"coarse rather than fine: {MINUS}1.1 ± 1.6" in axes
+    low, high = np.mean(changes) - half, np.mean(changes) + half
+    change = f"by +{np.mean(changes):.1f} points [{low:+.1f}, {high:+.1f}]"
+    assert f"num_resblocks 1 rather than 0 changes learned {MINUS} plain {change}." in told.replace(
+        "-", MINUS
+    )
+    assert f"coarse rather than fine changes learned {MINUS} plain by {MINUS}1.1 points" in told
 
 
 @pytest.mark.parametrize(("axes", "cut"), [(NARROW, False), (WIDE, True)])
@@ -324,10 +357,12 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     asked, store = experiment(tmp_path, WIDE, primary=False), Store(tmp_path)
     fill(asked, store, top1)
     evidence = gather(asked, store)
-    answer = sentences(evidence)
-    assert "No comparison is named as the primary one: intervals, and no verdict." in answer
-    assert "learned minus plain is +0.01 ± 0.02 points at the least" in answer[3]
-    assert "verdict" not in results_table(evidence).frame
+    (answer,) = answers(evidence)
+    assert answer.sentence == (
+        "No comparison is named as the primary one: intervals, and no verdict."
+    )
+    assert f"learned {MINUS} plain: from +0.01 points [" in answer.details[2]
+    assert "verdict" not in results(evidence)
 
 
 @pytest.mark.parametrize("answer", [lambda _: None, lambda _: "failed"], ids=["none", "failed"])
@@ -388,8 +423,8 @@ def test_the_displayed_table_is_the_one_of_the_page(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     report, asked, store = whole
-    assert results_table(gather(asked, store)).frame.equals(shown(report))
-    body = report.html.read_text().split('<table class="results')[1].split("</table>")[0]
+    assert results(gather(asked, store)).equals(shown(report))
+    body = report.html.read_text().split('aria-label="Results">')[1].split("</table>")[0]
     assert body.count("<tr>") == len(shown(report)) + 1
 
 
@@ -417,7 +452,7 @@ controls = "standard"
 """
 
 
-def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> list[str]:
+def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Answer:
     """The answer of an experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
     (file := folder / "why.toml").write_text(CONTROLLED)
     asked = load(str(file))
@@ -438,33 +473,47 @@ def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> list[str]:
         for trial in asked.trials.values()
     }
     write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": speeds})
-    return sentences(gather(asked, store))
+    (answer,) = answers(gather(asked, store))
+    return answer
 
 
-def test_the_paragraph_says_what_every_control_says_and_what_the_price_buys(
-    tmp_path: Path,
-) -> None:
+def test_every_control_has_a_line_and_the_price_says_what_else_it_buys(tmp_path: Path) -> None:
     def accuracy(trial: Trial) -> float:
         if trial.resizer == "none":
             return float(trial.input_size)
         return 45.0 if trial.resizer == "learned" and trial.input_size == 64 else 30.0
 
-    verdict, why, time, arithmetic = controlled(tmp_path, accuracy)
-    assert "learned is better than plain by 12.9 points" in verdict
-    assert "Why: learned is better than the same image plainly resized (+15.0 ± 0.0)" in why
-    assert "the plain pipeline at 40 px (arithmetic) (+4.9" in why
-    assert f"worse than the plain pipeline at 48 px (time) ({MINUS}3.1" in why
-    assert f"at 64 px (the whole image) ({MINUS}19.1" in why
-    assert "; not told apart from the module frozen at random weights (0.0 ± 0.0) (points" in why
-    assert "99.4 % intervals, Bonferroni over 8 controls" in why
-    assert "Budget: plain trains as long as learned." in why
+    answer = controlled(tmp_path, accuracy)
+    assert answer.badge == "better"
+    assert answer.sentence.startswith(f"learned {MINUS} plain = +12.9 points [")
+    lines = {one.control: one.difference for one in answer.controls}
+    assert len(lines) == len(answer.controls) == 8
+    assert lines["the same image, plainly resized"].startswith("+15.0 points [+15.0, +15.0; 99.4 %")
+    assert lines["plain at 40 px: equal multiply-adds"].startswith("+4.9 points")
+    assert lines["plain at 48 px: equal training time"].startswith(f"{MINUS}3.1 points")
+    assert lines["plain at 64 px: the whole image"].startswith(f"{MINUS}19.1 points")
+    assert "99.4 % intervals, which share an error of 5 % among 8" in " ".join(answer.details)
+    assert "plain is its own control of the training budget." in answer.details
     # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
-    assert (
-        "In training time, by the means, learned is on the Pareto front: at its price the plain "
-        "pipeline" in time
+    assert "For the same training time, a plain image reaches 46.1 %, learned 45.0 %." in (
+        answer.price
     )
-    assert "reaches 46.1 %, between 40 and 48 px; learned 45.0 %" in time
-    assert "reaches 39.1 %, between 32 and 40 px" in arithmetic
+    assert "For the same multiply-adds, a plain image reaches 39.1 %, learned 45.0 %." in (
+        answer.price
+    )
+
+
+def test_the_controls_stand_in_a_table_after_the_figure_and_before_the_price(
+    tmp_path: Path,
+) -> None:
+    controlled(tmp_path, lambda trial: 50.0 if trial.resizer == "none" else 30.0)
+    asked = load(str(tmp_path / "why.toml"), sizes=dict.fromkeys(SIZES, 40))
+    text = make(asked, Store(tmp_path / "store"), tmp_path / "out").markdown.read_text()
+    order = ["# Why?", "<strong", "differences.svg", "## What the controls say", "## Price"]
+    order += ["cost.svg", "## Results", "<details"]
+    places = [text.index(mark) for mark in order]
+    assert places == sorted(places)
+    assert f"| control | learned {MINUS} control | what it says |" in text
 
 
 def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path) -> None:
@@ -474,10 +523,10 @@ def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path)
     budget = {cell.trial.key for cell in asked.cells if cell.arm == "budget"}
     assert budget
     fill(asked, store, lambda trial: None if trial.key in budget else 50.0 + trial.seed)
-    told = " ".join(sentences(gather(asked, store)))
-    assert "Why: learned is" in told
-    assert "Budget" not in told
-    assert "trained as long" not in told
+    (answer,) = answers(gather(asked, store))
+    assert answer.controls
+    assert not any("trained as long" in one.control for one in answer.controls)
+    assert "budget" not in " ".join(answer.details)
 
 
 def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_extrapolated(
@@ -509,7 +558,7 @@ def test_looking_again_at_more_seeds_shares_out_the_error(tmp_path: Path) -> Non
         (verdict,) = (row.verdict for row in gather(asked, store).rows if row.verdict)
         levels.append(verdict.difference.level)
     assert levels == pytest.approx([0.95, 0.95, 0.95, 0.975])
-    assert store.looks(asked) == [3, 5]
+    assert store.arm_styles(asked) == [3, 5]
     answer = (tmp_path / "out" / "answer.md").read_text()
     assert "Verdicts were given at 2 numbers of seeds, and share one error of 5 %." in answer
 
@@ -524,7 +573,7 @@ def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
         assert record
         record["curve"] = [{"train_s": 7.0 + trial.seed, "top1_pct": top1(trial)}]
         write_record(store.trial_folder(key), record)
-    table = results_table(gather(asked, store)).frame.set_index("arm")
+    table = results(gather(asked, store)).set_index("arm")
     assert table.loc["learned", "training to 60 %, s"] == "7.50 (2 of 2)"
     assert table.loc["plain", "training to 60 %, s"] == NONE
     assert set(table["training to 99 %, s"]) == {NONE}
@@ -536,7 +585,7 @@ def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> N
     fill(asked, store, top1)
     time_all(asked, store)
     evidence = gather(asked, store)
-    table = results_table(evidence).frame.set_index(["batch_size", "arm"])
+    table = results(evidence).set_index(["batch_size", "arm"])
     small, large = (f"training speed (batch_size {n}), images/s" for n in (32, 64))
     assert (table.loc[("32", "plain"), small], table.loc[("32", "plain"), large]) == ("200", NONE)
     assert (table.loc[("64", "plain"), small], table.loc[("64", "plain"), large]) == (NONE, "200")
@@ -557,7 +606,7 @@ def test_an_arm_that_starts_from_another_has_one_row_for_all_its_seeds(tmp_path:
     (file := tmp_path / "toy.toml").write_text((tmp_path / "toy.toml").read_text() + warm)
     asked, store = load(str(file)), Store(tmp_path / "store")
     fill(asked, store, top1)
-    table = results_table(gather(asked, store)).frame.set_index("arm")
+    table = results(gather(asked, store)).set_index("arm")
     assert table.loc["warm", "seeds"].tolist() == ["3 of 3", "3 of 3"]  # plain's rates differ
     assert table.loc["warm", "starts from"].tolist() == ["plain", "plain"]
     assert len(table.loc["plain"]) == 2

@@ -8,20 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import InputError
+from bench.events import Begin, Event, Listener, Step, Turn
 from bench.paths import PROJECT
-from bench.run import runner
-from bench.run import timing as lane
+from bench.records import write_record
+from bench.run import jobs, readiness, runner, timing
+from bench.run.attempt import claim, ended
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
-from bench.store import Store, write_record
+from bench.store import Store
 from tests.conftest import WriteExperiment
 
 KILLS, RATES = 4, 8
@@ -31,9 +34,9 @@ def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Out
     """Run, and name the trials that were begun."""
     begun: list[str] = []
 
-    def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "begin":
-            begun.append(event["trial"].key)
+    def listen(event: Event) -> None:
+        if isinstance(event, Begin):
+            begun.append(event.trial.key)
 
     return runner.run(experiment, store, listen, **options), begun
 
@@ -46,9 +49,9 @@ def test_a_run_finishes_every_trial_and_times_every_arm(
     assert len(begun) == 4
     assert outcome.plan.counts == {"ok": 4}
     assert not outcome.failures
-    timing = store.timing(experiment)
-    assert timing is not None
-    assert set(timing["subjects"]) == {t.speed_key for t in experiment.trials.values()}
+    timed = store.timing(experiment)
+    assert timed is not None
+    assert set(timed["subjects"]) == {t.speed_key for t in experiment.trials.values()}
     assert not outcome.untimed
     _, begun = go(experiment, store)
     assert begun == []  # again = resume: nothing is left to do
@@ -123,7 +126,7 @@ def test_a_trial_whose_parent_failed_is_skipped_with_the_reason_until_it_is_mend
     experiment = write_experiment(rest=WARM)
     keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
     broken = experiment.trials[keys["learned"]]
-    write_record(store.trial_folder(broken.key), runner.ended(broken, "oom", "full"))
+    write_record(store.trial_folder(broken.key), ended(broken, "oom", "full"))
     outcome, begun = go(experiment, store, where={"seed": "0"})
     assert keys["learned"] not in begun
     states = {arm: outcome.plan.states[key] for arm, key in keys.items()}
@@ -140,7 +143,7 @@ def test_a_trial_whose_parent_another_process_has_is_left_for_later(
 ) -> None:
     experiment = write_experiment(rest=WARM)
     keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
-    with runner.claim(store, keys["learned"]) as claimed:
+    with claim(store, keys["learned"]) as claimed:
         assert claimed
         outcome, begun = go(experiment, store, where={"seed": "0"})
     assert {arm for arm, key in keys.items() if key in begun} == {"plain", "warm"}
@@ -153,9 +156,7 @@ def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
 ) -> None:
     experiment = write_experiment()
     broken, *_ = experiment.trials
-    write_record(
-        store.trial_folder(broken), runner.ended(experiment.trials[broken], "failed", "once")
-    )
+    write_record(store.trial_folder(broken), ended(experiment.trials[broken], "failed", "once"))
     outcome, begun = go(experiment, store)
     assert broken not in begun
     assert {key: r["reason"] for key, r in outcome.failures.items()} == {broken: "once"}
@@ -170,39 +171,40 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     experiment = write_experiment()
     good = next(iter(experiment.trials.values()))
     broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
-    weights = [lane.weigh(trial, 2) for trial in (good, broken)]
-    assert not weights[0]["reason"]
-    assert weights[1]["reason"].startswith("unknown backbone 'test_resnett'")
-    weights[1]["reason"] = ""  # it fails in its turn, too
+    weights = [timing.weigh(trial, 2) for trial in (good, broken)]
+    assert not weights[0].reason
+    assert weights[1].reason.startswith("unknown backbone 'test_resnett'")
+    weights[1] = replace(weights[1], reason="")  # it fails in its turn, too
     folder = store.timing_folder(experiment)
     settings = experiment.spec.timing
     asked = (folder, [good, broken], good, {}, {"toy": 2}, settings, weights)
-    events = [event["event"] for event in call("bench.lab.timing:run", *asked)]
-    assert events[:3] == ["turn", "turn", "turn"]
+    events: list[Event] = []
+    call(jobs.time_arms, *asked, listener=events.append)
+    assert events[:3] == [Turn(), Turn(), Turn()]
     record = store.timing(experiment)
     assert record is not None
     assert record["subjects"][good.speed_key]["metrics"]
     assert record["subjects"][broken.speed_key]["reason"].startswith("unknown backbone")
-    assert not lane.is_open(experiment, store, retry=False)
+    assert not timing.is_open(experiment, store, retry=False)
 
 
-def test_a_lane_whose_process_dies_is_a_record_that_retry_takes_up(
+def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = write_experiment()
-    real = lane.call
+    real = timing.call
 
-    def dying(function: str, *arguments: Any, **options: Any) -> Any:
-        if function == "bench.lab.timing:run":
+    def dying(job: Any, *arguments: Any, **options: Any) -> Any:
+        if job is jobs.time_arms:
             raise DiedError("out of luck")
-        return real(function, *arguments, **options)
+        return real(job, *arguments, **options)
 
-    monkeypatch.setattr(lane, "call", dying)
+    monkeypatch.setattr(timing, "call", dying)
     outcome, _ = go(experiment, store)
-    assert outcome.untimed == {"the timing lane": "out of luck"}
-    assert not lane.is_open(experiment, store, retry=False)
+    assert outcome.untimed == {"all arms": "out of luck"}
+    assert not timing.is_open(experiment, store, retry=False)
     monkeypatch.undo()
-    assert lane.is_open(experiment, store, retry=True)
+    assert timing.is_open(experiment, store, retry=True)
 
 
 def test_a_trial_that_takes_too_long_is_a_timeout_row(
@@ -219,9 +221,9 @@ def test_a_claimed_trial_is_left_to_the_process_that_has_it(
 ) -> None:
     experiment = write_experiment()
     taken, *_ = experiment.trials
-    with runner.claim(store, taken) as claimed:
+    with claim(store, taken) as claimed:
         assert claimed
-        with runner.claim(store, taken) as again:
+        with claim(store, taken) as again:
             assert not again
         outcome, begun = go(experiment, store)
     assert taken not in begun
@@ -297,7 +299,7 @@ def test_other_files_under_the_same_name_are_not_mixed_with_finished_trials(
 ) -> None:
     experiment = write_experiment()
     go(experiment, store, where={"seed": "0"})
-    monkeypatch.setattr(runner, "fingerprint", lambda _: "another")
+    monkeypatch.setattr(readiness, "fingerprint", lambda _: "another")
     with pytest.raises(InputError, match="was run on other files called 'toy'"):
         go(experiment, store)
 
@@ -307,9 +309,9 @@ def test_a_plan_estimates_from_what_was_measured(
 ) -> None:
     experiment = write_experiment()
     assert not make_plan(experiment, store).seconds
-    begun: list[dict[str, Any]] = []
-    assert not runner.smoke(experiment, store, begun.append, where={"resizer": "none"})
-    assert sum(event["event"] == "begin" for event in begun) == 1
+    events: list[Event] = []
+    assert not runner.smoke(experiment, store, events.append, where={"resizer": "none"})
+    assert sum(isinstance(event, Begin) for event in events) == 1
     assert not runner.smoke(experiment, store, lambda _: None, where={})
     plan = make_plan(experiment, store)
     assert set(plan.seconds) == set(experiment.trials)
@@ -375,38 +377,56 @@ def test_kills_at_random_moments_lose_nothing_that_was_finished(
 def test_a_process_is_ended_when_its_time_is_up() -> None:
     began = time.monotonic()
     with pytest.raises(TimedOutError):
-        list(call("tests.test_runner:sleeper", timeout_s=0.5))
+        call(sleeper, timeout_s=0.5)
     assert time.monotonic() - began < 30
 
 
 def test_a_process_that_is_killed_says_so() -> None:
     with pytest.raises(DiedError, match="killed \\(signal 9\\), as the system does when memory"):
-        list(call("tests.test_runner:suicide"))
+        call(suicide)
     with pytest.raises(DiedError, match="exit status 3"):
-        list(call("tests.test_runner:leaver"))
+        call(leaver)
 
 
 def test_a_process_whose_starter_wants_no_more_is_ended() -> None:
-    events = call("tests.test_runner:teller")
-    pid = next(events)["pid"]
-    events.close()  # type: ignore[attr-defined]
+    pids: list[int] = []
+
+    def stopping(event: Event) -> None:
+        assert isinstance(event, Step)
+        pids.append(event.step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(teller, listener=stopping)
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(pids[0], 0)
 
 
-def sleeper(_: Any) -> None:
+def test_a_job_gives_its_answer_and_the_users_mistakes_to_its_starter() -> None:
+    assert call(half, 8) == 4
+    with pytest.raises(InputError, match="7 is odd"):
+        call(half, 7)
+
+
+def sleeper(_: Listener) -> None:
     time.sleep(60)
 
 
-def suicide(_: Any) -> None:
+def suicide(_: Listener) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leaver(_: Any) -> None:
+def leaver(_: Listener) -> None:
     os._exit(3)
 
 
-def teller(tell: Any) -> None:
+def teller(tell: Listener) -> None:
     while True:
-        tell({"event": "alive", "pid": os.getpid()})
+        tell(Step(step=os.getpid(), total=0, epoch=0))
         time.sleep(0.01)
+
+
+def half(_: Listener, number: int) -> int:
+    if number % 2:
+        raise InputError(f"{number} is odd")
+    return number // 2

@@ -22,15 +22,17 @@ from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError
-from bench.events import Listener
+from bench.events import Begin, Event, Listener, OnRecord, Waiting
 from bench.metrics import as_metrics
+from bench.opening import load_from
+from bench.records import Record, write_record
 from bench.report.answer import in_words
 from bench.run import search, studies
-from bench.run.runner import ended
+from bench.run.attempt import ended
 from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
 from bench.spec.trial import Trial
-from bench.store import Record, Store, load_from, write_record
+from bench.store import Store
 from tests.conftest import TOY
 
 SETTINGS = """
@@ -62,7 +64,7 @@ def toy_search(tmp_path: Path, store: Store) -> Callable[..., Search]:
     return opened
 
 
-def heard(_: dict[str, Any]) -> None:
+def heard(_: Event) -> None:
     """A listener that shows nothing."""
 
 
@@ -307,11 +309,11 @@ def test_a_configuration_in_the_store_is_answered_from_it(
         for arm in ("plain", "learned"):
             trial = found.trial(arm, {"lr": lr})
             scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
-    events = []
+    events: list[Event] = []
     tune(found, store, events.append)
-    kinds = Counter(event["event"] for event in events)
-    assert kinds["answered"] == 6
-    assert kinds["begin"] == 0
+    kinds = Counter(type(event) for event in events)
+    assert kinds[OnRecord] == 6
+    assert kinds[Begin] == 0
 
 
 def test_a_failing_configuration_counts_and_is_told(
@@ -394,8 +396,8 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
 
     waited: list[float] = []
 
-    def impatient(event: dict[str, Any]) -> None:
-        if event["event"] == "waiting":
+    def impatient(event: Event) -> None:
+        if isinstance(event, Waiting):
             waited.append(time.monotonic())
             assert waited[-1] - waited[0] < 60, "it waits for the dead"
 
@@ -525,20 +527,22 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from bench.run import answering, studies
+from bench.run import search, studies
 from bench.run.search import open_search
-from bench.store import Store, as_metrics, write_record
+from bench.metrics import as_metrics
+from bench.records import write_record
+from bench.store import Store
 
 studies.HEARTBEAT_S, studies.GRACE_S = 1, 3
-studies.POLL_S = answering.POLL_S = 0.1
+studies.POLL_S = search.POLL_S = 0.1
 store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
 
 def note(word, key):
     with log.open("a") as file:
         file.write(f"{word} {key} {os.getpid()}\\n")
 
-class Slow(answering.Evaluator):
-    def _answered(self, trial, asked, listener):
+class Slow(search.Evaluator):
+    def _record(self, trial, asked, listener):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
             time.sleep(0.4)
@@ -546,7 +550,7 @@ class Slow(answering.Evaluator):
             record["metrics"] = as_metrics({"top1_pct": 100 * trial.lr})
             write_record(store.trial_folder(trial.key), record)
             note("end", trial.key)
-        return super()._answered(trial, asked, listener)
+        return super()._record(trial, asked, listener)
 
 if __name__ == "__main__":
     found = open_search(sys.argv[1])

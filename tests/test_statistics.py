@@ -15,8 +15,10 @@ from statsmodels.stats.anova import anova_lm
 from bench.analysis.statistics import (
     Hits,
     Interval,
+    by_seed,
     conclude,
     crossed,
+    differences,
     mcnemar,
     noise_floor,
     paired_difference,
@@ -27,13 +29,9 @@ from bench.analysis.statistics import (
 )
 
 
-def frame(plain: list[float], learned: list[float]) -> pd.DataFrame:
-    rows = [
-        {"arm": arm, "seed": seed, "top1_pct": value, "status": "ok", "context": "c"}
-        for arm, values in (("plain", plain), ("learned", learned))
-        for seed, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+def pairs(plain: list[float], learned: list[float]) -> pd.DataFrame:
+    """Seeds x arms."""
+    return pd.DataFrame({"plain": plain, "learned": learned})
 
 
 def test_the_interval_agrees_with_scipys_one_sample_test() -> None:
@@ -51,15 +49,21 @@ def test_one_value_has_a_mean_but_no_interval() -> None:
 
 def test_the_difference_is_paired_by_seed_and_agrees_with_scipys_paired_test() -> None:
     plain, learned = [50.0, 60.0, 70.0, 40.0], [52.0, 61.5, 73.0, 42.0]
-    got = paired_difference(frame(plain, learned), "learned", "plain")
+    got = paired_difference(pairs(plain, learned), "learned", "plain")
     wanted = stats.ttest_rel(learned, plain).confidence_interval(0.95)
     assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_a_seed_that_one_arm_did_not_finish_is_left_out_of_the_pairs() -> None:
-    table = frame([50, 60, 70], [51, 61, 71])
+    rows = [("plain", seed, 50.0 + seed) for seed in (0, 1, 2)]
+    rows += [("learned", seed, 51.0 + seed) for seed in (2, 1, 0)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "top1_pct"])
+    table = table.assign(context="c", status="ok")
     table.loc[(table["arm"] == "learned") & (table["seed"] == 2), "status"] = "failed"
-    assert paired_difference(table, "learned", "plain").n == 2
+    paired = by_seed(table).loc["c"]
+    assert differences(paired, "learned", "plain").to_dict() == {0: 1.0, 1: 1.0}
+    assert paired_difference(paired, "learned", "plain").n == 2
+    assert paired_difference(paired, "learned", "not run").n == 0
 
 
 @pytest.mark.parametrize(
@@ -72,18 +76,18 @@ def test_a_seed_that_one_arm_did_not_finish_is_left_out_of_the_pairs() -> None:
     ],
 )
 def test_each_verdict_is_given_where_it_is_due(learned: list[float], answer: str) -> None:
-    given = verdict(frame([50, 60, 70], learned), "learned", "plain", margin_pct=1.0)
+    given = verdict(pairs([50, 60, 70], learned), "learned", "plain", margin_pct=1.0)
     assert given.answer == answer
     assert (given.more_seeds is not None) == (answer == "not settled")
 
 
 def test_fewer_than_three_seeds_get_no_verdict() -> None:
-    assert verdict(frame([50, 60], [80, 90]), "learned", "plain", 1.0).answer == "too few seeds"
+    assert verdict(pairs([50, 60], [80, 90]), "learned", "plain", 1.0).answer == "too few seeds"
 
 
 def test_several_verdicts_share_out_the_error_rate() -> None:
     alone, shared = (
-        verdict(frame([50, 60, 70], [52, 61, 73]), "learned", "plain", 1.0, verdicts=n)
+        verdict(pairs([50, 60, 70], [52, 61, 73]), "learned", "plain", 1.0, verdicts=n)
         for n in (1, 4)
     )
     assert alone.difference.level == pytest.approx(0.95)

@@ -8,7 +8,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.metrics import METRICS, as_metrics
-from bench.store import Store, read_record, write_record
+from bench.records import SCHEMA, read_record, write_record
+from bench.store import Store
 from tests.conftest import WriteExperiment
 
 
@@ -16,7 +17,7 @@ def test_a_record_comes_back_and_leaves_no_temporary_file(store: Store) -> None:
     folder = store.trial_folder("k")
     write_record(folder, {"status": "ok", "reason": ""})
     write_record(folder, {"status": "failed", "reason": "x"})
-    assert read_record(folder) == {"status": "failed", "reason": "x"}
+    assert read_record(folder) == {"schema": SCHEMA, "status": "failed", "reason": "x"}
     assert [path.name for path in folder.iterdir()] == ["record.json"]
 
 
@@ -25,6 +26,23 @@ def test_a_folder_without_a_record_is_not_finished(store: Store) -> None:
     folder.mkdir(parents=True)
     (folder / "predictions.parquet").touch()
     assert store.trial("k") is None
+
+
+def test_a_record_of_before_the_schemas_is_of_schema_0_and_its_copy_stays_so(store: Store) -> None:
+    folder = store.trial_folder("k")
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text('{"status": "ok", "reason": ""}')
+    record = read_record(folder)
+    assert record == {"status": "ok", "reason": "", "schema": 0}
+    write_record(store.trial_folder("copy"), record)
+    assert read_record(store.trial_folder("copy")) == record
+
+
+def test_a_record_of_a_later_schema_is_refused_in_one_sentence(store: Store) -> None:
+    write_record(store.trial_folder("k"), {"status": "ok", "schema": SCHEMA + 1})
+    said = rf"record\.json has schema {SCHEMA + 1}, this program reads up to {SCHEMA}: update"
+    with pytest.raises(InputError, match=said):
+        store.trial("k")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"reason": ""}', "\xff"])
@@ -60,7 +78,7 @@ def test_a_shared_trial_has_a_row_in_every_context(
     assert sorted(plain["context"].unique()) == ["num_resblocks 0", "num_resblocks 1"]
 
 
-def test_speeds_of_the_timing_lane_join_by_what_is_timed(
+def test_speeds_of_the_timing_join_by_what_is_timed(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
     experiment = write_experiment()

@@ -1,4 +1,4 @@
-"""The timing lane: what is counted, what is summarised, and in which order turns come."""
+"""Timing: what is counted, what is summarised, and in which order turns come."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from bench.data.library import open_dataset
+from bench.events import Event, Round
 from bench.lab import device, models, timing
 from bench.lab import disturbance as machine
 from bench.lab.disturbance import Disturbance
-from bench.metrics import METRICS
+from bench.metrics import METRICS, Weight
+from bench.records import read_record
 from bench.spec.experiment import Timing
 from bench.spec.trial import Trial
-from bench.store import Store, read_record
+from bench.store import Store
 
 CPU = torch.device("cpu")
 
@@ -31,9 +33,9 @@ def toy(**fields: Any) -> Trial:
 def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
     n, r, wide, out = 16, 2, 64, 32
     one = toy(input_size=wide, output_size=out, resizer="learned", num_resblocks=r)
-    with_it = timing.size(models.build(one, 10), one)
+    with_it = timing.cost(models.build(one, 10), one)
     alone = toy(input_size=out)
-    without = timing.size(models.build(alone, 10), alone)
+    without = timing.cost(models.build(alone, 10), alone)
     wanted = (147 * n + n**2) * wide**2 + (18 * r * n**2 + 9 * n**2 + 147 * n) * out**2
     assert (with_it["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(wanted)
     assert (with_it["params_m"] - without["params_m"]) * 1e6 == pytest.approx(16707)
@@ -43,7 +45,7 @@ def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
 
 def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> None:
     one = toy(backbone="resnet50", input_size=224)
-    found = timing.size(models.build(one, 1000), one)
+    found = timing.cost(models.build(one, 1000), one)
     assert found["gmacs"] == pytest.approx(4.09, abs=0.03)
     assert found["params_m"] == pytest.approx(25.557, abs=0.001)
 
@@ -52,14 +54,12 @@ def test_turns_are_interleaved_and_raw_samples_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subjects = [toy(), toy(resizer="learned", num_kernels=4)]
-    weights: list[dict[str, Any]] = []
+    weights = []
     for subject in subjects:
-        told: list[dict[str, Any]] = []
-        for use in ("train", "infer"):
-            timing.weigh(told.append, subject, 2, use)  # type: ignore[arg-type]
-        weights.append(told[0] | {"metrics": told[0]["metrics"] | told[1]["metrics"]})
-    assert all(weight["metrics"]["peak_memory_mib"] > 0 for weight in weights)
-    folder = store.root / "lane"
+        training, inference = (timing.weigh(subject, 2, use) for use in ("train", "infer"))  # type: ignore[arg-type]
+        weights.append(Weight({**training.metrics, **inference.metrics}, training.memory_method))
+    assert all(weight.metrics["peak_memory_mib"] > 0 for weight in weights)
+    folder = store.root / "timed"
     data, quiet = {"toy": open_dataset("toy")}, Disturbance(0.0, 0.0, 0.0, False)
     monkeypatch.setattr(timing.Watch, "disturbance", lambda _: quiet)
     asked = (folder, subjects, subjects[0], data, {"toy": 2}, Timing(rounds=2, seconds=0.001))
@@ -82,22 +82,22 @@ def test_turns_are_interleaved_and_raw_samples_kept(
 def test_disturbed_rounds_are_marked_repeated_and_left_out(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, told = toy(), [True, False, True, False, False]
-    ends = iter(told)
+    one, disturbed = toy(), [True, False, True, False, False]
+    ends = iter(disturbed)
     monkeypatch.setattr(
         timing.Watch, "disturbance", lambda _: Disturbance(0.5, 0.0, 9.0, next(ends))
     )
-    weight = {"reason": "", "metrics": {}, "memory_method": None}
-    events: list[dict[str, Any]] = []
-    asked = (store.root / "lane", [one], one, {}, {"toy": 2}, Timing(rounds=3, seconds=0.001))
+    weight = Weight({}, None)
+    events: list[Event] = []
+    asked = (store.root / "timed", [one], one, {}, {"toy": 2}, Timing(rounds=3, seconds=0.001))
     timing.run(events.append, *asked, [weight])
-    record = read_record(store.root / "lane")
+    record = read_record(store.root / "timed")
     assert record is not None
     assert record["rounds_used"] == [1, 3, 4]
-    assert [d["disturbed"] for d in record["disturbances"]] == told
-    rounds = [event for event in events if event["event"] == "round"]
-    assert [event["disturbed"] for event in rounds] == told
-    assert [event["quiet"] for event in rounds] == list(np.cumsum(np.logical_not(told)))
+    assert [d["disturbed"] for d in record["disturbances"]] == disturbed
+    rounds = [event for event in events if isinstance(event, Round)]
+    assert [event.disturbed for event in rounds] == disturbed
+    assert [event.quiet for event in rounds] == list(np.cumsum(np.logical_not(disturbed)))
     assert len(record["subjects"][one.speed_key]["seconds"]["train"]) == 3
 
 

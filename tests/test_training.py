@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
+from bench.events import Epoch, Event, Step
 from bench.lab import models, pictures, training, trial
+from bench.records import Record, write_record
 from bench.spec.trial import Trial
-from bench.store import Record, Store, write_record
+from bench.store import Store
 
 CPU = torch.device("cpu")
 
@@ -30,7 +32,7 @@ def toy(**fields: Any) -> Trial:
     return Trial(**{**given, **fields})
 
 
-def run(store: Store, one: Trial, events: list[dict[str, Any]] | None = None) -> Record:
+def run(store: Store, one: Trial, events: list[Event] | None = None) -> Record:
     trial.run((events if events is not None else []).append, one, store.trial_folder(one.key))
     record = store.trial(one.key)
     assert record is not None
@@ -38,11 +40,11 @@ def run(store: Store, one: Trial, events: list[dict[str, Any]] | None = None) ->
 
 
 def test_a_trial_leaves_a_record_predictions_and_weights(store: Store) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     one = toy(resizer="learned", num_kernels=4)
     record = run(store, one, events)
     assert (record["status"], record["steps"], len(record["curve"])) == ("ok", 4, 2)
-    assert [e["event"] for e in events] == ["step", "step", "epoch"] * 2
+    assert [type(event) for event in events] == [Step, Step, Epoch] * 2
     predictions = store.predictions(one.key)
     assert list(predictions.columns) == ["image", "label", "predicted", "probability"]
     right = 100 * (predictions["label"] == predictions["predicted"]).mean()
@@ -76,7 +78,7 @@ def test_the_same_trial_twice_gives_the_same_predictions_bit_for_bit(store: Stor
 def test_a_trained_classifier_comes_back_and_predicts_what_was_recorded(store: Store) -> None:
     one = toy(resizer="learned", num_kernels=4)
     run(store, one)
-    model = models.load(one.key, store)
+    model = models.load(one.key, store.root)
     assert not model.training
     again = training.validate(model, _val_loader(one), CPU, "fp32")
     wanted = store.predictions(one.key)
@@ -238,7 +240,7 @@ def test_a_trial_takes_over_the_trained_parts_that_it_starts_from(store: Store) 
         backbone_from=plain.key,
     )
     run(store, child)
-    made, backbone, front = (models.load(t.key, store) for t in (child, plain, learned))
+    made, backbone, front = (models.load(t.key, store.root) for t in (child, plain, learned))
     for name, weight in made.backbone.state_dict().items():
         assert torch.equal(weight, backbone.backbone.state_dict()[name])
     for name, weight in made.resizer.state_dict().items():
@@ -255,7 +257,7 @@ def test_the_classifying_layer_is_left_behind_with_the_dataset_it_was_trained_on
     child = toy(input_size=16, backbone_from=parent.key, seed=5)
     model, fresh = models.build(child, 2), models.build(child, 2)
     models.take_over(model, child, store.root / "trials")
-    trained = models.load(parent.key, store)
+    trained = models.load(parent.key, store.root)
     assert torch.equal(model.backbone.fc.weight, fresh.backbone.fc.weight)  # type: ignore[union-attr,arg-type]
     changed = "layer1.0.conv1.weight"
     assert torch.equal(
@@ -279,7 +281,7 @@ def test_a_parent_without_weights_or_of_another_shape_is_one_sentence(store: Sto
 def test_a_frozen_part_stays_as_it_was_and_the_other_one_learns(store: Store, part: str) -> None:
     one = toy(resizer="learned", num_kernels=4, frozen=[part])
     run(store, one)
-    before, after = models.build(one, 2), models.load(one.key, store)
+    before, after = models.build(one, 2), models.load(one.key, store.root)
     for name, weight in after.state_dict().items():
         same = torch.equal(weight, before.state_dict()[name])
         if name.startswith(part):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import InputError
+from bench.opening import check_owner, load_from, note_owner
 from bench.spec.files import RESERVED, load
-from bench.store import Store, check_owner, load_from, note_owner
+from bench.store import Store
 from tests.conftest import TOY, WriteExperiment
 
 

@@ -54,19 +54,11 @@ def drawn(model: Model, stream: np.random.Generator, seeds: int, effect: float) 
     return pair
 
 
-def accuracies(pair: list[Hits]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"arm": arm, "seed": seed, "top1_pct": 100 * own.mean(), "status": "ok", "context": ""}
-            for arm, hits in zip(("plain", "learned"), pair, strict=True)
-            for seed, own in enumerate(hits)
-        ]
-    )
-
-
 def by_verdict(pair: list[Hits]) -> bool:
     """What we do: pair by seed."""
-    return verdict(accuracies(pair), "learned", "plain", MARGIN_PCT).answer in ("better", "worse")
+    shares = {arm: own.mean(axis=1) for arm, own in zip(("plain", "learned"), pair, strict=True)}
+    given = verdict(100 * pd.DataFrame(shares), "learned", "plain", MARGIN_PCT)
+    return given.answer in ("better", "worse")
 
 
 def by_image(pair: list[Hits]) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,15 +18,17 @@ from bench.analysis.statistics import (
     Verdict,
     by_seed,
     crossed,
+    differences,
     noise_floor,
     paired_difference,
     t_interval,
     time_ratio,
     verdict,
 )
+from bench.records import Record
 from bench.spec.experiment import Arm, Experiment, context_of
 from bench.spec.trial import Trial
-from bench.store import Record, Store, context_label
+from bench.store import Store, context_label
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
@@ -40,6 +41,7 @@ class Row:
     arm: Arm
     trial: Trial  # of one seed
     context: dict[str, Any]  # axis values; the first of them, where the arm does not use an axis
+    contexts: frozenset[str]  # the labels of all that it answers, this one among them
     seeds: pd.DataFrame  # its lines of the store's table
     accuracy: Interval
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
@@ -48,10 +50,10 @@ class Row:
     speed: dict[str, float]
     times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
 
-    @cached_property
-    def keys(self) -> frozenset[str]:
-        """Of its trials."""
-        return frozenset(self.seeds["key"])
+    @property
+    def label(self) -> str:
+        """Of its context."""
+        return context_label(self.context)
 
     @cached_property
     def statuses(self) -> Counter[str]:
@@ -84,14 +86,15 @@ class Evidence:
     @property
     def paired_seeds(self) -> int:
         """The most seeds that a verdict rests on."""
-        judged = [row.verdict for row in self.rows if row.verdict]
-        return max((verdict.difference.n for verdict in judged), default=0)
+        return max((verdict.difference.n for _, verdict in self.judged), default=0)
 
     @cached_property
     def search(self) -> Record | None:
         """What the experiment's arms were tuned by, if they were."""
         name = self.experiment.name
-        return self.store.search(name) if self.experiment.spec.search else None
+        return (
+            cast("Record | None", self.store.search(name)) if self.experiment.spec.search else None
+        )
 
     def tried(self, arm: str) -> int:
         """The configurations that an arm was tuned over; 0 of an arm that was not."""
@@ -122,6 +125,27 @@ class Evidence:
         """The table of each context by its label."""
         return {str(label): part for label, part in self.table.groupby("context", sort=False)}
 
+    def pairs(self, label: str, column: str = "top1_pct") -> pd.DataFrame:
+        """A column of a context's trials that ended well: seeds x arms.
+
+        Args:
+            label: of the context.
+            column: "top1_pct" or "key".
+        """
+        return self._paired[column].get(label, pd.DataFrame())
+
+    @cached_property
+    def _paired(self) -> dict[str, dict[str, pd.DataFrame]]:
+        whole = {column: by_seed(self.table, column) for column in ("top1_pct", "key")}
+        return {
+            column: {str(at): of.droplevel("context") for at, of in frame.groupby(level="context")}
+            for column, frame in whole.items()
+        }
+
+    def gain(self, row: Row) -> pd.Series[float]:
+        """The row's accuracy minus the baseline arm's, points by seed."""
+        return differences(self.pairs(row.label), row.arm.name, self.experiment.baseline)
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """The table with each trial of an arm once, whatever contexts share it."""
@@ -130,92 +154,100 @@ class Evidence:
     @cached_property
     def rows(self) -> list[Row]:
         """The results, context by context, arms in the order of the file."""
-        groups = list(_groups(self.experiment))
+        groups = _groups(self.experiment)
         primary = self.experiment.spec.primary
-        verdicts = sum(arm == primary[0] for arm, *_ in groups) * self.looks if primary else 0
-        return [_row(self, *group, verdicts) for group in groups]
+        verdicts = sum(one.arm == primary[0] for one in groups) * self.looks if primary else 0
+        return [_row(self, one, verdicts) for one in groups]
+
+    @property
+    def judged(self) -> list[tuple[Row, Verdict]]:
+        """The rows of the primary comparison's treatment, each with its verdict."""
+        return [(row, row.verdict) for row in self.rows if row.verdict]
 
     @cached_property
     def compared(self) -> list[Row]:
         """The rows that have a difference to the baseline arm, measured or not."""
         return [row for row in self.rows if row.difference is not None]
 
-    def baseline_of(self, row: Row) -> Row:
-        """The baseline arm's row that `row` is compared to."""
-        table = self.by_context[context_label(row.context)]
-        base = table.loc[table["arm"] == self.experiment.baseline, "key"]
-        return self._baselines[base.iloc[0]]
+    def beside(self, row: Row) -> list[Row]:
+        """The rows that answer its context, too."""
+        return [one for one in self.rows if one is not row and row.label in one.contexts]
 
-    @cached_property
-    def _baselines(self) -> dict[str, Row]:
-        rows = [row for row in self.rows if row.arm.name == self.experiment.baseline]
-        return {row.seeds["key"].iloc[0]: row for row in rows}
+    def baseline_of(self, row: Row) -> Row:
+        """The baseline arm's row that `row`, one of `compared`, is compared to."""
+        baselines = (one for one in self.rows if one.arm.name == self.experiment.baseline)
+        return next(one for one in baselines if row.label in one.contexts)
 
 
 def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
-    records = {key: record for key, record in found.items() if record is not None}
+    records = {key: cast("Record", record) for key, record in found.items() if record is not None}
+    timing = cast("Record | None", store.timing(experiment))
     looks = max(1, len(store.looks(experiment)))
-    return Evidence(
-        experiment, store.table(experiment), records, store.timing(experiment), looks, store
-    )
+    return Evidence(experiment, store.table(experiment), records, timing, looks, store)
 
 
-def _groups(experiment: Experiment) -> Iterator[tuple[str, Trial, Trial, dict[str, Any]]]:
-    """Each distinct pair of an arm's trials and their baseline's: arm, both, first context."""
+@dataclass(frozen=True)
+class _Group:
+    """A distinct pair of an arm's trials and the baseline arm's."""
+
+    arm: str
+    trial: Trial
+    base: Trial | None  # None while its size is not matched yet
+    context: dict[str, Any]  # the first that has them
+    contexts: set[str]
+
+
+def _groups(experiment: Experiment) -> list[_Group]:
     contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
     arms = [arm.name for arm in experiment.spec.arm]
     cells = [(context_label(context_of(cell.axes)), cell) for cell in experiment.cells]
     base = {label: c.trial for label, c in cells if c.arm == experiment.baseline}
-    seen = set()
+    found: dict[tuple[str, ...], _Group] = {}
     for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
-        group = (cell.arm, *map(experiment.recipe, (cell.trial, base[label])))
-        if group not in seen:
-            seen.add(group)
-            yield cell.arm, cell.trial, base[label], context_of(cell.axes)
+        pair = [cell.trial, *([base[label]] if label in base else [])]
+        name = (cell.arm, *map(experiment.recipe, pair))
+        new = _Group(cell.arm, cell.trial, base.get(label), context_of(cell.axes), set())
+        found.setdefault(name, new).contexts.add(label)
+    return list(found.values())
 
 
-def _row(
-    evidence: Evidence,
-    arm: str,
-    trial: Trial,
-    base: Trial,
-    context: dict[str, Any],
-    verdicts: int,
-) -> Row:
+def _row(evidence: Evidence, group: _Group, verdicts: int) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
-    table = evidence.by_context[context_label(context)]
+    arm, base, label = group.arm, group.base, context_label(group.context)
+    table, pairs = evidence.by_context[label], evidence.pairs(label)
     seeds = table[table["arm"] == arm]
     answer = difference = None
-    if spec.primary and arm == spec.primary[0]:
-        answer = verdict(table, arm, baseline, spec.margin_pct, verdicts=verdicts)
+    if base and spec.primary and arm == spec.primary[0]:
+        answer = verdict(pairs, arm, baseline, spec.margin_pct, verdicts=verdicts)
         difference = answer.difference
         if evidence.tried(arm) != evidence.tried(baseline):
             answer = replace(answer, answer="tuned unequally")
-    elif arm != baseline and trial.dataset == base.dataset:
-        difference = paired_difference(table, arm, baseline)
+    elif base and arm != baseline and group.trial.dataset == base.dataset:
+        difference = paired_difference(pairs, arm, baseline)
     return Row(
         arm=evidence.arms[arm],
-        trial=trial,
-        context=context,
+        trial=group.trial,
+        context=group.context,
+        contexts=frozenset(group.contexts),
         seeds=seeds,
         accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
         difference=difference,
         verdict=answer,
-        crossed=_crossed(evidence.store, table, answer) if answer else None,
-        speed=_speed(evidence.timing, trial),
-        times=_times(evidence.timing or {}, trial, base) if arm != baseline else {},
+        crossed=_crossed(evidence, label, answer) if answer else None,
+        speed=_speed(evidence.timing, group.trial),
+        times=_times(evidence.timing or {}, group.trial, base) if base and arm != baseline else {},
     )
 
 
-def _crossed(store: Store, table: pd.DataFrame, verdict: Verdict) -> Crossed | None:
+def _crossed(evidence: Evidence, label: str, verdict: Verdict) -> Crossed | None:
     """The verdict's difference from per-image predictions; None below two seeds that have them."""
-    keys = [by_seed(table, arm, "key") for arm in (verdict.treatment, verdict.baseline)]
-    pairs = [[of[seed] for of in keys] for seed in sorted(set(keys[0]) & set(keys[1]))]
-    if len(pairs) < 2 or not all(store.has_predictions(key) for pair in pairs for key in pair):
+    arms, store = [verdict.treatment, verdict.baseline], evidence.store
+    keys = evidence.pairs(label, "key").reindex(columns=arms).dropna()
+    if len(keys) < 2 or not all(map(store.has_predictions, keys.to_numpy().flat)):
         return None
-    ours, theirs = (np.array([_hits(store, pair[i]) for pair in pairs]) for i in (0, 1))
+    ours, theirs = (np.array([_hits(store, key) for key in keys[arm]]) for arm in arms)
     return crossed(ours, theirs, verdict.difference.level)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,6 @@ class Interval:
 class Verdict:
     """What the primary comparison says in one context."""
 
-    context: str
     treatment: str
     baseline: str
     answer: Answer
@@ -68,38 +67,44 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return Interval(mean, mean - half, mean + half, n, level, sd)
 
 
-def paired_difference(
-    table: pd.DataFrame, arm: str, to: str, metric: str = "top1_pct", level: float = LEVEL
-) -> Interval:
-    """t interval of `arm` minus `to` over the seeds that both finished. `table`: one context."""
-    ours, theirs = (by_seed(table, name, metric) for name in (arm, to))
-    return t_interval([ours[seed] - theirs[seed] for seed in ours if seed in theirs], level)
+def by_seed(table: pd.DataFrame, column: str = "top1_pct") -> pd.DataFrame:
+    """A column of the store's table, paired: (context, seed) x arm, of trials that ended well."""
+    done = table.loc[table["status"] == "ok", ["context", "seed", "arm", column]]
+    return done.pivot(index=["context", "seed"], columns="arm", values=column)
 
 
-def by_seed(table: pd.DataFrame, arm: str, column: str) -> dict[int, Any]:
-    """What an arm's trials that ended well have in a column, by seed. `table`: one context."""
-    lines = zip(*(table[name].tolist() for name in ("arm", "status", "seed", column)), strict=True)
-    return {seed: value for name, status, seed, value in lines if (name, status) == (arm, "ok")}
+def differences(pairs: pd.DataFrame, arm: str, to: str) -> pd.Series[float]:
+    """`arm` minus `to` by seed, where both ended well.
+
+    Args:
+        pairs: seeds x arms, one context of `by_seed`.
+    """
+    both = pairs.reindex(columns=[arm, to])
+    return (both[arm] - both[to]).dropna()
+
+
+def paired_difference(pairs: pd.DataFrame, arm: str, to: str, level: float = LEVEL) -> Interval:
+    """t interval of `arm` minus `to` over the seeds that both finished. `pairs`: one context."""
+    return t_interval(differences(pairs, arm, to).tolist(), level)
 
 
 def verdict(
-    table: pd.DataFrame, treatment: str, baseline: str, margin_pct: float, *, verdicts: int = 1
+    pairs: pd.DataFrame, treatment: str, baseline: str, margin_pct: float, *, verdicts: int = 1
 ) -> Verdict:
-    """Conclude from the paired seeds of one context.
+    """Conclude from the paired seeds of one context of `by_seed`.
 
     "better" and "worse": the interval of the difference leaves out zero. "no difference": two
     one-sided tests place it within the margin. The error rate of 5 % is shared out over the
     `verdicts` that the experiment gives (Bonferroni).
     """
     error = (1 - LEVEL) / verdicts
-    difference = paired_difference(table, treatment, baseline, level=1 - error)
+    difference = paired_difference(pairs, treatment, baseline, level=1 - error)
     answer = conclude(difference, margin_pct)
     more = None
     if answer == "not settled":
         low, high = seeds_to_see(margin_pct, difference, error)
         more = (max(1, low - difference.n), max(1, high - difference.n))
-    context = str(table["context"].iloc[0]) if len(table) else ""
-    return Verdict(context, treatment, baseline, answer, difference, margin_pct, more)
+    return Verdict(treatment, baseline, answer, difference, margin_pct, more)
 
 
 def conclude(difference: Interval, margin: float) -> Answer:

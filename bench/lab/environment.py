@@ -8,18 +8,18 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench.lab.device import Precision
-from bench.paths import PROJECT
+from bench.paths import CHECKOUT
+from bench.records import Environment
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
-
-def describe(device: torch.device, precision: Precision) -> dict[str, Any]:
+def describe(device: torch.device, precision: Precision) -> Environment:
     """The facts that a record keeps, so that only like is compared with like."""
+    version = importlib.metadata.version
+    changed = _git("status", "--porcelain", "--", "bench", "resizer")
     return {
         "device": device.type,
         "device_name": device_name(device),
@@ -29,8 +29,13 @@ def describe(device: torch.device, precision: Precision) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-        **revision(),
+        "torch": version("torch"),
+        "torchvision": version("torchvision"),
+        "timm": version("timm"),
+        "numpy": version("numpy"),
+        "pillow": version("pillow"),
+        "git_revision": _git("rev-parse", "--short=12", "HEAD"),
+        "git_dirty": bool(changed) if changed is not None else None,
     }
 
 
@@ -52,13 +57,9 @@ def driver(device: torch.device) -> str | None:
     return f"CUDA {torch.version.cuda}, driver {_output(query) or 'unknown'}"
 
 
-def revision() -> dict[str, Any]:
-    """The commit that the code is at, and whether the work tree differs from it."""
-    changed = _output(["git", "status", "--porcelain", "--", "bench", "resizer"])
-    return {
-        "git_revision": _output(["git", "rev-parse", "--short=12", "HEAD"]),
-        "git_dirty": bool(changed) if changed is not None else None,
-    }
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout; None outside one: the working directory may be another's."""
+    return _output(["git", *arguments]) if CHECKOUT else None
 
 
 def now() -> str:
@@ -70,7 +71,7 @@ def _output(command: list[str]) -> str | None:
     """What the command prints; None where it is not there or fails."""
     try:
         done = subprocess.run(
-            command, cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True
+            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 
 from bench.errors import InputError
-from bench.events import Tell
+from bench.events import SizeMatched
 from bench.lab import device as devices
 from bench.lab import models
 from bench.lab.device import is_out_of_memory
 from bench.lab.environment import describe
-from bench.lab.stepper import Stepper
-from bench.lab.stepper import size as size_of
+from bench.lab.models import SizeRefusedError
+from bench.lab.stepper import Stepper, cost
+from bench.lab.training import explain
 from bench.spec.experiment import SizeRequest
 from bench.spec.trial import Trial, enlarged
 
@@ -25,33 +26,25 @@ LARGEST = 4
 """Sizes are sought up to so many times the treatment's input size."""
 
 
-def match(tell: Tell, requests: Mapping[str, SizeRequest], classes: Mapping[str, int]) -> None:
-    """Tell {"key", "size", "ratio"} of each request: the smallest size that reaches the cost.
+def match(request: SizeRequest, classes: int) -> SizeMatched:
+    """Find the smallest size that reaches the cost. In a fresh process, with torch.
 
-    The ratio is the cost at that size over the cost to be met. In a fresh process, with torch.
-
-    Args:
-        classes: number of classes by dataset.
+    Raises:
+        InputError: if there is none, or a step at some size fails.
     """
     devices.keep_freed_memory()
     device = devices.pick()
-    for key, request in requests.items():
-        find = counted if request.kind == "equal_gmacs" else timed
-        try:
-            size, ratio = find(request, classes[request.like.dataset])
-        except InputError as error:
-            tell({"event": "size", "key": key, "reason": str(error)})
-            return
-        precision = devices.resolve_precision(request.like.precision, device)
-        found = {"size": size, "ratio": ratio, "environment": describe(device, precision)}
-        tell({"event": "size", "key": key, "reason": "", **found})
+    precision = devices.resolve_precision(request.like.precision, device)
+    find = counted if request.kind == "equal_gmacs" else timed
+    size, ratio = find(request, classes)
+    return SizeMatched(request, size, ratio, describe(device, precision))
 
 
 def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
     """The smallest size whose multiply-adds reach those asked for, and their ratio."""
 
     def gmacs(trial: Trial) -> float:
-        return size_of(models.build(trial, classes, start=False), trial)["gmacs"]
+        return cost(models.build(trial, classes, start=False), trial)["gmacs"]
 
     wanted = gmacs(request.like)
 
@@ -92,23 +85,26 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
     """The smallest multiple of `step` beyond the request's size at which `ratio` reaches 1.
 
     Doubles the way until it is far enough, then halves what is between: `ratio` is taken to grow
-    with the size. Sizes that the backbone refuses count as too small.
+    with the size. Sizes that the backbone refuses count as too small; whatever else fails is told.
 
     Raises:
         InputError: if it is not reached within LARGEST times the size of the treatment's image,
-            or within what fits in memory.
+            or within what fits in memory; or if a size that the backbone takes fails otherwise.
     """
+    backbone = f"{request.plain.backbone} without a resizer"
 
     def reaches(size: int) -> bool:
         try:
+            models.try_backbone(enlarged(request.plain, size), start=False)
             return ratio(size) >= 1
-        except (InputError, RuntimeError, AssertionError) as error:
-            if is_out_of_memory(error):
-                raise InputError(
-                    f"{request.plain.backbone} without a resizer does not fit in memory at "
-                    f"{size} px, where the cost of {request.arm!r} is sought"
-                ) from error
+        except SizeRefusedError:
             return False
+        except Exception as error:
+            if is_out_of_memory(error):
+                said = f"{backbone} does not fit in memory at {size} px"
+            else:
+                said = f"{backbone} fails at {size} px ({explain(error)[1]})"
+            raise InputError(f"{said}, where the cost of {request.arm!r} is sought") from error
 
     start, end = request.plain.input_size // step, LARGEST * request.like.input_size // step
     low, high = start, start + 1
@@ -116,10 +112,12 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
         low, high = high, min(start + 2 * (high - start), end)
         if low == end:
             raise InputError(
-                f"{request.plain.backbone} without a resizer does not reach the cost of "
-                f"{request.arm!r} at up to {end * step} px"
+                f"{backbone} does not reach the cost of {request.arm!r} at up to {end * step} px"
             )
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if reaches(middle * step) else (middle, high)
+        if reaches(middle * step):
+            high = middle
+        else:
+            low = middle
     return high * step

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import timm
 import torch
@@ -13,16 +13,19 @@ from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError
-from bench.events import Tell
 from bench.lab import device as devices
 from bench.paths import local_results
+from bench.records import TrialRecord, read_record
 from bench.seeds import seed_for
-from bench.spec.trial import Trial
-from bench.store import Store, read_record
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SizeRefusedError(InputError):
+    """A backbone cannot take images of a size."""
 
 
 class Classifier(nn.Module):
@@ -101,8 +104,13 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
 
 def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
     """Mean and standard deviation of the images that the backbone was pretrained on."""
-    config: Any = backbone.pretrained_cfg
+    config = _config(backbone)
     return {"mean": config["mean"], "std": config["std"]}
+
+
+def _config(backbone: nn.Module) -> Fields:
+    """What timm knows of the backbone's published weights."""
+    return cast("Fields", backbone.pretrained_cfg)
 
 
 def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
@@ -114,7 +122,7 @@ def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Modu
             "timm.list_models() has them all"
         )
     config = timm.get_pretrained_cfg(name)
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = size
     if isinstance(trial.pretrained, str):
@@ -123,8 +131,10 @@ def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Modu
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # timm and the hub raise what they like
-        what = "has no pretrained weights here" if pretrained else f"cannot take {size} px"
-        raise InputError(f"backbone {name!r} {what}: {_first_line(error)}") from error
+        said = _first_line(error)
+        if pretrained:
+            raise InputError(f"backbone {name!r} has no pretrained weights here: {said}") from error
+        raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
     return backbone
 
 
@@ -149,50 +159,74 @@ def _first_line(error: Exception) -> str:
 def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     """Load into `model` the trained parts that the trial starts from.
 
-    The classifying layer comes along only from the same dataset.
+    The backbone brings the mean and deviation of the images that it was trained on. Its classifying
+    layer comes along only from the same dataset.
 
     Args:
         trials: the folder that has the other trials' folders.
     Raises:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
-    for part, key in (("resizer", trial.resizer_from), ("backbone", trial.backbone_from)):
-        if key:
-            module = model.get_submodule(part)
-            state = trained_part(trials / key, part)
-            left = _other_classes(trial, trials / key, module) if part == "backbone" else ()
-            kept = {n: t for n, t in state.items() if not n.startswith(tuple(left))}
-            fresh = {n: t for n, t in module.state_dict().items() if n.startswith(tuple(left))}
-            try:
-                module.load_state_dict(kept | fresh)
-            except RuntimeError as error:
-                raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+    if trial.resizer_from:
+        state = trained_weights(trials / trial.resizer_from)
+        _load_part(model, "resizer", state, trial.resizer_from)
+    if trial.backbone_from:
+        parent = trials / trial.backbone_from
+        state = trained_weights(parent)
+        model.mean.copy_(state["mean"])
+        model.std.copy_(state["std"])
+        left = tuple(f"backbone.{name}" for name in _other_classes(trial, parent, model.backbone))
+        fresh = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
+        _load_part(model, "backbone", state | fresh, trial.backbone_from)
 
 
-def trained_part(folder: Path, part: str) -> dict[str, Tensor]:
-    """The weights of the resizer or the backbone of the trial in `folder`."""
+def _load_part(model: Classifier, part: str, state: Mapping[str, Tensor], key: str) -> None:
+    own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+    try:
+        model.get_submodule(part).load_state_dict(own)
+    except RuntimeError as error:
+        raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+
+
+def trained_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of the trial in `folder`, from which another one starts."""
     weights = folder / "weights.safetensors"
     if not weights.exists():
         raise InputError(
             f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
             "(publishing leaves them out): delete its folder to train it again"
         )
-    state = load_file(weights)
-    return {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+    return load_file(weights)
 
 
 def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
     """The names of the classifying layers, if the parent's classes are of another dataset."""
-    record = read_record(parent) or {}
-    if record["trial"]["dataset"] == trial.dataset:
+    if _record(parent)["trial"]["dataset"] == trial.dataset:
         return []
-    config: Any = backbone.pretrained_cfg
-    named = config["classifier"]
+    named = _config(backbone)["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
 
-def check(tell: Tell, trials: Iterable[Trial]) -> None:
-    """Tell {"refused": why} of the first device, backbone or resizer that cannot be had, if any.
+def knows_imagenet(trial: Trial, trials: Path) -> bool:
+    """Whether the backbone was pretrained, in this trial or in one that it goes back to.
+
+    Args:
+        trials: the folder that has the other trials' folders.
+    """
+    fields: Fields = trial.model_dump()
+    while fields.get("backbone_from"):
+        fields = _record(trials / fields["backbone_from"])["trial"]
+    return bool(fields.get("pretrained"))
+
+
+def _record(folder: Path) -> TrialRecord:
+    record = read_record(folder)
+    assert record, "trials whose parents are not finished are not run"
+    return cast("TrialRecord", record)
+
+
+def check(trials: Iterable[Trial]) -> None:
+    """Raise InputError at the first device, backbone or resizer that cannot be had.
 
     Each is built, and gets one image of its size.
     """
@@ -201,26 +235,32 @@ def check(tell: Tell, trials: Iterable[Trial]) -> None:
         sizes = trial.input_size, trial.output_size
         fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
         backbones[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
-    try:
-        devices.pick()
-        for _, trial in sorted(backbones.items()):
-            try_backbone(trial)
-        for trial in fronts.values():
-            try_resizer(trial)
-    except InputError as error:
-        tell({"event": "check", "refused": str(error)})
+    devices.pick()
+    for _, trial in sorted(backbones.items()):
+        try_backbone(trial)
+    for trial in fronts.values():
+        try_resizer(trial)
 
 
-def try_backbone(trial: Trial) -> None:
-    """Raise InputError unless the trial's backbone can be built and takes an image of its size."""
-    size = trial.backbone_size
-    backbone = build_backbone(trial, classes=2).eval()
+def try_backbone(trial: Trial, *, start: bool = True) -> None:
+    """Build the trial's backbone and give it an image of its size.
+
+    Args:
+        start: False leaves pretrained weights out.
+    Raises:
+        SizeRefusedError: if it cannot take the size.
+        InputError: if it cannot be had, or the image does not fit in memory.
+    """
+    name, size = trial.backbone, trial.backbone_size
+    backbone = build_backbone(trial, classes=2, start=start).eval()
     try:
         with torch.no_grad():
             backbone(torch.zeros(1, 3, size, size))
     except Exception as error:  # each family has its own way to refuse a size
-        raise InputError(
-            f"backbone {trial.backbone!r} cannot take {size} px: {_first_line(error)}"
+        if devices.is_out_of_memory(error):
+            raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
+        raise SizeRefusedError(
+            f"backbone {name!r} cannot take {size} px: {_first_line(error)}"
         ) from error
 
 
@@ -238,24 +278,22 @@ def try_resizer(trial: Trial) -> None:
         raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
 
 
-def load(key: str, store: Store | None = None) -> Classifier:
+def load(key: str, results: Path | None = None) -> Classifier:
     """The trained classifier of a finished trial, in evaluation mode, on the CPU.
 
     Args:
         key: the trial's key, as in `table.csv`.
-        store: where the trial is; the user's own results unless given.
+        results: the folder of results that the trial is in; the user's own unless given.
     Raises:
         InputError: if there is no finished trial of that key, or its weights were not kept.
     """
-    store = store or Store(local_results())
-    record = store.trial(key)
-    weights = store.trial_folder(key) / "weights.safetensors"
+    results = results or local_results()
+    record = read_record(results / "trials" / key)
+    weights = results / "trials" / key / "weights.safetensors"
     if record is None or record["status"] != "ok":
-        raise InputError(f"no finished trial {key!r} in {store.root}")
+        raise InputError(f"no finished trial {key!r} in {results}")
     if not weights.exists():
-        raise InputError(
-            f"trial {key!r} in {store.root} has no weights: publishing leaves them out"
-        )
+        raise InputError(f"trial {key!r} in {results} has no weights: publishing leaves them out")
     model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
     model.load_state_dict(load_file(weights))
     return model.eval()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +65,10 @@ def speed_ratio(without: list[float], with_data: list[float]) -> tuple[float, fl
     The lower quartile, because whatever else the machine does can only make a step slower.
     """
 
-    def ratio(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> Any:
-        return np.quantile(a, 0.25, axis) / np.quantile(b, 0.25, axis)
+    def ratio(
+        a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1
+    ) -> NDArray[np.float64]:
+        return np.asarray(np.quantile(a, 0.25, axis) / np.quantile(b, 0.25, axis))
 
     pair = np.array(without), np.array(with_data)
     interval = stats.bootstrap(pair, ratio, rng=np.random.default_rng(0), method="percentile")
@@ -93,4 +94,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except InputError as error:
-        sys.exit(f"data_overhead: {error}")
+        sys.exit(f"overhead: {error}")

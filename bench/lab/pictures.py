@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.batches import Loader
 from bench.lab import device as devices
 from bench.lab.models import Classifier
+from bench.records import Spectrum
 from resizer.fixed import resize
 
 SHOWN = 3
@@ -22,7 +23,7 @@ MEASURED = 64
 @torch.no_grad()
 def save(
     path: Path, model: Classifier, data: Loader, device: torch.device, precision: devices.Precision
-) -> dict[str, list[float]]:
+) -> Spectrum:
     """Keep a few validation images in `path` (.npz) and give the spectra for the record.
 
     The file has, in 0..1 and (N, H, W, 3): `input`, what is loaded; `plain`, its antialiased
@@ -41,13 +42,17 @@ def save(
     source = images.float() / 255
     plain = resize(source, size, interpolation="bilinear", antialias=True)
     shown = np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)
-    kept = {"input": source, "plain": plain, "output": output}
-    np.savez_compressed(path, **{name: _stored(of[shown]) for name, of in kept.items()})
+    np.savez_compressed(
+        path,
+        input=_stored(source[shown]),
+        plain=_stored(plain[shown]),
+        output=_stored(output[shown]),
+    )
     frequency, power = radial_power(output)
     return {"frequency": frequency, "output": power, "plain": radial_power(plain)[1]}
 
 
-def _stored(images: Tensor) -> Any:
+def _stored(images: Tensor) -> NDArray[np.float16]:
     return images.permute(0, 2, 3, 1).cpu().numpy().astype(np.float16)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,10 +13,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.batches import Loader
-from bench.data.library import Dataset
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.spec.trial import Trial
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
 
 
 class Stepper:
@@ -36,8 +38,8 @@ class Stepper:
         images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
         self.images = images.to(device).contiguous(memory_format=layout)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
-        small = torch.randn(trial.batch_size, 3, *[trial.backbone_size] * 2).to(device)
-        self.resized = small.contiguous(memory_format=layout)
+        shape = (trial.batch_size, 3, trial.backbone_size, trial.backbone_size)
+        self.resized = torch.randn(shape).to(device).contiguous(memory_format=layout)
         # The backbone's backward pass goes down to its input if there is something to train there.
         trains = any(p.requires_grad for p in self.model.resizer.parameters())
         self.resized.requires_grad_(trains)
@@ -45,8 +47,13 @@ class Stepper:
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
         training.update(
-            *(self.model, self.images, self.labels, self.trial),
-            *(self.optimizer, self.scaler, self.precision),
+            self.model,
+            self.images,
+            self.labels,
+            self.trial,
+            self.optimizer,
+            self.scaler,
+            self.precision,
         )
 
     def resizer_step(self) -> None:
@@ -90,7 +97,7 @@ class Stepper:
         with devices.autocast(self.device, self.precision):
             self.model(images)
 
-    def timed(self, step: Any) -> float:
+    def timed(self, step: Callable[[], object]) -> float:
         """Seconds that one call of `step` takes, the device waited for."""
         devices.synchronise(self.device)
         began = time.perf_counter()
@@ -99,7 +106,7 @@ class Stepper:
         return time.perf_counter() - began
 
 
-def size(model: models.Classifier, trial: Trial) -> dict[str, float]:
+def cost(model: models.Classifier, trial: Trial) -> dict[str, float]:
     """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
 
     Multiply-adds are those that torch's counter knows: convolutions and matrix products.

@@ -1,31 +1,45 @@
-"""The timing lane: what the arms of one experiment cost, measured side by side in one sitting."""
+"""What the arms of one experiment cost, measured side by side, in turns."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data.library import Dataset
-from bench.events import Tell
+from bench.events import Listener, Round, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
 from bench.lab.disturbance import Disturbance, Watch
-from bench.lab.stepper import Stepper, size
+from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
-from bench.metrics import as_metrics
+from bench.metrics import Weight, as_metrics
+from bench.records import DisturbanceFacts, TimedArm, TimingRecord, write_record
 from bench.spec.experiment import Timing
 from bench.spec.trial import Trial
-from bench.store import write_record
 
-Sample = dict[str, Any]
-"""One timed call: subject (speed key), again (see `run`), round, phase, seconds."""
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
+
+
+class Call(TypedDict):
+    """One timed call of a turn."""
+
+    phase: str  # one of PHASES, or "data"
+    seconds: float
+
+
+class Sample(Call):
+    """One timed call: a row of samples.parquet."""
+
+    subject: str  # speed key
+    again: bool  # whether it is of the reference's second turn
+    round: int  # from 0
+
 
 PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
     "train": lambda stepper: stepper.train_step,
@@ -42,24 +56,21 @@ MEMORY_STEPS = 3
 LEAST_QUIET = 3
 """With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
 
-Weight = Mapping[str, Any]
-"""What `weigh` told of a subject: "metrics", "memory_method", "reason"."""
-
 
 def run(
-    tell: Tell,
+    tell: Listener,
     folder: Path,
     subjects: Sequence[Trial],
     reference: Trial,
     datasets: Mapping[str, Dataset],
     classes: Mapping[str, int],
-    timing: Timing,
+    settings: Timing,
     weights: Sequence[Weight],
 ) -> None:
-    """Time every subject in interleaved rounds (A B C A B C ...) and record the lane in `folder`.
+    """Time every subject in interleaved rounds (A B C A B C ...) and record the costs in `folder`.
 
     A turn builds the model afresh, warms each phase up, then times single calls, the device
-    waited for, until `timing.seconds` are over: a drift of the machine falls on all subjects.
+    waited for, until `settings.seconds` are over: a drift of the machine falls on all subjects.
     The reference has a second turn in each round, as if it were another arm: how far its two
     measurements are apart is the noise floor. A round in which other load took more than its share
     of the processor is marked, and repeated; at most as many rounds again as were asked for.
@@ -68,48 +79,61 @@ def run(
         reference: one of the subjects, usually the baseline.
         datasets: those that are here, by name; data is timed of these.
         classes: how many there are, by dataset.
-        weights: what `weigh` told of each subject.
+        weights: what each subject takes, both uses together.
     """
     devices.keep_freed_memory()
-    reasons = {s.speed_key: w["reason"] for s, w in zip(subjects, weights, strict=True)}
+    reasons = {s.speed_key: w.reason for s, w in zip(subjects, weights, strict=True)}
     turns = [(subject, False) for subject in subjects] + [(reference, True)]
-    samples, disturbances = take_rounds(tell, turns, datasets, classes, timing, reasons)
+    samples, disturbances = take_rounds(tell, turns, datasets, classes, settings, reasons)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(samples), folder / "samples.parquet", compression="zstd")
     used = rounds_to_use(disturbances)
     kept = [sample for sample in samples if sample["round"] in used]
     device = devices.pick()
     precision = devices.resolve_precision(subjects[0].precision, device)
-    record = {
+    record: TimingRecord = {
         "status": "ok",
         "reason": "",
-        "settings": timing.model_dump(),
+        "settings": settings.model_dump(),
         "environment": environment.describe(device, precision),
         "finished": environment.now(),
-        "memory_method": weights[0]["memory_method"],
+        "memory_method": weights[0].memory_method,
         "reference": reference.speed_key,
         "again": by_round(kept, reference, again=True),
-        "disturbances": [asdict(one) for one in disturbances],
+        "disturbances": [_facts(one) for one in disturbances],
         "rounds_used": used,
         "subjects": {
-            subject.speed_key: {
-                "trial": subject.model_dump(),
-                "reason": reasons[subject.speed_key],
-                "seconds": by_round(kept, subject),
-                "metrics": as_metrics(weight["metrics"] | summarise(kept, subject)),
-            }
+            subject.speed_key: _timed(subject, weight, kept, reasons[subject.speed_key])
             for subject, weight in zip(subjects, weights, strict=True)
         },
     }
     write_record(folder, record)
 
 
+def _timed(subject: Trial, weight: Weight, samples: Sequence[Sample], reason: str) -> TimedArm:
+    return {
+        "trial": subject.model_dump(),
+        "reason": reason,
+        "seconds": by_round(samples, subject),
+        "metrics": as_metrics({**weight.metrics, **summarise(samples, subject)}),
+    }
+
+
+def _facts(disturbance: Disturbance) -> DisturbanceFacts:
+    return {
+        "share": disturbance.share,
+        "switches_per_s": disturbance.switches_per_s,
+        "load": disturbance.load,
+        "disturbed": disturbance.disturbed,
+    }
+
+
 def take_rounds(
-    tell: Tell,
+    tell: Listener,
     turns: Sequence[tuple[Trial, bool]],
     datasets: Mapping[str, Dataset],
     classes: Mapping[str, int],
-    timing: Timing,
+    settings: Timing,
     reasons: dict[str, str],
 ) -> tuple[list[Sample], list[Disturbance]]:
     """Every turn in each round, and how far each round was disturbed.
@@ -121,22 +145,22 @@ def take_rounds(
     """
     samples: list[Sample] = []
     disturbances: list[Disturbance] = []
-    while more_rounds(disturbances, timing.rounds):
+    while more_rounds(disturbances, settings.rounds):
         watch = Watch()
         for subject, again in turns:
-            key, name = subject.speed_key, subject.dataset
-            of = {"subject": key, "again": again, "round": len(disturbances)}
+            key, name, number = subject.speed_key, subject.dataset, len(disturbances)
             try:
                 if not reasons[key]:
-                    taken = turn(subject, classes[name], datasets.get(name), timing.seconds)
-                    samples += [of | sample for sample in taken]
+                    calls = turn(subject, classes[name], datasets.get(name), settings.seconds)
+                    samples += [
+                        {"subject": key, "again": again, "round": number, **one} for one in calls
+                    ]
             except Exception as error:
                 reasons[key] = explain(error)[1]
-            tell({"event": "turn"})
-        disturbances.append(watch.disturbance())
+            tell(Turn())
+        disturbances.append(last := watch.disturbance())
         quiet = sum(not one.disturbed for one in disturbances)
-        told = {"quiet": quiet, "asked": timing.rounds} | asdict(disturbances[-1])
-        tell({"event": "round"} | told)
+        tell(Round(quiet, settings.rounds, last.disturbed, last.share))
     return [sample for sample in samples if not reasons[sample["subject"]]], disturbances
 
 
@@ -151,8 +175,8 @@ def rounds_to_use(done: Sequence[Disturbance]) -> list[int]:
     return quiet if len(quiet) >= min(LEAST_QUIET, len(done)) else list(range(len(done)))
 
 
-def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> list[Sample]:
-    """One subject's samples of one round: phase and seconds."""
+def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> list[Call]:
+    """One subject's calls of one round."""
     device = devices.pick()
     devices.configure(deterministic=subject.deterministic)
     precision = devices.resolve_precision(subject.precision, device)
@@ -162,15 +186,15 @@ def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) 
         steps["data"] = stepper.data_step(dataset)
     if subject.resizer == "none":
         del steps["resizer"]
-    samples = []
+    calls: list[Call] = []
     for phase, step in steps.items():
         stepper.model.train(phase not in EVALUATED)
         for _ in range(WARM_UP_CALLS):
             step()
-        samples += [
+        calls += [
             {"phase": phase, "seconds": value} for value in timed_calls(stepper, step, seconds)
         ]
-    return samples
+    return calls
 
 
 def timed_calls(stepper: Stepper, step: Callable[[], None], seconds: float) -> list[float]:
@@ -186,14 +210,14 @@ def by_round(
     samples: Iterable[Sample], subject: Trial, *, again: bool = False
 ) -> dict[str, list[float]]:
     """Median seconds of each phase in each round, in the order of the rounds."""
-    found: dict[str, dict[int, list[float]]] = {}
+    phases: dict[str, dict[int, list[float]]] = {}
     for sample in samples:
         if (sample["subject"], sample["again"]) == (subject.speed_key, again):
-            rounds = found.setdefault(sample["phase"], {})
+            rounds = phases.setdefault(sample["phase"], {})
             rounds.setdefault(sample["round"], []).append(sample["seconds"])
     return {
         phase: [float(np.median(rounds[number])) for number in sorted(rounds)]
-        for phase, rounds in found.items()
+        for phase, rounds in phases.items()
     }
 
 
@@ -222,8 +246,8 @@ def summarise(samples: Sequence[Sample], subject: Trial) -> dict[str, float]:
     }
 
 
-def weigh(tell: Tell, subject: Trial, classes: int, use: Literal["train", "infer"]) -> None:
-    """Tell what one subject takes in memory and arithmetic, or the reason why it cannot be run.
+def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
+    """What one subject takes in memory and arithmetic, or the reason why it cannot be run.
 
     In a fresh process: see PeakMemory.
 
@@ -231,13 +255,10 @@ def weigh(tell: Tell, subject: Trial, classes: int, use: Literal["train", "infer
         use: what the memory is measured of: training steps, or inference on the same batch.
     """
     memory = devices.PeakMemory(devices.pick())
-    reason = ""
-    metrics: dict[str, float] = {}
     try:
-        metrics = measured_weight(subject, classes, use, memory)
+        return Weight(measured_weight(subject, classes, use, memory), memory.method)
     except Exception as error:
-        reason = explain(error)[1]
-    tell({"event": "weighed", "metrics": metrics, "memory_method": memory.method, "reason": reason})
+        return Weight({}, memory.method, explain(error)[1])
 
 
 def measured_weight(
@@ -256,5 +277,5 @@ def measured_weight(
     peak = memory.read_mib()
     if use == "infer":
         return {"infer_memory_mib": peak} if memory.method else {}
-    weights = size(models.build(subject, classes, start=False), subject)
-    return weights | ({"peak_memory_mib": peak} if memory.method else {})
+    counts = cost(models.build(subject, classes, start=False), subject)
+    return counts | ({"peak_memory_mib": peak} if memory.method else {})

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from bench.data.batches import Batch, Loader
 from bench.errors import InputError
-from bench.events import Tell
+from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
 from bench.metrics import Status
+from bench.records import CurveRow
 from bench.seeds import seed_for
 from bench.spec.trial import Trial
 
@@ -40,7 +41,7 @@ class Predictions:
 class Trained:
     """What a training run leaves besides the model's weights."""
 
-    curve: list[dict[str, float]]  # a row for each epoch
+    curve: list[CurveRow]  # a row for each epoch
     predictions: Predictions  # after the final step
     train_s: float  # training alone, evaluation excluded
     steps: int
@@ -52,13 +53,13 @@ def train(
     data: tuple[Loader, Loader],
     device: torch.device,
     precision: devices.Precision,
-    tell: Tell,
+    tell: Listener,
 ) -> Trained:
     """Train `model` in place by the trial's recipe, validating as it asks and after the last step.
 
     Args:
         data: loaders of the train and the val split.
-        tell: called with an event after every step and every epoch.
+        tell: hears of every step and every epoch.
     Raises:
         InputError: if there are fewer images than make a batch.
         DivergedError: at the end of an epoch whose loss is not finite.
@@ -76,7 +77,7 @@ def train(
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
     scaler = devices.gradient_scaler(device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
-    curve: list[dict[str, float]] = []
+    curve: list[CurveRow] = []
     step, train_s = 0, 0.0
     for epoch in itertools.count(1):
         model.train()
@@ -89,21 +90,18 @@ def train(
             losses += update(model, images, labels, trial, optimizer, scaler, precision)
             scheduler.step()
             step += 1
-            tell({"event": "step", "step": step, "total": total, "epoch": epoch})
-        row: dict[str, float] = {
-            "epoch": epoch,
-            "step": step,
-            "train_loss": losses.item() / (step - first),
-        }
+            tell(Step(step, total, epoch))
+        train_loss = losses.item() / (step - first)
         train_s += time.perf_counter() - began  # item() has waited for the device
-        row |= {"lr": lr, "train_s": train_s}
-        if not math.isfinite(row["train_loss"]):
-            raise DivergedError(f"the training loss is {row['train_loss']} in epoch {epoch}")
+        if not math.isfinite(train_loss):
+            raise DivergedError(f"the training loss is {train_loss} in epoch {epoch}")
+        row: CurveRow = {"epoch": epoch, "step": step, "train_loss": train_loss, "lr": lr}
+        row["train_s"] = train_s
         if step >= total or epoch % trial.eval_every_epochs == 0:
             predictions = validate(model, val_data, device, precision)
             row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
         curve.append(row)
-        tell({"event": "epoch", **row})
+        tell(Epoch(row))
         if step >= total:
             return Trained(curve, predictions, train_s, step)
     raise AssertionError("unreachable: the loop ends by returning")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,17 +13,19 @@ from safetensors.torch import save_file
 
 from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
-from bench.events import Tell
+from bench.events import Listener, Smoked
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
-from bench.metrics import Status, as_metrics
+from bench.metrics import as_metrics
+from bench.records import DataFacts, SmokeRecord, TrialRecord, write_record
 from bench.spec.trial import Trial
-from bench.store import Record, write_record
+
+SMOKE_STEPS = 3
 
 
-def run(tell: Tell, trial: Trial, folder: Path) -> None:
+def run(tell: Listener, trial: Trial, folder: Path) -> None:
     """Train, validate and record one trial.
 
     Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`; a trial
@@ -34,29 +35,35 @@ def run(tell: Tell, trial: Trial, folder: Path) -> None:
     devices.keep_freed_memory()
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
-    record: Record = {
+    record: TrialRecord = {
+        "status": "ok",
+        "reason": "",
+        "metrics": {},
         "key": trial.key,
         "trial": trial.model_dump(),
         "started": environment.now(),
         "environment": environment.describe(device, precision),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    status: Status = "ok"
-    reason = ""
     began = time.perf_counter()
     try:
-        record |= _train(tell, trial, folder, device, precision)
+        _train(record, tell, trial, folder, device, precision)
     except Exception as error:
-        status, reason = explain(error)
+        record["status"], record["reason"] = explain(error)
         (folder / "log.txt").write_text(traceback.format_exc())
-    verdict = {"status": status, "reason": reason, "metrics": {}}
-    wall_s = time.perf_counter() - began
-    write_record(folder, verdict | record | {"finished": environment.now(), "wall_s": wall_s})
+    record |= {"finished": environment.now(), "wall_s": time.perf_counter() - began}
+    write_record(folder, record)
 
 
 def _train(
-    tell: Tell, trial: Trial, folder: Path, device: torch.device, precision: devices.Precision
-) -> dict[str, Any]:
+    record: TrialRecord,
+    tell: Listener,
+    trial: Trial,
+    folder: Path,
+    device: torch.device,
+    precision: devices.Precision,
+) -> None:
+    """Train, leave the files, and add to the record what came of it when all is there."""
     devices.configure(deterministic=trial.deterministic)
     dataset = open_dataset(trial.dataset)
     if trial.holdout:
@@ -76,43 +83,52 @@ def _train(
         "val_loss": trained.predictions.val_loss,
         "train_s": trained.train_s,
     }
-    if trial.pretrained:
+    if models.knows_imagenet(trial, folder.parent):
         metrics |= clean_top1(dataset, trained.predictions)
-    return {
+    record |= {
         "metrics": as_metrics(metrics),
         "steps": trained.steps,
         "curve": trained.curve,
         "spectrum": spectrum,
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "origin": dataset.origin,
-            "classes": dataset.classes,
-            "train_images": len(dataset.train),
-            "val_images": len(dataset.val),
-            "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
-        },
+        "data": _facts(dataset, trial),
     }
 
 
-def smoke(tell: Tell, trial: Trial, folder: Path) -> None:
-    """Take three training steps at full size and record how long the last, warm one took."""
+def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "origin": dataset.origin,
+        "classes": list(dataset.classes),
+        "train_images": len(dataset.train),
+        "val_images": len(dataset.val),
+        "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
+    }
+
+
+def smoke(tell: Listener, trial: Trial, folder: Path) -> None:
+    """Take a few training steps at full size and record how long the last, warm one took."""
     devices.keep_freed_memory()
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
-    record: Record = {"trial": trial.model_dump(), "metrics": {}}
-    status: Status = "ok"
-    reason = ""
+    record: SmokeRecord = {
+        "status": "ok",
+        "reason": "",
+        "key": trial.key,
+        "trial": trial.model_dump(),
+        "metrics": {},
+    }
     try:
         devices.configure(deterministic=trial.deterministic)
         classes = len(open_dataset(trial.dataset).classes)
         stepper = Stepper(trial, classes, device, precision)
         stepper.model.train()
-        record["seconds_per_step"] = [stepper.timed(stepper.train_step) for _ in range(3)][-1]
-        tell({"event": "smoked", "seconds_per_step": record["seconds_per_step"]})
+        seconds = [stepper.timed(stepper.train_step) for _ in range(SMOKE_STEPS)]
+        record["seconds_per_step"] = seconds[-1]
+        tell(Smoked(seconds[-1]))
     except Exception as error:
-        status, reason = explain(error)
-    write_record(folder, {"status": status, "reason": reason} | record)
+        record["status"], record["reason"] = explain(error)
+    write_record(folder, record)
 
 
 def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:

@@ -45,10 +45,10 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     """
     from bench.analysis.evidence import gather
     from bench.analysis.statistics import LEAST_SEEDS
+    from bench.records import write_whole
     from bench.report.answer import in_words
     from bench.report.figures.draw import draw
     from bench.report.pages import write
-    from bench.store import write_whole
 
     evidence = gather(experiment, store)
     if evidence.paired_seeds >= LEAST_SEEDS:

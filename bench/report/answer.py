@@ -2,115 +2,79 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from bench.analysis.controls import alternatives, equal_sides, explanation
+import pandas as pd
+
+from bench.analysis.controls import Beside, beside
 from bench.analysis.effects import average, effects
-from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
-from bench.analysis.statistics import LEAST_SEEDS, SETTLED, Interval, Ratio, Verdict
+from bench.analysis.evidence import Evidence, Row
+from bench.analysis.prices import EqualSide, at_equal_price, equal_sides, multiples, times
+from bench.analysis.statistics import LEAST_SEEDS, LEVEL, SETTLED, Verdict
+from bench.analysis.verdicts import length, place
 from bench.metrics import METRICS
 from bench.report import words
 from bench.report.environment import devices
+from bench.report.words import MINUS, TIMES
+from bench.spec.controls import STANDARD
 
-MOST_SENTENCES = 8
-"""So many verdicts or ranges are told at the most; each is in the table."""
+ONE_BY_ONE = 2
+"""Up to so many verdicts are told each by itself, with the controls of its context."""
 
-MOST_SIZES = 9
-"""A scope names so many sizes, and counts the others."""
+MOST_LISTED = 8
+"""So many verdicts or arms are listed at the most; each is in the table."""
 
-MOST_BESIDE = 2
-"""Up to so many verdicts are told one by one, with the controls of their context."""
+MOST_SIZES = 4
+"""A scope names so many sizes; of more, it names the smallest and the largest."""
 
-TIMES = {
-    "train": "a training step takes {} as long",
-    "infer": "inference {}",
-    "latency": "one image at a time {}",
-}
+PHASES = {"train": "A training step", "infer": "Inference", "latency": "One image at a time"}
 """The phases of the timing lane that an answer tells, and how."""
-PRICES = ("peak_memory_mib", "gmacs")
 
 
-def sentences(evidence: Evidence) -> list[str]:
-    """The answer: a sentence for each verdict, or the range of what was measured.
+@dataclass(frozen=True)
+class ControlLine:
+    """What one control says of the treatment: a line of the page's table."""
 
-    With what the standard controls say, what the same price buys, and what each axis does. More
-    than `MOST_BESIDE` verdicts are counted; the settled ones follow.
-    """
-    judged = [(row, row.verdict) for row in evidence.rows if row.verdict]
+    control: str  # what it is, in a few words
+    difference: str  # treatment minus control, with its interval
+    says: str  # what it says, at most ten words
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One verdict of a page in words, or what is told where there is none."""
+
+    badge: str  # the verdict as a word: "better", "not settled", "mixed", "no verdict", "cost", …
+    sentence: str  # one, free of Markdown: the difference with its interval and seeds
+    place: str  # data, sizes, backbone, length: for what it holds
+    controls: list[ControlLine] = field(default_factory=list)
+    price: list[str] = field(default_factory=list)  # a step's time, what the same price buys
+    details: list[str] = field(default_factory=list)  # what else is worth saying, folded
+
+
+def answers(evidence: Evidence) -> list[Answer]:
+    """At most two verdicts one by one; of more, one answer over all of them."""
     if not evidence.experiment.spec.train:
-        priced = prices(evidence)
-        told = [*priced[:-1], *equal_sides(evidence), *priced[-1:]]
-        return told or ["Nothing is timed yet."]
-    if not judged:
-        return _ranges(evidence)
-    several = len(judged) > MOST_BESIDE
-    lines = _together(evidence, [given for _, given in judged]) if several else []
-    settled = [(row, given) for row, given in judged if given.answer in SETTLED]
-    for row, given in settled[:MOST_SENTENCES] if several else judged:
-        reasons = [] if several else explanation(evidence, row)
-        beside = [] if reasons or several else _beside(evidence, row)
-        found = _finding(evidence, row, given)
-        lines.append(" ".join([f"On {_place(evidence, row)}, {found}.", *beside]))
-        if not several:
-            lines += [*reasons, *alternatives(evidence, row)]
-    lines += [] if several else effects(evidence)
-    if evidence.looks > 1:
-        lines.append(
-            f"Verdicts were given at {evidence.looks} numbers of seeds, and share one error of 5 %."
-        )
-    return lines
-
-
-def _together(evidence: Evidence, given: Sequence[Verdict]) -> list[str]:
-    """What many verdicts say as a whole."""
-    counted = [_counts(given), *effects(evidence)]
-    if (mean := average(evidence)) is None:
-        return counted
-    told = f"The gain of {given[0].treatment} over {given[0].baseline}, averaged over the contexts "
-    told += f"and paired by seed: {words.mean(mean, signed=True)} points (95 % interval)."
-    return [told, *counted]
+        return [_cost(evidence)]
+    if not evidence.judged:
+        return [_without_verdict(evidence)]
+    if len(evidence.judged) > ONE_BY_ONE:
+        return [_over_all(evidence)]
+    *first, last = (_verdict(evidence, *one) for one in evidence.judged)
+    return [*first, replace(last, details=[*last.details, *_of_the_whole(evidence)])]
 
 
 def in_words(evidence: Evidence) -> str:
-    """How far it is if unfinished, a sentence a verdict, and the scope; a line each."""
+    """How far it is if unfinished, a line for each answer, and the scope."""
     unfinished = evidence.finished < len(evidence.experiment.runs)
     begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
-    return "\n".join([*begin, *sentences(evidence), scope(evidence)])
-
-
-def scope(evidence: Evidence) -> str:
-    """For what the answer holds: data, sizes, backbone, training, seeds, device.
-
-    Of the finished trials; of all, while none is.
-    """
-    asked, spec = evidence.experiment.trials, evidence.experiment.spec
-    done = [asked[key] for key, record in evidence.records.items() if record["status"] == "ok"]
-    trials = done or list(asked.values())
-    sizes = list(dict.fromkeys(f"{trial.size} px" for trial in trials))
-    if len(sizes) > MOST_SIZES:
-        sizes[MOST_SIZES - 1 :] = [words.count(len(sizes) - MOST_SIZES + 1, "other size")]
-    trained = [words.lengths(trials), words.count(len({trial.seed for trial in trials}), "seed")]
-    parts = [
-        words.join(_data(evidence)),
-        words.join(dict.fromkeys(trial.backbone for trial in trials)),
-        words.join(sizes),
-        *(trained if spec.train else []),
-        *_tuned(evidence),
-        *([f"recipe tuned for {spec.recipe_for}"] if spec.recipe_for else []),
-        *devices(evidence),
-    ]
-    return f"Scope: {'; '.join(parts)}."
-
-
-def _tuned(evidence: Evidence) -> list[str]:
-    """How the arms were tuned, if they were."""
     told = [
-        f"{arm} over {words.count(evidence.tried(arm), 'configuration')}"
-        for arm in (evidence.search or {"arms": {}})["arms"]
+        f"{one.badge.capitalize()}: {one.sentence}" + (f" On {one.place}." if one.place else "")
+        for one in answers(evidence)
     ]
-    return [f"tuned on held-out training images: {words.join(told)}"] if told else []
+    return "\n".join([*begin, *told, scope(evidence)])
 
 
 def progress(evidence: Evidence) -> str:
@@ -123,202 +87,242 @@ def progress(evidence: Evidence) -> str:
     return f"{evidence.finished:,} of {words.count(total, 'trial')} finished{failed}."
 
 
-def prices(evidence: Evidence) -> list[str]:
-    """What an arm costs as multiples of the baseline arm: the treatment, or else every arm."""
-    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
-    arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
-    told = [(arm, _price(evidence, arm)) for arm in arms[:MOST_SENTENCES]]
-    lines = [f"{arm} against {baseline}: {price}." for arm, price in told if price]
-    return [*lines, _noise(evidence)] if lines and evidence.floors else lines
+def scope(evidence: Evidence) -> str:
+    """For what the answer holds: data, sizes, backbone, training, seeds, device.
+
+    Of the finished trials; of all, while none is.
+    """
+    asked, spec = evidence.experiment.trials, evidence.experiment.spec
+    done = [asked[key] for key, record in evidence.records.items() if record["status"] == "ok"]
+    trials = done or list(asked.values())
+    sizes = list(dict.fromkeys(trial.size for trial in trials))
+    if len(sizes) > MOST_SIZES:
+        sizes = [words.span((trial.input_size for trial in trials), str)]
+    first = [length(trial) for trial in trials if not trial.parents]
+    then = [length(trial) for trial in trials if trial.parents]
+    trained = words.lengths(then, first) if then else words.lengths(first)
+    tuned = [
+        f"{arm} tuned over {words.count(evidence.tried(arm), 'configuration')}"
+        for arm in (evidence.search or {"arms": {}})["arms"]
+    ]
+    seeds = words.count(len({trial.seed for trial in trials}), "seed")
+    parts = [
+        words.join(_data(evidence)),
+        words.join(dict.fromkeys(trial.backbone for trial in trials)),
+        f"{words.join(sizes)} px",
+        *([trained, seeds] if spec.train else []),
+        *tuned,
+        *([f"recipe tuned for {spec.recipe_for}"] if spec.recipe_for else []),
+        *devices(evidence),
+    ]
+    return f"Scope: {'; '.join(parts)}."
 
 
 def _data(evidence: Evidence) -> list[str]:
     found = {r["trial"]["dataset"]: r["data"] for r in evidence.records.values() if r.get("data")}
     names = dict.fromkeys(trial.dataset for trial in evidence.experiment.trials.values())
-    return [
-        f"{name} ({found[name]['train_images']:,} training and {found[name]['val_images']:,} "
-        "validation images)"
-        if name in found
-        else name
-        for name in names
-    ]
+    counts = {
+        name: f" ({of['train_images']:,} training, {of['val_images']:,} validation images)"
+        for name, of in found.items()
+    }
+    return [name + counts.get(name, "") for name in names]
 
 
-def setting(evidence: Evidence, row: Row) -> list[str]:
-    """Sizes, backbone, and the row's value of what else the experiment varies."""
-    others = [name for name in evidence.axes if name not in AXIS_ORDER]
-    told = [words.axis_value(name, row.context[name]) for name in others]
-    return [f"{row.trial.size} px", row.trial.backbone, *told]
-
-
-def length(evidence: Evidence, row: Row) -> list[str]:
-    """How long the row's trials train, after those that they start from; [] where it is an axis."""
-    if {"epochs", "steps"} & set(evidence.axes):
-        return []
-    known = evidence.experiment.trials
-    parents = [known[key] for key in row.trial.parents if key in known]
-    return [words.lengths([*parents, row.trial])]
-
-
-def _place(evidence: Evidence, row: Row) -> str:
-    told = [*setting(evidence, row), *length(evidence, row)]
-    if row.difference and row.difference.n:
-        told += [words.count(row.difference.n, "seed")]
-    return f"{row.trial.dataset} ({', '.join(told)})"
-
-
-def _finding(evidence: Evidence, row: Row, given: Verdict) -> str:
-    """What follows the scope: the answer with its numbers."""
-    pair = f"{given.treatment} and {given.baseline}"
-    margin = words.count_points(given.margin_pct)
-    if given.answer == "tuned unequally":
-        ours, theirs = (evidence.tried(arm) for arm in (given.treatment, given.baseline))
-        return (
-            f"there is no verdict between {pair}: {given.treatment} was tuned over "
-            f"{words.count(ours, 'configuration')}, {given.baseline} over {theirs}"
-        )
-    if given.answer == "too few seeds":
-        return _too_few(given)
-    bounds = words.bounds(given.difference) + _new_images(row)
-    shown = f"{_signed(given.difference)} ({bounds})"
-    if given.answer == "no difference":
-        return f"there is no difference larger than {margin} between {pair}: {shown}"
-    if given.answer == "not settled":
-        return f"the difference between {pair} is not settled: {shown}; {_more(given)}"
-    by = f"{words.points(abs(given.difference.mean))} points ({bounds})"
-    small = max(abs(given.difference.low), abs(given.difference.high)) < given.margin_pct
-    aside = f", which is less than the {margin} that matter here" if small else ""
-    return f"{given.treatment} is {given.answer} than {given.baseline} by {by}{aside}"
-
-
-def _new_images(row: Row) -> str:
-    """The interval that covers new images, too."""
-    if row.crossed is None or row.verdict is None:
-        return ""
-    wide, narrow = row.crossed.interval, row.verdict.difference
-    low, high = (words.points(end, signed=True) for end in (wide.low, wide.high))
-    same = (low, high) == tuple(words.points(v, signed=True) for v in (narrow.low, narrow.high))
-    return "; no wider for new images, too" if same else f"; {low} to {high} for new images, too"
-
-
-def _beside(evidence: Evidence, treatment: Row) -> list[str]:
-    """The controls of the same context, without a verdict."""
-    told = [
-        f"{row.arm.name} {words.mean(row.difference, signed=True)}"
-        for row in evidence.compared
-        if row.context == treatment.context and not row.verdict
-        if row.difference and row.difference.n
-    ]
-    baseline = evidence.experiment.baseline
-    return [f"For comparison, in points over {baseline}: {'; '.join(told)}."] if told else []
-
-
-def _too_few(given: Verdict) -> str:
-    told = f"fewer than {LEAST_SEEDS} seeds of {given.treatment} and {given.baseline}: no verdict"
-    if not given.difference.n:
-        return told
-    return f"{told}; the difference so far is {_signed(given.difference)}"
-
-
-def _signed(difference: Interval) -> str:
-    return f"{words.points(difference.mean, signed=True)} points"
-
-
-def _more(given: Verdict) -> str:
-    low, high = given.more_seeds or (0, 0)
-    if high >= 1000:
-        return f"more than {low:,} more seeds would settle it"
-    return f"about {low}{f' to {high}' if high > low else ''} more seeds would settle it"
-
-
-def _counts(given: Sequence[Verdict]) -> str:
-    counted = Counter(one.answer for one in given)
-    told = words.join(f"{answer} in {n}" for answer, n in counted.most_common())
-    first, level = given[0], words.percent(given[0].difference.level)
-    means = [one.difference.mean for one in given if one.difference.n]
-    return (
-        f"{first.treatment} against {first.baseline}, in {len(given)} contexts: {told} "
-        f"(margin {words.count_points(first.margin_pct)}, {level} intervals)."
-        + (f" {words.between(means)}." if means else "")
+def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
+    """A verdict told by itself."""
+    others = beside(evidence, row)
+    return Answer(
+        _badge(verdict),
+        _sentence(evidence, verdict),
+        _holds_for(evidence, [row]),
+        [_control_line(one) for one in others],
+        [*_price(evidence, [row]), *_bought(evidence, row)],
+        [*_new_images(row), *_of_controls(evidence, others), *_noise(evidence)],
     )
 
 
-def _ranges(evidence: Evidence) -> list[str]:
-    several = len(evidence.arms) > 1
-    lines = ["No comparison is named as the primary one: intervals, and no verdict."] * several
-    for arm in evidence.arms:
-        rows = [row for row in evidence.rows if row.arm.name == arm]
-        if arm == evidence.experiment.baseline:
-            lines += _range(f"{arm} reaches", rows, lambda row: row.accuracy, " %")
-        else:
-            told = f"{arm} minus {evidence.experiment.baseline} is"
-            lines += _range(told, rows, lambda row: row.difference, " points")
-    return lines[: MOST_SENTENCES + 1]
+def _badge(verdict: Verdict) -> str:
+    return verdict.answer if verdict.answer in (*SETTLED, "not settled") else "no verdict"
 
 
-def _range(
-    told: str, rows: Sequence[Row], of: Callable[[Row], Interval | None], unit: str
-) -> list[str]:
-    found = sorted((v for row in rows if (v := of(row)) and v.n), key=lambda v: v.mean)
-    signed = unit == " points"
-    shown = [words.mean(value, signed=signed) + unit for value in found]
-    if not shown:
+def _sentence(evidence: Evidence, verdict: Verdict) -> str:
+    ours, theirs, found = verdict.treatment, verdict.baseline, verdict.difference
+    shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
+    if verdict.answer == "tuned unequally":
+        tried = " and ".join(f"{evidence.tried(arm)} of {arm}" for arm in (ours, theirs))
+        return f"Not compared, since unequal numbers of configurations were tuned: {tried}."
+    if verdict.answer == "too few seeds":
+        needed = f"a verdict needs {LEAST_SEEDS} seeds of both arms."
+        return f"{shown} so far; {needed}" if found.n else needed.capitalize()
+    shown += f", {words.count(found.n, 'seed')}"
+    if verdict.more_seeds:
+        return f"{shown}; at least {verdict.more_seeds[0]:,} more would settle it."
+    small = max(abs(found.low), abs(found.high)) < verdict.margin_pct
+    within = f"; within the margin of {words.count_points(verdict.margin_pct)}"
+    return f"{shown}{within if small or verdict.answer == 'no difference' else ''}."
+
+
+def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
+    return words.holds_for(pd.DataFrame([place(evidence, row) for row in rows]))
+
+
+def _control_line(one: Beside) -> ControlLine:
+    arm, difference = one.row.arm, words.difference(one.difference)
+    if arm.control is None:
+        return ControlLine(arm.name, difference, one.standing)
+    control = STANDARD[arm.control]
+    says = {"better": control.shows, "worse": "the control is better"}
+    title = control.title.format(px=one.row.trial.input_size)
+    shown = says.get(one.standing, f"not settled whether {control.shows}")
+    return ControlLine(title, difference, shown)
+
+
+def _of_controls(evidence: Evidence, others: Sequence[Beside]) -> list[str]:
+    """How the table of controls is to be read."""
+    if not others:
         return []
-    if len(shown) == 1:
-        return [f"{told} {shown[0]}."]
-    return [f"{told} {shown[0]} at the least and {shown[-1]} at the most, of {len(shown)} rows."]
+    level = words.percent(others[0].difference.level)
+    lines = [f"Controls: {level} intervals, which share an error of 5 % among {len(others)}."]
+    arms = {arm.control for arm in evidence.experiment.spec.arm}
+    if arms & set(STANDARD) and "budget" not in arms:
+        lines.append(f"{evidence.experiment.baseline} is its own control of the training budget.")
+    return lines
 
 
-def _price(evidence: Evidence, arm: str) -> str:
-    rows = [row for row in evidence.compared if row.arm.name == arm]
-    times = ((phase, [r.times[phase] for r in rows if phase in r.times]) for phase in TIMES)
-    told = [
-        TIMES[p].format(_slower(found, evidence.floors.get(p, 1.0))) for p, found in times if found
+def _new_images(row: Row) -> list[str]:
+    """The interval that covers new images, too, where it is another one."""
+    if not row.crossed or not row.verdict:
+        return []
+    wide = words.difference(row.crossed.interval)
+    same = wide == words.difference(row.verdict.difference)
+    return [] if same else [f"For new images as well as new seeds: {wide}."]
+
+
+def _price(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
+    """What an arm's rows cost as multiples of the baseline's, a sentence each."""
+    arm, baseline, lines = rows[0].arm.name, evidence.experiment.baseline, []
+    for phase, name in PHASES.items():
+        if found := times(rows, phase):
+            floor = evidence.floors.get(phase, 1.0)
+            noise = len(found) == 1 and not found[0].differs(floor)
+            takes = f"{name} of {arm} takes {words.ratios(found)} as long as {baseline}'s"
+            lines.append(f"{takes}, which is within noise." if noise else f"{takes}.")
+    counted = {name: multiples(evidence, rows, name) for name in ("peak_memory_mib", "gmacs")}
+    needed = [f"{words.span(v)} {TIMES} {METRICS[n].label}" for n, v in counted.items() if v]
+    return [*lines, f"{arm} needs {words.join(needed)}."] if needed else lines
+
+
+def _bought(evidence: Evidence, row: Row) -> list[str]:
+    """What the plain pipeline reaches at the same price."""
+    ours = f"{row.arm.name} {words.points(row.accuracy.mean)} %"
+    return [
+        f"For the same {price}, a plain image reaches {words.points(reached)} %, {ours}."
+        for price, reached in at_equal_price(evidence, row).items()
     ]
-    ratios = ((name, _ratios(evidence, arm, name)) for name in PRICES)
-    return "; ".join([*told, *(f"{_times(r)} {METRICS[n].label}" for n, r in ratios if r)])
 
 
-def _slower(found: Sequence[Ratio], floor: float) -> str:
-    """One ratio with its interval, or the least and the most of several."""
-    shown = _times([ratio.value for ratio in found])
-    if len(found) > 1:
-        return shown
-    low, high = (words.number(end, 3) for end in (found[0].low, found[0].high))
-    same = "" if found[0].differs(floor) else ", no difference beyond the noise floor"
-    return f"{shown} ({low} to {high}{same})"
-
-
-def _noise(evidence: Evidence) -> str:
-    """The noise floor of the lane, and whether it was disturbed."""
+def _noise(evidence: Evidence) -> list[str]:
+    """The noise floor of the timing lane, and whether it was disturbed."""
+    if not evidence.floors:
+        return []
     lane = evidence.timing or {}
     floor = evidence.floors.get("train", max(evidence.floors.values()))
     rounds = list(lane.get("disturbances") or [])
     lost = sum(one["disturbed"] for one in rounds)
     used = len(lane.get("rounds_used") or rounds)
-    told = (
-        f"Ratios are of {used} interleaved rounds with their 95 % intervals; by such an interval "
+    fate = "used all the same" if used == len(rounds) else "left out"
+    apart = words.number(100 * (floor - 1), 2)
+    lines = [
+        f"Times are of {words.count(used, 'interleaved round')}, with 95 % intervals.",
+        f"Two measurements of one arm's training step may be {apart} % apart (noise floor).",
+    ]
+    return [*lines, f"Other load disturbed {words.count(lost, 'round')}, {fate}."][: 2 + bool(lost)]
+
+
+def _over_all(evidence: Evidence) -> Answer:
+    """More verdicts than are told one by one: their average, their counts, the settled ones."""
+    rows, given = map(list, zip(*evidence.judged, strict=True))
+    counts = Counter(verdict.answer for verdict in given)
+    settled = [(row, one) for row, one in evidence.judged if one.answer in SETTLED]
+    pair = f"{given[0].treatment} {MINUS} {given[0].baseline}"
+    over = f"on average over {len(rows)} comparisons, {len(settled) or 'none'} of them settled."
+    mean = average(pd.DataFrame([evidence.gain(row) for row in rows]))
+    means = [words.points(m, signed=True) for m in sorted(v.difference.mean for v in given)]
+    details = [f"{answer.capitalize()} in {n} of {len(rows)}." for answer, n in counts.items()]
+    details += [f"By itself, {pair} lies between {means[0]} and {means[-1]} points."]
+    for row, one in settled[:MOST_LISTED]:
+        at = f"{one.answer.capitalize()} at {words.place(row.context, evidence.axes)}"
+        details.append(f"{at}: {words.difference(one.difference)}.")
+    return Answer(
+        _badge(given[0]) if len(counts) == 1 else "mixed",
+        f"{pair} = {words.difference(mean)} {over}" if mean else "No two seeds are in all of them.",
+        _holds_for(evidence, rows),
+        price=_price(evidence, rows),
+        details=[*details, *_of_the_whole(evidence), *_noise(evidence)],
     )
-    told += "two measurements of one arm's training step may be "
-    told += f"{words.number(100 * (floor - 1), 2)} % apart"
-    if lost and used == len(rounds):
-        return f"{told}. Other load disturbed {lost} of the {len(rounds)} rounds."
-    left_out = f"; {words.count(lost, 'disturbed round')} left out" if lost else ""
-    return f"{told}{left_out}."
 
 
-def _times(ratios: Sequence[float]) -> str:
-    low, high = (words.number(end, 2) for end in (min(ratios), max(ratios)))
-    return low + ("" if low == high else f" to {high}") + f" {words.TIMES}"
+def _of_the_whole(evidence: Evidence) -> list[str]:
+    """What the axes do, and how often verdicts were given."""
+    pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
+    lines = [
+        f"{words.axis_value(one.axis, one.value)} rather than {words.plain(one.first)} changes "
+        f"{pair} by {words.difference(one.change)}."
+        for one in effects(evidence)
+    ]
+    if lines:
+        level = words.percent(LEVEL)
+        lines.append(f"Changes are paired by seed and the other axes, each at {level} by itself.")
+    if evidence.looks > 1:
+        lines.append(f"Verdicts were given at {evidence.looks} numbers of seeds, and share one ")
+        lines[-1] += "error of 5 %."
+    return lines
 
 
-def _ratios(evidence: Evidence, arm: str, name: str) -> list[float]:
-    """One for each row of the arm, over the baseline's row of the same context."""
-    ratios = []
-    for row in (row for row in evidence.compared if row.arm.name == arm):
-        base = evidence.baseline_of(row)
-        over = base.speed.get(name, math.nan)
-        alike = METRICS[name].counted or row.trial.setting == base.trial.setting
-        if name in row.speed and over > 0 and alike:
-            ratios.append(row.speed[name] / over)
-    return ratios
+def _without_verdict(evidence: Evidence) -> Answer:
+    """Intervals alone: no comparison is named, or there is nothing to compare with yet."""
+    baseline = evidence.experiment.baseline
+    arms = {arm: [row for row in evidence.rows if row.arm.name == arm] for arm in evidence.arms}
+    told = [line for arm, rows in arms.items() if (line := _range(arm, baseline, rows))]
+    sentence = "No comparison is named as the primary one: intervals, and no verdict."
+    if evidence.experiment.spec.primary:
+        sentence = f"The size of {baseline} is not matched yet."
+    elif len(arms) == 1:
+        sentence = told.pop() if told else "Nothing is finished yet."
+    others = [rows for arm, rows in arms.items() if arm != baseline][:MOST_LISTED]
+    price = [line for rows in others if rows for line in _price(evidence, rows)]
+    details = [*told[: MOST_LISTED + 1], *_noise(evidence)]
+    place = _holds_for(evidence, evidence.rows)
+    return Answer("no verdict", sentence, place, price=price, details=details)
+
+
+def _range(arm: str, baseline: str, rows: Sequence[Row]) -> str:
+    """What the baseline arm reaches, or another one's difference: the least and the most."""
+    own = arm == baseline
+    name, show = (arm, words.accuracy) if own else (f"{arm} {MINUS} {baseline}", words.difference)
+    values = [row.accuracy if own else row.difference for row in rows]
+    found = sorted((one for one in values if one and one.n), key=lambda one: one.mean)
+    if len(found) > 1:
+        return f"{name}: from {show(found[0])} to {show(found[-1])}, of {len(found)} rows."
+    return "".join(f"{name}: {show(one)}, {words.count(one.n, 'seed')}." for one in found)
+
+
+def _cost(evidence: Evidence) -> Answer:
+    """What the treatment costs, or else every arm, where nothing is trained."""
+    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
+    arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
+    rows = {arm: [row for row in evidence.rows if row.arm.name == arm] for arm in arms}
+    lines = [line for of in rows.values() if of for line in _price(evidence, of)]
+    sides: dict[tuple[str, int], list[EqualSide]] = {}
+    for one in sorted(equal_sides(evidence), key=lambda one: one.side):
+        sides.setdefault((one.price, one.treatment.trial.backbone_size), []).append(one)
+    details = []
+    for (price, px), of in sides.items():
+        span = words.span([one.side for one in of], "{:.0f}".format)
+        lines.append(f"Instead of {px} px, the same {price} buys a plain image of {span} px.")
+        for one in of:
+            at = words.place(one.treatment.context, evidence.axes)
+            details.append(f"{at}: the {price} of a plain image of {one.side:.0f} px.")
+    first, *price_lines = lines or ["Nothing is timed yet."]
+    place = _holds_for(evidence, [row for of in rows.values() for row in of])
+    return Answer("cost", first, place, price=price_lines, details=[*details, *_noise(evidence)])

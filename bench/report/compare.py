@@ -7,8 +7,10 @@ multiples of each side's own baseline arm. What cannot be compared is listed wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,12 @@ import pandas as pd
 from bench.analysis.statistics import Interval, t_interval
 from bench.errors import InputError
 from bench.metrics import METRICS
-from bench.report import words
+from bench.records import write_whole
+from bench.report import render, words
 from bench.report.index import Summary, read_summary
-from bench.report.pages import html, markdown
-from bench.spec.trial import SETTING_FIELDS, Trial
-from bench.store import write_whole
+from bench.spec.trial import CANONICAL, SETTING_FIELDS, Trial
 
-NOT_COMPARED = ("seed", "resizer_from", "backbone_from")
-RECIPE = [name for name in Trial.model_fields if name not in NOT_COMPARED]
+NOT_COMPARED = {"seed", "resizer_from", "backbone_from"}
 ALIKE = ("device", "device_name", "driver", "threads", "precision", "torch")
 """Speeds of sittings that differ in one of these are not compared as they are."""
 
@@ -33,18 +33,46 @@ COUNTED = ("gmacs", "params_m")
 
 
 @dataclass(frozen=True)
+class Row:
+    """The trials of one report that differ in their seed alone."""
+
+    name: str  # what the report calls it
+    arm: str
+    trial: Trial  # of one seed
+    lines: pd.DataFrame  # of the report's table.csv
+
+    @cached_property
+    def top1(self) -> dict[int, float]:
+        """By seed."""
+        done = self.lines[self.lines["status"] == "ok"].drop_duplicates("seed")
+        return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
+
+    def metric(self, name: str) -> float:
+        return float(self.lines[name].iloc[0])
+
+
+@dataclass(frozen=True)
 class Side:
     """One of the two reports."""
 
     label: str
     summary: Summary
-    rows: dict[str, pd.DataFrame]  # by recipe: the trials that share it
+    rows: dict[str, Row]  # by recipe
 
-    def named(self, recipe: str) -> str:
-        """What the report calls a row."""
-        first = self.rows[recipe].iloc[0]
-        context = first["context"] if isinstance(first["context"], str) else ""
-        return f"{first['arm']} ({context})" if context else str(first["arm"])
+    def has(self, metric: str) -> bool:
+        return any(metric in row.lines and row.lines[metric].notna().any() for row in self)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows.values())
+
+    def baseline(self, row: Row, metric: str) -> float:
+        """The metric of the baseline arm on the row's dataset and backbone, under its setting."""
+        fields = ("dataset", "backbone", *SETTING_FIELDS)
+        for other in self:
+            alike = all(getattr(other.trial, f) == getattr(row.trial, f) for f in fields)
+            if other.arm == self.summary.baseline and alike:
+                return other.metric(metric)
+        return float("nan")
 
 
 @dataclass(frozen=True)
@@ -52,10 +80,9 @@ class Comparison:
     """What two reports say of one another."""
 
     sides: tuple[Side, Side]
-    headings: list[str]
-    lines: list[list[str]]  # a line for each row that both have
+    table: pd.DataFrame  # a line of texts for each row that both have
     apart: list[tuple[str, str]]  # what is not compared, and why
-    differing: list[tuple[str, str, str]]  # environments: what, ours, theirs
+    differing: pd.DataFrame  # of the environments: what, in A, in B
 
 
 def side(folder: Path, label: str) -> Side:
@@ -67,26 +94,42 @@ def side(folder: Path, label: str) -> Side:
     summary = read_summary(folder)
     if summary is None or not (folder / "table.csv").exists():
         raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")
-    table = pd.read_csv(folder / "table.csv")
-    texts = table.reindex(columns=RECIPE).astype(object)
-    recipes = ["\x1f".join(map(str, line)) for line in texts.itertuples(index=False)]
-    table["recipe"] = recipes
-    rows = {str(recipe): part for recipe, part in table.groupby("recipe", sort=False)}
+    table = pd.read_csv(folder / "table.csv", keep_default_na=False, na_values=[""])
+    trials = [_trial(line) for line in table.to_dict("records")]
+    recipes = [trial.model_dump_json(exclude=NOT_COMPARED) for trial in trials]
+    rows = {}
+    for recipe, lines in table.groupby(recipes, sort=False):
+        first = lines.iloc[0]
+        context = f" ({first['context']})" if isinstance(first["context"], str) else ""
+        name = f"{first['arm']}{context}"
+        rows[str(recipe)] = Row(name, str(first["arm"]), trials[lines.index[0]], lines)
     return Side(label, summary, rows)
+
+
+def _trial(line: Mapping[Any, Any]) -> Trial:
+    """The trial of a line: a column with a gap holds floats, whatever its field is."""
+    fields = {name: line[name] for name in Trial.model_fields if name in line}
+    given = {name: value for name, value in fields.items() if value == value}
+    if "frozen" in given:
+        given["frozen"] = ast.literal_eval(given["frozen"])
+    return Trial.model_validate(given, context=CANONICAL)
 
 
 def compare(ours: Side, theirs: Side) -> Comparison:
     """Compare the second report with the first."""
-    shared = [recipe for recipe in ours.rows if recipe in theirs.rows]
-    other_files = _other_files(ours, theirs)
-    speeds = [name for name in (*MEASURED, *COUNTED) if _both_have(ours, theirs, name)]
+    other_files = _other_files(ours.summary, theirs.summary)
     reason = _another_machine(ours.summary, theirs.summary)
+    speeds = [name for name in (*MEASURED, *COUNTED) if ours.has(name) and theirs.has(name)]
     relative = [name for name in speeds if name in MEASURED and reason]
-    headings = [
-        "row", "top-1 of A, %", "top-1 of B, %", "difference, points", "shared seeds",
-        *(_heading(name, name in relative) for name in speeds),
-    ]  # fmt: skip
-    lines = [_line(ours, theirs, recipe, speeds, relative, other_files) for recipe in shared]
+    lines = [
+        _accuracies(row, theirs.rows[recipe], row.trial.dataset in other_files)
+        | {
+            _heading(name, name in relative): _ratio(ours, theirs, recipe, name, name in relative)
+            for name in speeds
+        }
+        for recipe, row in ours.rows.items()
+        if recipe in theirs.rows
+    ]
     apart = list(dict.fromkeys([*_alone(ours, theirs, "AB"), *_alone(theirs, ours, "BA")]))
     apart += [(f"accuracy on {name}", why) for name, why in other_files.items()]
     if reason:
@@ -95,36 +138,24 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     untimed = [letter for letter, of in sides.items() if not of.summary.environments["timing"]]
     if untimed:
         apart.append(("speeds and memory", f"not timed: {words.join(untimed)}"))
-    return Comparison((ours, theirs), headings, lines, apart, _differing(ours, theirs))
+    return Comparison((ours, theirs), pd.DataFrame(lines), apart, _differing(ours, theirs))
 
 
 def _heading(name: str, relative: bool) -> str:
     return f"{METRICS[name].label}, {'ratio over own baseline' if relative else 'ratio'}"
 
 
-def _line(
-    ours: Side,
-    theirs: Side,
-    recipe: str,
-    speeds: list[str],
-    relative: list[str],
-    other_files: dict[str, str],
-) -> list[str]:
-    one, other = ours.rows[recipe], theirs.rows[recipe]
-    first, second = _by_seed(one), _by_seed(other)
-    names = dict.fromkeys([ours.named(recipe), theirs.named(recipe)])
-    shared = [seed for seed in first if seed in second]
-    if one.iloc[0]["dataset"] in other_files:
-        shared = []
-    difference = t_interval([second[seed] - first[seed] for seed in shared])
-    return [
-        " / ".join(names),
-        words.mean(t_interval(list(first.values()))),
-        words.mean(t_interval(list(second.values()))),
-        _difference(difference),
-        str(difference.n),
-        *(_ratio(ours, theirs, recipe, name, relative=name in relative) for name in speeds),
-    ]
+def _accuracies(one: Row, other: Row, other_files: bool) -> dict[str, str]:
+    """Both accuracies, and the difference over shared seeds unless it is of other images."""
+    shared = [seed for seed in one.top1 if seed in other.top1 and not other_files]
+    difference = t_interval([other.top1[seed] - one.top1[seed] for seed in shared])
+    return {
+        "row": " / ".join(dict.fromkeys([one.name, other.name])),
+        "top-1 of A, %": words.mean(t_interval(list(one.top1.values()))),
+        "top-1 of B, %": words.mean(t_interval(list(other.top1.values()))),
+        "difference, points": _difference(difference),
+        "shared seeds": str(difference.n),
+    }
 
 
 def _difference(found: Interval) -> str:
@@ -133,53 +164,28 @@ def _difference(found: Interval) -> str:
     return words.mean(found, signed=True)
 
 
-def _ratio(ours: Side, theirs: Side, recipe: str, name: str, *, relative: bool) -> str:
+def _ratio(ours: Side, theirs: Side, recipe: str, name: str, relative: bool) -> str:
     """Theirs over ours, each first divided by its own baseline where that is asked for."""
     values = []
     for of in (ours, theirs):
-        value = of.rows[recipe].iloc[0][name]
-        values.append(value / _baseline(of, recipe, name) if relative else value)
-    ratio = values[1] / values[0] if values[0] else float("nan")
-    return words.number(float(ratio), 3)
-
-
-def _baseline(of: Side, recipe: str, name: str) -> float:
-    """The metric of the baseline arm on the row's dataset and backbone, under its setting."""
-    row = of.rows[recipe].iloc[0]
-    for part in of.rows.values():
-        first = part.iloc[0]
-        fields = ("dataset", "backbone", *SETTING_FIELDS)
-        alike = all(_text(first[field]) == _text(row[field]) for field in fields)
-        if first["arm"] == of.summary.baseline and alike:
-            return float(first[name])
-    return float("nan")
-
-
-def _by_seed(rows: pd.DataFrame) -> dict[int, float]:
-    done = rows[rows["status"] == "ok"].drop_duplicates("seed")
-    return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
-
-
-def _both_have(ours: Side, theirs: Side, name: str) -> bool:
-    return all(
-        any(name in part and part[name].notna().any() for part in of.rows.values())
-        for of in (ours, theirs)
-    )
+        row = of.rows[recipe]
+        values.append(row.metric(name) / (of.baseline(row, name) if relative else 1))
+    return words.number(values[1] / values[0] if values[0] else float("nan"), 3)
 
 
 def _another_machine(ours: Summary, theirs: Summary) -> str:
     """Why speeds are not compared as they are; empty where they are, or where one has none."""
     one, other = ours.environments["timing"], theirs.environments["timing"]
-    told = [
+    differing = [
         f"{name.replace('_', ' ')} {one.get(name)} and {other.get(name)}"
         for name in ALIKE
         if one and other and one.get(name) != other.get(name)
     ]
-    return f"the timing lanes ran under {words.join(told)}" if told else ""
+    return f"the timing lanes ran under {words.join(differing)}" if differing else ""
 
 
-def _other_files(ours: Side, theirs: Side) -> dict[str, str]:
-    one, other = ours.summary.fingerprints, theirs.summary.fingerprints
+def _other_files(ours: Summary, theirs: Summary) -> dict[str, str]:
+    one, other = ours.fingerprints, theirs.fingerprints
     return {
         name: f"other files under that name: fingerprint {one[name][:12]} and {other[name][:12]}"
         for name in one
@@ -193,32 +199,30 @@ def _alone(of: Side, other: Side, letters: str) -> Iterator[tuple[str, str]]:
     Args:
         letters: that of the one side, then that of the other.
     """
-    names = {other.named(recipe): part.iloc[0] for recipe, part in other.rows.items()}
-    for recipe in of.rows:
+    namesakes = {row.name: row.trial for row in other}
+    for recipe, row in of.rows.items():
         if recipe in other.rows:
             continue
-        name, own = of.named(recipe), of.rows[recipe].iloc[0]
-        told = f"only in {letters[0]}"
-        if name in names:
-            theirs = names[name]
-            sides = sorted(zip(letters, (own, theirs), strict=True), key=lambda side: side[0])
-            (_, first), (_, second) = sides
-            differing = [
-                f"{field} {_text(first[field])} and {_text(second[field])}"
-                for field in RECIPE
-                if field in own and field in theirs and _text(own[field]) != _text(theirs[field])
-            ]
-            told = f"A and B have {words.join(differing)}" if differing else told
-        yield name, told
+        if row.name not in namesakes:
+            yield row.name, f"only in {letters[0]}"
+            continue
+        pair = [row.trial, namesakes[row.name]]
+        first, second = pair if letters == "AB" else pair[::-1]
+        differing = [
+            f"{field} {_text(getattr(first, field))} and {_text(getattr(second, field))}"
+            for field in Trial.model_fields
+            if field not in NOT_COMPARED and getattr(first, field) != getattr(second, field)
+        ]
+        yield row.name, f"A and B have {words.join(differing)}"
 
 
 def _text(value: Any) -> str:
-    if value is None or value != value:
+    if value is None:
         return words.NONE
     return words.number(value) if isinstance(value, float) else str(value)
 
 
-def _differing(ours: Side, theirs: Side) -> list[tuple[str, str, str]]:
+def _differing(ours: Side, theirs: Side) -> pd.DataFrame:
     """The facts of the environments that differ."""
     found = []
     for part in ("trials", "timing"):
@@ -227,15 +231,16 @@ def _differing(ours: Side, theirs: Side) -> list[tuple[str, str, str]]:
             if one.get(name) != other.get(name):
                 what = f"{part}: {name.replace('_', ' ')}"
                 found.append((what, _text(one.get(name)), _text(other.get(name))))
-    return found
+    return pd.DataFrame(found, columns=["what differs", "A", "B"])
 
 
 def write(found: Comparison, folder: Path) -> Path:
     """Write comparison.html, comparison.md and comparison.csv; returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"found": found, "ours": found.sides[0], "theirs": found.sides[1]}
-    frame = pd.DataFrame(found.lines, columns=found.headings)
-    write_whole(folder / "comparison.csv", frame.to_csv(index=False))
-    write_whole(folder / "comparison.md", markdown("compare.md.j2", told))
-    write_whole(folder / "comparison.html", html("compare.html.j2", told))
+    ours, theirs = found.sides
+    text = render.markdown("compare.md.j2", found=found, ours=ours, theirs=theirs)
+    write_whole(folder / "comparison.csv", found.table.to_csv(index=False))
+    write_whole(folder / "comparison.md", text)
+    page = render.html(text, f"A: {ours.label}, B: {theirs.label}")
+    write_whole(folder / "comparison.html", page)
     return folder / "comparison.html"

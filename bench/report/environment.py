@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from bench.analysis.evidence import Evidence
+from bench.records import Record
 from bench.report import words
-from bench.store import Record
 
 COMPARED = (
     *("device", "device_name", "driver", "threads", "precision", "platform"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+import pandas as pd
+from pydantic import TypeAdapter
 
-from bench.analysis.verdicts import NOTHING, Glance
-from bench.report.front import CAPTION, HEADINGS, rows, short
-from bench.store import write_whole
+from bench.analysis.evidence import Evidence
+from bench.analysis.verdicts import VerdictRow, as_table, verdict_rows
+from bench.records import write_whole
+from bench.report.answer import Answer, answers, progress, scope
+from bench.report.front import CAPTION, HEADINGS, bullets, lines
 
 SUMMARY = "summary.json"
+SCHEMA = 1
+"""Raised when answers or verdicts change their fields."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,6 @@ class Summary:
 
     name: str
     question: str
-    answer: list[str]  # paragraphs
     scope: str
     progress: str
     complete: bool  # every trial finished
@@ -31,10 +35,40 @@ class Summary:
     baseline: str
     fingerprints: dict[str, str]  # of each dataset whose trials are finished
     environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
-    glance: Glance = NOTHING
+    schema: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    verdicts: list[VerdictRow] = field(default_factory=list)
 
 
 SUMMARIES = TypeAdapter(Summary)
+
+
+def summary(evidence: Evidence, figure: str) -> Summary:
+    """What is kept of a report.
+
+    Args:
+        figure: what the figure of differences shows, in words.
+    """
+    done = [record for record in evidence.records.values() if record["status"] == "ok"]
+    lane = evidence.timing or {}
+    return Summary(
+        name=evidence.experiment.name,
+        question=evidence.experiment.spec.question,
+        scope=scope(evidence),
+        progress=progress(evidence),
+        complete=evidence.finished == len(evidence.experiment.runs),
+        date=max(str(record.get("finished", "")) for record in [*evidence.records.values(), lane]),
+        figure=figure,
+        baseline=evidence.experiment.baseline,
+        fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},
+        environments={
+            "trials": dict(done[-1].get("environment", {})) if done else {},
+            "timing": dict(lane.get("environment", {})),
+        },
+        schema=SCHEMA,
+        answers=answers(evidence),
+        verdicts=verdict_rows(evidence),
+    )
 
 
 def save(summary: Summary, folder: Path) -> None:
@@ -46,16 +80,15 @@ def save(summary: Summary, folder: Path) -> None:
 def read_summary(folder: Path) -> Summary | None:
     """The summary of the report in `folder`; None where there is no report.
 
-    Of a report that other code has made, the glance is left out until it is made again.
+    Of a report that other code has made, answers and verdicts are left out until it is made again.
     """
     path = folder / SUMMARY
     if not path.exists():
         return None
-    try:
-        return SUMMARIES.validate_json(path.read_bytes())
-    except ValidationError:
-        told = json.loads(path.read_bytes())
-        return SUMMARIES.validate_python(told | {"glance": NOTHING})
+    kept = json.loads(path.read_bytes())
+    if kept.get("schema") != SCHEMA:
+        kept |= {"schema": 0, "answers": [], "verdicts": []}
+    return SUMMARIES.validate_python(kept)
 
 
 def write_index(root: Path) -> None:
@@ -66,15 +99,18 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
-    from bench.report.pages import html
+    from bench.report import render
 
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
-    glances = [one.glance for one in newest]
-    told = {
-        "reports": newest,
-        "short": short(glances, [one.name for one in newest]),
-        "caption": CAPTION,
-        "headings": HEADINGS,
-        "rows": rows(glances),
-    }
-    return html("index.html.j2", told)
+    verdicts = as_table(row for one in newest for row in one.verdicts)
+    linked = [
+        [*cells, render.link(name, f"{name}/report.html")] for *cells, name in lines(verdicts)
+    ]
+    text = render.markdown(
+        "index.md.j2",
+        reports=newest,
+        bullets=bullets(verdicts, {one.name: one.answers for one in newest}),
+        caption=CAPTION,
+        comparisons=pd.DataFrame(linked, columns=list(HEADINGS), dtype=object),
+    )
+    return render.html(text, "Does a learned image resizer help, and is it worth its cost?")

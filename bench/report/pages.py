@@ -1,24 +1,53 @@
-"""The page, in HTML and in Markdown, and the files beside it."""
+"""The page of one experiment, and the files beside it."""
 
 from __future__ import annotations
 
-import math
-import re
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+import pandas as pd
 
-from bench.analysis import verdicts as glance
 from bench.analysis.evidence import Evidence
-from bench.report import answer, environment, index, words
-from bench.report import table as results
-from bench.report import tuning as tuned
-from bench.report.figures.style import Drawing, looks
-from bench.store import write_whole
+from bench.analysis.statistics import Crossed
+from bench.records import write_whole
+from bench.report import answer, environment, index, render, table, words
+from bench.report.figures.style import Drawing, arm_styles
+from bench.report.tuning import Tuning, tuning
+from bench.spec.experiment import Experiment
 
-LOADER = PackageLoader("bench.report")
+
+class BySeed(NamedTuple):
+    """The primary comparison in one context, seed by seed."""
+
+    context: str
+    crossed: Crossed
+    tests: pd.DataFrame  # McNemar's, a line for each pair
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the template of a report says, in the order of the page."""
+
+    experiment: Experiment
+    summary: index.Summary
+    controls: list[tuple[str, pd.DataFrame]]  # of each answer that has some: its place, a table
+    drawings: dict[str, Drawing]
+    warnings: list[str]
+    timed: bool
+    results: pd.DataFrame
+    reasons: Counter[tuple[str, str]]  # why trials are not in the results, and how many
+    problems: pd.DataFrame
+    costs: pd.DataFrame
+    by_axis: list[Drawing]
+    about_axes: bool  # whether it asks of more than datasets, arms and seeds
+    tuning: Tuning | None
+    by_seed: list[BySeed]
+    arms: pd.DataFrame
+    matched: list[str]
+    recipe: pd.DataFrame
+    environment: pd.DataFrame
 
 
 def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> None:
@@ -29,85 +58,82 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     for old in (folder / "figures").glob("*.svg"):
         if old.stem not in drawings:
             old.unlink()
+    page = content(evidence, drawings)
     write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
-    write_whole(folder / "results.csv", results.table(evidence).frame.to_csv(index=False))
-    write_whole(folder / "results.tex", results.latex(evidence))
-    told = content(evidence, drawings)
+    write_whole(folder / "results.csv", page.results.to_csv(index=False))
+    write_whole(folder / "results.tex", table.latex(page.results))
     write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
-    write_whole(folder / "report.md", markdown("page.md.j2", told))
-    write_whole(folder / "report.html", html("page.html.j2", told))
-    index.save(summary(evidence, told), folder)
+    text = render.markdown("report.md.j2", page=page)
+    colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.html", render.html(text, page.summary.question, drawings, colours))
+    index.save(page.summary, folder)
 
 
-def html(template: str, told: dict[str, Any]) -> str:
-    """A page of one of our templates."""
-    return _html().get_template(template).render(told)
-
-
-def markdown(template: str, told: dict[str, Any]) -> str:
-    """The same in Markdown."""
-    return _markdown().get_template(template).render(told)
-
-
-def summary(evidence: Evidence, told: dict[str, Any]) -> index.Summary:
-    """What is kept of the report for the front page, and for comparisons."""
-    drawn = told["drawings"].get("differences")
-    done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    lane = evidence.timing or {}
-    return index.Summary(
-        name=evidence.experiment.name,
-        question=told["spec"].question,
-        answer=told["answer"],
-        scope=told["scope"],
-        progress=told["progress"],
-        complete=told["complete"],
-        date=told["date"],
-        figure=drawn.alt if drawn else "",
-        baseline=evidence.experiment.baseline,
-        fingerprints={r["trial"]["dataset"]: r["data"]["fingerprint"] for r in done},
-        environments={
-            "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(lane.get("environment", {})),
-        },
-        glance=glance.at(evidence),
+def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
+    """What the page says of an experiment."""
+    alt = drawings["differences"].alt if "differences" in drawings else ""
+    summary = index.summary(evidence, alt)
+    return Page(
+        experiment=evidence.experiment,
+        summary=summary,
+        controls=[(one.place, _controls(evidence, one)) for one in summary.answers if one.controls],
+        drawings=drawings,
+        warnings=environment.warnings(evidence),
+        timed=evidence.timing is not None,
+        results=table.results(evidence),
+        reasons=table.reasons(evidence),
+        problems=table.problems(evidence),
+        costs=table.costs(evidence),
+        by_axis=[drawn for name, drawn in drawings.items() if name.startswith("by-")],
+        about_axes=any(axis != "dataset" for axis in evidence.axes),
+        tuning=tuning(evidence),
+        by_seed=_by_seed(evidence),
+        arms=_arms(evidence),
+        matched=_matched(evidence),
+        recipe=_recipe(evidence),
+        environment=pd.DataFrame(
+            environment.table(evidence), columns=["what", "trials", "timing lane"]
+        ),
     )
 
 
-def content(evidence: Evidence, drawings: dict[str, Drawing]) -> dict[str, Any]:
-    """All that the templates say."""
-    spec, lane = evidence.experiment.spec, evidence.timing or {}
-    return {
-        "experiment": evidence.experiment,
-        "spec": spec,
-        "answer": answer.sentences(evidence),
-        "scope": answer.scope(evidence),
-        "progress": answer.progress(evidence),
-        "complete": evidence.finished == len(evidence.experiment.runs),
-        "warnings": environment.warnings(evidence),
-        "prices": answer.prices(evidence) if spec.train else [],  # else they are the answer
-        "timed": evidence.timing is not None,
-        "results": results.table(evidence),
-        "rows": evidence.rows,
-        "looks": looks(evidence.arms.values()),
-        "costs": results.costs(evidence),
-        "reasons": results.reasons(evidence),
-        "problems": results.problems(evidence),
-        "tuning": tuned.tuning(evidence),
-        "recipe": recipe(evidence),
-        "matched": matched(evidence),
-        "crossed": [
-            (words.place(row.context, evidence.axes), row.crossed)
-            for row in evidence.rows
-            if row.crossed
-        ],
-        "environment": environment.table(evidence),
-        "drawings": drawings,
-        "by_axis": [d for d in drawings.values() if d.name.startswith("by-")],
-        "date": max(str(r.get("finished", "")) for r in [*evidence.records.values(), lane]),
-    }
+def _controls(evidence: Evidence, one: answer.Answer) -> pd.DataFrame:
+    treatment = (evidence.experiment.spec.primary or ("",))[0]
+    difference = f"{treatment} {words.MINUS} control"
+    lines = [(line.control, line.difference, line.says) for line in one.controls]
+    return pd.DataFrame(lines, columns=["control", difference, "what it says"])
 
 
-def matched(evidence: Evidence) -> list[str]:
+def _by_seed(evidence: Evidence) -> list[BySeed]:
+    primary = evidence.experiment.spec.primary
+    assert primary or not any(row.crossed for row in evidence.rows)
+    found = []
+    for row in evidence.rows:
+        if primary and row.crossed:
+            tests = pd.DataFrame(
+                row.crossed.discordant, columns=[f"only {arm} right" for arm in primary]
+            ).astype(str)
+            tests.insert(0, "pair", [str(i + 1) for i in range(len(tests))])
+            tests["p (McNemar)"] = [f"{p:.2g}" for p in row.crossed.p_values]
+            found.append(BySeed(words.place(row.context, evidence.axes), row.crossed, tests))
+    return found
+
+
+def _arms(evidence: Evidence) -> pd.DataFrame:
+    lines = [
+        {
+            "arm": arm.name,
+            "role": arm.role,
+            "sets": ", ".join(f"{name} = {value}" for name, value in arm.fields.items()),
+            "isolates": arm.isolates or words.NONE,
+        }
+        for arm in evidence.arms.values()
+    ]
+    return pd.DataFrame(lines)
+
+
+def _matched(evidence: Evidence) -> list[str]:
     """How well each matched size meets the cost that it was sought for."""
     found = [(r, evidence.store.size(key)) for key, r in evidence.experiment.matched.items()]
     return [
@@ -120,55 +146,12 @@ def matched(evidence: Evidence) -> list[str]:
     ]
 
 
-def recipe(evidence: Evidence) -> list[tuple[str, str]]:
+def _recipe(evidence: Evidence) -> pd.DataFrame:
     """The fields of the trials with the values that they take."""
     dumped = [trial.model_dump(exclude_none=True) for trial in evidence.experiment.trials.values()]
     names = dict.fromkeys(name for fields in dumped for name in fields)
-    return [
+    lines = [
         (name, words.join(dict.fromkeys(str(f[name]) for f in dumped if name in f)))
         for name in names
     ]
-
-
-def _html() -> Environment:
-    env = Environment(
-        loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_unbroken,
-    )  # fmt: skip
-    env.globals |= {"source": _source, "sortable": _sortable, "words": words}
-    return env
-
-
-def _markdown() -> Environment:
-    env = Environment(
-        loader=LOADER, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=_escaped, keep_trailing_newline=True,
-    )  # fmt: skip
-    env.globals |= {"words": words}
-    return env
-
-
-def _source(name: str) -> Markup:
-    """One of our own files, as it is."""
-    return Markup((Path(__file__).parent / "templates" / name).read_text())
-
-
-def _sortable(value: float | str) -> str:
-    """What a column is sorted by; nothing where there is nothing."""
-    missing = isinstance(value, float) and math.isnan(value)
-    return "" if missing else str(value)
-
-
-def _unbroken(value: object) -> object:
-    """Text whose numbers stay on one line with their signs and units."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return re.sub(rf" (?=[±%→{words.TIMES}]|px\b)|(?<=[±→]) ", "\N{NO-BREAK SPACE}", value)
-
-
-def _escaped(value: object) -> object:
-    """Text from data as Markdown shows it literally, on one line."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    line = " ".join(value.split())
-    return re.sub(r"([\\`*\[\]<>|_~#])", r"\\\1", line)
+    return pd.DataFrame(lines, columns=["field", "value"])

@@ -1,96 +1,98 @@
-"""The results table: a line for each arm in each context, and what went wrong."""
+"""The tables of a report: frames of texts, a line for each arm in each context.
+
+One definition serves the page, the CSV file, the terminal and a paper.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import Interval, t_interval
+from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
 from bench.report import words
 
 SIZES = ("input_size", "output_size")
 PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}
-
-
-class Cell(NamedTuple):
-    """What one cell shows, and what it is sorted by."""
-
-    text: str
-    sort: float | str
-
-    @property
-    def number(self) -> bool:
-        return not isinstance(self.sort, str)
-
-
 ENDED_WELL = ("ok", "not trained")
-Column = Callable[[Row], Cell]
+
+Columns = dict[str, Callable[[Row], str]]
+"""What each column shows of a row, by its heading."""
+
+TEX: dict[str, str | int | None] = {
+    words.MINUS: "$-$",
+    "±": r"$\pm$",
+    "→": r"$\to$",
+    words.TIMES: r"$\times$",
+}
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table as it is displayed: its headings, and a line of cells for each row."""
-
-    headings: list[str]
-    lines: list[list[Cell]]
-
-    @cached_property
-    def numeric(self) -> list[bool]:
-        """Which columns hold numbers alone."""
-        return [all(line[i].number for line in self.lines) for i in range(len(self.headings))]
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """Its texts."""
-        texts = [[cell.text for cell in line] for line in self.lines]
-        return pd.DataFrame(texts, columns=self.headings)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Trials of one row that did not end well, for one reason."""
-
-    arm: str
-    place: str
-    seeds: str
-    status: str
-    reason: str
-
-
-def table(evidence: Evidence) -> Sheet:
+def results(evidence: Evidence) -> pd.DataFrame:
     """The results table: accuracies, differences, verdicts, and what an image costs."""
     columns = _places(evidence)
     if evidence.experiment.spec.train:
         columns |= _accuracies(evidence)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return _sheet(evidence, columns | _times_to(evidence) | _speeds(evidence, shown))
+    return _frame(evidence, columns | _times_to(evidence) | _speeds(evidence, shown))
 
 
-def _times_to(evidence: Evidence) -> dict[str, Column]:
-    """Training seconds, evaluation left out, until each target was first measured."""
+def costs(evidence: Evidence) -> pd.DataFrame:
+    """Everything that the timing lane measured; empty before it measured anything."""
+    ratios: Columns = {
+        f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _ratio(phase)
+        for phase in PHASES
+        if any(phase in row.times for row in evidence.rows)
+    }
+    measured = ratios | _speeds(evidence, METRICS)
+    return _frame(evidence, _places(evidence) | measured) if measured else pd.DataFrame()
 
-    def column(target: float) -> Column:
-        def show(row: Row) -> Cell:
-            keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
-            found = [time_to(evidence.records[key].get("curve", []), target) for key in keys]
-            reached = [seconds for seconds in found if seconds is not None]
-            if not reached:
-                return Cell(words.NONE, math.nan)
-            mean = sum(reached) / len(reached)
-            return Cell(f"{words.number(mean)} ({len(reached)} of {len(found)})", mean)
 
-        return show
+def problems(evidence: Evidence) -> pd.DataFrame:
+    """Every trial that is not there, with the reason, those of one row together."""
+    lines = [
+        {
+            "arm": row.arm.name,
+            "context": words.place(row.context, evidence.axes) or words.NONE,
+            "seed": words.join(map(str, part["seed"])),
+            "status": str(part["status"].iloc[0]),
+            "reason": str(part["reason"].iloc[0]),
+        }
+        for row in evidence.rows
+        for _, part in _lost(row.seeds).groupby(["status", "reason"], sort=False)
+    ]
+    return pd.DataFrame(lines)
 
-    targets = evidence.experiment.spec.targets_pct
-    return {f"training to {target:g} %, s": column(target) for target in targets}
+
+def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
+    """How many trials ended in each status for each reason."""
+    lost = _lost(evidence.table).drop_duplicates("key")
+    return Counter(zip(lost["status"].tolist(), lost["reason"].tolist(), strict=True))
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """A table for a paper, with booktabs."""
+    sides = "".join("r" if is_numeric(frame[name]) else "l" for name in frame)
+    text = frame.to_latex(index=False, escape=True, column_format=sides)
+    return text.replace(words.NONE, "--").translate(str.maketrans(TEX))
+
+
+def is_numeric(column: pd.Series[Any]) -> bool:
+    """Whether a column of texts holds numbers, each alone or before its unit or interval.
+
+    >>> is_numeric(pd.Series(["+1.5 ± 0.2", "3 of 3"])), is_numeric(pd.Series(["1", "a 1"]))
+    (True, False)
+    """
+    shown = column[column != words.NONE].astype(str)
+    return len(shown) > 0 and bool(shown.str.fullmatch(NUMBER).all())
+
+
+NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
 
 
 def time_to(curve: Sequence[Mapping[str, float]], target_pct: float) -> float | None:
@@ -103,15 +105,27 @@ def time_to(curve: Sequence[Mapping[str, float]], target_pct: float) -> float | 
     return next(reached, None)
 
 
-def _places(evidence: Evidence) -> dict[str, Column]:
-    table = {name: _axis(name) for name in evidence.axes if name not in SIZES}
-    table |= {
-        "arm": lambda row: Cell(row.arm.name, row.arm.name),
-        "image, px": lambda row: Cell(row.trial.size, row.trial.input_size),
-    }
+def _frame(evidence: Evidence, columns: Columns) -> pd.DataFrame:
+    return pd.DataFrame(
+        [[show(row) for show in columns.values()] for row in evidence.rows], columns=list(columns)
+    )
+
+
+def _places(evidence: Evidence) -> Columns:
+    """What tells a row from the others: its value of each axis, its arm, its sizes."""
+    columns: Columns = {name: _axis(name) for name in evidence.axes if name not in SIZES}
+    columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
     if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
-        table["starts from"] = lambda row: _text(_start(row))
-    return table
+        columns["starts from"] = _start
+    return columns
+
+
+def _axis(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        value = getattr(row.trial, name)
+        return words.NONE if value is None else str(value)
+
+    return show
 
 
 def _start(row: Row) -> str:
@@ -121,157 +135,91 @@ def _start(row: Row) -> str:
     return words.join([*pretrained, *named]) or words.NONE
 
 
-def _accuracies(evidence: Evidence) -> dict[str, Column]:
-    table: dict[str, Column] = {"seeds": _seeds}
-    if any(status(row) != "ok" for row in evidence.rows):
-        table["status"] = lambda row: _text(status(row))
-    table[words.TOP1] = lambda row: _interval(row.accuracy)
+def _accuracies(evidence: Evidence) -> Columns:
+    columns: Columns = {"seeds": lambda row: f"{row.accuracy.n} of {len(row.seeds)}"}
+    if any(_status(row) != "ok" for row in evidence.rows):
+        columns["status"] = _status
+    columns[words.TOP1] = lambda row: words.mean(row.accuracy)
     if evidence.trials["clean_top1_pct"].notna().any():
-        table[f"{METRICS['clean_top1_pct'].label}, %"] = _clean
+        columns[f"{METRICS['clean_top1_pct'].label}, %"] = _clean
     if evidence.compared:
-        table[f"difference to {evidence.experiment.baseline}, points"] = _difference
+        columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
     if any(row.verdict for row in evidence.rows):
-        table["verdict"] = lambda row: _text(row.verdict.answer if row.verdict else words.NONE)
-    return table
+        columns["verdict"] = lambda row: row.verdict.answer if row.verdict else words.NONE
+    return columns
 
 
-def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> dict[str, Column]:
-    """A column for each metric; for what is measured, one for each setting that rows have."""
-    settings = list(dict.fromkeys(row.trial.setting for row in evidence.rows))
-    table: dict[str, Column] = {}
-    for name, metric in metrics.items():
-        if not any(name in row.speed for row in evidence.rows):
-            continue
-        if metric.counted or len(settings) == 1:
-            table[f"{metric.label}, {metric.unit}"] = _speed(name)
-            continue
-        for setting in settings:
-            under = words.setting(setting, settings)
-            table[f"{metric.label} ({under}), {metric.unit}"] = _speed(name, setting)
-    return table
-
-
-def costs(evidence: Evidence) -> Sheet | None:
-    """Everything that the timing lane measured; None before it measured anything."""
-    ratios: dict[str, Column] = {
-        f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _time(phase)
-        for phase in PHASES
-        if any(phase in row.times for row in evidence.rows)
-    }
-    measured = ratios | _speeds(evidence, METRICS)
-    return _sheet(evidence, _places(evidence) | measured) if measured else None
-
-
-def _sheet(evidence: Evidence, columns: Mapping[str, Column]) -> Sheet:
-    lines = [[show(row) for show in columns.values()] for row in evidence.rows]
-    return Sheet(list(columns), lines)
-
-
-def status(row: Row) -> str:
+def _status(row: Row) -> str:
     """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
     lost = {state: n for state, n in row.statuses.items() if state not in ENDED_WELL}
     return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
 
 
-def problems(evidence: Evidence) -> list[Problem]:
-    """Every trial that is not there, with the reason, those of one row together."""
-    return [
-        Problem(
-            arm=row.arm.name,
-            place=words.place(row.context, evidence.axes),
-            seeds=words.join(str(seed) for seed in part["seed"]),
-            status=str(part["status"].iloc[0]),
-            reason=str(part["reason"].iloc[0]),
-        )
-        for row in evidence.rows
-        if status(row) != "ok"
-        for _, part in _lost(row.seeds).groupby(["status", "reason"], sort=False)
-    ]
+def _clean(row: Row) -> str:
+    return words.mean(t_interval(row.seeds["clean_top1_pct"].dropna().tolist()))
 
 
-def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
-    """How many trials ended in each status for each reason."""
-    lost = _lost(evidence.table).drop_duplicates("key")
-    return Counter(zip(lost["status"].tolist(), lost["reason"].tolist(), strict=True))
+def _difference(row: Row) -> str:
+    return words.mean(row.difference, signed=True) if row.difference else words.NONE
 
 
-def latex(evidence: Evidence) -> str:
-    """The table for a paper, with booktabs."""
-    shown = table(evidence).frame
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in shown.itertuples(index=False)]
-    head = " & ".join(map(_latex, shown.columns)) + r" \\"
-    begin = rf"\begin{{tabular}}{{{'l' * len(shown.columns)}}}"
-    body = [begin, r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join(body)
+def _times_to(evidence: Evidence) -> Columns:
+    """Training seconds, evaluation left out, until each target was first measured."""
+
+    def column(target: float) -> Callable[[Row], str]:
+        def show(row: Row) -> str:
+            keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
+            found = [time_to(evidence.records[key].get("curve", []), target) for key in keys]
+            reached = [seconds for seconds in found if seconds is not None]
+            if not reached:
+                return words.NONE
+            mean = words.number(sum(reached) / len(reached))
+            return f"{mean} ({len(reached)} of {len(found)})"
+
+        return show
+
+    targets = evidence.experiment.spec.targets_pct
+    return {f"training to {target:g} %, s": column(target) for target in targets}
 
 
-LATEX: dict[str, str] = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-LATEX |= {char: "\\" + char for char in "&%$#_{}"}
-LATEX |= {words.MINUS: "$-$", "±": r"$\pm$", "→": r"$\to$", words.NONE: "--"}
+def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:
+    """A column for each metric; for what is measured, one for each setting that rows have."""
+    settings = list(dict.fromkeys(row.trial.setting for row in evidence.rows))
+    columns: Columns = {}
+    for name, metric in metrics.items():
+        if not any(name in row.speed for row in evidence.rows):
+            continue
+        if metric.counted or len(settings) == 1:
+            columns[f"{metric.label}, {metric.unit}"] = _speed(name)
+            continue
+        for setting in settings:
+            under = words.setting(setting, settings)
+            columns[f"{metric.label} ({under}), {metric.unit}"] = _speed(name, setting)
+    return columns
 
 
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(char, char) for char in text)
+def _speed(name: str, setting: tuple[Any, ...] | None = None) -> Callable[[Row], str]:
+    """The metric, of the rows with the setting alone, if one is given."""
+
+    def show(row: Row) -> str:
+        alike = setting in (None, row.trial.setting)
+        return words.number(row.speed.get(name, math.nan) if alike else math.nan)
+
+    return show
+
+
+def _ratio(phase: str) -> Callable[[Row], str]:
+    """The row's time over the baseline's, with its interval."""
+
+    def show(row: Row) -> str:
+        if phase not in row.times:
+            return words.NONE
+        ratio = row.times[phase]
+        value, low, high = (words.number(v, 3) for v in (ratio.value, ratio.low, ratio.high))
+        return f"{value} ({low} to {high})"
+
+    return show
 
 
 def _lost(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["status"].isin(ENDED_WELL)]
-
-
-def _axis(name: str) -> Column:
-    def show(row: Row) -> Cell:
-        value = getattr(row.trial, name)
-        if value is None:
-            return Cell(words.NONE, math.nan)
-        return Cell(str(value), value if isinstance(value, int | float) else str(value))
-
-    return show
-
-
-def _speed(name: str, setting: tuple[Any, ...] | None = None) -> Column:
-    """The metric, of the rows with the setting alone, if one is given."""
-
-    def show(row: Row) -> Cell:
-        value = row.speed.get(name, math.nan)
-        if setting not in (None, row.trial.setting):
-            value = math.nan
-        return Cell(words.number(value), value)
-
-    return show
-
-
-def _time(phase: str) -> Column:
-    def show(row: Row) -> Cell:
-        if phase not in row.times:
-            return Cell(words.NONE, math.nan)
-        ratio = row.times[phase]
-        value, low, high = (words.number(v, 3) for v in (ratio.value, ratio.low, ratio.high))
-        return Cell(f"{value} ({low} to {high})", ratio.value)
-
-    return show
-
-
-def _clean(row: Row) -> Cell:
-    return _interval(t_interval(row.seeds["clean_top1_pct"].dropna().tolist()))
-
-
-def _seeds(row: Row) -> Cell:
-    return Cell(f"{row.accuracy.n} of {len(row.seeds)}", row.accuracy.n)
-
-
-def _interval(interval: Interval) -> Cell:
-    return Cell(words.mean(interval), interval.mean)
-
-
-def _difference(row: Row) -> Cell:
-    if row.difference is None:
-        return Cell(words.NONE, math.nan)
-    return Cell(words.mean(row.difference, signed=True), row.difference.mean)
-
-
-def _text(text: str) -> Cell:
-    return Cell(text, text)

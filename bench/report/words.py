@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.analysis.statistics import Interval
-from bench.spec.trial import SETTING_FIELDS, Trial
+import pandas as pd
+
+from bench.analysis.statistics import LEVEL, Interval, Ratio
+from bench.analysis.verdicts import Length
+from bench.spec.trial import SETTING_FIELDS
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"
@@ -73,22 +76,49 @@ def mean(interval: Interval, *, signed: bool = False) -> str:
     return text if interval.n < 2 else f"{text} ± {points(interval.half_width)}"
 
 
-def between(means: Sequence[float]) -> str:
-    """The range of differences, points.
+def difference(interval: Interval) -> str:
+    """A difference with its interval, whose level is named unless it is 95 %.
 
-    >>> between([-1.0, 0.5, 2.0]), between([1.0])
-    ('The differences lie between \u22121.0 and +2.0 points', 'The difference is +1.0 points')
+    >>> difference(Interval(-1.5, -4.6, 1.6, 3, 0.95, 1.2))
+    '\u22121.5 points [\u22124.6, +1.6]'
+    >>> difference(Interval(0.3, -0.9, 1.6, 3, 0.975, 0.5))
+    '+0.3 points [\u22120.9, +1.6; 97.5 %]'
     """
-    low, high = (points(end, signed=True) for end in (min(means), max(means)))
-    if low == high:
-        return f"The difference is {low} points"
-    return f"The differences lie between {low} and {high} points"
+    mean, low, high = (
+        points(value, signed=True) for value in (interval.mean, interval.low, interval.high)
+    )
+    level = "" if interval.level == LEVEL else f"; {percent(interval.level)}"
+    return f"{mean} points" + (f" [{low}, {high}{level}]" if interval.n > 1 else "")
 
 
-def bounds(interval: Interval) -> str:
-    """The interval with its level: `95 % interval +0.3 to +1.2`."""
-    low, high = points(interval.low, signed=True), points(interval.high, signed=True)
-    return f"{percent(interval.level)} interval {low} to {high}"
+def accuracy(interval: Interval) -> str:
+    """An accuracy with its interval: `75.3 % [74.6, 76.0]`."""
+    bounds = f" [{points(interval.low)}, {points(interval.high)}]" if interval.n > 1 else ""
+    return f"{points(interval.mean)} %{bounds}"
+
+
+def ratios(found: Sequence[Ratio]) -> str:
+    """One ratio with its interval, or the least and the most of several.
+
+    >>> ratios([Ratio(1.84, 1.8, 1.9, 5)]), ratios([Ratio(1.5, 1, 2, 5), Ratio(2.5, 2, 3, 5)])
+    ('1.84 \xd7 [1.80, 1.90]', '1.5 to 2.5 \xd7')
+    """
+    if len(found) == 1:
+        value, low, high = (number(end) for end in (found[0].value, found[0].low, found[0].high))
+        return f"{value} {TIMES} [{low}, {high}]"
+    return f"{span([one.value for one in found])} {TIMES}"
+
+
+def span(values: Iterable[float], show: Callable[[float], str] | None = None) -> str:
+    """The least and the most, or the one that both are.
+
+    >>> span([2.04, 1.3, 1.5]), span([1.0, 1.001])
+    ('1.3 to 2.0', '1.0')
+    """
+    show = show or (lambda value: number(value, 2))
+    found = sorted(values)
+    low, high = show(found[0]), show(found[-1])
+    return low if low == high else f"{low} to {high}"
 
 
 def percent(share: float) -> str:
@@ -120,23 +150,47 @@ def setting(one: Sequence[Any], among: Iterable[Sequence[Any]]) -> str:
     return ", ".join(f"{name} {value}" for name, value, differs in fields if differs)
 
 
-def length(trial: Trial) -> str:
-    """How long a trial trains."""
-    return count(trial.epochs, "epoch") if trial.epochs else count(trial.steps or 0, "step")
+def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> str:
+    """How long trials train, and what they start from before: `5 epochs, then 2 epochs`.
 
-
-def lengths(trials: Iterable[Trial]) -> str:
-    """How long trials train, those that start from others apart: `5 epochs, then 2 epochs`.
-
-    >>> trial = Trial(dataset="d", backbone="b", input_size=32, epochs=5)
-    >>> lengths([trial, trial.model_copy(update={"epochs": 2, "backbone_from": "key"})])
-    '5 epochs, then 2 epochs'
+    >>> lengths([(2, "epochs")], [(5, "epochs")]), lengths([(1, "steps"), (3, "steps")])
+    ('5 epochs, then 2 epochs', '1 step or 3 steps')
     """
-    first: dict[str, Trial] = {}
-    then: dict[str, Trial] = {}
-    for trial in trials:
-        (then if trial.parents else first)[length(trial)] = trial
-    return ", then ".join(join(told, "or") for told in (first, then) if told)
+    stages = [
+        join(dict.fromkeys(count(n, unit.removesuffix("s")) for n, unit in stage), "or")
+        for stage in (started_from, trained)
+    ]
+    return ", then ".join(filter(None, stages))
+
+
+def size(loaded: int, resized: float | None) -> str:
+    """Side of the loaded image, and of what a resizer makes of it, pixels.
+
+    >>> size(64, 32.0), size(64, None)
+    ('64 \u2192 32', '64')
+    """
+    made = plain(resized)
+    return f"{loaded} \N{RIGHTWARDS ARROW} {made}" if made else str(loaded)
+
+
+def holds_for(table: pd.DataFrame) -> str:
+    """For what comparisons hold: data, sizes, backbones, values of other axes, length.
+
+    Args:
+        table: a row each, with the columns of `VerdictRow` from `dataset` to `started_from`.
+    """
+    sizes = map(size, table["input_size"], table["output_size"])
+    columns = [
+        list(table["dataset"]),
+        [f"{join(dict.fromkeys(sizes))} px"],
+        list(table["backbone"]),
+    ]
+    told = [join(dict.fromkeys(map(str, column))) for column in columns]
+    for name in table["others"].iloc[0]:
+        first, *rest = dict.fromkeys(plain(others[name]) for others in table["others"])
+        told.append(join([axis_value(name, first), *map(str, rest)]))
+    trained = map(lengths, table["length"].map(lambda one: [one]), table["started_from"])
+    return ", ".join([*told, join(dict.fromkeys(trained), "or")])
 
 
 def plain(value: Any) -> Any:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.data.library import known_names, train_images
 from bench.data.specs import DATASETS
 from bench.errors import InputError
+from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
-from bench.store import Record, Store, read_record
+from bench.store import Store
 from resizer.specs import nearest
 
 
@@ -65,9 +65,12 @@ def check_datasets(experiment: Experiment) -> None:
 
 
 def _pace(
-    experiment: Experiment, store: Store, records: Mapping[str, Record | None]
+    experiment: Experiment, store: Store, records: Mapping[str, TrialRecord | None]
 ) -> dict[str, float]:
-    """Seconds a step by speed key: of trials that finished here, all told, else of a smoke run."""
+    """Seconds of a step by speed key: of trials that finished here, or else of a smoke run.
+
+    A trial's seconds are all that it took, loading and validation included.
+    """
     pace: dict[str, float] = {}
     for key, record in records.items():
         if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
@@ -75,16 +78,11 @@ def _pace(
             pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
     if not (store.root / "smoke").exists():
         return pace
-    for speed_key in {trial.speed_key for trial in experiment.trials.values()} - set(pace):
-        smoked = read_record(store.root / "smoke" / speed_key)
+    for speed_key, trial in {t.speed_key: t for t in experiment.trials.values()}.items():
+        smoked = store.smoke(trial) if speed_key not in pace else None
         if smoked and smoked["status"] == "ok":
             pace[speed_key] = smoked["seconds_per_step"]
     return pace
-
-
-def smoke_folder(store: Store, trial: Trial) -> Path:
-    """Where the smoke run of every trial of this speed is recorded."""
-    return store.root / "smoke" / trial.speed_key
 
 
 def select(

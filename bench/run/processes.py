@@ -1,26 +1,31 @@
-"""Fresh processes that tell what they do: each call in one of its own, torch already imported.
+"""Fresh processes: each job in one of its own, torch already imported.
 
-A server process imports torch once and is then forked for each call, so that a call costs
-milliseconds and starts from the same clean state. This module does not import torch itself.
+A server process imports torch once and is then forked for each job, so that a job starts within
+milliseconds and from the same clean state. This module does not import torch itself.
 """
 
 from __future__ import annotations
 
-import importlib
+import math
 import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import TypeVar, TypeVarTuple, cast
 
-from bench.events import Event
+from bench.errors import InputError
+from bench.events import Event, Listener, ignore
 
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class TimedOutError(Exception):
@@ -35,34 +40,53 @@ class StoppedError(BaseException):
     """Raised inside the process when the one that started it wants no more, or is gone."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The last that a process sends: what its job returned."""
+
+    value: object
+
+
+Message = Event | Answer | InputError
+
+
 def call(
-    function: str, *arguments: Any, timeout_s: float = float("inf")
-) -> Generator[Event, None, None]:
-    """Run `function` ("module:name") as function(tell, *arguments) elsewhere; yield its events.
+    job: Callable[[Listener, *Ts], T],
+    *arguments: *Ts,
+    listener: Listener = ignore,
+    timeout_s: float = math.inf,
+) -> T:
+    """Run `job(tell, *arguments)` in a fresh process; returns what it returns.
 
-    Leaving the iterator early ends the process.
-
+    Args:
+        job: a function of a module, which the process can import; see `bench.run.jobs`.
+        listener: hears what the job tells. If it raises, the process is ended.
+        timeout_s: seconds after which the process is ended.
     Raises:
-        TimedOutError: when `timeout_s` seconds are over.
-        DiedError: when the process ends with an error; the text says how.
+        InputError: as the job does.
+        TimedOutError: when the time is up.
+        DiedError: when the process ends in any other way; the text says how.
     """
     here, there = _context().Pipe()
-    process = _context().Process(target=_serve, args=(function, arguments, there), daemon=True)  # type: ignore[attr-defined]
+    process = _context().Process(target=_serve, args=(job, arguments, there), daemon=True)  # type: ignore[attr-defined]
     process.start()
     there.close()
-    deadline = time.monotonic() + timeout_s
     try:
-        yield from _events(here, deadline)
+        for message in _messages(here, time.monotonic() + timeout_s):
+            if isinstance(message, Answer):
+                return cast("T", message.value)
+            if isinstance(message, InputError):
+                raise message
+            listener(message)
         process.join()
-        if process.exitcode:
-            raise DiedError(_how_it_ended(process.exitcode))
+        raise DiedError(_how_it_ended(process.exitcode))
     finally:
         here.close()
         process.kill()
         process.join()
 
 
-def _events(here: Connection, deadline: float) -> Iterator[Event]:
+def _messages(here: Connection, deadline: float) -> Iterator[Message]:
     while True:
         left = deadline - time.monotonic()
         if not here.poll(max(0.0, left) if left < 1e9 else None):
@@ -73,18 +97,23 @@ def _events(here: Connection, deadline: float) -> Iterator[Event]:
             return
 
 
-def _serve(function: str, arguments: tuple[Any, ...], there: Connection) -> None:
+def _serve(
+    job: Callable[[Listener, *Ts], object], arguments: tuple[*Ts], there: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the group; the runner decides
-    module, _, name = function.partition(":")
 
-    def tell(event: Event) -> None:
+    def send(message: Message) -> None:
         try:
-            there.send(event)
+            there.send(message)
         except OSError:
             raise StoppedError from None
 
     with suppress(StoppedError):
-        getattr(importlib.import_module(module), name)(tell, *arguments)
+        try:
+            answer: Message = Answer(job(send, *arguments))
+        except InputError as error:
+            answer = error
+        send(answer)
     there.close()
 
 

@@ -13,23 +13,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
-from bench.events import Listener, PrunedError
-from bench.run import timing as lane
+from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
+from bench.records import TrialRecord
+from bench.run import timing
+from bench.run.attempt import attempt, claim, ended
 from bench.run.plan import check_datasets
-from bench.run.runner import attempt, claim
-from bench.spec import ranges
+from bench.spec import tuning
 from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings
 from bench.spec.files import read, result_name
 from bench.spec.grid import Cross
-from bench.spec.ranges import Fields, Range, Space
-from bench.spec.trial import SEMANTICS, Trial
-from bench.store import Record, Store, read_record
+from bench.spec.ranges import Range, Scalar, Space
+from bench.spec.trial import SEMANTICS, Fields, Trial
+from bench.store import Store
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Search:
 
     def configuration(self, chosen: Mapping[str, Fields]) -> Experiment:
         """The trials that score one choice for each arm named, as an experiment."""
-        spec = ranges.configuration(self.spec, chosen)
+        spec = tuning.configuration(self.spec, chosen)
         cells = list(Cross(self.file, spec, {}).cells())
         return Experiment(self.name, self.file, self.small, spec, cells, {}, {})
 
@@ -74,7 +74,7 @@ def open_search(name: str, *, small: bool = False) -> Search:
     file, spec = read(name, small=small)
     if spec.search is None:
         raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
-    found = Search(result_name(file, small=small), file, small, spec, ranges.spaces(spec))
+    found = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
     for arm, space in found.spaces.items():
         for field, tried in space.ranges.items():
             for value in tried.values:
@@ -83,11 +83,11 @@ def open_search(name: str, *, small: bool = False) -> Search:
     return found
 
 
-def _first(_: str, of: Range) -> Any:
+def _first(_: str, of: Range) -> Scalar:
     return of.values[0]
 
 
-def _first_but(field: str, value: Any) -> Callable[[str, Range], Any]:
+def _first_but(field: str, value: Scalar) -> Callable[[str, Range], Scalar]:
     return lambda name, of: value if name == field else of.values[0]
 
 
@@ -132,62 +132,68 @@ def asked(search: Search) -> dict[str, str]:
 POLL_S = 1.0
 """Between two looks at what another process is doing."""
 
-Evaluate = Callable[[Trial, optuna.Trial, Listener], Record]
+Evaluate = Callable[[Trial, optuna.Trial, Listener], TrialRecord]
 """Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
 
 
 class Evaluator:
-    """What answers configurations: the store, or else the runner's road."""
+    """Gives the record of a configuration: from the store, or by running its trial."""
 
     def __init__(self, spec: ExperimentFile, store: Store) -> None:
         assert spec.search
         self.spec, self.store, self.settings = spec, store, spec.search
 
-    def __call__(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    def __call__(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> TrialRecord:
         while True:
             with claim(self.store, trial.key) as claimed:
                 if claimed:
-                    return self._answered(trial, asked, listener)
-            listener({"event": "waiting", "running": 1})
+                    return self._record(trial, asked, listener)
+            listener(Waiting(running=1))
             time.sleep(POLL_S)
 
-    def _answered(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    def _record(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> TrialRecord:
         """The trial's record; one that another study has pruned does not answer this one."""
         study = asked.study.study_name
         record = self.store.trial(trial.key)
         if record and record.get("pruned_by", study) == study:
-            listener({"event": "answered", "trial": trial, "record": record})
+            listener(OnRecord(trial, record))
         else:
             heed = self._heeding(trial, asked, listener)
             attempt(trial, self.store, heed, self.spec.timeout_s)
             record = self.store.trial(trial.key)
         assert record
-        return record if record["status"] != "ok" else self._priced(trial, record, listener)
+        return record if record["status"] != "ok" else self._timed(trial, record, listener)
 
     def _heeding(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Listener:
         """Tells Optuna the accuracy of every epoch, and ends the trial when it says so."""
 
-        def heed(event: dict[str, Any]) -> None:
+        def heed(event: Event) -> None:
             listener(event)
-            if self.settings.prunes and "top1_pct" in event:
-                asked.report(event["top1_pct"], event["epoch"])
-                if event["epoch"] != trial.epochs and asked.should_prune():
-                    reason = f"below the median after epoch {event['epoch']}"
+            if not self.settings.prunes or not isinstance(event, Epoch):
+                return
+            if "top1_pct" in event.row:
+                epoch = event.row["epoch"]
+                asked.report(event.row["top1_pct"], epoch)
+                if epoch != trial.epochs and asked.should_prune():
+                    reason = f"below the median after epoch {epoch}"
                     raise PrunedError(reason, by=asked.study.study_name)
 
         return heed
 
-    def _priced(self, trial: Trial, record: Record, listener: Listener) -> Record:
-        """The record with what the second objective asks for, measured by the timing lane."""
+    def _timed(self, trial: Trial, record: TrialRecord, listener: Listener) -> TrialRecord:
+        """The record with what the second objective asks for, which is timed or counted."""
         wanted = [name for name in self.settings.objectives if name not in record["metrics"]]
         if not wanted:
             return record
-        timing = self.spec.timing
-        folder = self.store.lane_folder([trial], timing)
-        if read_record(folder) is None:
-            lane.sit(folder, [trial], trial, timing, listener)
-        sitting = read_record(folder) or {}
-        told = sitting.get("subjects", {}).get(trial.speed_key, {"reason": sitting.get("reason")})
-        if lost := [name for name in wanted if name not in told.get("metrics", {})]:
-            return {"status": "failed", "reason": f"{lost[0]} not measured: {told['reason']}"}
-        return record | {"metrics": record["metrics"] | told["metrics"]}
+        settings = self.spec.timing
+        if self.store.timing_of([trial], settings) is None:
+            folder = self.store.timing_folder_of([trial], settings)
+            timing.time_side_by_side(folder, [trial], trial, settings, listener)
+        timed = self.store.timing_of([trial], settings)
+        assert timed
+        arm = timed["subjects"].get(trial.speed_key)
+        metrics = arm["metrics"] if arm else {}
+        if lost := [name for name in wanted if name not in metrics]:
+            reason = (arm and arm["reason"]) or timed["reason"]
+            return ended(trial, "failed", f"{lost[0]} not measured: {reason}")
+        return record | {"metrics": record["metrics"] | metrics}

@@ -1,4 +1,4 @@
-"""Hyperparameter search: Optuna proposes configurations, the runner's road answers them.
+"""Hyperparameter search: Optuna proposes configurations, their trials are run as any other.
 
 Each tuned arm has a study of its own and the same number of configurations, taken in turns; what is
 in the store is answered from it. The studies are in `searches/<name>/study.db`, and after every
@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 from filelock import FileLock
@@ -20,13 +20,15 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.errors import InputError
-from bench.events import Listener
+from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
-from bench.run.runner import prepare
+from bench.records import Configuration, SearchRecord, TunedArm, write_record
+from bench.run.readiness import prepare
 from bench.run.search import POLL_S, Evaluate, Evaluator, Search, asked, finished
 from bench.seeds import seed_for
-from bench.spec.ranges import written
-from bench.store import Record, Store, write_record
+from bench.spec.trial import Fields
+from bench.spec.tuning import written
+from bench.store import Store
 
 HEARTBEAT_S, GRACE_S = 10, 40
 """A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
@@ -46,7 +48,7 @@ class FailedError(Exception):
     """The trial of a configuration ended without a result."""
 
 
-def tune(search: Search, store: Store, listener: Listener) -> Record:
+def tune(search: Search, store: Store, listener: Listener) -> SearchRecord:
     """Score configurations until every tuned arm has its number of them. Again = go on.
 
     Several processes may do so at once. Returns: the search's record.
@@ -57,16 +59,19 @@ def tune(search: Search, store: Store, listener: Listener) -> Record:
     missing = not finished(search, store)
     if missing:
         prepare(search.example, search.example.trials.values(), store, listener)
-    listener({"event": "search", "search": search, "record": store.search(search.name)})
+    record = store.search(search.name)
+    arms = record["arms"] if record else {}
+    on_record = {arm: len(arms[arm]["configurations"]) for arm in search.spaces if arm in arms}
+    listener(SearchBegun(search.settings.trials, on_record))
     if missing:
         Tuner(search, store, listener, Evaluator(search.spec, store)).run()
     record = store.search(search.name)
     assert record
-    for arm, told in record["arms"].items():
-        if not told["best"]:
-            reasons = [one["reason"] for one in told["configurations"] if one["reason"]]
-            why = f"; the first: {reasons[0]}" if reasons else ""
-            raise InputError(f"{search.name}: no configuration of {arm} came to a score{why}")
+    for arm, tuned in record["arms"].items():
+        if not tuned["best"]:
+            reasons = [one["reason"] for one in tuned["configurations"] if one["reason"]]
+            first = f"; the first: {reasons[0]}" if reasons else ""
+            raise InputError(f"{search.name}: no configuration of {arm} came to a score{first}")
     return record
 
 
@@ -106,21 +111,23 @@ class Tuner:
                 directions=[_direction(name) for name in self.settings.objectives],
                 load_if_exists=True,
             )
-            for name, value in self.described.items():
-                study.set_user_attr(name, value)
+            study.set_user_attr("optuna", optuna.__version__)
+            study.set_user_attr("sampler", self._named_sampler)
+            study.set_user_attr("pruner", self._named_pruner)
             yield arm, study
 
     @property
-    def described(self) -> dict[str, Any]:
-        """Every argument of the sampler and the pruner, as it is stored."""
-        return {
-            "optuna": optuna.__version__,
-            "sampler": {"name": self.settings.sampler, **self._sampler_arguments},
-            "pruner": self._pruner_arguments or {"name": "none"},
-        }
+    def _named_sampler(self) -> Fields:
+        """The sampler with every argument, as the record keeps it."""
+        return {"name": self.settings.sampler, **self._sampler_arguments}
 
     @property
-    def _sampler_arguments(self) -> dict[str, Any]:
+    def _named_pruner(self) -> Fields:
+        """Every argument of the pruner, likewise."""
+        return self._pruner_arguments or {"name": "none"}
+
+    @property
+    def _sampler_arguments(self) -> Fields:
         if self.settings.sampler == "random":
             return {}
         return {
@@ -132,7 +139,7 @@ class Tuner:
         }
 
     @property
-    def _pruner_arguments(self) -> dict[str, Any]:
+    def _pruner_arguments(self) -> Fields:
         if not self.settings.prunes:
             return {}
         return {
@@ -168,7 +175,7 @@ class Tuner:
             if not running:
                 self.export(weighed=True)
                 return
-            self.listener({"event": "waiting", "running": running})
+            self.listener(Waiting(running))
             time.sleep(POLL_S)
 
     def _one(self, arm: str) -> None:
@@ -205,8 +212,7 @@ class Tuner:
         trial = self.search.trial(arm, chosen)
         asked.set_user_attr("chosen", chosen)
         asked.set_user_attr("key", trial.key)
-        proposed = {"arm": arm, "number": asked.number, "chosen": chosen, "trial": trial}
-        self.listener({"event": "proposed", **proposed})
+        self.listener(Proposed(arm, asked.number, chosen, trial))
         record = self.evaluate(trial, asked, self.listener)
         if record["status"] == "pruned":
             raise optuna.TrialPruned(record["reason"])
@@ -217,15 +223,22 @@ class Tuner:
 
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""
-        record = {"status": "ok", "reason": "", "asked": asked(self.search), **self.described}
-        record |= {"settings": self.settings.model_dump(), "spaces": written(self.search.spec)}
+        record: SearchRecord = {
+            "status": "ok",
+            "reason": "",
+            "asked": asked(self.search),
+            "optuna": optuna.__version__,
+            "sampler": self._named_sampler,
+            "pruner": self._named_pruner,
+            "settings": self.settings.model_dump(),
+            "spaces": written(self.search.spec),
+        }
         with self.gate:
-            arms = {arm: self._exported(study) for arm, study in self.studies.items()}
-            for arm, study in self.studies.items():
-                arms[arm]["importances"] = importances(study) if weighed else {}
-            write_record(self.folder, record | {"arms": arms})
+            studies = self.studies.items()
+            record["arms"] = {arm: self._exported(study, weighed) for arm, study in studies}
+            write_record(self.folder, record)
 
-    def _exported(self, study: optuna.Study) -> dict[str, Any]:
+    def _exported(self, study: optuna.Study, weighed: bool) -> TunedArm:
         rows = [self._row(trial) for trial in counted(study)]
         done = [trial for trial in study.best_trials if trial.state == TrialState.COMPLETE]
         if len(self.settings.objectives) == 1:
@@ -233,18 +246,18 @@ class Tuner:
         best: dict[str, FrozenTrial] = {}
         for trial in sorted(done, key=lambda one: (-one.values[0], one.number)):
             best.setdefault(trial.user_attrs["key"], trial)
+        numbers = [trial.number for trial in best.values()]
         return {
             "configurations": rows,
-            "best": [trial.number for trial in list(best.values())[: self.settings.retrain]],
-            "front": [trial.number for trial in best.values()]
-            if len(self.settings.objectives) > 1
-            else [],
+            "best": numbers[: self.settings.retrain],
+            "front": numbers if len(self.settings.objectives) > 1 else [],
+            "importances": importances(study) if weighed else {},
         }
 
-    def _row(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _row(self, trial: FrozenTrial) -> Configuration:
         """A configuration with what it scored and what it cost."""
         key = trial.user_attrs.get("key")
-        found = (self.store.trial(key) if key else None) or {}
+        record = self.store.trial(key) if key else None
         return {
             "number": trial.number,
             "state": NAMES.get(trial.state, "failed"),
@@ -252,8 +265,8 @@ class Tuner:
             "key": key,
             "chosen": trial.user_attrs.get("chosen", {}),
             "values": trial.values,
-            "epochs": len(found.get("curve", [])),
-            "seconds": found.get("wall_s", 0.0),
+            "epochs": len(record.get("curve", [])) if record else 0,
+            "seconds": record.get("wall_s", 0.0) if record else 0.0,
         }
 
 

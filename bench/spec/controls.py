@@ -2,46 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.trial import RESIZER_OPTIONS
-
-if TYPE_CHECKING:
-    pass
+from bench.spec.trial import RESIZER_OPTIONS, Fields
 
 
 class Control(NamedTuple):
-    """A standard control: what it tells, and the fields in which it differs from the treatment."""
+    """A standard control: what it is and tells, and the fields in which it is not the treatment."""
 
+    title: str  # what it is, in a few words; {px}: the side of its images
+    shows: str  # what it shows if the treatment is better
     isolates: str
-    fields: Mapping[str, Any]
+    fields: Fields
 
 
 PLAIN = {"resizer": "none", "input_size": "output_size"}
 STANDARD: dict[str, Control] = {
-    "budget": Control("the plain pipeline, trained exactly as long as the treatment", PLAIN),
+    "budget": Control(
+        "plain, trained as long",
+        "the gain is not longer training",
+        "the plain pipeline, trained exactly as long as the treatment",
+        PLAIN,
+    ),
     "pixels": Control(
+        "the same image, plainly resized",
+        "learning adds to a plain resize",
         "the same image offered, nothing to learn",
         {"resizer": "fixed", "interpolation": "bilinear", "antialias": False},
     ),
     "pixels-antialiased": Control(
+        "the same image, resized with antialias",
+        "learning adds to an antialiased resize",
         "the same image offered, nothing to learn, antialiased",
         {"resizer": "fixed", "interpolation": "bilinear", "antialias": True},
     ),
-    "capacity": Control("the module without extra pixels", {"input_size": "output_size"}),
-    "learning": Control("the module frozen at random weights", {"frozen": ["resizer"]}),
-    "muller": Control("four parameters in the module's place", {"resizer": "muller"}),
+    "capacity": Control(
+        "the module without extra pixels",
+        "the extra pixels add to the module",
+        "the module without extra pixels",
+        {"input_size": "output_size"},
+    ),
+    "learning": Control(
+        "the module, frozen at random weights",
+        "training the module adds to its shape",
+        "the module frozen at random weights",
+        {"frozen": ["resizer"]},
+    ),
+    "muller": Control(
+        "MULLER's four parameters",
+        "a network adds to four parameters",
+        "four parameters in the module's place",
+        {"resizer": "muller"},
+    ),
     "arithmetic": Control(
+        "plain at {px} px: equal multiply-adds",
+        "the arithmetic is better spent on a resizer",
         "the plain pipeline at the size whose multiply-adds reach the treatment's",
         PLAIN | {"input_size": "equal_gmacs"},
     ),
     "time": Control(
+        "plain at {px} px: equal training time",
+        "the time is better spent on a resizer",
         "the plain pipeline at the size whose training time reaches the treatment's",
         PLAIN | {"input_size": "equal_time"},
     ),
-    "ceiling": Control("the plain pipeline on the whole image", {"resizer": "none"}),
+    "ceiling": Control(
+        "plain at {px} px: the whole image",
+        "a resized image beats the whole one",
+        "the plain pipeline on the whole image",
+        {"resizer": "none"},
+    ),
 }
 
 
@@ -63,7 +94,7 @@ def expand(spec: ExperimentFile) -> ExperimentFile:
 
 def control_arm(treatment: Arm, control: str, name: str) -> Arm:
     """One standard control of a treatment."""
-    isolates, own = STANDARD[control]
+    isolates, own = STANDARD[control].isolates, STANDARD[control].fields
     kept = treatment.fields
     if "resizer" in own:
         kept = {field: value for field, value in kept.items() if field not in RESIZER_OPTIONS}

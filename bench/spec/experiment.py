@@ -1,4 +1,4 @@
-"""Trials as values, and experiments, which enumerate them. Free of torch."""
+"""The shape of an experiment's file, and the experiment that it becomes: arms, cells, trials."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
-from bench.spec.trial import LANE, Count, Positive, Trial, _digest
+from bench.spec.trial import TIMING_VERSION, Count, Fields, Positive, Trial, digest
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Objective = Literal[
@@ -55,7 +50,7 @@ class Arm(BaseModel):
     backbone_from: str | None = None  # the arm whose trained backbone it takes
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> Fields:
         """The trial fields that the arm sets."""
         return dict(self.__pydantic_extra__ or {})
 
@@ -70,7 +65,7 @@ ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
 
 
 class Timing(BaseModel):
-    """How the timing lane measures: every figure is of one turn; turns are interleaved."""
+    """How speeds are measured: every figure is of one turn; the turns of all arms interleave."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -88,7 +83,7 @@ class SearchSettings(BaseModel):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)] = ("top1_pct",)
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images that scores
     seed: Count = 1000  # of every configuration's training, and of the sampler
-    trial: dict[str, Any] = {}  # what the configurations' trials have otherwise: fewer epochs
+    trial: Fields = {}  # what the configurations' trials have otherwise: fewer epochs
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: Count = 5  # tpe: so many of each arm are drawn at random first
     pruner: Literal["median", "none"] | None = None  # median unless there are two objectives
@@ -123,15 +118,15 @@ class ExperimentFile(BaseModel):
     recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     margin_pct: Positive = 1.0
-    train: bool = True  # False: what the arms cost, from the timing lane alone
+    train: bool = True  # False: the arms are timed, and nothing is trained
     targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial
-    trial: dict[str, Any]
+    trial: Fields
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     arm: Annotated[list[Arm], Field(min_length=1)]
     timing: Timing = Timing()
     search: SearchSettings | None = None
-    small: dict[str, Any] = {}
+    small: Fields = {}
 
     @property
     def baseline(self) -> str:
@@ -147,7 +142,7 @@ class Cell:
     """One point of the cross: an arm, a value of every axis, and the trial that answers it."""
 
     arm: str
-    axes: Mapping[str, Any]
+    axes: Fields
     trial: Trial
 
 
@@ -164,8 +159,9 @@ class SizeRequest:
     def key(self) -> str:
         """16 hex digits, the same for all seeds."""
         named: list[object] = [self.kind, self.like.speed_key, self.plain.speed_key]
-        named += [LANE] if self.kind == "equal_time" else []
-        return _digest(json.dumps(named).encode())[:16]
+        if self.kind == "equal_time":
+            named.append(TIMING_VERSION)
+        return digest(json.dumps(named).encode())[:16]
 
 
 @dataclass(frozen=True)
@@ -207,7 +203,7 @@ class Experiment:
         return self.trials if self.spec.train else {}
 
     @cached_property
-    def contexts(self) -> list[dict[str, Any]]:
+    def contexts(self) -> list[Fields]:
         """The distinct combinations of axis values other than the seed."""
         seen = {json.dumps(context_of(c.axes)): context_of(c.axes) for c in self.cells}
         return list(seen.values())
@@ -225,6 +221,6 @@ class Experiment:
         return f"resizer-bench {verb} {name}" + (" --small" if self.small else "")
 
 
-def context_of(axes: Mapping[str, Any]) -> dict[str, Any]:
+def context_of(axes: Mapping[str, object]) -> Fields:
     """The axis values of a cell without the seed."""
     return {name: value for name, value in axes.items() if name != "seed"}

@@ -6,18 +6,16 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
-from bench.spec import controls, ranges
+from bench.spec import controls, tuning
 from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile
 from bench.spec.grid import Cross
 from bench.spec.mistakes import brief, sentence, shown, unknown
-from bench.spec.ranges import Fields
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 OWN = ("cost", "margin_pct", "recipe_for")
@@ -56,7 +54,7 @@ def load(
         if set(best or {}) != set(spec.search.arms):
             verb = f"resizer-bench search {name}" + (" --small" if small else "")
             raise InputError(f"{shown(file)} is a search that has found nothing yet: {verb}")
-        spec = ranges.with_choice(spec, best or {})
+        spec = tuning.with_choice(spec, best or {})
     cross = Cross(file, spec, sizes or {})
     cells = list(cross.cells())
     arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
@@ -87,7 +85,7 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
     except ValidationError as error:
         raise InputError(sentence(file, error, {}, ExperimentFile)) from None
     _check(file, spec)
-    ranges.check(file, spec)
+    tuning.check(file, spec)
     return file, spec
 
 
@@ -105,7 +103,7 @@ def _parsed(file: Path) -> Fields:
 
 def _check_values(file: Path, raw: Fields) -> None:
     """Raise InputError at the first number that TOML does not promise, or what is nested deeply."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), raw)]
+    waiting: list[tuple[tuple[str, ...], object]] = [((), raw)]
     while waiting:
         at, value = waiting.pop()
         where = f"{shown(file)}: {'.'.join(at)}"
@@ -174,21 +172,16 @@ def _with_small(file: Path, raw: Fields) -> Fields:
             f"{shown(file)}: [small.arm] names the arm {name!r}, which is not there"
             f"{nearest(name, known)} One of: {', '.join(known)}"
         )
-    own = {name: fields.pop(name) for name in OWN if name in fields}
-    return (
-        raw
-        | own
-        | {
-            "trial": raw.get("trial", {}) | fields,
-            "axes": raw.get("axes", {}) | laid["axes"],
-            "timing": raw.get("timing", {}) | laid["timing"],
-            "arm": arms,
-        }
-        | ({"search": raw["search"] | laid["search"]} if "search" in raw else {})
-    )
+    whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
+    whole |= {"trial": raw.get("trial", {}) | fields, "arm": arms}
+    for name in ("axes", "timing"):
+        whole[name] = raw.get(name, {}) | laid[name]
+    if "search" in raw:
+        whole["search"] = raw["search"] | laid["search"]
+    return whole
 
 
-def _table(file: Path, name: str, value: Any) -> Fields:
+def _table(file: Path, name: str, value: object) -> Fields:
     if not isinstance(value, dict):
         raise InputError(f"{shown(file)}: {name} = {brief(value)}: it is a table")
     return dict(value)
@@ -239,7 +232,7 @@ def _check_seeds(file: Path, spec: ExperimentFile) -> None:
 
 
 def _check_fields(file: Path, spec: ExperimentFile) -> None:
-    tables: dict[str, Mapping[str, Any]] = {"trial": spec.trial, "axes": spec.axes}
+    tables: dict[str, Fields] = {"trial": spec.trial, "axes": spec.axes}
     tables |= {"search.trial": spec.search.trial} if spec.search else {}
     tables |= {f"arm {arm.name!r}": arm.fields for arm in spec.arm}
     known = [name for name in Trial.model_fields if name not in ARM_FIELDS]

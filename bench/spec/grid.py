@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from bench.errors import InputError
 from bench.spec.experiment import Arm, Cell, ExperimentFile, SizeRequest
 from bench.spec.mistakes import sentence, shown
-from bench.spec.ranges import Fields
-from bench.spec.trial import CANONICAL, Part, Trial, canonical, enlarged
+from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, enlarged
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
 EQUAL = ("equal_gmacs", "equal_time")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,7 +15,7 @@ def shown(file: Path) -> str:
     return f"{file.parent.name}/{file.name}"
 
 
-def brief(value: Any, most: int = 200) -> str:
+def brief(value: object, most: int = 200) -> str:
     """A value as a sentence quotes it: one of thousands of characters is cut.
 
     >>> brief("a" * 1000, most=5)
@@ -29,7 +28,7 @@ def brief(value: Any, most: int = 200) -> str:
 def sentence(
     file: Path,
     error: ValidationError,
-    layers: Mapping[str, Mapping[str, Any]],
+    layers: Mapping[str, Mapping[str, object]],
     model: type[BaseModel],
 ) -> str:
     """The first thing that is wrong: file, table, field, value, what is allowed, nearest guess.

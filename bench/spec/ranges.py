@@ -1,24 +1,20 @@
-"""What a search may choose: ranges in place of values, and which of them an arm uses."""
+"""Ranges in place of values: what a search may choose, and which of it an arm uses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from bench.errors import InputError
-from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.mistakes import shown
-from bench.spec.trial import canonical
+from bench.spec.trial import Fields, canonical
 from resizer.specs import nearest
 
 KINDS = ("log", "uniform", "int", "choice")
 DECIDING = ("resizer", "optimizer", "schedule", "crop", "interpolation")
 """Fields on whose values it depends which others are used: they are chosen first."""
 
-Fields = dict[str, Any]
+Scalar = str | int | float
 
 
 class Asked(Protocol):
@@ -30,7 +26,7 @@ class Asked(Protocol):
     def suggest_int(self, name: str, low: int, high: int) -> int:
         """A whole number between two ends."""
 
-    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+    def suggest_categorical(self, name: str, choices: tuple[Scalar, ...]) -> object:
         """One of some values."""
 
 
@@ -39,16 +35,22 @@ class Range:
     """The values that a field may take, both ends included."""
 
     kind: str  # "log", "uniform": floats; "int": whole numbers; "choice": one of some values
-    values: tuple[Any, ...]  # two ends, or what is to choose from
+    values: tuple[Scalar, ...]  # two ends, or what is to choose from
 
-    def suggested(self, name: str, asked: Asked) -> Any:
+    def suggested(self, name: str, asked: Asked) -> object:
         """The value that Optuna suggests for the field of this name."""
         if self.kind == "choice":
             return asked.suggest_categorical(name, self.values)
-        low, high = self.values
+        low, high = self.ends
         if self.kind == "int":
-            return asked.suggest_int(name, low, high)
+            return asked.suggest_int(name, int(low), int(high))
         return asked.suggest_float(name, low, high, log=self.kind == "log")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value; not of a "choice"."""
+        low, high = self.values
+        return float(low), float(high)
 
     @property
     def written(self) -> Fields:
@@ -58,10 +60,11 @@ class Range:
     def __str__(self) -> str:
         if self.kind == "choice":
             return "one of " + ", ".join(map(str, self.values))
-        return f"{self.values[0]:g} to {self.values[1]:g} ({self.kind})"
+        low, high = self.ends
+        return f"{low:g} to {high:g} ({self.kind})"
 
 
-def parsed(value: Any) -> Range | None:
+def parsed(value: object) -> Range | None:
     """The range that a value in a file stands for; None for a plain value.
 
     Raises:
@@ -84,7 +87,7 @@ def parsed(value: Any) -> Range | None:
     return Range(kind, tuple(values))
 
 
-def _check_choice(kind: str, values: list[Any]) -> None:
+def _check_choice(kind: str, values: list[object]) -> None:
     if not values:
         raise ValueError(f"{kind} = []: there is nothing to choose from")
     if not all(isinstance(value, str | int | float) for value in values):
@@ -93,14 +96,16 @@ def _check_choice(kind: str, values: list[Any]) -> None:
         raise ValueError(f"{kind} = {values} names a value twice")
 
 
-def _check_ends(kind: str, values: list[Any]) -> None:
+def _check_ends(kind: str, values: list[object]) -> None:
     whole = kind == "int"
-    numbers = [v for v in values if isinstance(v, int if whole else int | float)]
-    if len(values) != 2 or len(numbers) != 2 or any(isinstance(v, bool) for v in values):
+    allowed = int if whole else int | float
+    numbers = [v for v in values if isinstance(v, allowed) and not isinstance(v, bool)]
+    if len(values) != 2 or len(numbers) != 2:
         raise ValueError(f"{kind} = {values}: it takes two {'whole ' if whole else ''}numbers")
-    if values[0] >= values[1]:
+    low, high = numbers
+    if low >= high:
         raise ValueError(f"{kind} = {values}: the lower end comes first")
-    if kind == "log" and values[0] <= 0:
+    if kind == "log" and low <= 0:
         raise ValueError(f"{kind} = {values}: both ends are above zero")
 
 
@@ -108,10 +113,10 @@ def _check_ends(kind: str, values: list[Any]) -> None:
 class Space:
     """The fields of one arm: some fixed, some ranges."""
 
-    fixed: Mapping[str, Any]
+    fixed: Fields
     ranges: Mapping[str, Range]
 
-    def chosen(self, choose: Callable[[str, Range], Any]) -> Fields:
+    def chosen(self, choose: Callable[[str, Range], object]) -> Fields:
         """A value for every range that the arm uses, given what is chosen before it."""
         found: Fields = {}
         deciding_first = sorted(self.ranges, key=lambda name: name not in DECIDING)
@@ -136,7 +141,7 @@ class Space:
         return any(name in canonical({**fields, name: value}) for value in self.ranges[name].values)
 
 
-def space(fields: Mapping[str, Any]) -> Space:
+def space(fields: Mapping[str, object]) -> Space:
     """Tell ranges from plain values; ranges that are never used are left out.
 
     Raises:
@@ -150,103 +155,3 @@ def space(fields: Mapping[str, Any]) -> Space:
             raise ValueError(f"{name}: {error}") from None
         ranges |= {name: found} if found else {}
     return Space({n: v for n, v in fields.items() if n not in ranges}, ranges).used()
-
-
-def spaces(spec: ExperimentFile) -> dict[str, Space]:
-    """The space of each arm that the search tunes, by its name.
-
-    Raises:
-        ValueError: at the first range that is none.
-    """
-    tuned = spec.search.arms if spec.search else ()
-    found = {arm.name: arm.fields for arm in spec.arm if arm.name in tuned}
-    return {name: space({**spec.trial, **fields}) for name, fields in found.items()}
-
-
-def written(spec: ExperimentFile) -> dict[str, dict[str, object]]:
-    """The ranges of each tuned arm as a search's record keeps them."""
-    return {
-        arm: {name: of.written for name, of in space.ranges.items()}
-        for arm, space in spaces(spec).items()
-    }
-
-
-def check(file: Path, spec: ExperimentFile) -> None:
-    """Raise InputError at the first thing that makes no sense in a search, or only in one."""
-    try:
-        _check_ranges(spec) if spec.search is None else _check_search(spec)
-    except ValueError as error:
-        raise InputError(f"{shown(file)}: {error}") from None
-
-
-def _check_ranges(spec: ExperimentFile) -> None:
-    for table, fields in {"trial": spec.trial, **{a.name: a.fields for a in spec.arm}}.items():
-        if ranges := space(fields).ranges:
-            raise ValueError(
-                f"[{table}] {next(iter(ranges))} is a range: only a file with a [search] table has "
-                "ranges"
-            )
-
-
-def _check_search(spec: ExperimentFile) -> None:
-    assert spec.search
-    names = [arm.name for arm in spec.arm]
-    for name in spec.search.arms:
-        if name not in names:
-            told = f"{nearest(name, names)} One of: {', '.join(names)}"
-            raise ValueError(f"[search] arms names the arm {name!r}, which is not there{told}")
-    if set(spec.axes) != {"seed"}:
-        raise ValueError("a search has one axis: the seeds with which the best are retrained")
-    if spec.search.seed in spec.axes["seed"]:
-        raise ValueError(
-            f"[axes] seed has {spec.search.seed}, the search's own: the best are retrained with "
-            "fresh seeds"
-        )
-    if not spec.train:
-        raise ValueError("train = false: a search trains")
-    for arm in spec.arm:
-        _check_arm(spec, arm)
-    for name, found in spaces(spec).items():
-        if not found.ranges:
-            raise ValueError(f"[search] arms names {name!r}, which has no range to choose from")
-
-
-def _check_arm(spec: ExperimentFile, arm: Arm) -> None:
-    assert spec.search
-    if arm.arms or arm.controls:
-        field = next(iter(arm.arms), "controls")
-        raise ValueError(f"[arm {arm.name!r}] {field}: the arms of a search stand by themselves")
-    ranges = space({**spec.trial, **arm.fields}).ranges
-    if ranges and arm.name not in spec.search.arms:
-        raise ValueError(
-            f"[arm {arm.name!r}] {next(iter(ranges))} is a range, but [search] arms does not name "
-            "the arm"
-        )
-
-
-def with_choice(spec: ExperimentFile, chosen: Mapping[str, Sequence[Fields]]) -> ExperimentFile:
-    """The file with each tuned arm at its chosen values: "learned", then "learned #2", …"""
-    tuned = spec.search.arms if spec.search else ()
-    arms = [
-        _at(arm, values, place)
-        for arm in spec.arm
-        for place, values in enumerate(chosen.get(arm.name, [{}]))
-        if arm.name in chosen or arm.name not in tuned
-    ]
-    return spec.model_copy(update={"trial": dict(space(spec.trial).fixed), "arm": arms})
-
-
-def _at(arm: Arm, values: Fields, place: int) -> Arm:
-    ours = {"name": arm.name, "role": arm.role, "isolates": arm.isolates}
-    if place:
-        ours |= {"name": f"{arm.name} #{place + 1}", "role": "control"}
-    return Arm(**{**space(arm.fields).fixed, **values, **ours})
-
-
-def configuration(spec: ExperimentFile, chosen: Mapping[str, Fields]) -> ExperimentFile:
-    """The file that scores one choice for each arm named: by the search's split, seed and trial."""
-    assert spec.search
-    own = {**spec.search.trial, "holdout": spec.search.holdout}
-    scored = with_choice(spec, {arm: [{**values, **own}] for arm, values in chosen.items()})
-    arms = [arm for arm in scored.arm if arm.name in chosen]
-    return scored.model_copy(update={"arm": arms, "axes": {"seed": [spec.search.seed]}})

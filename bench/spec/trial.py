@@ -21,31 +21,40 @@ from pydantic import (
 from resizer.sources import source_digest
 from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
 
+Fields = dict[str, Any]
+"""Fields of a trial, or of a table in an experiment's file, by name."""
+
 RESIZER_OPTIONS = (
-    *("num_resblocks", "num_kernels", "interpolation", "antialias"),
-    *("zero_init", "negative_slope"),
+    "num_resblocks",
+    "num_kernels",
+    "interpolation",
+    "antialias",
+    "zero_init",
+    "negative_slope",
 )
 UNWRITTEN = ("zero_init", "negative_slope")
 """Options that are None where they have their default: so they left older keys as they were."""
 
-
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
 
-LANE = 4
+TIMING_VERSION = 4
 """Raise it when speeds are measured otherwise: old ones, and sizes by them, then match no more."""
 
 SPEED_FIELDS = (
-    *("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS, "frozen"),
-    *(
-        "batch_size",
-        "micro_batch",
-        "optimizer",
-        "clip_norm",
-        "precision",
-        "channels_last",
-        "deterministic",
-    ),
+    "backbone",
+    "resizer",
+    "input_size",
+    "output_size",
+    *RESIZER_OPTIONS,
+    "frozen",
+    "batch_size",
+    "micro_batch",
+    "optimizer",
+    "clip_norm",
+    "precision",
+    "channels_last",
+    "deterministic",
 )
 """What the speed of a trial depends on, besides the machine."""
 
@@ -112,8 +121,8 @@ class Trial(BaseModel):
 
     crop: Literal["random_resized", "squash"] = "random_resized"
     crop_min_area: Fraction | None = None  # random_resized: least share of the image's area
-    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the training images
-    # that score the trial in place of the validation images, and are not trained on
+    # The share of the training images that score the trial in place of the validation images.
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
     flip: bool = True  # mirror half of the training images
     eval_fit: Literal["center_crop", "squash"] = "center_crop"
     resample: Literal["box", "bilinear", "bicubic", "lanczos"] = "bilinear"  # of loading
@@ -125,7 +134,7 @@ class Trial(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _canonical(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _canonical(cls, given: Fields, info: ValidationInfo) -> dict[str, Any]:
         return given if info.context is CANONICAL else canonical(given)
 
     @model_validator(mode="after")
@@ -153,17 +162,17 @@ class Trial(BaseModel):
         """16 hex digits that name the trial's folder."""
         fields = self.model_dump(exclude_none=True) | {"semantics": SEMANTICS}
         if isinstance(self.pretrained, str):
-            fields["pretrained"] = _digest(Path(self.pretrained).read_bytes())
-        return _digest(json.dumps(fields | self._own_source, sort_keys=True).encode())[:16]
+            fields["pretrained"] = digest(Path(self.pretrained).read_bytes())
+        return digest(json.dumps(fields | self._user_source, sort_keys=True).encode())[:16]
 
     @cached_property
     def speed_key(self) -> str:
         """16 hex digits shared by the trials that cost the same for each image."""
         values = tuple(getattr(self, name) for name in SPEED_FIELDS)
-        return _speed_key(values, self._own_source.get("resizer_source"))
+        return _speed_key(values, self._user_source.get("resizer_source"))
 
     @property
-    def _own_source(self) -> dict[str, str]:
+    def _user_source(self) -> dict[str, str]:
         """The digest of a user's own resizer: its file, and those of theirs that it imports."""
         if ":" not in self.resizer:
             return {}
@@ -171,7 +180,7 @@ class Trial(BaseModel):
         return {"resizer_source": source_digest(self.resizer)}
 
     @property
-    def setting(self) -> tuple[Any, ...]:
+    def setting(self) -> tuple[object, ...]:
         """What must be equal where speeds and memory are compared; see SETTING_FIELDS."""
         return tuple(getattr(self, name) for name in SETTING_FIELDS)
 
@@ -181,7 +190,7 @@ class Trial(BaseModel):
         return tuple(dict.fromkeys(k for k in (self.resizer_from, self.backbone_from) if k))
 
     @property
-    def resizer_options(self) -> dict[str, Any]:
+    def resizer_options(self) -> Fields:
         """The options to build the resizer with."""
         options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
@@ -205,14 +214,15 @@ class Trial(BaseModel):
 
 
 @cache
-def _speed_key(values: tuple[Any, ...], source: str | None) -> str:
+def _speed_key(values: tuple[object, ...], source: str | None) -> str:
     fields = {name: v for name, v in zip(SPEED_FIELDS, values, strict=True) if v is not None}
     semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
     text = json.dumps([fields, source, semantics], sort_keys=True)
-    return _digest(text.encode())[:16]
+    return digest(text.encode())[:16]
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """The sha256 of some bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -221,7 +231,7 @@ def has_weights(resizer: str) -> bool:
     return resizer not in ("none", "fixed")
 
 
-USES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+USES: tuple[tuple[str, str, Fields], ...] = (
     ("optimizer", "sgd", {"momentum": 0.9}),
     ("schedule", "one_cycle", {"warmup_fraction": 0.3}),
     ("schedule", "step", {"decay_every_epochs": 50, "decay_factor": 0.8}),
@@ -231,13 +241,13 @@ USES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 FIRST = {"optimizer": "adamw", "schedule": "one_cycle", "crop": "random_resized"}
 
 
-def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(given: Mapping[str, object]) -> Fields:
     """The fields of a trial: what is used has its default, what is not used is dropped.
 
     Raises:
         ValueError: if the resizer is unknown.
     """
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields: Fields = {name: value for name, value in given.items() if value is not None}
     if isinstance(resizer := fields.get("resizer", "none"), str):
         _collapse_resizer(fields, resizer)
     for field, value, defaults in USES:
@@ -253,7 +263,7 @@ def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _collapse_resizer(fields: dict[str, Any], resizer: str) -> None:
+def _collapse_resizer(fields: Fields, resizer: str) -> None:
     unused, defaults = _options(resizer)
     for name in unused:
         fields.pop(name, None)
@@ -278,7 +288,7 @@ def _collapse_resizer(fields: dict[str, Any], resizer: str) -> None:
 
 
 @cache
-def _options(resizer: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+def _options(resizer: str) -> tuple[tuple[str, ...], Fields]:
     """Which fields the resizer does not use, and the defaults of those that it does."""
     check_name(resizer)
     untrained = () if has_weights(resizer) else ("resizer_from",)

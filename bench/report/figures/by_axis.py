@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.style import Drawing, Look, drawing, legend, looks, panels
+from bench.report.figures.style import ArmStyle, Drawing, arm_styles, drawing, legend, panels
 
 MOST_LETTERS = 26
 """More than these in one panel's tick labels, and the labels are set at a slant."""
@@ -22,17 +24,17 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
     if done.empty:
         return None
     datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
-    table = looks(evidence.arms.values())
+    styles = arm_styles(evidence.arms.values())
     figure, axes = panels(len(datasets))
     for ax, dataset in zip(axes, datasets, strict=True):
-        _panel(ax, table, done[done["dataset"] == dataset] if dataset else done, axis)
+        _panel(ax, styles, done[done["dataset"] == dataset] if dataset else done, axis)
         ax.set(title=dataset or "", ylabel=words.TOP1, xlabel=words.axis_label(axis))
-    legend(figure, table)
+    legend(figure, styles)
     return drawing(
         figure,
         f"by-{axis.replace('_', '-')}",
         f"Accuracy by {axis}",
-        "A dot is one trial; a dash is the mean of its arm and value.",
+        "A dot is one trial; a marker is the mean of its arm and value.",
         f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
     )
 
@@ -53,29 +55,31 @@ def _valued(evidence: Evidence, axis: str) -> pd.DataFrame:
     return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
 
 
-def _panel(ax: Axes, table: dict[str, Look], done: pd.DataFrame, axis: str) -> None:
+def _panel(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str) -> None:
     values = _ordered(done[axis])
-    drawn = [name for name in table if name in set(done["arm"])]
-    for i, name in enumerate(drawn):
-        mine = done[done["arm"] == name]
-        shift = 0.7 * ((i + 0.5) / len(drawn) - 0.5)
-        xs = [values.index(words.plain(value)) + shift for value in mine[axis]]
-        _dots(ax, table[name], xs, mine["top1_pct"].tolist(), joined=_numbers(values))
     labels = [words.NONE if value is None else str(value) for value in values]
-    ax.set_xticks(range(len(values)), labels)
+    arms = [name for name in styles if name in set(done["arm"])]
+    shown = {
+        "data": done.assign(label=[labels[values.index(value)] for value in done[axis]]),
+        "x": "label",
+        "y": "top1_pct",
+        "hue": "arm",
+        "order": labels,
+        "hue_order": arms,
+        "palette": [styles[name].colour for name in arms],
+        "legend": False,
+        "ax": ax,
+    }
+    sns.stripplot(**shown, dodge=True, jitter=False, size=4, alpha=0.6)
+    between = 0.8 * (1 - 1 / len(arms))  # the strips', from the first arm's to the last's
+    sns.pointplot(
+        **shown, dodge=between or False, errorbar=None, markersize=6, linewidth=1,
+        markers=[styles[name].marker for name in arms],
+        linestyle="-" if _numbers(values) else "none",
+    )  # fmt: skip
     if sum(map(len, labels)) > MOST_LETTERS:
         for label in ax.get_xticklabels():
             label.set(rotation=15, horizontalalignment="right", rotation_mode="anchor")
-    ax.set_xlim(-0.6, len(values) - 0.4)
-    ax.grid(visible=False, axis="x")
-
-
-def _dots(ax: Axes, look: Look, xs: list[float], ys: list[float], *, joined: bool) -> None:
-    means = pd.Series(ys).groupby(xs).mean()
-    ax.scatter(xs, ys, s=16, color=look.colour, marker=look.marker, alpha=0.6, linewidth=0)
-    if joined:
-        ax.plot(means.index, means, color=look.colour, linewidth=0.8)
-    ax.plot(means.index, means, "_", color=look.colour, markersize=16, markeredgewidth=1.6)
 
 
 def _numbers(values: list[Any]) -> bool:

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import Interval
 from bench.metrics import METRICS
 from bench.report import words
-from bench.report.figures.style import INK, WIDTH, Drawing, drawing, legend, looks
+from bench.report.figures.style import INK, WIDTH, Drawing, arm_styles, drawing, legend, logarithmic
 
 PRICES = ("train_images_per_s", "gmacs")
-MANY_TIMES = 30
-"""Where prices differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
 
 
 def cost(evidence: Evidence) -> Drawing | None:
@@ -27,8 +24,13 @@ def cost(evidence: Evidence) -> Drawing | None:
     names = [name for name in PRICES if any(name in row.speed for row in rows)]
     if not names or len(rows) < 2:
         return None
-    sized = any(_plain_lines(rows))
+    captions = ["Mean over seeds with its 95 % interval."]
+    captions += ["Dashed: no other point is both cheaper and more accurate."]
     (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
+    if others:
+        captions += [f"Speeds with {words.setting(shared, [shared, *dict(others)])} alone."]
+    if any(_plain_lines(rows)):
+        captions += ["Solid: one backbone without a resizer, by image size."]
     datasets = list(dict.fromkeys(row.trial.dataset for row in rows))
     figure = Figure(figsize=(WIDTH, 0.6 + 2.7 * len(datasets)), layout="constrained")
     grid = figure.subplots(len(datasets), len(names), squeeze=False)
@@ -41,19 +43,12 @@ def cost(evidence: Evidence) -> Drawing | None:
             ax.set_xlabel(f"{METRICS[name].label}, {METRICS[name].unit}")
         line[0].set_ylabel(words.TOP1)
         line[0].set_title(dataset)
-    legend(figure, looks(evidence.arms.values()))
+    legend(figure, arm_styles(evidence.arms.values()))
     return drawing(
         figure,
         "cost",
         "Accuracy against its price",
-        "Mean over seeds with its 95 % interval. Dashed: no other point is both cheaper and more "
-        "accurate."
-        + (
-            f" Speeds with {words.setting(shared, [shared, *dict(others)])} alone."
-            if others
-            else ""
-        )
-        + (" Solid: one backbone without a resizer, by image size." if sized else ""),
+        " ".join(captions),
         f"{words.TOP1} against {words.join(METRICS[name].label for name in names)}; "
         "the numbers are in the results table.",
     )
@@ -64,24 +59,16 @@ def _panel(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> None
         ax.plot([r.speed[name] for r in sizes], [r.accuracy.mean for r in sizes], color=INK, lw=0.8)
     front = _front(rows, name)
     ax.plot([p[0] for p in front], [p[1] for p in front], "--", color=INK, lw=0.8, alpha=0.6)
-    for arm, (colour, marker) in looks(evidence.arms.values()).items():
+    for arm, (colour, marker) in arm_styles(evidence.arms.values()).items():
         mine = [row for row in rows if row.arm.name == arm]
         xs, shown = [row.speed[name] for row in mine], [row.accuracy for row in mine]
-        ax.vlines(xs, [i.low for i in shown], [i.high for i in shown], color=colour, linewidth=1.2)
-        ax.plot(xs, [i.mean for i in shown], marker, color=colour, markersize=7)
+        means, halves = [i.mean for i in shown], [i.half_width for i in shown]
+        ax.errorbar(xs, means, halves, fmt=marker, color=colour, markersize=7, elinewidth=1.2)
     if rows:
         _limit(ax, [row.accuracy for row in rows])
-        _scale(ax, [row.speed[name] for row in rows])
-
-
-def _scale(ax: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis where the prices differ by much."""
-    if min(values) > 0 and max(values) > 5 * min(values):
-        ax.set_xscale("log")
-        near = max(values) < MANY_TIMES * min(values)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        prices = [row.speed[name] for row in rows]
+        if min(prices) > 0 and max(prices) > 5 * min(prices):
+            logarithmic(ax, prices)
 
 
 def _plain_lines(rows: Sequence[Row]) -> list[list[Row]]:

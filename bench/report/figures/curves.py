@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.style import Drawing, drawing, legend, looks, panels
+from bench.report.figures.style import Drawing, arm_styles, drawing, legend, panels
 from bench.store import context_label
 
 MOST_PANELS = 8
@@ -23,23 +22,34 @@ def curves(evidence: Evidence) -> Drawing | None:
     points = _points(evidence)
     if points.empty:
         return None
-    by = "context" if points["context"].nunique() <= MOST_PANELS else "dataset"
+    few = points["context"].nunique() <= MOST_PANELS
     titles = {context_label(c): words.place(c, evidence.axes) for c in evidence.experiment.contexts}
-    places = list(dict.fromkeys(points[by]))
-    table = looks(evidence.arms.values())
-    figure, axes = panels(len(places))
-    for ax, place in zip(axes, places, strict=True):
-        mine, colours = points[points[by] == place], {name: table[name].colour for name in table}
-        _banded(ax, mine, colours) if by == "context" else _thin(ax, mine, colours)
-        ax.set(title=titles.get(place, place), xlabel="epoch", ylabel=words.TOP1)
+    shown: dict[str, Any] = {"estimator": "mean", "errorbar": ("pi", 100)}
+    if not few:
+        points = points.groupby(["arm", "context", "dataset", "epoch"], as_index=False).mean()
+        shown = {
+            "estimator": None,
+            "units": "context",
+            "linewidth": 0.8,
+            "alpha": 0.6,
+        }
+    panel = points.groupby("context" if few else "dataset", sort=False)
+    styles = arm_styles(evidence.arms.values())
+    colours = {name: style.colour for name, style in styles.items()}
+    figure, axes = panels(len(panel))
+    for ax, (name, lines) in zip(axes, panel, strict=True):
+        sns.lineplot(
+            lines, x="epoch", y="top1_pct", hue="arm", palette=colours, legend=False, ax=ax, **shown
+        )
+        ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(figure, table)
+    legend(figure, styles)
     return drawing(
         figure,
         "learning-curves",
         "Learning curves",
         "Mean over seeds; the band is from the least seed to the most."
-        if by == "context"
+        if few
         else "A line is the mean over the seeds of one arm in one context.",
         f"{words.TOP1} by epoch for each arm; the last epoch is the result.",
     )
@@ -48,7 +58,7 @@ def curves(evidence: Evidence) -> Drawing | None:
 def _points(evidence: Evidence) -> pd.DataFrame:
     """A line for each evaluated epoch of each trial that ended well, in each context."""
     done = evidence.table[evidence.table["status"] == "ok"]
-    named = ["arm", "context", "dataset", "seed"]
+    named = ["arm", "context", "dataset"]
     points = [
         {name: line[name] for name in named}
         | {"epoch": point["epoch"], "top1_pct": point["top1_pct"]}
@@ -57,16 +67,3 @@ def _points(evidence: Evidence) -> pd.DataFrame:
         if "top1_pct" in point
     ]
     return pd.DataFrame(points)
-
-
-def _banded(ax: Axes, points: pd.DataFrame, colours: dict[str, Any]) -> None:
-    sns.lineplot(
-        points, x="epoch", y="top1_pct", hue="arm", palette=colours, errorbar=("pi", 100),
-        legend=False, ax=ax,
-    )  # fmt: skip
-
-
-def _thin(ax: Axes, points: pd.DataFrame, colours: dict[str, Any]) -> None:
-    means = points.groupby(["arm", "context", "epoch"])["top1_pct"].mean().reset_index()
-    for (arm, _), line in means.groupby(["arm", "context"]):
-        ax.plot(line["epoch"], line["top1_pct"], color=colours[str(arm)], linewidth=0.8, alpha=0.6)

@@ -12,14 +12,23 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import LEVEL, by_seed
+from bench.analysis.statistics import LEVEL
 from bench.report import words
-from bench.report.figures.style import BAND, INK, PAPER, WIDTH, Drawing, Look, drawing, looks
+from bench.report.figures.style import (
+    BAND,
+    INK,
+    PAPER,
+    WIDTH,
+    ArmStyle,
+    Drawing,
+    arm_styles,
+    drawing,
+)
 
 MOST_LINES = 60
 """With more rows than these: what each value of an axis goes with, a dot for each row."""
 
-MOST_TOLD = 12
+MOST_IN_ALT = 12
 PLATE = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
 
 
@@ -35,7 +44,7 @@ class Line:
     high: float
     thick: bool
     shown: str
-    told: str
+    alt: str
 
 
 def differences(evidence: Evidence) -> Drawing | None:
@@ -46,17 +55,14 @@ def differences(evidence: Evidence) -> Drawing | None:
     lines = list(_by_row(evidence, rows) if len(rows) <= MOST_LINES else _by_value(evidence, rows))
     titles = sum(line.title is not None for line in lines)
     figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * (len(lines) + titles)), layout="constrained")
-    ax = figure.subplots()
-    _frame(ax, evidence)
     span = _span(evidence, lines)
-    ax.set_xlim(*span)
-    _draw_lines(ax, evidence, lines, span)
+    _draw(figure.subplots(), evidence, lines, span)
     return drawing(
         figure,
         "differences",
         f"Differences to {evidence.experiment.baseline}",
         _caption(evidence, rows) + _cut(lines, span),
-        "; ".join(line.told for line in lines[:MOST_TOLD]),
+        "; ".join(line.alt for line in lines[:MOST_IN_ALT]),
     )
 
 
@@ -67,7 +73,7 @@ def _by_row(evidence: Evidence, rows: Sequence[Row]) -> Iterator[Line]:
         here = words.place(row.context, evidence.axes)
         assert row.difference
         shown = words.mean(row.difference, signed=True)
-        seeds = _seed_differences(evidence, row)
+        seeds = evidence.gain(row).tolist()
         yield Line(
             title=here if here != place and evidence.axes else None,
             arm=row.arm.name,
@@ -77,7 +83,7 @@ def _by_row(evidence: Evidence, rows: Sequence[Row]) -> Iterator[Line]:
             high=row.difference.high,
             thick=row.verdict is not None,
             shown=shown,
-            told=f"{row.arm.name}{f' on {here}' if here else ''} {shown} points",
+            alt=f"{row.arm.name}{f' on {here}' if here else ''} {shown} points",
         )
         place = here
 
@@ -93,8 +99,8 @@ def _by_value(evidence: Evidence, rows: Sequence[Row]) -> Iterator[Line]:
                 if dots:
                     mean = sum(dots) / len(dots)
                     shown = words.points(mean, signed=True)
-                    told = f"{arm} at {words.axis_value(axis, value)} {shown} points"
-                    yield Line(title, arm, dots, mean, math.nan, math.nan, False, shown, told)
+                    alt = f"{arm} at {words.axis_value(axis, value)} {shown} points"
+                    yield Line(title, arm, dots, mean, math.nan, math.nan, False, shown, alt)
                     title = None
 
 
@@ -103,48 +109,34 @@ def _at(row: Row, arm: str, axis: str, value: Any) -> bool:
     return row.arm.name == arm and getattr(row.trial, axis) == value
 
 
-def _frame(ax: Axes, evidence: Evidence) -> None:
-    margin = evidence.experiment.spec.margin_pct
+def _draw(ax: Axes, evidence: Evidence, lines: Sequence[Line], span: tuple[float, float]) -> None:
+    margin, baseline = evidence.experiment.spec.margin_pct, evidence.experiment.baseline
     ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
-    ax.set_xlabel(f"top-1 accuracy minus that of {evidence.experiment.baseline}, points")
-    ax.grid(visible=False, axis="y")
-    ax.tick_params(axis="y", length=0)
-
-
-def _draw_lines(
-    ax: Axes, evidence: Evidence, lines: Sequence[Line], span: tuple[float, float]
-) -> None:
-    y, ticks, table = 0, {}, looks(evidence.arms.values())
+    y, ticks, styles = 0, {}, arm_styles(evidence.arms.values())
     beside = ax.get_yaxis_transform()
     for line in lines:
         if line.title is not None:
             ax.text(0.006, y, line.title, transform=beside, va="center", weight="bold", bbox=PLATE)
             y += 1
-        _draw_line(ax, table[line.arm], line, y, span)
+        _draw_line(ax, styles[line.arm], line, y, span)
         ax.text(1.01, y, line.shown, transform=beside, va="center", fontsize=10)
         ticks[y] = line.arm
         y += 1
     ax.set_yticks(list(ticks), list(ticks.values()))
-    ax.set_ylim(y - 0.4, -0.6)
+    ax.set(xlim=span, ylim=(y - 0.4, -0.6))
+    ax.set_xlabel(f"top-1 accuracy minus that of {baseline}, points")
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
 
 
-def _draw_line(ax: Axes, look: Look, line: Line, y: float, span: tuple[float, float]) -> None:
-    ax.plot(line.dots, [y + 0.24] * len(line.dots), "|", color=look.colour, ms=5, alpha=0.7)
-    if not math.isnan(line.low):
-        width = 3.0 if line.thick else 1.8
-        ax.hlines(y, line.low, line.high, color=look.colour, linewidth=width)
+def _draw_line(ax: Axes, style: ArmStyle, line: Line, y: float, span: tuple[float, float]) -> None:
+    ax.plot(line.dots, [y + 0.24] * len(line.dots), "|", color=style.colour, ms=5, alpha=0.7)
+    ax.hlines(y, line.low, line.high, color=style.colour, linewidth=3.0 if line.thick else 1.8)
     for end, beyond, arrow in zip(span, _beyond(line, span), (CARETLEFT, CARETRIGHT), strict=True):
         if beyond:
-            ax.plot([end], [y], linestyle="", marker=arrow, color=look.colour, markersize=8)
-    ax.plot([line.mean], [y], look.marker, color=look.colour, markersize=7)
-
-
-def _seed_differences(evidence: Evidence, row: Row) -> list[float]:
-    ours, base = (
-        by_seed(of.seeds, of.arm.name, "top1_pct") for of in (row, evidence.baseline_of(row))
-    )
-    return [ours[seed] - base[seed] for seed in ours if seed in base]
+            ax.plot([end], [y], linestyle="", marker=arrow, color=style.colour, markersize=8)
+    ax.plot([line.mean], [y], style.marker, color=style.colour, markersize=7)
 
 
 def _span(evidence: Evidence, lines: Sequence[Line]) -> tuple[float, float]:
@@ -172,14 +164,14 @@ def _cut(lines: Sequence[Line], span: tuple[float, float]) -> str:
 def _caption(evidence: Evidence, rows: Sequence[Row]) -> str:
     margin = words.count_points(evidence.experiment.spec.margin_pct)
     if len(rows) > MOST_LINES:
-        told = "A tick is one row of the table, the marker their mean"
         return (
-            f"{told}: what goes with each value, not an estimate; shaded: within {margin} of zero."
+            "A tick is one row of the table, the marker their mean: what goes with each value, not "
+            f"an estimate; shaded: within {margin} of zero."
         )
-    told = f"A tick is one seed, the marker their mean; shaded: within {margin} of zero."
+    text = f"A tick is one seed, the marker their mean; shaded: within {margin} of zero."
     if any(row.difference.n > 1 for row in rows if row.difference):
-        told += f" Lines are {words.percent(LEVEL)} intervals over paired seeds."
+        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds."
     for level in {v.difference.level for row in rows if (v := row.verdict) and v.difference.n > 1}:
         if level != LEVEL:
-            told += f" Thick: {words.percent(level)}, since the verdicts share one error of 5 %."
-    return told
+            text += f" Thick: {words.percent(level)}, since the verdicts share one error of 5 %."
+    return text

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
-from bench.report.figures.style import WIDTH, Drawing, drawing, legend, looks, panels
+from bench.report.figures.style import WIDTH, Drawing, arm_styles, drawing, legend, panels
 from bench.store import context_label
 
 MOST_ARMS = 12
@@ -77,23 +77,26 @@ def spectra(evidence: Evidence) -> Drawing | None:
     points = _points(evidence)
     if points.empty:
         return None
-    places = list(dict.fromkeys(points["context"]))[:MOST_PANELS]
+    contexts = list(dict.fromkeys(points["context"]))[:MOST_PANELS]
     titles = {context_label(c): words.place(c, evidence.axes) for c in evidence.experiment.contexts}
-    table = looks(arm for arm in evidence.arms.values() if arm.name in set(points["arm"]))
-    figure, axes = panels(len(places))
-    for ax, place in zip(axes, places, strict=True):
-        _panel(
-            ax, points[points["context"] == place], {n: look.colour for n, look in table.items()}
-        )
-        ax.set_title(titles[place])
-    legend(figure, table)
+    styles = arm_styles(arm for arm in evidence.arms.values() if arm.name in set(points["arm"]))
+    colours = {name: style.colour for name, style in styles.items()}
+    figure, axes = panels(len(contexts))
+    for ax, context in zip(axes, contexts, strict=True):
+        sns.lineplot(
+            points[points["context"] == context], x="cycles", y="power", hue="arm",
+            palette=colours, errorbar=None, linewidth=1.4, legend=False, ax=ax,
+        )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")
+        ax.set_title(titles[context])
+    legend(figure, styles)
     return drawing(
         figure,
         "spectra",
         "Spectra",
         "Mean power of the grey image around its mean, by spatial frequency, over validation "
         "images and seeds; a line ends where the arm's pixels do.",
-        f"Power by spatial frequency of what the backbone gets, for {words.join(table)}.",
+        f"Power by spatial frequency of what the backbone gets, for {words.join(styles)}.",
     )
 
 
@@ -112,10 +115,3 @@ def _spectrum(evidence: Evidence, key: str) -> Iterator[tuple[float, float]]:
     side = evidence.experiment.trials[key].backbone_size
     frequencies, powers = kept.get("frequency", []), kept.get("output", [])
     return ((round(f * side, 3), power) for f, power in zip(frequencies, powers, strict=True))
-
-
-def _panel(ax: Axes, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    for arm, line in points.groupby("arm", sort=False):
-        means = line.groupby("cycles")["power"].mean()
-        ax.plot(means.index, means, color=colours[str(arm)], linewidth=1.4)
-    ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")

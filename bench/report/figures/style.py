@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -14,6 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.spec.experiment import Arm
 
@@ -23,37 +24,37 @@ BASELINE, TREATMENT = "#7d848c", "#d55e00"
 MARKERS = ("s", "^", "v", "P", "X", "<", ">", "p", "h")
 
 
-class Look(NamedTuple):
+class ArmStyle(NamedTuple):
     """How an arm is drawn."""
 
     colour: str
     marker: str
 
 
-def looks(arms: Iterable[Arm]) -> dict[str, Look]:
-    """A look for each arm by name; there are more markers than colours, so that pairs last."""
-    table: dict[str, Look] = {}
+def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
+    """A style for each arm by name; there are more markers than colours, so that pairs last."""
+    table: dict[str, ArmStyle] = {}
     others = 0
     for arm in arms:
         name, role = arm.name, arm.role
-        if role == "baseline" and BASELINE not in {look.colour for look in table.values()}:
-            table[name] = Look(BASELINE, "o")
-        elif role == "treatment" and TREATMENT not in {look.colour for look in table.values()}:
-            table[name] = Look(TREATMENT, "D")
+        if role == "baseline" and BASELINE not in {style.colour for style in table.values()}:
+            table[name] = ArmStyle(BASELINE, "o")
+        elif role == "treatment" and TREATMENT not in {style.colour for style in table.values()}:
+            table[name] = ArmStyle(TREATMENT, "D")
         else:
-            table[name] = Look(COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)])
+            table[name] = ArmStyle(COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)])
             others += 1
     return table
 
 
-def legend(figure: Figure, table: dict[str, Look]) -> None:
+def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
     """Name the arms above the panels, in as many lines as they need."""
-    lines = math.ceil(sum(len(name) + 6 for name in table) / 76)
+    lines = math.ceil(sum(len(name) + 6 for name in styles) / 76)
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
-        for name, (colour, marker) in table.items()
+        for name, (colour, marker) in styles.items()
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(table) / lines))
+    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(styles) / lines))
 
 
 # Drawn in these, then replaced: inside a page they follow its colours, in a file they are fixed.
@@ -62,6 +63,9 @@ PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "
 FILE = {INK: "#1f2328", FAINT: "#d4d8dd", BAND: "#e9ecef", PAPER: "#ffffff"}
 
 WIDTH = 7.0  # inches, of every figure
+
+MANY_TIMES = 30
+"""Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
@@ -100,6 +104,15 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     for ax in axes[n:]:
         ax.set_axis_off()
     return figure, axes[:n]
+
+
+def logarithmic(ax: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis of x, with so few labels that none runs into another."""
+    near = max(values) < MANY_TIMES * min(values)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
-  const key = (row, column) => row.cells[column].dataset.sort;
-  const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+  const text = (row, column) => row.cells[column].textContent.trim();
+  const number = (shown) => parseFloat(shown.replaceAll(",", "").replace("\u2212", "-"));
+  const compare = (a, b) => number(a) - number(b) || a.localeCompare(b);
   const sort = (column, sign) => {
-    const rows = [...body.rows].sort((a, b) => {
-      const [x, y] = [key(a, column), key(b, column)];
-      if (x === "" || y === "") return (x === "") - (y === ""); // what is missing stays last
-      return sign * compare(x, y);
+    const rows = [...body.rows].sort((one, other) => {
+      const [a, b] = [text(one, column), text(other, column)];
+      if (a === "\u2013" || b === "\u2013") return (a === "\u2013") - (b === "\u2013"); // last
+      return sign * compare(a, b);
     });
     body.append(...rows);
   };

@@ -1,0 +1,252 @@
+"""What the record.json files hold, key by key, and how they are read and written.
+
+Every record has a status, and the reason where it is not "ok". Times are UTC, in ISO format.
+Records of schema 0 have no "schema"; their keys are those of schema 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from bench.errors import InputError
+from bench.metrics import Measured, Status
+
+if TYPE_CHECKING:
+    from bench.spec.trial import Fields
+
+SCHEMA = 1
+"""Raise it when a key changes its meaning or goes, so that older programs refuse the record."""
+
+Record = dict[str, Any]
+"""A record of whatever kind, as the file has it."""
+
+
+class Environment(TypedDict):
+    """What ran it; speeds are compared within one such environment only."""
+
+    device: str  # "cpu", "cuda"
+    device_name: str  # of the GPU or the processor
+    driver: str | None  # CUDA's version and its driver's; None without CUDA
+    precision: str  # "fp32", "bf16", "fp16"
+    threads: int  # of torch
+    cores: int | None  # that the system has
+    platform: str  # "Linux x86_64"
+    python: str  # versions, from here on
+    torch: str
+    torchvision: str
+    timm: str
+    numpy: str
+    pillow: str
+    git_revision: str | None  # 12 digits of the commit; None outside a checkout
+    git_dirty: bool | None  # whether the code differs from that commit
+
+
+class CurveRow(TypedDict, total=False):
+    """One epoch of a training run."""
+
+    epoch: int  # from 1
+    step: int  # optimiser steps so far
+    train_loss: float  # mean over the epoch's steps, nat
+    lr: float  # of the epoch's last step
+    train_s: float  # training alone so far, seconds
+    val_loss: float  # nat; absent where the epoch was not validated, as is the next
+    top1_pct: float
+
+
+class Spectrum(TypedDict):
+    """Mean radial power of what the backbone gets; see `bench.lab.pictures.radial_power`."""
+
+    frequency: list[float]  # cycles per pixel of the output
+    output: list[float]  # power there, of the resizer's output
+    plain: list[float]  # of the antialiased bilinear resize of the same images
+
+
+class DataFacts(TypedDict):
+    """The images that a trial was run on."""
+
+    name: str
+    fingerprint: str  # sha256 of the content
+    origin: str  # where it came from
+    classes: list[str]  # in the order of the labels
+    train_images: int
+    val_images: int
+    scored_on: str  # the split of the accuracy: "val", or "held-out train" in a search
+
+
+class Ending(TypedDict):
+    """What every record begins with."""
+
+    status: Status
+    reason: str  # why it is not "ok", in a sentence; "" where it is
+
+
+class TrialRecord(Ending, total=False):
+    """A trial: `trials/<key>/record.json`. One that failed lacks what it did not come to."""
+
+    schema: int
+    metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "trial"
+    key: str
+    trial: Fields
+    started: str
+    environment: Environment
+    steps: int  # optimiser steps that were taken
+    curve: list[CurveRow]  # a row for each epoch
+    spectrum: Spectrum
+    data: DataFacts
+    finished: str
+    wall_s: float  # from the process's start of work to its record
+    pruned_by: str  # the study that wanted no more of it; "pruned" alone
+    reused_from: str  # the published experiment that it was copied from
+
+
+class SmokeRecord(Ending, total=False):
+    """A few training steps at full size: `smoke/<speed key>/record.json`."""
+
+    schema: int
+    key: str
+    trial: Fields
+    metrics: dict[str, Measured]  # always empty: nothing is validated
+    seconds_per_step: float  # of the last, warm one
+
+
+class DisturbanceFacts(TypedDict):
+    """What else went on in a round of the timing; None where the platform does not tell."""
+
+    share: float | None  # of all cores' time that others took
+    switches_per_s: float | None  # times a second that we were put off the processor
+    load: float | None  # the load average over a minute, our own part included
+    disturbed: bool
+
+
+class TimedArm(TypedDict):
+    """What was measured of the trials of one speed key."""
+
+    trial: Fields  # of one of them
+    reason: str  # why it could not be measured; "" if it was
+    seconds: dict[str, list[float]]  # by phase: the median of each round that is used
+    metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "timing"
+
+
+class TimingRecord(Ending, total=False):
+    """Arms timed side by side: `timings/<key>/record.json`."""
+
+    schema: int
+    settings: Fields  # rounds, seconds
+    environment: Environment
+    finished: str
+    memory_method: str | None  # how peak memory was measured
+    reference: str  # the speed key that was measured twice in each round
+    again: dict[str, list[float]]  # its second measurement, as `seconds`: the noise floor
+    disturbances: list[DisturbanceFacts]  # of each round that was taken
+    rounds_used: list[int]  # numbers of those that count
+    subjects: dict[str, TimedArm]  # by speed key
+
+
+class SizeRecord(Ending, total=False):
+    """A size of equal cost: `sizes/<key>/record.json`."""
+
+    schema: int
+    kind: Literal["equal_gmacs", "equal_time"]
+    arm: str  # whose size it is
+    size: int  # pixels
+    ratio: float  # the cost at that size over the cost to be met
+    environment: Environment
+    like: Fields  # the trial whose cost is met
+    plain: Fields  # the trial that was enlarged
+
+
+class Configuration(TypedDict):
+    """One choice of a tuned arm's fields."""
+
+    number: int  # in the arm's study
+    state: str  # "ok", "pruned", "failed", "running"
+    reason: str  # why it failed
+    key: str | None  # of the trial that scored it
+    chosen: Fields
+    values: list[float] | None  # of the objectives; None without a score
+    epochs: int  # that it was trained for
+    seconds: float  # that it took
+
+
+class TunedArm(TypedDict):
+    """What a search knows of one arm."""
+
+    configurations: list[Configuration]
+    best: list[int]  # numbers of those to be retrained, the best first
+    front: list[int]  # with two objectives: numbers of those that none surpasses in both
+    importances: dict[str, float]  # each field's share in being among the best; {} before the end
+
+
+class SearchRecord(Ending, total=False):
+    """A search: `searches/<name>/record.json`."""
+
+    schema: int
+    asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.asked`
+    optuna: str  # its version
+    sampler: Fields  # name and every argument
+    pruner: Fields
+    settings: Fields  # the [search] table
+    spaces: dict[str, dict[str, Fields]]  # by arm and field, the range as the file has it
+    arms: dict[str, TunedArm]
+
+
+class LooksRecord(Ending, total=False):
+    """When a comparison was given a verdict: `looks/<key>/record.json`."""
+
+    schema: int
+    experiment: str
+    paired_seeds: list[int]  # how many there were, each time
+
+
+class OwnerRecord(Ending, total=False):
+    """Which experiment's results have a name: `names/<name>/record.json`."""
+
+    schema: int
+    file: str  # the experiment's file
+
+
+def read_record(folder: Path | str) -> Record | None:
+    """The record in `folder`, or None where there is none; one without a schema gets number 0.
+
+    Raises:
+        InputError: if the file is there but is no record, or is one of a later schema.
+    """
+    try:
+        with open(f"{folder}/record.json", "rb") as file:  # noqa: PTH123 # Path is slower here
+            record = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        record = None
+    if not isinstance(record, dict) or "status" not in record:
+        raise InputError(f"{folder}/record.json is not a record; delete its folder and run again")
+    if record.setdefault("schema", 0) > SCHEMA:
+        raise InputError(
+            f"{folder}/record.json has schema {record['schema']}, this program reads up to "
+            f"{SCHEMA}: update resizer-bench"
+        )
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, object]) -> None:
+    """Put `record` into `folder` under its final name only when it is complete and on the disk.
+
+    It gets the number of this program's schema; a record of an older one keeps its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"schema": SCHEMA, **record}, indent=1)
+    write_whole(folder / "record.json", text + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,116 @@
+"""The [search] table of a file: which arms have ranges, and the file with values chosen of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.spec.experiment import Arm, ExperimentFile
+from bench.spec.mistakes import shown
+from bench.spec.ranges import Space, space
+from bench.spec.trial import Fields
+from resizer.specs import nearest
+
+
+def spaces(spec: ExperimentFile) -> dict[str, Space]:
+    """The space of each arm that the search tunes, by its name.
+
+    Raises:
+        ValueError: at the first range that is none.
+    """
+    tuned = spec.search.arms if spec.search else ()
+    return {arm.name: space(spec.trial | arm.fields) for arm in spec.arm if arm.name in tuned}
+
+
+def written(spec: ExperimentFile) -> dict[str, dict[str, Fields]]:
+    """The ranges of each tuned arm as a search's record keeps them."""
+    return {
+        arm: {name: of.written for name, of in space.ranges.items()}
+        for arm, space in spaces(spec).items()
+    }
+
+
+def check(file: Path, spec: ExperimentFile) -> None:
+    """Raise InputError at the first thing that makes no sense in a search, or only in one."""
+    try:
+        if spec.search is None:
+            _check_ranges(spec)
+        else:
+            _check_search(spec)
+    except ValueError as error:
+        raise InputError(f"{shown(file)}: {error}") from None
+
+
+def _check_ranges(spec: ExperimentFile) -> None:
+    tables = {"trial": spec.trial} | {arm.name: arm.fields for arm in spec.arm}
+    for table, fields in tables.items():
+        if ranges := space(fields).ranges:
+            raise ValueError(
+                f"[{table}] {next(iter(ranges))} is a range: only a file with a [search] table has "
+                "ranges"
+            )
+
+
+def _check_search(spec: ExperimentFile) -> None:
+    assert spec.search
+    names = [arm.name for arm in spec.arm]
+    for name in spec.search.arms:
+        if name not in names:
+            told = f"{nearest(name, names)} One of: {', '.join(names)}"
+            raise ValueError(f"[search] arms names the arm {name!r}, which is not there{told}")
+    if set(spec.axes) != {"seed"}:
+        raise ValueError("a search has one axis: the seeds with which the best are retrained")
+    if spec.search.seed in spec.axes["seed"]:
+        raise ValueError(
+            f"[axes] seed has {spec.search.seed}, the search's own: the best are retrained with "
+            "fresh seeds"
+        )
+    if not spec.train:
+        raise ValueError("train = false: a search trains")
+    for arm in spec.arm:
+        _check_arm(spec, arm)
+    for name, found in spaces(spec).items():
+        if not found.ranges:
+            raise ValueError(f"[search] arms names {name!r}, which has no range to choose from")
+
+
+def _check_arm(spec: ExperimentFile, arm: Arm) -> None:
+    assert spec.search
+    if arm.arms or arm.controls:
+        field = next(iter(arm.arms), "controls")
+        raise ValueError(f"[arm {arm.name!r}] {field}: the arms of a search stand by themselves")
+    ranges = space(spec.trial | arm.fields).ranges
+    if ranges and arm.name not in spec.search.arms:
+        raise ValueError(
+            f"[arm {arm.name!r}] {next(iter(ranges))} is a range, but [search] arms does not name "
+            "the arm"
+        )
+
+
+def with_choice(spec: ExperimentFile, chosen: Mapping[str, Sequence[Fields]]) -> ExperimentFile:
+    """The file with each tuned arm at its chosen values: "learned", then "learned #2", …"""
+    tuned = spec.search.arms if spec.search else ()
+    arms = [
+        _at(arm, values, place)
+        for arm in spec.arm
+        for place, values in enumerate(chosen.get(arm.name, [{}]))
+        if arm.name in chosen or arm.name not in tuned
+    ]
+    return spec.model_copy(update={"trial": dict(space(spec.trial).fixed), "arm": arms})
+
+
+def _at(arm: Arm, values: Fields, place: int) -> Arm:
+    ours = {"name": arm.name, "role": arm.role, "isolates": arm.isolates}
+    if place:
+        ours |= {"name": f"{arm.name} #{place + 1}", "role": "control"}
+    return Arm(**(space(arm.fields).fixed | values | ours))
+
+
+def configuration(spec: ExperimentFile, chosen: Mapping[str, Fields]) -> ExperimentFile:
+    """The file that scores one choice for each arm named: by the search's split, seed and trial."""
+    assert spec.search
+    own = spec.search.trial | {"holdout": spec.search.holdout}
+    scored = with_choice(spec, {arm: [values | own] for arm, values in chosen.items()})
+    arms = [arm for arm in scored.arm if arm.name in chosen]
+    return scored.model_copy(update={"arm": arms, "axes": {"seed": [spec.search.seed]}})
