@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from bench.errors import InputError
 from bench.metrics import Measured, Status
@@ -69,12 +69,24 @@ class DataFacts(TypedDict):
     """The images that a trial was run on."""
 
     name: str
-    fingerprint: str  # sha256 of the content
+    fingerprint: str  # sha256 of the names and sizes of the files
     origin: str  # where it came from
     classes: list[str]  # in the order of the labels
     train_images: int
     val_images: int
     scored_on: str  # the split of the accuracy: "val", or "held-out train" in a search
+    pixels: NotRequired[str]  # sha256 of the decoded pixels
+    doubt: NotRequired[str]  # why it may not be the published set of its name; "" without any
+
+
+class LoadedWeights(TypedDict):
+    """What of a checkpoint went into the backbone before training; see `bench.lab.checkpoints`."""
+
+    file: str  # its name
+    sha256: str
+    loaded: int  # tensors that were taken
+    tensors: int  # that the backbone has
+    head: bool  # whether the classifying layer is among them
 
 
 class Ending(TypedDict):
@@ -97,6 +109,7 @@ class TrialRecord(Ending, total=False):
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
     data: DataFacts
+    weights: LoadedWeights  # where it starts from a checkpoint
     finished: str
     wall_s: float  # from the process's start of work to its record
     pruned_by: str  # the study that wanted no more of it; "pruned" alone
@@ -207,6 +220,23 @@ class OwnerRecord(Ending, total=False):
 
     schema: int
     file: str  # the experiment's file
+
+
+def loaded_from(record: TrialRecord) -> str:
+    """What the backbone started from, in words; "" where it started from no checkpoint."""
+    if (weights := record.get("weights")) is None:
+        return ""
+    head = "its classifying layer too" if weights["head"] else "a new classifying layer"
+    return (
+        f"{weights['file']} (sha256 {weights['sha256'][:12]}): {weights['loaded']} of "
+        f"{weights['tensors']} tensors, {head}"
+    )
+
+
+def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
+    facts = [record["data"] for record in records if "data" in record]
+    return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}
 
 
 def read_record(folder: Path | str) -> Record | None:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError
+from bench.lab import checkpoints
 from bench.lab import device as devices
 from bench.paths import local_results
-from bench.records import TrialRecord, read_record
+from bench.records import LoadedWeights, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
@@ -55,6 +56,7 @@ class Classifier(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.loaded: LoadedWeights | None = None  # what of a checkpoint the backbone starts from
         self.frozen = [self.get_submodule(part) for part in frozen]
         for part in self.frozen:
             part.requires_grad_(False)
@@ -95,11 +97,13 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
     """
     salt = [trial.replicate] if trial.replicate else []
     torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
-    backbone = build_backbone(trial, classes, start=start)
+    backbone, loaded = started_backbone(trial, classes, start=start)
     torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
     scale = _scale(backbone) if trial.pretrained else {}
-    return Classifier(backbone, front, frozen=trial.frozen or (), **scale)
+    model = Classifier(backbone, front, frozen=trial.frozen or (), **scale)
+    model.loaded = loaded
+    return model
 
 
 def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
@@ -111,6 +115,17 @@ def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
 def _config(backbone: nn.Module) -> Fields:
     """What timm knows of the backbone's published weights."""
     return cast("Fields", backbone.pretrained_cfg)
+
+
+def started_backbone(
+    trial: Trial, classes: int, *, start: bool = True
+) -> tuple[nn.Module, LoadedWeights | None]:
+    """The trial's backbone with the weights that it starts from, and what of a file was loaded."""
+    if not (start and isinstance(trial.pretrained, str)):
+        return build_backbone(trial, classes, start=start), None
+    backbone = build_backbone(trial, classes, start=False)
+    path = Path(trial.pretrained)
+    return backbone, checkpoints.load(backbone, path, _classifying_layers(backbone))
 
 
 def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
@@ -125,8 +140,6 @@ def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Modu
     options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = size
-    if isinstance(trial.pretrained, str):
-        options["pretrained_cfg_overlay"] = {"file": trial.pretrained}
     pretrained = start and bool(trial.pretrained)
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
@@ -203,6 +216,10 @@ def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]
     """The names of the classifying layers, if the parent's classes are of another dataset."""
     if _record(parent)["trial"]["dataset"] == trial.dataset:
         return []
+    return _classifying_layers(backbone)
+
+
+def _classifying_layers(backbone: nn.Module) -> list[str]:
     named = _config(backbone)["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
@@ -252,7 +269,7 @@ def try_backbone(trial: Trial, *, start: bool = True) -> None:
         InputError: if it cannot be had, or the image does not fit in memory.
     """
     name, size = trial.backbone, trial.backbone_size
-    backbone = build_backbone(trial, classes=2, start=start).eval()
+    backbone = started_backbone(trial, classes=2, start=start)[0].eval()
     try:
         with torch.no_grad():
             backbone(torch.zeros(1, 3, size, size))

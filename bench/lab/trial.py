@@ -92,6 +92,8 @@ def _train(
         "spectrum": spectrum,
         "data": _facts(dataset, trial),
     }
+    if model.loaded:
+        record["weights"] = model.loaded
 
 
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
@@ -102,6 +104,8 @@ def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
         "classes": list(dataset.classes),
         "train_images": len(dataset.train),
         "val_images": len(dataset.val),
+        "pixels": dataset.pixels,
+        "doubt": dataset.doubt,
         "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
     }
 
