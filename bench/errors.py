@@ -68,3 +68,11 @@ def _name(table: str, number: int) -> str:
         return grp.getgrgid(number).gr_name
     except (ImportError, KeyError):
         return str(number)
+
+
+def first_line(error: Exception) -> str:
+    """
+    >>> first_line(ValueError("too small\\nand more"))
+    'ValueError: too small'
+    """
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -12,15 +12,14 @@ from tempfile import TemporaryDirectory
 
 from bench import report
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.verdicts import is_generated, verdicts
+from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
-from bench.report.answer import answers, in_words
-from bench.report.front import CAPTION, HEADINGS, Bullet, bullets, lines
+from bench.report.answer import in_words
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -234,14 +233,18 @@ def marked(readme: str) -> tuple[str, str]:
 
 def pages() -> dict[Path, str]:
     """The texts that are made of all that is published: the README, and the list of answers."""
+    from bench.report import index
+
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
     every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
     before, after = marked(README.read_text())
-    first = "\n\n".join([BEGIN, *first_screen(every), END])
-    return {README: before + first + after, PUBLISHED / "README.md": list_of_answers(every)}
+    summaries = [index.summary(one, "") for one in every]
+    first = index.first_screen(summaries, lambda name: f"results/published/{name}/report.md")
+    readme = f"{before}{BEGIN}\n\n{first}\n{END}{after}"
+    return {README: readme, PUBLISHED / "README.md": answers(every)}
 
 
-def list_of_answers(every: Sequence[Evidence]) -> str:
+def answers(every: Sequence[Evidence]) -> str:
     """Every question with its answer and scope, those of the harness itself last, in Markdown."""
     asked = [answered(one) for one in every if not of_the_harness(one.experiment)]
     checked = [answered(one) for one in every if of_the_harness(one.experiment)]
@@ -252,25 +255,6 @@ def list_of_answers(every: Sequence[Evidence]) -> str:
 def of_the_harness(experiment: Experiment) -> bool:
     """Whether it asks of generated images alone."""
     return all(is_generated(trial) for trial in experiment.trials.values())
-
-
-def first_screen(every: Sequence[Evidence]) -> list[str]:
-    """The short answers and a line for each verdict, in Markdown."""
-    found = verdicts(every)
-    short = bullets(found, {one.experiment.name: answers(one) for one in every})
-    told = [[*cells, _link(name)] for *cells, name in lines(found)]
-    table = [f"| {' | '.join(line)} |" for line in [HEADINGS, ["---"] * len(HEADINGS), *told]]
-    below = "\n\n".join([CAPTION, "\n".join(table)]) if told else ""
-    return ["\n".join(map(_bullet, short)), below]
-
-
-def _bullet(one: Bullet) -> str:
-    more = f" ({', '.join(map(_link, one.experiments))})" if one.experiments else ""
-    return f"- **{one.question}** {one.text}{more}"
-
-
-def _link(name: str) -> str:
-    return f"[{name}](results/published/{name}/report.md)"
 
 
 def answered(evidence: Evidence) -> str:

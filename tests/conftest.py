@@ -21,7 +21,7 @@ margin_pct = 2.0
 {top}
 [trial]
 dataset = "toy"
-backbone = "test_resnet"
+backbone = "{backbone}"
 input_size = 32
 output_size = 16
 epochs = 2
@@ -52,10 +52,10 @@ seconds = 0.01
 WriteExperiment = Callable[..., Experiment]
 
 
-def toy_toml(**added: str) -> str:
+def toy_toml(*, backbone: str = "test_resnet", **added: str) -> str:
     """The toy experiment, with lines added to its tables: top, trial, axes, rest."""
     parts = {part: added.get(part, "") for part in ("top", "trial", "axes", "rest")}
-    return TOY.format(**parts)
+    return TOY.format(backbone=backbone, **parts)
 
 
 @pytest.fixture(scope="session")

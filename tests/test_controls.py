@@ -8,8 +8,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.events import Event, SizeMatched
-from bench.lab import matching, models
-from bench.lab.models import SizeRefusedError
+from bench.lab import backbones, matching, models
+from bench.lab.backbones import SizeRefusedError
 from bench.run import runner
 from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial, enlarged
@@ -152,7 +152,7 @@ def test_sizes_that_the_backbone_refuses_count_as_too_small(
         if trial.input_size < 60:
             raise SizeRefusedError("a multiple of 60, please")
 
-    monkeypatch.setattr(models, "try_backbone", refusing)
+    monkeypatch.setattr(backbones, "check", refusing)
     assert matching.smallest(request(), 1, lambda _: 1.0) == 60
 
 

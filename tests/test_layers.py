@@ -24,6 +24,7 @@ TORCH_FREE = [
     *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
 ]
 BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds")
+SAVED = ("bench.metrics", "bench.records", "bench.store")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "resizer": (),
     "bench.seeds": (),
@@ -40,8 +41,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "bench.data": (*BASE, "bench.spec", "resizer.specs"),
     "bench.store": ("bench.errors", "bench.spec.experiment"),
-    "bench.analysis": (*BASE, "bench.spec", "bench.store", "bench.report", "bench.data.specs"),
-    "bench.report": (*BASE, "bench.spec", "bench.store", "bench.analysis", "bench.data.specs"),
+    "bench.analysis": (*BASE, *SAVED, "bench.spec", "bench.data.specs"),
+    "bench.report": (*BASE, *SAVED, "bench.spec", "bench.analysis", "bench.data.specs"),
     "bench.run.processes": (),
 }
 

@@ -5,11 +5,15 @@ The wheel goes into a fresh environment that borrows the dependencies of the run
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,8 @@ from bench import __version__
 from bench.paths import PROJECT, checkout
 from bench.spec.files import shipped
 from tests.conftest import toy_toml
+
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 
 
 def run(*command: str | Path, folder: Path, **added: str) -> subprocess.CompletedProcess[str]:
@@ -120,3 +126,35 @@ def test_the_version_is_told_and_cited() -> None:
     told = run(sys.executable, "-m", "bench", "--version", folder=PROJECT)
     assert told.stdout == f"resizer-bench {__version__}\n"
     assert f"\nversion: {__version__}\n" in (PROJECT / "CITATION.cff").read_text()
+
+
+def test_the_declared_dependencies_are_what_is_imported() -> None:
+    assert imported("bench", "resizer") == names(DECLARED["dependencies"])
+
+
+def test_what_the_tests_import_is_declared_too() -> None:
+    declared = [*DECLARED["dependencies"], *DECLARED["optional-dependencies"]["dev"]]
+    assert imported("tests") <= names(declared)
+
+
+def imported(*folders: str) -> set[str]:
+    """The distributions of others that the modules of these folders import anywhere."""
+    found: set[str] = set()
+    for path in (path for folder in folders for path in (PROJECT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    others = found - sys.stdlib_module_names - {"bench", "resizer", "tests"}
+    known = packages_distributions()
+    return {normal(known[name][0]) for name in others}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {normal(re.match(r"[\w.-]+", one)[0]) for one in requirements}  # type: ignore[index]
+
+
+def normal(name: str) -> str:
+    """A distribution's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -14,18 +14,17 @@ from scipy import stats
 
 from bench.analysis.evidence import gather
 from bench.metrics import as_metrics
-from bench.records import read_record, write_record
 from bench.report import Report, environment, make, saved
 from bench.report.answer import Answer, answers
 from bench.report.figures.differences import differences
-from bench.report.figures.draw import draw
-from bench.report.figures.style import arm_styles
-from bench.report.table import SIZES, is_numeric, results
+from bench.report.figures.draw import draw, named
+from bench.report.figures.style import Drawing, arm_styles
+from bench.report.table import is_numeric, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
-from bench.store import Store
+from bench.store import Store, read_record, write_record
 from tests.fakes import (
     NARROW,
     WIDE,
@@ -117,7 +116,7 @@ def test_the_page_is_complete_in_itself_and_links_only_to_what_is_beside_it(
     assert all((source or url).startswith(("#", "data:image/png")) for source, url in sources)
     assert "data:image/png" in page
     assert "http" not in page
-    linked = [link for link in re.findall(r'<a href="([^"]*)"', page)]
+    linked = re.findall(r'<a href="([^"]*)"', page)
     assert "results.csv" in linked
     assert all((whole[0].folder / link).exists() for link in linked)
 
@@ -220,7 +219,7 @@ class Reader(HTMLParser):
 def test_text_from_data_is_escaped(whole: tuple[Report, Experiment, Store]) -> None:
     page, text = whole[0].html.read_text(), whole[0].markdown.read_text()
     assert "<script>alert" not in page
-    assert "<h1>Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</h1>" in page
+    assert ">Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</h1>" in page
     assert "<title>Is &lt;script&gt;alert(1)&lt;/script&gt; | escaped?</title>" in page
     assert text.startswith(r"# Is \<script\>alert(1)\</script\> \| escaped?")
 
@@ -254,7 +253,7 @@ def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
         drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
         assert styles["learned"].colour in drawn
         assert styles["fixed"].colour in drawn
-    assert f"--arm: {table['learned'].colour}" in report.html.read_text()
+    assert f"--arm: {styles['learned'].colour}" in report.html.read_text()
 
 
 def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path: Path) -> None:
@@ -264,6 +263,12 @@ def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path:
     drawn = draw(gather(asked, store))
     assert f">{NONE}<" not in drawn["by-output-size"].file
     assert f">{NONE}<" in drawn["by-num-resblocks"].file
+
+
+def test_two_figures_of_one_name_are_refused() -> None:
+    drawn = Drawing("by-size", "title", "caption", "alt", "<svg ></svg>")
+    with pytest.raises(ValueError, match="two figures are named 'by-size'"):
+        named([drawn, drawn])
 
 
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
@@ -452,13 +457,17 @@ controls = "standard"
 """
 
 
-def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Answer:
-    """The answer of an experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
+def why(folder: Path) -> Experiment:
+    """An experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
     (file := folder / "why.toml").write_text(CONTROLLED)
-    asked = load(str(file))
     equal = {"equal_gmacs": 40, "equal_time": 48}
-    sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}
-    asked, store = load(str(file), sizes=sizes), Store(folder / "store")
+    sizes = {key: equal[request.kind] for key, request in load(str(file)).sizes.items()}
+    return load(str(file), sizes=sizes)
+
+
+def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Answer:
+    """The answer of that experiment."""
+    asked, store = why(folder), Store(folder / "store")
     fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (trial.resizer == "none"))
     speeds = {
         trial.speed_key: {
@@ -507,8 +516,7 @@ def test_the_controls_stand_in_a_table_after_the_figure_and_before_the_price(
     tmp_path: Path,
 ) -> None:
     controlled(tmp_path, lambda trial: 50.0 if trial.resizer == "none" else 30.0)
-    asked = load(str(tmp_path / "why.toml"), sizes=dict.fromkeys(SIZES, 40))
-    text = make(asked, Store(tmp_path / "store"), tmp_path / "out").markdown.read_text()
+    text = make(why(tmp_path), Store(tmp_path / "store"), tmp_path / "out").markdown.read_text()
     order = ["# Why?", "<strong", "differences.svg", "## What the controls say", "## Price"]
     order += ["cost.svg", "## Results", "<details"]
     places = [text.index(mark) for mark in order]
@@ -529,24 +537,16 @@ def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path)
     assert "budget" not in " ".join(answer.details)
 
 
-def test_a_treatment_that_a_plain_size_beats_at_less_is_dominated_and_nothing_extrapolated(
-    tmp_path: Path,
-) -> None:
-    told = controlled(tmp_path, lambda trial: 50.0 if trial.resizer == "none" else 30.0)
-    assert (
-        "In training time, by the means, learned is dominated by the plain pipeline at 32 px"
-        in told[2]
-    )
-    asked = load(str(tmp_path / "why.toml"))
-    sizes = dict.fromkeys(asked.sizes, 40)
-    asked, store = load(str(tmp_path / "why.toml"), sizes=sizes), Store(tmp_path / "other")
+def test_of_a_price_that_no_plain_size_reaches_nothing_is_said(tmp_path: Path) -> None:
+    asked, store = why(tmp_path), Store(tmp_path / "store")
     fill(asked, store, lambda trial: 30.0 + trial.input_size)
     dear = {
         trial.speed_key: {"metrics": as_metrics({"gmacs": 9.0 if trial.output_size else 1.0})}
         for trial in asked.trials.values()
     }
     write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": dear})
-    assert sentences(gather(asked, store))[-1].endswith("no plain size as dear was measured.")
+    (answer,) = answers(gather(asked, store))
+    assert answer.price == [f"learned needs 9.0 {TIMES} multiply-adds per image."]
 
 
 def test_looking_again_at_more_seeds_shares_out_the_error(tmp_path: Path) -> None:
@@ -558,9 +558,9 @@ def test_looking_again_at_more_seeds_shares_out_the_error(tmp_path: Path) -> Non
         (verdict,) = (row.verdict for row in gather(asked, store).rows if row.verdict)
         levels.append(verdict.difference.level)
     assert levels == pytest.approx([0.95, 0.95, 0.95, 0.975])
-    assert store.arm_styles(asked) == [3, 5]
-    answer = (tmp_path / "out" / "answer.md").read_text()
-    assert "Verdicts were given at 2 numbers of seeds, and share one error of 5 %." in answer
+    assert store.looks(asked) == [3, 5]
+    page = read_page(tmp_path / "out" / "report.html")
+    assert "Verdicts were given at 2 numbers of seeds, and share one error of 5 %." in page
 
 
 def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
@@ -628,6 +628,6 @@ def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Pa
     write_record(folder, lane)
     page = read_page(make(asked, store, tmp_path / "out").html)
     # 4 ms lie a fifth of the way from 2.5 ms at 32 px to 10 ms at 64 px: 32² + 0.2 · (64² - 32²)
-    assert "At 64 → 32 px, the price in training time pays for a plain image of 40 px." in page
-    assert page.count("learned against plain: a training step takes") == 1
+    assert "Instead of 32 px, the same training time buys a plain image of 40 px." in page
+    assert page.count("A training step of learned takes") == 1
     assert "1 seed" not in page

@@ -30,7 +30,7 @@ class VerdictRow:
     output_size: int | None
     backbone: str
     others: dict[str, Any]  # values of the other axes that take several; the length left out
-    length: Length  # of training
+    length: Length  # of training; 0 epochs where nothing is trained
     started_from: tuple[Length, ...]  # lengths of the trials that the treatment starts from
     # treatment minus baseline, points
     difference: float
@@ -128,7 +128,7 @@ def place(evidence: Evidence, row: Row) -> dict[str, Any]:
         "output_size": trial.output_size,
         "backbone": trial.backbone,
         "others": {name: row.context[name] for name in others},
-        "length": length(trial),
+        "length": length(trial) if evidence.experiment.spec.train else (0, "epochs"),
         "started_from": tuple(
             dict.fromkeys(length(known[key]) for key in trial.parents if key in known)
         ),

@@ -34,7 +34,9 @@ MOST_NAMED = 3
 Weights = Mapping[str, Tensor]
 
 
-def load(backbone: nn.Module, path: Path, head: Sequence[str]) -> LoadedWeights:
+def load(
+    backbone: nn.Module, path: Path, head: Sequence[str], unused: Sequence[str] = ()
+) -> LoadedWeights:
     """Load a checkpoint's weights into `backbone`, in place.
 
     The body must fit wholly; the classifying layer is taken where it fits the classes.
@@ -42,6 +44,7 @@ def load(backbone: nn.Module, path: Path, head: Sequence[str]) -> LoadedWeights:
     Args:
         path: a file of safetensors, or of torch.save with weights alone.
         head: names of the classifying layers.
+        unused: what the names of further classifiers begin with, which the backbone is without.
     Returns: what was loaded, for the record.
     Raises:
         InputError: if the file cannot be read, or anything of the body is missing, left over or of
@@ -51,7 +54,8 @@ def load(backbone: nn.Module, path: Path, head: Sequence[str]) -> LoadedWeights:
     layers = tuple(f"{layer}." for layer in head)
     found = _fitting(_weights(path), backbone, own)
     body = {name: t for name, t in own.items() if not name.startswith(layers)}
-    given = {name: t for name, t in found.items() if not name.endswith(COUNTERS)}
+    left = tuple(unused)
+    given = {n: t for n, t in found.items() if not n.endswith(COUNTERS) and not n.startswith(left)}
     if why := _misfit(body, {n: t for n, t in given.items() if not n.startswith(layers)}):
         raise InputError(f"{path} does not fit this backbone: {why}")
     heads = {name: t for name, t in own.items() if name.startswith(layers)}

@@ -8,11 +8,11 @@ from functools import cache
 
 from bench.errors import InputError
 from bench.events import SizeMatched
+from bench.lab import backbones, models
 from bench.lab import device as devices
-from bench.lab import models
+from bench.lab.backbones import SizeRefusedError
 from bench.lab.device import is_out_of_memory
 from bench.lab.environment import describe
-from bench.lab.models import SizeRefusedError
 from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
 from bench.spec.experiment import SizeRequest
@@ -95,7 +95,7 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
 
     def reaches(size: int) -> bool:
         try:
-            models.try_backbone(enlarged(request.plain, size), start=False)
+            backbones.check(enlarged(request.plain, size), start=False)
             return ratio(size) >= 1
         except SizeRefusedError:
             return False

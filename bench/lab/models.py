@@ -1,4 +1,4 @@
-"""A resizer in front of a timm backbone, made into one classifier."""
+"""A resizer in front of a backbone, made into one classifier."""
 
 from __future__ import annotations
 
@@ -6,27 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import resizer
-from bench.errors import InputError
-from bench.lab import checkpoints
+from bench.errors import InputError, first_line
+from bench.lab import backbones
 from bench.lab import device as devices
 from bench.paths import local_results
 from bench.records import LoadedWeights, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
-from resizer.specs import nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class SizeRefusedError(InputError):
-    """A backbone cannot take images of a size."""
 
 
 class Classifier(nn.Module):
@@ -79,8 +73,7 @@ class Classifier(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """The backbone's parameters that its authors spare from weight decay, for timm.optim."""
-        spared: Iterable[str] = getattr(self.backbone, "no_weight_decay", set)()
-        return {f"backbone.{name}" for name in spared}
+        return {f"backbone.{name}" for name in backbones.spared_from_decay(self.backbone)}
 
 
 def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
@@ -97,58 +90,14 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
     """
     salt = [trial.replicate] if trial.replicate else []
     torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
-    backbone, loaded = started_backbone(trial, classes, start=start)
+    backbone = backbones.build(trial, classes, start=start)
+    loaded = backbones.load_checkpoint(backbone, trial) if start else None
     torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
-    scale = _scale(backbone) if trial.pretrained else {}
+    scale = backbones.scale(trial, backbone) if trial.pretrained else {}
     model = Classifier(backbone, front, frozen=trial.frozen or (), **scale)
     model.loaded = loaded
     return model
-
-
-def _scale(backbone: nn.Module) -> dict[str, Sequence[float]]:
-    """Mean and standard deviation of the images that the backbone was pretrained on."""
-    config = _config(backbone)
-    return {"mean": config["mean"], "std": config["std"]}
-
-
-def _config(backbone: nn.Module) -> Fields:
-    """What timm knows of the backbone's published weights."""
-    return cast("Fields", backbone.pretrained_cfg)
-
-
-def started_backbone(
-    trial: Trial, classes: int, *, start: bool = True
-) -> tuple[nn.Module, LoadedWeights | None]:
-    """The trial's backbone with the weights that it starts from, and what of a file was loaded."""
-    if not (start and isinstance(trial.pretrained, str)):
-        return build_backbone(trial, classes, start=start), None
-    backbone = build_backbone(trial, classes, start=False)
-    path = Path(trial.pretrained)
-    return backbone, checkpoints.load(backbone, path, _classifying_layers(backbone))
-
-
-def build_backbone(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
-    """The trial's timm classifier, for square images of `backbone_size` pixels."""
-    name, size = trial.backbone, trial.backbone_size
-    if not timm.is_model(name):
-        raise InputError(
-            f"unknown backbone {name!r}{nearest(name, timm.list_models())} "
-            "timm.list_models() has them all"
-        )
-    config = timm.get_pretrained_cfg(name)
-    options: Fields = {"num_classes": classes}
-    if config is not None and config.fixed_input_size:
-        options["img_size"] = size
-    pretrained = start and bool(trial.pretrained)
-    try:
-        backbone: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-    except Exception as error:  # timm and the hub raise what they like
-        said = _first_line(error)
-        if pretrained:
-            raise InputError(f"backbone {name!r} has no pretrained weights here: {said}") from error
-        raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
-    return backbone
 
 
 def build_resizer(trial: Trial) -> nn.Module | None:
@@ -161,12 +110,8 @@ def build_resizer(trial: Trial) -> nn.Module | None:
         raise InputError(str(error)) from error
     except Exception as error:  # a user's own module may raise anything
         raise InputError(
-            f"resizer {trial.resizer!r} cannot be built: {_first_line(error)}"
+            f"resizer {trial.resizer!r} cannot be built: {first_line(error)}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
@@ -216,12 +161,7 @@ def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]
     """The names of the classifying layers, if the parent's classes are of another dataset."""
     if _record(parent)["trial"]["dataset"] == trial.dataset:
         return []
-    return _classifying_layers(backbone)
-
-
-def _classifying_layers(backbone: nn.Module) -> list[str]:
-    named = _config(backbone)["classifier"]
-    return [named] if isinstance(named, str) else list(named)
+    return backbones.classifying_layers(backbone)
 
 
 def knows_imagenet(trial: Trial, trials: Path) -> bool:
@@ -247,38 +187,16 @@ def check(trials: Iterable[Trial]) -> None:
 
     Each is built, and gets one image of its size.
     """
-    fronts, backbones = {}, {}
+    fronts, networks = {}, {}
     for trial in trials:
         sizes = trial.input_size, trial.output_size
         fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
-        backbones[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
+        networks[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
     devices.pick()
-    for _, trial in sorted(backbones.items()):
-        try_backbone(trial)
+    for _, trial in sorted(networks.items()):
+        backbones.check(trial)
     for trial in fronts.values():
         try_resizer(trial)
-
-
-def try_backbone(trial: Trial, *, start: bool = True) -> None:
-    """Build the trial's backbone and give it an image of its size.
-
-    Args:
-        start: False leaves pretrained weights out.
-    Raises:
-        SizeRefusedError: if it cannot take the size.
-        InputError: if it cannot be had, or the image does not fit in memory.
-    """
-    name, size = trial.backbone, trial.backbone_size
-    backbone = started_backbone(trial, classes=2, start=start)[0].eval()
-    try:
-        with torch.no_grad():
-            backbone(torch.zeros(1, 3, size, size))
-    except Exception as error:  # each family has its own way to refuse a size
-        if devices.is_out_of_memory(error):
-            raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
-        raise SizeRefusedError(
-            f"backbone {name!r} cannot take {size} px: {_first_line(error)}"
-        ) from error
 
 
 def try_resizer(trial: Trial) -> None:
@@ -289,7 +207,7 @@ def try_resizer(trial: Trial) -> None:
         with torch.no_grad():
             given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
     except Exception as error:  # a user's own module may raise anything
-        raise InputError(f"resizer {trial.resizer!r} fails: {_first_line(error)}") from error
+        raise InputError(f"resizer {trial.resizer!r} fails: {first_line(error)}") from error
     wanted = (1, 3, trial.output_size, trial.output_size)
     if tuple(given.shape) != wanted:
         raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")

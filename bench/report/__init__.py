@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
         store.note_look(experiment, evidence.paired_seeds)
         if len(store.looks(experiment)) != evidence.looks:
             evidence = gather(experiment, store)
-    stamp = store.stamp(experiment)
+    stamp = _stamp(experiment, store)
     (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)
     write_whole(folder / STAMP, f"{stamp} {COMPLETE if evidence.complete else 'open'}")
@@ -66,6 +67,25 @@ def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
     """The report read back, if it was made of just what is saved now; else None."""
     made_of = folder / STAMP
     stamp, _, state = made_of.read_text().partition(" ") if made_of.exists() else ("", "", "")
-    if stamp != store.stamp(experiment):
+    if stamp != _stamp(experiment, store):
         return None
     return Report((folder / "answer.md").read_text().rstrip("\n"), folder, state == COMPLETE)
+
+
+def _stamp(experiment: Experiment, store: Store) -> str:
+    """Changes when what a report is made of does, or the code that makes it."""
+    return f"{store.stamp(experiment)}-{code_digest(Path(__file__).parent.parent)}"
+
+
+def code_digest(bench: Path) -> str:
+    """16 hex digits of the sources that a report depends on.
+
+    Args:
+        bench: the folder of the package.
+    """
+    digest = hashlib.sha256()
+    for room in ("analysis", "report", "metrics.py", "records.py", "store.py"):
+        for path in sorted([bench / room, *(bench / room).rglob("*")]):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

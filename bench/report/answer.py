@@ -29,7 +29,11 @@ MOST_LISTED = 8
 MOST_SIZES = 4
 """A scope names so many sizes; of more, it names the smallest and the largest."""
 
-PHASES = {"train": "A training step", "infer": "Inference", "latency": "One image at a time"}
+PHASES = {
+    "train": "A training step of {}",
+    "infer": "Inference with {}",
+    "latency": "A single image through {}",
+}
 """The phases of the timing lane that an answer tells, and how."""
 
 
@@ -205,11 +209,21 @@ def _price(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
         if found := times(rows, phase):
             floor = evidence.floors.get(phase, 1.0)
             noise = len(found) == 1 and not found[0].differs(floor)
-            takes = f"{name} of {arm} takes {words.ratios(found)} as long as {baseline}'s"
+            takes = f"{name.format(arm)} takes {words.ratios(found)} as long as {baseline}'s"
             lines.append(f"{takes}, which is within noise." if noise else f"{takes}.")
     counted = {name: multiples(evidence, rows, name) for name in ("peak_memory_mib", "gmacs")}
-    needed = [f"{words.span(v)} {TIMES} {METRICS[n].label}" for n, v in counted.items() if v]
+    needed = [
+        f"{words.span(found)} {TIMES} {METRICS[name].label.replace(', ', ' in ')}"
+        for name, found in counted.items()
+        if found
+    ]
     return [*lines, f"{arm} needs {words.join(needed)}."] if needed else lines
+
+
+def _prices(evidence: Evidence, arms: Sequence[str]) -> list[str]:
+    """What each of these arms costs, as far as there is something to compare with."""
+    named = [[row for row in evidence.compared if row.arm.name == arm] for arm in arms]
+    return [line for rows in named[:MOST_LISTED] if rows for line in _price(evidence, rows)]
 
 
 def _bought(evidence: Evidence, row: Row) -> list[str]:
@@ -289,8 +303,7 @@ def _without_verdict(evidence: Evidence) -> Answer:
         sentence = f"The size of {baseline} is not matched yet."
     elif len(arms) == 1:
         sentence = told.pop() if told else "Nothing is finished yet."
-    others = [rows for arm, rows in arms.items() if arm != baseline][:MOST_LISTED]
-    price = [line for rows in others if rows for line in _price(evidence, rows)]
+    price = _prices(evidence, [arm for arm in arms if arm != baseline])
     details = [*told[: MOST_LISTED + 1], *_noise(evidence)]
     place = _holds_for(evidence, evidence.rows)
     return Answer("no verdict", sentence, place, price=price, details=details)
@@ -311,18 +324,17 @@ def _cost(evidence: Evidence) -> Answer:
     """What the treatment costs, or else every arm, where nothing is trained."""
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arms = spec.primary[:1] if spec.primary else [a for a in evidence.arms if a != baseline]
-    rows = {arm: [row for row in evidence.rows if row.arm.name == arm] for arm in arms}
-    lines = [line for of in rows.values() if of for line in _price(evidence, of)]
+    lines = _prices(evidence, arms)
     sides: dict[tuple[str, int], list[EqualSide]] = {}
     for one in sorted(equal_sides(evidence), key=lambda one: one.side):
         sides.setdefault((one.price, one.treatment.trial.backbone_size), []).append(one)
     details = []
-    for (price, px), of in sides.items():
+    for (price, px), of in sorted(sides.items(), key=lambda item: item[0]):
         span = words.span([one.side for one in of], "{:.0f}".format)
-        lines.append(f"Instead of {px} px, the same {price} buys a plain image of {span} px.")
+        lines.append(f"For the same {price}, a plain image has {span} px instead of {px}.")
         for one in of:
             at = words.place(one.treatment.context, evidence.axes)
             details.append(f"{at}: the {price} of a plain image of {one.side:.0f} px.")
     first, *price_lines = lines or ["Nothing is timed yet."]
-    place = _holds_for(evidence, [row for of in rows.values() for row in of])
+    place = _holds_for(evidence, [row for row in evidence.rows if row.arm.name in arms])
     return Answer("cost", first, place, price=price_lines, details=[*details, *_noise(evidence)])

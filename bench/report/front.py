@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bench.analysis.effects import average
 from bench.analysis.statistics import SETTLED, Interval
-from bench.report import words
-from bench.report.answer import ONE_BY_ONE, Answer
+from bench.report import render, words
+from bench.report.answer import ONE_BY_ONE
 from bench.report.words import MINUS, NONE, TIMES
 
 HEADINGS = (
@@ -31,18 +31,17 @@ class Bullet(NamedTuple):
     experiments: list[str]
 
 
-def bullets(verdicts: pd.DataFrame, answers: Mapping[str, Sequence[Answer]]) -> list[Bullet]:
+def bullets(verdicts: pd.DataFrame, costs: Mapping[str, str]) -> list[Bullet]:
     """Does it help, what does it cost, can it help at all, how far does this reach.
 
     What is not measured is left out.
 
     Args:
         verdicts: of many experiments, as `bench.analysis.verdicts` gives them.
-        answers: by experiment.
+        costs: what experiments that train nothing say of the price, by name.
     """
     found = distinct(verdicts)
     generated = found["generated"].astype(bool)
-    costs = {name: one for name, of in answers.items() for one in of if one.badge == "cost"}
     asked = [
         Bullet("Does it help?", *_helps(found[~generated])),
         Bullet("What does it cost?", *_costs(found[~generated], costs)),
@@ -50,6 +49,20 @@ def bullets(verdicts: pd.DataFrame, answers: Mapping[str, Sequence[Answer]]) -> 
         Bullet("How far does this reach?", _reaches(found[~generated]), []),
     ]
     return [one for one in asked if one.text]
+
+
+def first_screen(
+    verdicts: pd.DataFrame, costs: Mapping[str, str], address: Callable[[str], str]
+) -> render.Markdown:
+    """The short answers and the table of comparisons; arguments as those of its parts."""
+    text = render.markdown(
+        "front.md.j2",
+        bullets=bullets(verdicts, costs),
+        comparisons=comparisons(verdicts, address),
+        address=address,
+        caption=CAPTION,
+    )
+    return render.Markdown(text)
 
 
 def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -61,13 +74,13 @@ def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
     """How the comparisons came out; those of arms that were tuned alike, by themselves."""
     if real.empty:
         return "", []
-    counts = real["answer"].value_counts()
-    better = counts.pop("better") if "better" in counts else 0
+    counts = real["answer"].value_counts().to_dict()
+    better, many = counts.pop("better", 0), words.count(len(real), "comparison")
     others = words.join(f"{answer} in {n}" for answer, n in counts.items())
-    gained = f"Better in {better}" if better else "No gain was found"
+    gained = f"Better in {better} of {many}" if better else f"No gain was found in {many}"
     lines = [
-        f"{gained} on real images, in {words.count(len(real), 'comparison')}.",
-        *([f"It is {others}."] if others else []),
+        f"{gained} on real images.",
+        *([f"{others.capitalize()}."] if others else []),
         f"Differences: {_points(real['difference'])} points, over "
         f"{words.count(real['baseline_trials'].nunique(), 'set')} of baseline runs.",
     ]
@@ -76,7 +89,7 @@ def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
     return " ".join(lines), list(dict.fromkeys(alike["experiment"]))
 
 
-def _costs(real: pd.DataFrame, costs: Mapping[str, Answer]) -> tuple[str, list[str]]:
+def _costs(real: pd.DataFrame, costs: Mapping[str, str]) -> tuple[str, list[str]]:
     """What a training step costs, and what a plain image brings in that time."""
     steps, matched = real["step_ratio"].dropna(), real["equal_time_over_treatment"].dropna()
     lines = []
@@ -87,9 +100,8 @@ def _costs(real: pd.DataFrame, costs: Mapping[str, Answer]) -> tuple[str, list[s
     if len(matched):
         of = words.count(len(matched), "comparison")
         more = f"A plain image of the same training time reaches more in {sum(matched > 0)} of {of}"
-        lines.append(f"{more}, by {_points(matched)} points.")
-    lines += [one.sentence for one in costs.values()]
-    return " ".join(lines), list(costs)
+        lines.append(f"{more} ({_points(matched)} points).")
+    return " ".join([*lines, *costs.values()]), list(costs)
 
 
 def _can(generated: pd.DataFrame) -> tuple[str, list[str]]:
@@ -120,17 +132,23 @@ def _reaches(real: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def lines(verdicts: pd.DataFrame) -> list[list[str]]:
-    """A line for each distinct verdict on real images, under `HEADINGS`; the experiment last.
+def comparisons(verdicts: pd.DataFrame, address: Callable[[str], str]) -> pd.DataFrame:
+    """A line for each distinct verdict on real images, under `HEADINGS`.
 
     The verdicts of an experiment that has too many to tell one by one are one line.
+
+    Args:
+        address: where an experiment's report is.
     """
     real = verdicts[~verdicts["generated"].astype(bool)]
     sizes = real.groupby("experiment")["experiment"].transform("size")
     alone, many = distinct(real[sizes <= ONE_BY_ONE]), real[sizes > ONE_BY_ONE]
     groups = [alone.loc[[i]] for i in alone.index]
     groups += [group for _, group in many.groupby("experiment", sort=False)]
-    return [_line(group) for group in groups]
+    names = [group["experiment"].iloc[0] for group in groups]
+    links = [render.link(name, address(name)) for name in names]
+    lines = [[*_line(group), link] for group, link in zip(groups, links, strict=True)]
+    return pd.DataFrame(lines, columns=list(HEADINGS), dtype=object)
 
 
 def _line(group: pd.DataFrame) -> list[str]:
@@ -149,7 +167,6 @@ def _line(group: pd.DataFrame) -> list[str]:
         (answer if several else first["answer"]) + margin,
         _step(group),
         _equal_time(group),
-        first["experiment"],
     ]
 
 
@@ -165,12 +182,15 @@ def _equal_time(group: pd.DataFrame) -> str:
     matched = group.dropna(subset=["equal_time_px"])
     if matched.empty:
         return NONE
+    px = words.join(dict.fromkeys(map(_whole, matched["equal_time_px"])))
+    times = matched["equal_time_step_ratio"].dropna()
+    at = f" at {words.span(times)} {TIMES} the time" if len(times) else ""
     gain = f"{_points(matched['equal_time_difference'])} points"
     if len(matched) == 1:
         one = matched.iloc[0]
         ends = (words.points(one[f"equal_time_{end}"], signed=True) for end in ("low", "high"))
         gain += f" [{', '.join(ends)}]"
-    return f"{words.join(dict.fromkeys(map(_whole, matched['equal_time_px'])))} px: {gain}"
+    return f"{px} px{at}: {gain}"
 
 
 def _each(table: pd.DataFrame) -> list[pd.Series[Any]]:

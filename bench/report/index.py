@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 from pydantic import TypeAdapter
 
 from bench.analysis.evidence import Evidence
-from bench.analysis.verdicts import VerdictRow, as_table, verdict_rows
+from bench.analysis.verdicts import VerdictRow, as_table, is_generated, verdict_rows
 from bench.records import write_whole
+from bench.report import front, render
 from bench.report.answer import Answer, answers, progress, scope
-from bench.report.front import CAPTION, HEADINGS, bullets, lines
 
 SUMMARY = "summary.json"
 SCHEMA = 1
@@ -35,6 +34,7 @@ class Summary:
     baseline: str
     fingerprints: dict[str, str]  # of each dataset whose trials are finished
     environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
+    generated: bool = False  # whether all its images are: it asks of the harness itself
     schema: int = 0
     answers: list[Answer] = field(default_factory=list)
     verdicts: list[VerdictRow] = field(default_factory=list)
@@ -65,6 +65,7 @@ def summary(evidence: Evidence, figure: str) -> Summary:
             "trials": dict(done[-1].get("environment", {})) if done else {},
             "timing": dict(lane.get("environment", {})),
         },
+        generated=all(map(is_generated, evidence.experiment.trials.values())),
         schema=SCHEMA,
         answers=answers(evidence),
         verdicts=verdict_rows(evidence),
@@ -99,18 +100,14 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
-    from bench.report import render
-
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
-    verdicts = as_table(row for one in newest for row in one.verdicts)
-    linked = [
-        [*cells, render.link(name, f"{name}/report.html")] for *cells, name in lines(verdicts)
-    ]
-    text = render.markdown(
-        "index.md.j2",
-        reports=newest,
-        bullets=bullets(verdicts, {one.name: one.answers for one in newest}),
-        caption=CAPTION,
-        comparisons=pd.DataFrame(linked, columns=list(HEADINGS), dtype=object),
-    )
+    first = first_screen(newest, lambda name: f"{name}/report.html")
+    text = render.markdown("index.md.j2", reports=newest, first_screen=first)
     return render.html(text, "Does a learned image resizer help, and is it worth its cost?")
+
+
+def first_screen(found: Sequence[Summary], address: Callable[[str], str]) -> render.Markdown:
+    """The short answers of these reports, and a line for each comparison."""
+    real = [one for one in found if not one.generated]
+    costs = {o.name: a.sentence for o in real for a in o.answers if a.badge == "cost"}
+    return front.first_screen(as_table(v for one in found for v in one.verdicts), costs, address)

@@ -7,6 +7,7 @@ where it enters a template, so that no name can become markup.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -123,13 +124,15 @@ def _environment() -> Environment:
 
 def _set(tokens: Sequence[Token], drawings: Mapping[str, Drawing]) -> None:
     """Inline the figures, put tables in boxes that scroll, and keep numbers on one line."""
-    section = ""
+    section, names = "", Counter[str]()
     for i, token in enumerate(tokens):
         if token.type == "html_block":
             section = "".join(re.findall(r"<h2>(.*)</h2>", token.content)) or section
         elif token.type == "heading_open":
             section = _plain(tokens[i + 1])
-            token.attrs |= {"id": slug(section)} if token.tag != "h1" else {}
+            name = slug(section)
+            token.attrSet("id", f"{name}-{repeated}" if (repeated := names[name]) else name)
+            names[name] += 1
         elif token.type == "table_open":
             _as_html(token, f'{_box(section)}<table class="sortable">\n')
         elif token.type == "table_close":

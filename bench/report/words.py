@@ -157,7 +157,7 @@ def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> s
     ('5 epochs, then 2 epochs', '1 step or 3 steps')
     """
     stages = [
-        join(dict.fromkeys(count(n, unit.removesuffix("s")) for n, unit in stage), "or")
+        join(dict.fromkeys(count(n, unit.removesuffix("s")) for n, unit in stage if n), "or")
         for stage in (started_from, trained)
     ]
     return ", then ".join(filter(None, stages))

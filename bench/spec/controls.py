@@ -57,13 +57,13 @@ STANDARD: dict[str, Control] = {
     ),
     "arithmetic": Control(
         "plain at {px} px: equal multiply-adds",
-        "the arithmetic is better spent on a resizer",
+        "a resizer spends the arithmetic better",
         "the plain pipeline at the size whose multiply-adds reach the treatment's",
         PLAIN | {"input_size": "equal_gmacs"},
     ),
     "time": Control(
         "plain at {px} px: equal training time",
-        "the time is better spent on a resizer",
+        "a resizer spends the time better",
         "the plain pipeline at the size whose training time reaches the treatment's",
         PLAIN | {"input_size": "equal_time"},
     ),

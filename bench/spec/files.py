@@ -211,6 +211,13 @@ def _check(file: Path, spec: ExperimentFile) -> None:
                 f"{shown(file)}: {where} names the arm {name!r}, which is not there"
                 f"{nearest(name, arms)} One of: {', '.join(arms)}"
             )
+    for arm in spec.arm:
+        if arm.control and arm.control not in controls.STANDARD:
+            raise InputError(
+                f"{shown(file)}: [arm {arm.name!r}] control = {arm.control!r} is not a standard "
+                f"control{nearest(arm.control, controls.STANDARD)} "
+                f"One of: {', '.join(controls.STANDARD)}"
+            )
     _check_seeds(file, spec)
     if spec.primary and spec.primary[0] == spec.primary[1]:
         raise InputError(f"{shown(file)}: primary compares {spec.primary[0]!r} with itself")

@@ -87,8 +87,8 @@ class Trial(BaseModel):
     dataset: str
     seed: Count = 0
     replicate: Count | None = None  # salts the weights' streams: arms that differ in nothing else
-    backbone: str  # a timm name
-    pretrained: bool | str | None = None  # timm's published weights, or the path of a checkpoint
+    backbone: str  # a timm name, or torchvision:<name>
+    pretrained: bool | str | None = None  # its library's weights, or a checkpoint's path
     resizer: str = "none"
     input_size: Pixels  # side of the loaded image, pixels
     output_size: Pixels | None = None  # side of what the backbone gets, pixels

@@ -1,0 +1,285 @@
+"""The answer in words: what each sentence says follows from the records, and how it says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from bench import report
+from bench.analysis.controls import beside
+from bench.analysis.effects import effects
+from bench.analysis.evidence import Evidence, gather
+from bench.analysis.prices import at_equal_price
+from bench.errors import InputError
+from bench.metrics import as_metrics
+from bench.paths import PUBLISHED
+from bench.publish import published
+from bench.report.answer import Answer, answers, in_words
+from bench.report.words import MINUS
+from bench.spec.controls import STANDARD, Control
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store, write_record
+from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
+
+FORBIDDEN = ("less plain", "told apart", "no wider for new images")
+NUMBER = rf"[+{MINUS}]?\d[\d,]*(\.\d+)?"
+ESTIMATE = rf"{NUMBER}[^.;:]{{0,8}} \[[^\]]*\]|{NUMBER} to {NUMBER}|{NUMBER} → {NUMBER}"
+CONTROLLED = """
+question = "Why?"
+primary = ["learned", "plain"]
+[trial]
+dataset = "fine"
+backbone = "resnet10t"
+input_size = 64
+output_size = 32
+epochs = 2
+[axes]
+seed = [0, 1, 2]
+[[arm]]
+name = "plain"
+role = "baseline"
+resizer = "none"
+input_size = "output_size"
+[[arm]]
+name = "learned"
+role = "treatment"
+resizer = "learned"
+controls = "standard"
+"""
+
+
+def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
+    """An experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
+    (file := folder / "why.toml").write_text(CONTROLLED)
+    asked = load(str(file))
+    equal = {"equal_gmacs": 40, "equal_time": 48}
+    sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}
+    asked, store = load(str(file), sizes=sizes), Store(folder / "store")
+    fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (trial.resizer == "none"))
+    speeds = {trial.speed_key: {"metrics": speed(trial)} for trial in asked.trials.values()}
+    write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": speeds})
+    return gather(asked, store)
+
+
+def speed(trial: Trial) -> dict[str, dict[str, object]]:
+    plain = trial.resizer == "none"
+    milliseconds, macs = (trial.input_size, trial.input_size) if plain else (46, 39)
+    return as_metrics({"train_images_per_s": 1000 / milliseconds, "gmacs": macs / 1000})
+
+
+def steps(trial: Trial) -> float:
+    """A plain image reaches its size; learned 45 of 64 px; every other arm 30."""
+    if trial.resizer == "none":
+        return float(trial.input_size)
+    whole = trial.input_size == 64 and trial.interpolation == "bilinear"
+    return 45.0 if trial.resizer == "learned" and whole and not trial.frozen else 30.0
+
+
+def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path)
+    fill(asked, store, top1)
+    time_all(asked, store)
+    (told,) = answers(gather(asked, store))
+    assert told.badge == "better"
+    # 50, 51, 52 have a standard deviation of 1; t(0.975, 2) / sqrt(3) = 2.484
+    assert told.sentence == f"learned {MINUS} plain = +51.0 points [+48.5, +53.5], 3 seeds."
+    assert told.place == "fine, 64 → 32 px, resnet10t, 2 epochs"
+    assert told.price[0] == (
+        "A training step of learned takes 2.00 \N{MULTIPLICATION SIGN} [2.00, 2.00] as long as "
+        "plain's."
+    )
+
+
+def test_in_words_is_a_line_for_each_answer_and_the_scope(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, 'dataset = ["fine", "coarse"]'), Store(tmp_path)
+    fill(asked, store, lambda trial: top1(trial) if trial.seed else None)
+    begin, fine, coarse, scope = in_words(gather(asked, store)).splitlines()
+    assert begin == "Not finished: 12 of 18 trials finished."
+    assert fine.startswith(f"No verdict: learned {MINUS} plain = +51.5 points [")
+    assert "so far; a verdict needs 3 seeds of both arms. On fine, 64 → 32 px" in fine
+    assert "On coarse" in coarse
+    assert scope.startswith("Scope: fine (2,000 training, 500 validation images) and coarse")
+    assert scope.endswith("; 2 epochs; 2 seeds; cpu (Toy, 2 threads, fp32).")
+
+
+def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_path: Path) -> None:
+    evidence = controlled(tmp_path, steps)
+    (told,) = answers(evidence)
+    lines = {line.control: (line.difference, line.says) for line in told.controls}
+    assert lines["the same image, plainly resized"] == (
+        "+15.0 points [+15.0, +15.0; 99.4 %]",
+        "learning adds to a plain resize",
+    )
+    assert lines["plain at 48 px: equal training time"][1] == "the control is better"
+    assert lines["plain at 40 px: equal multiply-adds"][0].startswith("+4.9 points [")
+    assert "the module, frozen at random weights" in lines
+    assert "Controls: 99.4 % intervals, which share an error of 5 % among 8." in told.details
+    assert "plain is its own control of the training budget." in told.details
+    # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
+    assert "For the same training time, a plain image reaches 46.1 %, learned 45.0 %." in told.price
+    row = evidence.judged[0][0]
+    assert at_equal_price(evidence, row)["multiply-adds"] == pytest.approx(39.1)
+
+
+def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> None:
+    evidence = controlled(tmp_path, lambda trial: 30.0 + trial.input_size)
+    dear = {
+        trial.speed_key: {"metrics": as_metrics({"gmacs": 9.0 if trial.output_size else 1.0})}
+        for trial in evidence.experiment.trials.values()
+    }
+    lane = {"status": "ok", "reason": "", "subjects": dear}
+    write_record(evidence.store.timing_folder(evidence.experiment), lane)
+    again = gather(evidence.experiment, evidence.store)
+    assert at_equal_price(again, again.judged[0][0]) == {}
+
+
+def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path) -> None:
+    (file := tmp_path / "why.toml").write_text(CONTROLLED + 'init_from = "plain"\n')
+    asked = load(str(file))
+    asked, store = load(str(file), sizes=dict.fromkeys(asked.sizes, 40)), Store(tmp_path)
+    budget = {cell.trial.key for cell in asked.cells if cell.arm == "budget"}
+    assert budget
+    fill(asked, store, lambda trial: None if trial.key in budget else 50.0 + trial.seed)
+    (told,) = answers(gather(asked, store))
+    assert told.controls
+    assert not [line for line in told.controls if "trained as long" in line.control]
+    assert not [line for line in told.details if "budget" in line]
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_every_standard_control_has_its_words(name: str) -> None:
+    control = STANDARD[name]
+    assert control.title
+    assert ("{px}" in control.title) == (name in ("arithmetic", "time", "ceiling"))
+    assert len(f"not settled whether {control.shows}".split()) <= 10
+
+
+def test_a_control_added_to_the_standard_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"resizer": "fixed", "interpolation": "nearest"}
+    added = Control("one pixel of each block", "smoothing helps", "no filter", fields)
+    monkeypatch.setitem(STANDARD, "nearest", added)
+    (told,) = answers(controlled(tmp_path, steps))
+    assert told.controls[-1].control == "one pixel of each block"
+    assert told.controls[-1].says == "smoothing helps"
+
+
+def test_a_control_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW)
+    text = asked.file.read_text()
+    asked.file.write_text(text.replace('name = "fixed"', 'name = "fixed"\ncontrol = "pixel"'))
+    wanted = "control = 'pixel' is not a standard control; did you mean 'pixels'?"
+    with pytest.raises(InputError, match=re.escape(wanted)):
+        load(str(asked.file))
+
+
+def test_an_arm_that_does_not_use_an_axis_stands_beside_every_verdict(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\nnum_resblocks = [0, 1]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    evidence = gather(asked, store)
+    both = answers(evidence)
+    assert [[line.control for line in told.controls] for told in both] == [["fixed"], ["fixed"]]
+    assert [line.says for told in both for line in told.controls] == ["better", "better"]
+    first, second = (beside(evidence, row)[0].row for row, _ in evidence.judged)
+    assert first is second
+
+
+def test_a_report_before_the_baselines_size_is_matched_says_so(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    matched = 'name = "plain"\nmatch = "learned"'
+    text = asked.file.read_text().replace('name = "plain"', matched)
+    asked.file.write_text(text.replace('input_size = "output_size"', 'input_size = "equal_time"'))
+    asked = load(str(asked.file))
+    assert asked.sizes
+    assert (
+        "The size of plain is not matched yet." in report.make(asked, store, tmp_path / "o").answer
+    )
+
+
+def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_path: Path) -> None:
+    """Block 1 adds 3 points, spread 0.5, on `fine`; 1 on `coarse`; seeds are paired."""
+    asked, store = experiment(tmp_path, WIDE), Store(tmp_path)
+
+    def answer(trial: Trial) -> float | str | None:
+        if trial.seed == 2 and trial.dataset == "coarse" and trial.num_resblocks == 1:
+            return "failed"
+        if trial.resizer != "learned":
+            return 10.0 + 5 * trial.seed
+        more = (3.0 + 0.5 * trial.seed if trial.dataset == "fine" else 1.0) * trial.num_resblocks
+        return 9.0 + 5 * trial.seed + more
+
+    fill(asked, store, answer)
+    evidence = gather(asked, store)
+    (told,) = answers(evidence)
+    assert told.badge == "mixed"
+    assert told.sentence == (
+        f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average over 4 comparisons, "
+        "2 of them settled."
+    )
+    assert "Too few seeds in 1 of 4." in told.details
+    blocks, coarse = (
+        {one.axis: one.change for one in effects(evidence)}[a] for a in ("num_resblocks", "dataset")
+    )
+    changes = [(3.0 + 0.5 * seed + 1.0) / 2 for seed in (0, 1)]
+    assert blocks.mean == pytest.approx(2.125)
+    assert blocks.half_width == pytest.approx(stats.t.ppf(0.975, 1) * stats.sem(changes))
+    assert coarse.mean == pytest.approx(-1.125)
+    told_of = [line for line in told.details if line.startswith("num_resblocks 1 rather than 0")]
+    assert f"changes learned {MINUS} plain by +2.1 points [+0.5, +3.7]." in told_of[0]
+
+
+def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, WIDE, primary=False), Store(tmp_path)
+    fill(asked, store, top1)
+    (told,) = answers(gather(asked, store))
+    assert told.badge == "no verdict"
+    assert told.sentence.startswith("No comparison is named as the primary one")
+    assert f"learned {MINUS} plain: from +0.01 points [" in told.details[2]
+
+
+def sentences(told: Answer) -> list[str]:
+    lines = [told.sentence, *told.price, *told.details]
+    lines += [text for line in told.controls for text in (line.difference, line.says)]
+    return [one for line in lines for one in re.split(r"(?<=[a-z%\]'s])\. ", line)]
+
+
+@pytest.mark.parametrize("asked", published(), ids=lambda one: one.name)
+def test_what_is_said_of_the_published_experiments_keeps_to_our_words(asked: object) -> None:
+    from bench.spec.experiment import Experiment
+
+    assert isinstance(asked, Experiment)
+    for told in answers(gather(asked, Store(PUBLISHED / asked.name))):
+        assert len(f"{told.badge} {told.sentence}".split()) <= 40
+        for one in sentences(told):
+            assert not [phrase for phrase in FORBIDDEN if phrase in one], one
+            assert len(re.findall(rf"(?<![\w-]){NUMBER}", re.sub(ESTIMATE, "#", one))) <= 3, one
+
+
+def test_an_upgraded_program_does_not_print_the_old_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, store, out = experiment(tmp_path, NARROW), Store(tmp_path / "store"), tmp_path / "out"
+    fill(asked, store, top1)
+    report.make(asked, store, out)
+    assert report.saved(asked, store, out)
+    monkeypatch.setattr(report, "code_digest", lambda _: "another version")
+    assert report.saved(asked, store, out) is None
+
+
+def test_the_codes_digest_is_that_of_the_sources_a_report_is_made_by(tmp_path: Path) -> None:
+    for name in ("analysis/effects.py", "report/templates/page.css", "metrics.py", "cli.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    before = report.code_digest(tmp_path)
+    (tmp_path / "cli.py").write_text("after")
+    (tmp_path / "report" / "words.pyc").write_text("compiled")
+    assert report.code_digest(tmp_path) == before
+    (tmp_path / "report" / "templates" / "page.css").write_text("after")
+    assert report.code_digest(tmp_path) != before
