@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench import __version__
-from bench.errors import InputError, told
+from bench.errors import InputError, machine_trouble, readable, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
+results = typer.Typer(help="What is saved: clean.", no_args_is_help=True)
+app.add_typer(results, name="results")
 out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
@@ -60,14 +63,17 @@ def main() -> None:
 
     So is a file or a folder that cannot be read or written.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding lacks becomes "?"
     try:
         app()
     except InputError as error:
         _give_up(str(error))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and not machine_trouble(error):
             raise
-        _give_up(told(error, Path(error.filename)))
+        _give_up(machine_trouble(error) or told(error, Path.cwd()))
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -95,9 +101,10 @@ def plan(
         if set(store.best(result_name(file, small=small))) != set(spec.search.arms):
             return
         say("to be retrained and validated, the best of them so far:")
-    experiment, _ = _open(name, small)
+    experiment, store = _open(name, small)
     planned = make_plan(experiment, store)
     out.print(console.plan_table(planned))
+    _name_damaged(store)
     for line in console.arm_lines(experiment):
         say(line)
     counts = ", ".join(f"{count} {state}" for state, count in planned.counts.items())
@@ -259,6 +266,12 @@ def _report(experiment: Experiment, store: Store) -> None:
 
     note_owner(store, experiment)
     _show(reports.make(experiment, store, store.root / experiment.name))
+    _name_damaged(store)
+
+
+def _name_damaged(store: Store) -> None:
+    for why in store.damaged.values():
+        say(f"taken for missing: {why}")
 
 
 def _show(made: Report) -> None:
@@ -300,6 +313,26 @@ def info() -> None:
     for fact, value in facts.items():
         say(f"{fact:14} {value}")
     list_data()
+
+
+@results.command()
+def clean(
+    name: Name,
+    small: Small = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of saying how much.")] = False,
+) -> None:
+    """Delete the weights that an experiment does not keep (its keep_weights)."""
+    from bench.run import keeping
+
+    experiment, store = _open(name, small)
+    found = keeping.droppable(experiment, store)
+    size = f"{sum(found.values()) / 1e6:,.0f} MB"
+    told = f"weights of {counted(len(found), 'trial')}, {size}"
+    if not yes:
+        say(f"{told}: `--yes` deletes them; records, predictions and pictures stay")
+        return
+    keeping.drop(experiment, store, found)
+    say(f"deleted: {told}")
 
 
 @data.command("list")
@@ -403,7 +436,7 @@ def _pairs(where: list[str]) -> dict[str, str]:
 
 def say(text: str) -> None:
     """Print a line as it is: what comes from data is not taken for markup, nor wrapped."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(readable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(n: int, noun: str) -> str:

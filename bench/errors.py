@@ -20,6 +20,43 @@ class InputError(ValueError):
         super().__init__(readable(text))
 
 
+class MachineError(InputError):
+    """The machine failed, not what it ran: no room, a read-only disk, a device that is gone.
+
+    A run stops at it, and the trial is left missing: the next run takes it up.
+    """
+
+
+MACHINE = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files in the system",
+    errno.EIO: "the disk cannot be read or written",
+    errno.EAGAIN: "no further process can be started",
+    errno.ESTALE: "the network disk is gone",
+}
+"""Errors of the system that are no trial's fault."""
+
+SAID = (
+    *((os.strerror(number), MACHINE[number]) for number in MACHINE if number != errno.EAGAIN),
+    ("GPU is lost", "the device is lost"),
+    ("device is lost", "the device is lost"),
+    ("fallen off the bus", "the device is lost"),
+    ("CUDA-capable device(s) is/are busy or unavailable", "the device is not available"),
+    ("uncorrectable ECC error", "the device's memory fails"),
+)
+"""The same as libraries say it that pass no number on."""
+
+
+def machine_trouble(error: BaseException) -> str:
+    """What is wrong with the machine, if that is what an error says; "" if not."""
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return MACHINE[error.errno] + (f" ({error.filename})" if error.filename else "")
+    return next((told for said, told in SAID if said in str(error)), "")
+
+
 def readable(text: str) -> str:
     r"""The text with those bytes of a file's name that are not UTF-8 written out.
 

@@ -15,7 +15,10 @@ from tests.conftest import TOY, WriteExperiment
 
 
 def toml(**added: str) -> str:
-    return TOY.format(**{part: added.get(part, "") for part in ("top", "trial", "axes", "rest")})
+    return TOY.format(
+        backbone="test_resnet",
+        **{part: added.get(part, "") for part in ("top", "trial", "axes", "rest")},
+    )
 
 
 def refused(folder: Path, text: str | bytes, *, small: bool = False) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ BLOCK = 4096
 
 MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 """An archive may unpack to so many times its own size and so many bytes: images hardly shrink."""
+
+LONGEST_NAME = 1000
+"""Of a member, folders included, bytes."""
 
 LARGEST_IMAGE = 1 << 28
 """Headers of larger members are not looked at, bytes."""
@@ -70,6 +74,11 @@ def survey(archive: Path, folder: Path, free: int, progress: Progress) -> Survey
     with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
         for member in tar:
             tarfile.data_filter(member, str(folder))
+            if len(os.fsencode(member.name)) > LONGEST_NAME:
+                raise InputError(
+                    f"{archive.name} is not safe to unpack: {member.name[:60]}… is a name of "
+                    f"{len(member.name)} characters"
+                )
             unpacked += -(-member.size // BLOCK) * BLOCK or BLOCK
             _refuse_too_large(archive, unpacked, size, free)
             decoded += _decoded_bytes(tar, member)

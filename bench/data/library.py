@@ -68,9 +68,14 @@ class Dataset:
         The images that are held out depend on the dataset and the share alone.
         """
         order = np.random.default_rng(seed_for("holdout", self.name)).permutation(len(self.train))
-        held = round(share * len(order))
+        held = held_out_count(len(order), share)
         val, train = (self.train.part(np.sort(rows)) for rows in np.split(order, [held]))
         return replace(self, train=train, val=val)
+
+
+def held_out_count(images: int, share: float) -> int:
+    """How many of so many training images stand for validation."""
+    return round(share * images)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,12 @@ def fingerprint(name: str) -> str | None:
     """The fingerprint of a dataset, from its manifest alone; None if it is not there."""
     manifest = _manifest(name)
     return manifest["fingerprint"] if manifest else None
+
+
+def pixels(name: str) -> str | None:
+    """The digest of a dataset's pixels, from its manifest alone; None if it is not there."""
+    manifest = _manifest(name)
+    return _pixels(manifest) if manifest else None
 
 
 def open_dataset(name: str, progress: Progress | None = None) -> Dataset:

@@ -14,7 +14,7 @@ from torchvision import models as torchvision
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from bench.errors import InputError, first_line
-from bench.lab import checkpoints
+from bench.lab import checkpoints, weights
 from bench.lab import device as devices
 from bench.records import LoadedWeights
 from bench.spec.trial import Trial
@@ -74,6 +74,7 @@ def check(trial: Trial, *, start: bool = True) -> None:
             raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
         said = first_line(error)
         raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
+    weights.rehearse(backbone, f"backbone {name!r}")
 
 
 def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:
@@ -96,8 +97,18 @@ def _check_name(name: str) -> None:
     else:
         known = timm.list_models()
         there, names = timm.is_model(name), "timm.list_models()"
+        family, dot, tag = name.partition(".")
+        if there and dot and tag not in (tags := _tags(family)):
+            said = f"{nearest(tag, tags)} One of: {', '.join(tags)}" if tags else ": it has none"
+            raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")
+
+
+def _tags(family: str) -> list[str]:
+    """The published weights of a network of timm's."""
+    named = timm.list_models(f"{family}.*", pretrained=True)
+    return [name.partition(".")[2] for name in named]
 
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:

@@ -22,6 +22,7 @@ from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
 from bench.records import TrialRecord
 from bench.run import timing
 from bench.run.attempt import attempt, claim, ended
+from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
 from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings
@@ -160,6 +161,8 @@ class Evaluator:
         else:
             heed = self._heeding(trial, asked, listener)
             attempt(trial, self.store, heed, self.spec.timeout_s)
+            if self.spec.keep_weights != "all":  # nothing starts from a configuration's trial
+                (self.store.trial_folder(trial.key) / WEIGHTS).unlink(missing_ok=True)
             record = self.store.trial(trial.key)
         assert record
         return record if record["status"] != "ok" else self._timed(trial, record, listener)

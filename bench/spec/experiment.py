@@ -121,6 +121,8 @@ class ExperimentFile(BaseModel):
     train: bool = True  # False: the arms are timed, and nothing is trained
     targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial
+    keep_weights: Literal["parents", "best", "all"] = "best"  # of the trials that are run: those
+    # that others start from; also the most accurate of each arm in each context; all of them
     trial: Fields
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     arm: Annotated[list[Arm], Field(min_length=1)]

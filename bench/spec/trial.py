@@ -145,6 +145,11 @@ class Trial(BaseModel):
             raise ValueError(f"resizer {self.resizer!r} needs an output_size")
         if self.epochs == 0 and not (self.backbone_from or self.pretrained):
             raise ValueError("epochs = 0 trains nothing: the arm needs a backbone to start from")
+        if self.micro_batch and self.batch_size % self.micro_batch == 1:
+            raise ValueError(
+                f"micro_batch = {self.micro_batch} leaves one image of a batch of "
+                f"{self.batch_size}, of which batch norm knows no deviation"
+            )
         if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
             raise ValueError("frozen names every part that could be trained")
         return self
