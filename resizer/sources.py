@@ -78,7 +78,7 @@ def module_file(module: str) -> Path | None:
         return None
     if spec is None or spec.origin is None or not spec.has_location:
         return None
-    return Path(spec.origin)
+    return path if (path := Path(spec.origin)).is_file() else None  # it may be gone since
 
 
 @contextmanager

@@ -7,13 +7,14 @@ configuration what is known is written to `searches/<name>/record.json`.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 import optuna
 from filelock import FileLock
@@ -104,8 +105,8 @@ class Tuner:
     def _storage(self) -> RDBStorage:
         with ours_experimental():
             return RDBStorage(
-                _address(self.folder / "study.db"),
-                engine_kwargs={"connect_args": {"timeout": 60}},
+                "sqlite:///study.db",
+                engine_kwargs=connected(self.folder / "study.db"),
                 heartbeat_interval=HEARTBEAT_S,
                 grace_period=GRACE_S,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
@@ -280,9 +281,9 @@ class Tuner:
         }
 
 
-def _address(file: Path) -> str:
-    """SQLAlchemy's of a file: quoted, as "?" and "%" mean something in it, and "{" to Optuna."""
-    return f"sqlite:///file:{quote(str(file.absolute()))}?uri=true"
+def connected(file: Path) -> dict[str, object]:
+    """How SQLAlchemy opens a file: not by an address, in which "?" and "%" mean something."""
+    return {"creator": partial(sqlite3.connect, file, timeout=60, check_same_thread=False)}
 
 
 @contextmanager
