@@ -36,7 +36,7 @@ report: setup
 	@$(BIN)/resizer-bench report $(EXPERIMENT) $(ARGS)
 
 test: setup
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: setup
 	@$(BIN)/ruff format --check .

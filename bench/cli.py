@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -106,6 +106,8 @@ def plan(
     out.print(console.plan_table(planned))
     _name_damaged(store)
     for line in console.arm_lines(experiment):
+        say(line)
+    for line in console.design_lines(experiment, store.table(experiment)):
         say(line)
     counts = ", ".join(f"{count} {state}" for state, count in planned.counts.items())
     left = console.time_left(planned, experiment.trials)
@@ -301,6 +303,23 @@ def publish(
         say(f"{counted(publishing.renew(), 'published report')} made anew")
     else:
         say(f"published in {_near(publishing.publish(*_open(name, small)))}")
+
+
+@app.command()
+def export(
+    key: Annotated[str, typer.Argument(help="The trial's key, as in table.csv.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="For ONNX runtimes.")] = False,
+    pt2: Annotated[bool, typer.Option("--pt2", help="For torch.export.load.")] = False,
+) -> None:
+    """Write a finished trial's model as one file, checked, with a model card beside it."""
+    from bench.run import jobs, processes
+
+    if onnx == pt2:
+        raise InputError("export takes one of --onnx and --pt2")
+    form: Literal["onnx", "pt2"] = "onnx" if onnx else "pt2"
+    path = Path(f"{key}.{form}")
+    processes.call(jobs.export, _store().root, key, form, path)
+    say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
 
 
 @app.command()

@@ -105,6 +105,7 @@ class TrialRecord(Ending, total=False):
     trial: Fields
     started: str
     environment: Environment
+    implementation: str  # how the resizer was trained, where it has more ways than one to compute
     steps: int  # optimiser steps that were taken
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
@@ -133,6 +134,18 @@ class DisturbanceFacts(TypedDict):
     switches_per_s: float | None  # times a second that we were put off the processor
     load: float | None  # the load average over a minute, our own part included
     disturbed: bool
+
+
+class RoundRecord(Ending, total=False):
+    """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
+
+    schema: int
+    samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
+    again: dict[str, list[float]]  # by phase, of the reference's second turn
+    failures: dict[str, str]  # why a subject could not be timed, by speed key
+    disturbance: DisturbanceFacts
+    environment: Environment
+    finished: str
 
 
 class TimedArm(TypedDict):
@@ -198,7 +211,7 @@ class SearchRecord(Ending, total=False):
     """A search: `searches/<name>/record.json`."""
 
     schema: int
-    asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.asked`
+    asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.binding`
     optuna: str  # its version
     sampler: Fields  # name and every argument
     pruner: Fields
@@ -297,6 +310,14 @@ def read_record(folder: Path | str) -> Record | None:
             f"{SCHEMA}: update resizer-bench"
         )
     return record
+
+
+def read_sound(folder: Path | str) -> Record | None:
+    """The record in `folder`; None where there is none, or one that is damaged."""
+    try:
+        return read_record(folder)
+    except DamagedError:
+        return None
 
 
 def write_record(folder: Path, record: Mapping[str, object]) -> None:

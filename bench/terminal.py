@@ -38,14 +38,18 @@ from bench.events import (
     Waiting,
 )
 from bench.records import SearchRecord, SmokeRecord, TrialRecord
-from bench.spec.experiment import Experiment, ExperimentFile, context_of
+from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
-from bench.store import context_label
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.data.library import Dataset
     from bench.run.plan import Plan
+
+MOST_DESIGNS = 4
+"""A plan tells so many contexts at the most."""
 
 BYTE_PHASES = ("download", "look through", "unpack")
 
@@ -327,6 +331,25 @@ def arm_lines(experiment: Experiment) -> list[str]:
         parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
         if any(parts):
             lines.append(f"{arm.name}: {'; '.join(part for part in parts if part)}")
+    return lines
+
+
+def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+    """What the primary comparison will find, and how many seeds its margin takes."""
+    from bench.analysis.forecast import designs
+
+    spec = experiment.spec
+    found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
+    lines = []
+    for context, design in list(found.items())[:MOST_DESIGNS]:
+        looks, needed = design.looks.seeds, design.seeds_for(spec.margin_pct)
+        finds = ", ".join(f"{n} seeds find {design.finds(n):.1f} points or more" for n in looks)
+        lines.append(
+            f"{f'{context}: ' if context else ''}{finds} in 4 of 5 experiments; "
+            f"{spec.margin_pct:g} {'point takes' if spec.margin_pct == 1 else 'points take'} "
+            f"{needed or 'more than 1000'} seeds (a difference spreads by {design.sd:.1f} points"
+            f"{' in published ones of this kind' if design.lenders else ', as published ones do'})"
+        )
     return lines
 
 

@@ -17,6 +17,7 @@ INSTALLED = ("site-packages", "dist-packages")
 
 SHIPPED = (
     *("resizer", "resizer.fixed", "resizer.learned", "resizer.muller", "resizer.strided"),
+    *("resizer.chunked", "resizer.folded", "resizer.kernels", "resizer.moments"),
     *("resizer.specs", "resizer.sources", "bench"),
 )
 """Modules that come with this project: `bench.spec.trial.SEMANTICS` stands for them."""

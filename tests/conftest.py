@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from bench.data import library
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.store import Store
+
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Before torch is imported, here and in each process that a test starts: one for each worker."""
 
 TOY = """
 question = "Does it run?"

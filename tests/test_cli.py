@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
+from bench import cli
 from bench.paths import PROJECT
+from bench.run.attempt import ended
 from bench.store import Store
+from bench.terminal import trial_names
 from tests.conftest import WriteExperiment
 
 
@@ -97,13 +101,19 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
 )
 @pytest.mark.usefixtures("store")
 def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
-    arguments: list[str], sentence: str
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert done.stderr.startswith("resizer-bench: ")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["resizer-bench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.startswith("resizer-bench: ")
+    assert told.count("\n") == 1
 
 
 def test_results_that_cannot_be_written_are_one_sentence(
@@ -123,6 +133,19 @@ def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Sto
     assert done.returncode == 0, done.stderr
     assert "1 distinct arms, three training steps each" in done.stdout
     assert len(list(store.root.glob("smoke/*/record.json"))) == 1
+
+
+def test_smoke_failures_of_two_learned_arms_are_told_apart(
+    write_experiment: WriteExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = '[[arm]]\nname = "wide"\nresizer = "learned"\nnum_kernels = 8'
+    experiment = write_experiment(rest=wide)
+    failed = [cell.trial for cell in experiment.cells if cell.arm in ("learned", "wide")]
+    records = [ended(trial, "oom", "full") for trial in failed if trial.seed == 0]
+    with pytest.raises(typer.Exit):
+        cli._end_smoke(records, trial_names(experiment))  # type: ignore[arg-type]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["learned, seed 0: oom (full)", "wide, seed 0: oom (full)"]
 
 
 def test_a_device_that_is_not_there_is_one_sentence(

@@ -1,86 +1,249 @@
-"""The arrows between rooms, read from the imports."""
+"""The house: what each module may import, and that planning and reporting stay free of torch.
+
+`MAY_IMPORT` has a row for every module. To add a module, add its row: our own modules and rooms
+that it may import, beside its own room. A row with `TORCH` may import torch and what stands on it.
+"""
 
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from bench.store import Store
+from tests import fakes
+
 PROJECT = Path(__file__).resolve().parent.parent
-TORCH_FREE = [
-    *(
-        "resizer.specs",
-        "resizer.sources",
-        "bench.store",
-        "bench.publish",
-        "bench.terminal",
-        "bench.cli",
-    ),
-    *("bench.spec.files", "bench.run.runner", "bench.run.studies", "bench.run.search"),
-    *("bench.analysis.verdicts", "bench.report", "bench.report.pages", "bench.report.compare"),
-    *("bench.report.figures.draw", "bench.data.library", "bench.data.synthetic"),
-]
-BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds")
-SAVED = ("bench.metrics", "bench.records", "bench.store")
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "resizer": (),
-    "bench.seeds": (),
-    "bench.paths": (),
+TORCH = "torch"
+ON_TORCH = {"torch", "torchvision", "timm", "safetensors"}
+BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds", "resizer.specs")
+SAVED = ("bench.metrics", "bench.records", "bench.store", "bench.opening")
+SPEC = (*BASE, "bench.spec")
+DATA = (*SPEC, "bench.data")
+LAB = (*DATA, "bench.events", "bench.metrics", "bench.records", "resizer", TORCH)
+RUN = (*DATA, *SAVED, "bench.events", "bench.run")
+ANALYSIS = (*SPEC, *SAVED, "bench.analysis", "bench.data.specs", "bench.data.library")
+REPORT = (*ANALYSIS, "bench.report", "bench.events")
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "resizer": ("resizer.specs",),
+    "resizer.specs": ("resizer.sources",),
+    "resizer.sources": (),
+    "resizer.fixed": ("resizer", TORCH),
+    "resizer.chunked": ("resizer", TORCH),
+    "resizer.folded": ("resizer", TORCH),
+    "resizer.kernels": ("resizer", TORCH),
+    "resizer.learned": ("resizer", TORCH),
+    "resizer.moments": ("resizer", TORCH),
+    "resizer.muller": ("resizer", TORCH),
+    "resizer.strided": ("resizer", TORCH),
+    "bench": (),
+    "bench.__main__": ("bench.cli",),
     "bench.errors": (),
     "bench.machine": (),
-    "bench.spec": (
-        *BASE,
-        "resizer.specs",
-        "resizer.sources",
-        "bench.store",
-        "bench.lab",
-        "bench.run.processes",
+    "bench.paths": (),
+    "bench.seeds": (),
+    "bench.metrics": (),
+    "bench.events": ("bench.records", "bench.spec"),  # for types alone
+    "bench.records": ("bench.errors", "bench.metrics", "bench.spec"),
+    "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
+    "bench.opening": (*SPEC, "bench.records", "bench.store"),
+    "bench.terminal": (
+        *SPEC,
+        *SAVED,
+        "bench.events",
+        "bench.run.plan",
+        "bench.analysis.forecast",
+        "bench.data",
     ),
-    "bench.data": (*BASE, "bench.spec", "resizer.specs"),
-    "bench.store": ("bench.errors", "bench.spec.experiment"),
-    "bench.analysis": (*BASE, *SAVED, "bench.spec", "bench.data.specs"),
-    "bench.report": (*BASE, *SAVED, "bench.spec", "bench.analysis", "bench.data.specs"),
-    "bench.run.processes": (),
+    "bench.publish": REPORT,
+    "bench.checks": ANALYSIS,
+    "bench.cli": (*REPORT, "bench.lab", "bench.run", "bench.publish", "bench.terminal"),
+    "bench.spec": (),
+    "bench.spec.trial": (*SPEC, "resizer.sources"),
+    "bench.spec.experiment": SPEC,
+    "bench.spec.mistakes": SPEC,
+    "bench.spec.ranges": SPEC,
+    "bench.spec.tuning": SPEC,
+    "bench.spec.controls": SPEC,
+    "bench.spec.grid": SPEC,
+    "bench.spec.files": SPEC,
+    "bench.data": (),
+    "bench.data.specs": DATA,
+    "bench.data.master": DATA,
+    "bench.data.archives": DATA,
+    "bench.data.decoding": DATA,
+    "bench.data.download": DATA,
+    "bench.data.folders": DATA,
+    "bench.data.synthetic": DATA,
+    "bench.data.building": DATA,
+    "bench.data.library": DATA,
+    "bench.data.batches": (*DATA, TORCH),
+    "bench.lab": (),
+    "bench.lab.device": (*LAB, "bench.lab"),
+    "bench.lab.disturbance": (),
+    "bench.lab.environment": (*LAB, "bench.lab"),
+    "bench.lab.checkpoints": (*LAB, "bench.lab"),
+    "bench.lab.weights": (*LAB, "bench.lab"),
+    "bench.lab.backbones": (*LAB, "bench.lab"),
+    "bench.lab.models": (*LAB, "bench.lab"),
+    "bench.lab.export": (*LAB, "bench.lab"),
+    "bench.lab.training": (*LAB, "bench.lab"),
+    "bench.lab.stepper": (*LAB, "bench.lab"),
+    "bench.lab.pictures": (*LAB, "bench.lab"),
+    "bench.lab.trial": (*LAB, "bench.lab"),
+    "bench.lab.timing": (*LAB, "bench.lab"),
+    "bench.lab.matching": (*LAB, "bench.lab"),
+    "bench.lab.overhead": (*LAB, "bench.lab"),
+    "bench.run": (),
+    "bench.run.jobs": (*RUN, "bench.lab"),  # the only door into the laboratory
+    "bench.run.processes": RUN,
+    "bench.run.plan": RUN,
+    "bench.run.readiness": RUN,
+    "bench.run.attempt": RUN,
+    "bench.run.timing": RUN,
+    "bench.run.runner": RUN,
+    "bench.run.keeping": RUN,
+    "bench.run.search": RUN,
+    "bench.run.studies": RUN,
+    "bench.analysis": (),
+    "bench.analysis.implementations": ANALYSIS,
+    "bench.analysis.controls": ANALYSIS,
+    "bench.analysis.crossed": ANALYSIS,
+    "bench.analysis.effects": ANALYSIS,
+    "bench.analysis.equal_price": ANALYSIS,
+    "bench.analysis.estimate": ANALYSIS,
+    "bench.analysis.evidence": ANALYSIS,
+    "bench.analysis.forecast": ANALYSIS,
+    "bench.analysis.judged": ANALYSIS,
+    "bench.analysis.judging": ANALYSIS,
+    "bench.analysis.looks": ANALYSIS,
+    "bench.analysis.meta": ANALYSIS,
+    "bench.analysis.moderated": ANALYSIS,
+    "bench.analysis.planning": ANALYSIS,
+    "bench.analysis.pooled": ANALYSIS,
+    "bench.analysis.prices": ANALYSIS,
+    "bench.analysis.simulation": ANALYSIS,
+    "bench.analysis.statistics": ANALYSIS,
+    "bench.analysis.verdicts": ANALYSIS,
+    "bench.report": REPORT,
+    "bench.report.answer": REPORT,
+    "bench.report.compare": REPORT,
+    "bench.report.environment": REPORT,
+    "bench.report.front": REPORT,
+    "bench.report.index": REPORT,
+    "bench.report.pages": REPORT,
+    "bench.report.table": REPORT,
+    "bench.report.render": REPORT,
+    "bench.report.tuning": REPORT,
+    "bench.report.words": REPORT,
+    "bench.report.figures": REPORT,
+    "bench.report.figures.by_axis": REPORT,
+    "bench.report.figures.components": REPORT,
+    "bench.report.figures.cost": REPORT,
+    "bench.report.figures.curves": REPORT,
+    "bench.report.figures.differences": REPORT,
+    "bench.report.figures.draw": REPORT,
+    "bench.report.figures.images": REPORT,
+    "bench.report.figures.style": REPORT,
+    "bench.report.figures.tuning": REPORT,
 }
 
 
-def modules(room: str) -> list[Path]:
-    path = PROJECT.joinpath(*room.split("."))
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of ours by its name."""
+    paths = [path for room in ("bench", "resizer") for path in (PROJECT / room).rglob("*.py")]
+    names = {path: ".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in paths}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
-def imported(path: Path) -> set[str]:
-    """Our own modules that a file imports anywhere."""
+@cache
+def imported(name: str, *, for_types: bool = False) -> frozenset[str]:
+    """The modules that a module imports, anywhere in it; of ours each, of others the package.
+
+    Args:
+        for_types: count those that only a type checker imports, too.
+    """
+    tree = ast.parse(modules()[name].read_text())
+    nodes = set(ast.walk(tree))
+    if not for_types:
+        for block in filter(_is_for_types, ast.walk(tree)):
+            nodes -= set(ast.walk(block))
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{name.name}" for name in node.names}
-    return {name for name in found if name.split(".")[0] in ("bench", "resizer")}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner & set(modules()) or {node.module}
+    ours = found & set(modules())
+    return frozenset(ours | {other.split(".")[0] for other in found - ours})
 
 
-@pytest.mark.parametrize("room", sorted(ALLOWED))
-def test_a_room_imports_only_what_it_may(room: str) -> None:
-    for path in modules(room):
-        for name in imported(path) - {"bench", "resizer"}:
-            allowed = (*ALLOWED[room], room)
-            assert any(name == a or name.startswith(f"{a}.") for a in allowed), f"{path}: {name}"
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-@pytest.mark.parametrize("module", TORCH_FREE)
-def test_planning_storing_and_reporting_never_import_torch(module: str) -> None:
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+def test_every_module_has_its_row() -> None:
+    assert set(MAY_IMPORT) == set(modules())
+
+
+@pytest.mark.parametrize("name", sorted(MAY_IMPORT))
+def test_a_module_imports_only_what_its_row_allows(name: str) -> None:
+    allowed = MAY_IMPORT[name]
+    ours = imported(name, for_types=True) & set(modules())
+    strays = {
+        other
+        for other in ours - {"bench", "resizer"}
+        if not any(other == room or other.startswith(f"{room}.") for room in allowed)
+    }
+    assert not strays
+    if TORCH not in allowed:
+        assert not imported(name) & ON_TORCH
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    left = {name: imported(name) & set(modules()) - {name} for name in modules()}
+    ends = set(left)
+    while ends:
+        wanted = set().union(*left.values())
+        ends = {name for name, others in left.items() if not others & set(left)}
+        ends |= set(left) - wanted
+        left = {name: others for name, others in left.items() if name not in ends}
+    assert not left
 
 
 def test_only_the_command_line_uses_rich_and_typer() -> None:
-    for path in sorted((PROJECT / "bench").rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        if path.name not in ("cli.py", "terminal.py"):
-            assert not {n.split(".")[0] for n in names} & {"rich", "typer"}, path
+    users = {name for name in modules() if imported(name) & {"rich", "typer"}}
+    assert users == {"bench.cli", "bench.terminal"}
+
+
+PLAN_AND_REPORT = """
+import json, sys
+from bench.cli import app
+for verb in ("plan", "report"):
+    app([verb, sys.argv[1]], standalone_mode=False)
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def test_planning_and_reporting_leave_torch_unloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(tmp_path / "results"))
+    toy = fakes.experiment(tmp_path, 'dataset = ["imagewoof"]')
+    fakes.fill(toy, Store(tmp_path / "results"), fakes.top1)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAN_AND_REPORT, str(toy.file)],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "9 trials: 9 ok" in done.stdout
+    assert (tmp_path / "results" / "toy" / "report.html").exists()
+    assert not set(json.loads(done.stdout.splitlines()[-1])) & ON_TORCH

@@ -25,8 +25,8 @@ from bench.report import index
 from bench.report.answer import in_words
 from bench.report.words import MINUS
 from bench.run.attempt import ended
-from bench.spec.experiment import Experiment
-from bench.store import Store, context_label
+from bench.spec.experiment import Experiment, context_label
+from bench.store import Store
 from tests.conftest import WriteExperiment
 
 EXPERIMENTS = publish.published()

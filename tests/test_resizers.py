@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import resizer
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS, source_file
 
 SIZES = [((32, 32), (16, 16)), ((33, 21), (15, 9)), ((12, 20), (31, 41)), ((17, 17), (17, 17))]
 
@@ -80,6 +80,18 @@ def test_antialiased_fixed_resizing_agrees_with_pillow(
     method = Image.Resampling[interpolation.upper()]
     wanted = np.asarray(Image.fromarray(image[0, 0].numpy()).resize(output_size[::-1], method))
     np.testing.assert_allclose(module(image)[0, 0].numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_one_column_of_output_is_right_in_every_layout_and_so_is_its_gradient(
+    interpolation: str,
+) -> None:
+    module = resizer.build("fixed", output_size=(4, 1), interpolation=interpolation, antialias=True)
+    images = torch.rand(3, 4, 6, 5, dtype=torch.float64, requires_grad=True)
+    last = images.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(module(last), module(images), rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(module, (images,))
+    assert torch.autograd.gradcheck(module, (last,))
 
 
 # enlarging from odd sizes: from even ones a new centre can fall on the edge between two pixels
@@ -220,3 +232,21 @@ def test_a_users_own_class_is_built_by_its_name(
 def test_listing_resizers_does_not_import_torch() -> None:
     code = "import sys, resizer; resizer.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_looking_up_and_building_a_users_resizer_leaves_the_import_path_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_my_own.py").write_text(
+        "from torch import nn\n"
+        "class Front(nn.Identity):\n"
+        "    def __init__(self, *, output_size):\n"
+        "        super().__init__()\n"
+    )
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    assert source_file("of_my_own:Front") == tmp_path / "of_my_own.py"
+    assert sys.path == before
+    resizer.build("of_my_own:Front", output_size=8)
+    assert sys.path == before

@@ -33,7 +33,7 @@ from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.conftest import TOY
+from tests.conftest import toy_toml
 
 SETTINGS = """
 [search]
@@ -49,8 +49,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def written(folder: Path, *, top: str = "", trial: str = RANGES, more: str = "") -> Path:
     path = folder / "tuned.toml"
     rest = SETTINGS.format(more=more)
-    parts = {"top": top, "trial": trial.format(), "axes": "", "rest": rest}
-    path.write_text(TOY.format(**parts))
+    path.write_text(toy_toml(top=top, trial=trial.format(), rest=rest))
     return path
 
 
@@ -133,7 +132,7 @@ def test_an_unknown_tuned_arm_is_told_with_the_nearest(tmp_path: Path) -> None:
 def test_a_range_outside_a_search_is_refused(tmp_path: Path, store: Store) -> None:
     path = tmp_path / "toy.toml"
     trial = RANGES.format()
-    path.write_text(TOY.format(top="", trial=trial, axes="", rest=""))
+    path.write_text(toy_toml(trial=trial))
     with pytest.raises(InputError, match=r"lr is a range: only a file with a \[search\] table"):
         load_from(store, str(path), small=False)
 

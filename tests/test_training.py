@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.events import Epoch, Event, Step
+from bench.events import Epoch, Event, Step, ignore
 from bench.lab import models, pictures, training, trial
 from bench.records import Record, write_record
 from bench.spec.trial import Trial
@@ -310,6 +310,36 @@ def test_a_pretrained_backbone_comes_from_its_checkpoint_and_reports_clean_image
         models.build(one, 2)
 
 
+def test_what_starts_from_a_pretrained_trial_sees_its_images_as_that_did(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "clean_top1", lambda *_: {"clean_top1_pct": 50.0})
+    published = timm.create_model("test_vit", num_classes=1000)
+    assert published.pretrained_cfg["mean"] != models.IMAGENET_MEAN
+    save_file(published.state_dict(), file := tmp_path / "weights.safetensors")
+    shared = {"backbone": "test_vit", "input_size": 160, "output_size": None, "epochs": 1}
+    parent = toy(**shared, pretrained=str(file))
+    child = toy(**shared, backbone_from=parent.key)
+    grandchild = toy(**shared, backbone_from=child.key)
+    for one in (parent, child, grandchild):
+        assert run(store, one)["metrics"]["clean_top1_pct"]["value"] == 50.0
+        model = models.load(one.key, store.root)
+        assert model.mean.flatten().tolist() == pytest.approx(published.pretrained_cfg["mean"])
+        assert model.std.flatten().tolist() == pytest.approx(published.pretrained_cfg["std"])
+    assert "clean_top1_pct" not in run(store, toy(**shared))["metrics"]
+
+
+def test_a_smoke_run_that_fails_says_which_trial_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "Stepper", _out_of_memory)
+    one = toy(resizer="learned", num_kernels=4)
+    trial.smoke(ignore, one, store.smoke_folder(one))
+    record = store.smoke(one)
+    assert record is not None
+    assert (record["status"], record["key"]) == ("oom", one.key)
+
+
 def test_clean_accuracy_is_of_the_images_that_imagenet_does_not_train_on() -> None:
     names = ["a/n02086240_1.JPEG", "a/ILSVRC2012_val_00000001.JPEG", "b/ILSVRC2012_val_2.JPEG"]
     val = SimpleNamespace(names=names, labels=np.array([0, 0, 1]))
@@ -375,3 +405,41 @@ def test_backbones_of_many_families_train_and_validate_behind_the_resizer(
     record = run(store, one)
     assert (record["status"], record["reason"], record["steps"]) == ("ok", "", 2)
     assert len(store.predictions(one.key)) == 12
+
+
+def test_a_resizer_may_learn_at_a_rate_of_its_own() -> None:
+    fields = {"dataset": "toy", "backbone": "test_resnet", "resizer": "learned", "epochs": 1}
+    trial = Trial(**fields, input_size=32, output_size=16, lr=0.01, resizer_lr_factor=0.1)
+    model = models.build(trial, 2)
+    optimizer, schedule = training.build_optimizer(model, trial, total=10, per_epoch=10)
+    of = {id(p): group["max_lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(of[id(p)] == pytest.approx(0.001) for p in model.resizer.parameters())
+    assert all(of[id(p)] == pytest.approx(0.01) for p in model.backbone.parameters())
+    assert len(of) == len(list(model.parameters()))
+    for _ in range(2):  # warmup_fraction 0.3 of ten steps: the rise ends at the third
+        optimizer.step()
+        schedule.step()
+    assert max(group["lr"] for group in optimizer.param_groups) == pytest.approx(0.01)
+
+
+def test_a_frozen_resizer_that_normalises_by_the_batch_gathers_statistics_and_learns_nothing() -> (
+    None
+):
+    fields = {"dataset": "toy", "backbone": "test_resnet", "resizer": "learned", "epochs": 1}
+    given = {**fields, "input_size": 32, "output_size": 16, "frozen": ["resizer"]}
+    images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
+    spreads = {}
+    for norm in (None, "batch"):
+        model = models.build(Trial(**given, frozen_resizer_norm=norm), 2).train()
+        before = {name: tensor.clone() for name, tensor in model.resizer.state_dict().items()}
+        for _ in range(20):
+            model(images)
+        after = model.resizer.state_dict()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert all("running" in name or "num_batches" in name for name in changed)
+        assert bool(changed) == (norm == "batch")
+        assert not any(p.requires_grad for p in model.resizer.parameters())
+        front: Any = model.eval().resizer
+        branch = front(model.normalised(images)) - front._resize(model.normalised(images))
+        spreads[norm] = float(branch.std())
+    assert spreads["batch"] > 2 * spreads[None]

@@ -1,0 +1,1 @@
+"""Numbers alone: intervals, verdicts, plans, summaries over experiments. No sentence, no torch."""

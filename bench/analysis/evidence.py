@@ -26,9 +26,9 @@ from bench.analysis.statistics import (
     verdict,
 )
 from bench.records import Record
-from bench.spec.experiment import Arm, Experiment, context_of
+from bench.spec.experiment import Arm, Experiment, context_label, context_of
 from bench.spec.trial import Trial
-from bench.store import Store, context_label
+from bench.store import Store
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
@@ -67,7 +67,7 @@ class Evidence:
     experiment: Experiment
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
-    timing: Record | None
+    timings: dict[str, Record]  # of the sitting of each context that has been timed, by its label
     looks: int  # at how many numbers of seeds a verdict was given
     store: Store  # for what is too large for a record: pictures, predictions
 
@@ -78,10 +78,11 @@ class Evidence:
     @property
     def complete(self) -> bool:
         """Whether every trial ended well and every arm was timed."""
-        lane = self.timing or {"status": "missing"}
-        untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
         whole = self.finished == len(self.experiment.runs) and not self.experiment.sizes
-        return whole and lane["status"] == "ok" and not untimed
+        timed = all(one["status"] == "ok" for one in self.sittings)
+        arms = [arm for one in self.sittings for arm in one["subjects"].values()]
+        all_there = len(self.timings) == len(self.experiment.by_context)
+        return whole and timed and all_there and not any(arm.get("reason") for arm in arms)
 
     @property
     def paired_seeds(self) -> int:
@@ -102,12 +103,16 @@ class Evidence:
         return sum(one["state"] != "running" for one in told["configurations"])
 
     @cached_property
-    def floors(self) -> dict[str, float]:
-        """How far apart two measurements of one arm may be, by phase: 1.02 is 2 %."""
-        lane = self.timing or {}
-        again, reference = lane.get("again", {}), _subject(lane, str(lane.get("reference")))
-        once = reference.get("seconds", {})
-        return {p: noise_floor(once[p], again[p]) for p in once if len(again.get(p, [])) > 1}
+    def sittings(self) -> list[Record]:
+        """What was timed side by side, each sitting once."""
+        return list({id(record): record for record in self.timings.values()}.values())
+
+    def floor(self, label: str, phase: str) -> float:
+        """How far apart two measurements of one arm may be in a context: 1.02 is 2 %."""
+        lane = self.timings.get(label, {})
+        once = _subject(lane, str(lane.get("reference"))).get("seconds", {}).get(phase, [])
+        again = lane.get("again", {}).get(phase, [])
+        return noise_floor(once, again) if len(once) == len(again) > 1 else 1.0
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -183,9 +188,9 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
     records = {key: cast("Record", record) for key, record in found.items() if record is not None}
-    timing = cast("Record | None", store.timing(experiment))
+    timings = {label: cast("Record", one) for label, one in store.timings(experiment).items()}
     looks = max(1, len(store.looks(experiment)))
-    return Evidence(experiment, store.table(experiment), records, timing, looks, store)
+    return Evidence(experiment, store.table(experiment), records, timings, looks, store)
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def _row(evidence: Evidence, group: _Group, verdicts: int) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arm, base, label = group.arm, group.base, context_label(group.context)
     table, pairs = evidence.by_context[label], evidence.pairs(label)
-    seeds = table[table["arm"] == arm]
+    seeds, timing = table[table["arm"] == arm], evidence.timings.get(label, {})
     answer = difference = None
     if base and spec.primary and arm == spec.primary[0]:
         answer = verdict(pairs, arm, baseline, spec.margin_pct, verdicts=verdicts)
@@ -236,8 +241,8 @@ def _row(evidence: Evidence, group: _Group, verdicts: int) -> Row:
         difference=difference,
         verdict=answer,
         crossed=_crossed(evidence, label, answer) if answer else None,
-        speed=_speed(evidence.timing, group.trial),
-        times=_times(evidence.timing or {}, group.trial, base) if base and arm != baseline else {},
+        speed=_speed(timing, group.trial),
+        times=_times(timing, group.trial, base) if base and arm != baseline else {},
     )
 
 
@@ -256,8 +261,8 @@ def _hits(store: Store, key: str) -> Hits:
     return (predictions["label"] == predictions["predicted"]).to_numpy()
 
 
-def _speed(timing: Record | None, trial: Trial) -> dict[str, float]:
-    metrics = _subject(timing or {}, trial.speed_key).get("metrics", {})
+def _speed(timing: Record, trial: Trial) -> dict[str, float]:
+    metrics = _subject(timing, trial.speed_key).get("metrics", {})
     return {name: float(metric["value"]) for name, metric in metrics.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import timm
 import torch
@@ -17,7 +17,7 @@ from bench.errors import InputError, first_line
 from bench.lab import checkpoints, weights
 from bench.lab import device as devices
 from bench.records import LoadedWeights
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 TORCHVISION = "torchvision:"
@@ -113,7 +113,7 @@ def _tags(family: str) -> list[str]:
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     config = timm.get_pretrained_cfg(trial.backbone)
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = trial.backbone_size
     backbone: nn.Module = timm.create_model(trial.backbone, pretrained=pretrained, **options)
@@ -122,7 +122,7 @@ def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
 
 def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     name, size = trial.backbone.removeprefix(TORCHVISION), trial.backbone_size
-    options: dict[str, Any] = {"num_classes": classes}
+    options: Fields = {"num_classes": classes}
     if name.startswith("vit_"):
         options["image_size"] = size
     if name.startswith("maxvit_"):
@@ -140,7 +140,7 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
     """Load torchvision's best weights; a layer for other classes stays fresh."""
     state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
     if name.startswith("vit_"):  # a position for each patch: there may be more patches, or fewer
-        patch: Any = backbone.patch_size
+        patch = cast("int", backbone.patch_size)
         state = interpolate_embeddings(trial.backbone_size, patch, OrderedDict(state))
     own, (head,) = backbone.state_dict(), classifying_layers(backbone)
     fresh: dict[str, Tensor] = {}
@@ -156,8 +156,13 @@ def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
         weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
         prepared = weights.DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
-    config: Any = backbone.pretrained_cfg
+    config = _config(backbone)
     return {"mean": config["mean"], "std": config["std"]}
+
+
+def _config(backbone: nn.Module) -> Fields:
+    """What timm knows of the backbone's published weights."""
+    return cast("Fields", backbone.pretrained_cfg)
 
 
 def classifying_layers(backbone: nn.Module) -> list[str]:
@@ -165,8 +170,7 @@ def classifying_layers(backbone: nn.Module) -> list[str]:
     if _of_torchvision(backbone):
         layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         return layers[-1:]
-    config: Any = backbone.pretrained_cfg
-    named = config["classifier"]
+    named = _config(backbone)["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -25,15 +26,15 @@ def pick() -> torch.device:
     Raises:
         InputError: if the named device is not there.
     """
-    asked = os.environ.get("RESIZER_BENCH_DEVICE")
-    if not asked:
+    named = os.environ.get("RESIZER_BENCH_DEVICE")
+    if not named:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device(named)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"RESIZER_BENCH_DEVICE={asked!r} cannot be used: {reason}") from None
+        raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
     return device
 
 
@@ -85,6 +86,13 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what nothing refers to any more, so that it weighs on no later measurement."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def put(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -168,11 +176,16 @@ class PeakMemory:
             self.method = None
 
     def start(self) -> None:
+        self.forget_peak()
+        if self.device.type == "cpu" and self.method:
+            self.loaded_kib = self._status("VmRSS")
+
+    def forget_peak(self) -> None:
+        """Count the peak from here on; what is held now stays in it."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         elif self.method:
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-            self.loaded_kib = self._status("VmRSS")
 
     def read_mib(self) -> float:
         """MiB; nan where the platform has no method."""

@@ -85,7 +85,8 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
     """The smallest multiple of `step` beyond the request's size at which `ratio` reaches 1.
 
     Doubles the way until it is far enough, then halves what is between: `ratio` is taken to grow
-    with the size. Sizes that the backbone refuses count as too small; whatever else fails is told.
+    with the size. Sizes that the backbone refuses count as too small; any
+    other failure is an error.
 
     Raises:
         InputError: if it is not reached within LARGEST times the size of the treatment's image,

@@ -13,19 +13,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
 from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
-from bench.records import TrialRecord
+from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
-from bench.run.attempt import attempt, claim, ended
+from bench.run.attempt import attempt, claim, ended, exclusive
 from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
-from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings
+from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings, Sitting
 from bench.spec.files import read, result_name
 from bench.spec.grid import Cross
 from bench.spec.ranges import Range, Scalar, Space
@@ -75,13 +76,13 @@ def open_search(name: str, *, small: bool = False) -> Search:
     file, spec = read(name, small=small)
     if spec.search is None:
         raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
-    found = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
-    for arm, space in found.spaces.items():
+    search = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
+    for arm, space in search.spaces.items():
         for field, tried in space.ranges.items():
             for value in tried.values:
-                found.trial(arm, space.chosen(_first_but(field, value)))
-    check_datasets(found.example)
-    return found
+                search.trial(arm, space.chosen(_first_but(field, value)))
+    check_datasets(search.example)
+    return search
 
 
 def _first(_: str, of: Range) -> Scalar:
@@ -95,7 +96,7 @@ def _first_but(field: str, value: Scalar) -> Callable[[str, Range], Scalar]:
 def finished(search: Search, store: Store) -> bool:
     """Whether the search's record holds all that the file asks for."""
     record = store.search(search.name)
-    if record is None or record["asked"] != asked(search):
+    if record is None or record["asked"] != binding(search):
         return False
     if record["settings"]["retrain"] != search.settings.retrain:
         return False
@@ -105,7 +106,7 @@ def finished(search: Search, store: Store) -> bool:
     )
 
 
-def asked(search: Search) -> dict[str, str]:
+def binding(search: Search) -> dict[str, str]:
     """What a study is bound to, by arm: another space, split, recipe or sampler is another study.
 
     So are other files under the dataset's name, and code that gives other results. The number of
@@ -144,22 +145,22 @@ class Evaluator:
         assert spec.search
         self.spec, self.store, self.settings = spec, store, spec.search
 
-    def __call__(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> TrialRecord:
+    def __call__(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> TrialRecord:
         while True:
             with claim(self.store, trial.key) as claimed:
                 if claimed:
-                    return self._record(trial, asked, listener)
+                    return self._record(trial, proposal, listener)
             listener(Waiting(running=1))
             time.sleep(POLL_S)
 
-    def _record(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> TrialRecord:
+    def _record(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> TrialRecord:
         """The trial's record; one that another study has pruned does not answer this one."""
-        study = asked.study.study_name
+        study = proposal.study.study_name
         record = self.store.trial(trial.key)
         if record and record.get("pruned_by", study) == study:
             listener(OnRecord(trial, record))
         else:
-            heed = self._heeding(trial, asked, listener)
+            heed = self._heeding(trial, proposal, listener)
             attempt(trial, self.store, heed, self.spec.timeout_s)
             if self.spec.keep_weights != "all":  # nothing starts from a configuration's trial
                 (self.store.trial_folder(trial.key) / WEIGHTS).unlink(missing_ok=True)
@@ -167,7 +168,7 @@ class Evaluator:
         assert record
         return record if record["status"] != "ok" else self._timed(trial, record, listener)
 
-    def _heeding(self, trial: Trial, asked: optuna.Trial, listener: Listener) -> Listener:
+    def _heeding(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> Listener:
         """Tells Optuna the accuracy of every epoch, and ends the trial when it says so."""
 
         def heed(event: Event) -> None:
@@ -176,10 +177,10 @@ class Evaluator:
                 return
             if "top1_pct" in event.row:
                 epoch = event.row["epoch"]
-                asked.report(event.row["top1_pct"], epoch)
-                if epoch != trial.epochs and asked.should_prune():
+                proposal.report(event.row["top1_pct"], epoch)
+                if epoch != trial.epochs and proposal.should_prune():
                     reason = f"below the median after epoch {epoch}"
-                    raise PrunedError(reason, by=asked.study.study_name)
+                    raise PrunedError(reason, by=proposal.study.study_name)
 
         return heed
 
@@ -189,11 +190,12 @@ class Evaluator:
         if not wanted:
             return record
         settings = self.spec.timing
-        if self.store.timing_of([trial], settings) is None:
-            folder = self.store.timing_folder_of([trial], settings)
-            timing.time_side_by_side(folder, [trial], trial, settings, listener)
-        timed = self.store.timing_of([trial], settings)
-        assert timed
+        alone = Sitting((trial,), trial, settings)
+        folder = self.store.sitting_folder(alone)
+        if read_record(folder) is None:
+            with exclusive(self.store):
+                timing.sit(folder, alone, listener)
+        timed = cast("TimingRecord", read_record(folder))
         arm = timed["subjects"].get(trial.speed_key)
         metrics = arm["metrics"] if arm else {}
         if lost := [name for name in wanted if name not in metrics]:

@@ -28,7 +28,7 @@ from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
 from bench.run.readiness import prepare
-from bench.run.search import POLL_S, Evaluate, Evaluator, Search, asked, finished
+from bench.run.search import POLL_S, Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
 from bench.spec.trial import Fields
 from bench.spec.tuning import written
@@ -115,7 +115,7 @@ class Tuner:
             )
 
     def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
-        for arm, digest in asked(self.search).items():
+        for arm, digest in binding(self.search).items():
             study = optuna.create_study(
                 storage=self.storage,
                 study_name=f"{arm} {digest}",
@@ -217,18 +217,18 @@ class Tuner:
                 raise
         self.export()
 
-    def _scored(self, arm: str, asked: optuna.Trial) -> tuple[float, ...]:
+    def _scored(self, arm: str, proposal: optuna.Trial) -> tuple[float, ...]:
         space = self.search.spaces[arm]
-        chosen = space.chosen(lambda name, of: of.suggested(name, asked))
+        chosen = space.chosen(lambda name, of: of.suggested(name, proposal))
         trial = self.search.trial(arm, chosen)
-        asked.set_user_attr("chosen", chosen)
-        asked.set_user_attr("key", trial.key)
-        self.listener(Proposed(arm, asked.number, chosen, trial))
-        record = self.evaluate(trial, asked, self.listener)
+        proposal.set_user_attr("chosen", chosen)
+        proposal.set_user_attr("key", trial.key)
+        self.listener(Proposed(arm, proposal.number, chosen, trial))
+        record = self.evaluate(trial, proposal, self.listener)
         if record["status"] == "pruned":
             raise optuna.TrialPruned(record["reason"])
         if record["status"] != "ok":
-            asked.set_user_attr("failed", f"{record['status']}: {record['reason']}")
+            proposal.set_user_attr("failed", f"{record['status']}: {record['reason']}")
             raise FailedError(record["reason"])
         return tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
 
@@ -237,7 +237,7 @@ class Tuner:
         record: SearchRecord = {
             "status": "ok",
             "reason": "",
-            "asked": asked(self.search),
+            "asked": binding(self.search),
             "optuna": optuna.__version__,
             "sampler": self._named_sampler,
             "pruner": self._named_pruner,

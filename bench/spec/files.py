@@ -18,7 +18,7 @@ from bench.spec.mistakes import brief, sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
-OWN = ("cost", "margin_pct", "recipe_for")
+OWN = ("cost", "looks", "margin_pct", "recipe_for")
 DEEPEST = 16
 """Tables and lists in one another, in a file."""
 
@@ -225,9 +225,14 @@ def _check(file: Path, spec: ExperimentFile) -> None:
 
 
 def _check_seeds(file: Path, spec: ExperimentFile) -> None:
-    """Raise InputError where an arm asks for more seeds than there are to it."""
+    """Raise InputError where an arm, or a look, asks for more seeds than there are to it."""
     total = len(spec.axes.get("seed", [0]))
     seeds = {arm.name: arm.seeds or total for arm in spec.arm}
+    if sorted({look for look in spec.looks if look <= total}) != list(spec.looks):
+        raise InputError(
+            f"{shown(file)}: looks = {list(spec.looks)}: rising numbers of seeds, none beyond the "
+            f"{total} that [axes] has"
+        )
     for arm in spec.arm:
         if max(seeds[arm.name], arm.control_seeds or 0) > total:
             raise InputError(f"{shown(file)}: [arm {arm.name!r}] seeds: [axes] has {total} of them")

@@ -53,8 +53,10 @@ class Cross:
     def _trial(self, name: str, place: int, asking: tuple[str, ...]) -> Trial | None:
         """The trial of an arm at the place-th combination, made after those that it needs."""
         if name in asking:
-            told = " → ".join([*asking[asking.index(name) :], name])
-            raise InputError(f"{shown(self.file)}: arms start from one another in a circle: {told}")
+            circle = " → ".join([*asking[asking.index(name) :], name])
+            raise InputError(
+                f"{shown(self.file)}: arms start from one another in a circle: {circle}"
+            )
         if (name, place) not in self._made:
             arm, path = self._arms[name], (*asking, name)
             needed = {field: self._trial(to, place, path) for field, to in arm.arms.items()}

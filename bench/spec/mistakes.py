@@ -53,8 +53,8 @@ def sentence(
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         hint = nearest(first["input"], allowed)
-    told = f"{where}{field} = {brief(first['input'])}: {message[0].lower()}{message[1:]}{hint}"
-    return told.rstrip(".")
+    said = f"{where}{field} = {brief(first['input'])}: {message[0].lower()}{message[1:]}{hint}"
+    return said.rstrip(".")
 
 
 def unknown(file: Path, table: str, field: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ DECIDING = ("resizer", "optimizer", "schedule", "crop", "interpolation")
 Scalar = str | int | float
 
 
-class Asked(Protocol):
+class Proposal(Protocol):
     """What a range asks of Optuna: these methods of its Trial."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
@@ -37,14 +37,14 @@ class Range:
     kind: str  # "log", "uniform": floats; "int": whole numbers; "choice": one of some values
     values: tuple[Scalar, ...]  # two ends, or what is to choose from
 
-    def suggested(self, name: str, asked: Asked) -> object:
+    def suggested(self, name: str, proposal: Proposal) -> object:
         """The value that Optuna suggests for the field of this name."""
         if self.kind == "choice":
-            return asked.suggest_categorical(name, self.values)
+            return proposal.suggest_categorical(name, self.values)
         low, high = self.ends
         if self.kind == "int":
-            return asked.suggest_int(name, int(low), int(high))
-        return asked.suggest_float(name, low, high, log=self.kind == "log")
+            return proposal.suggest_int(name, int(low), int(high))
+        return proposal.suggest_float(name, low, high, log=self.kind == "log")
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -118,12 +118,12 @@ class Space:
 
     def chosen(self, choose: Callable[[str, Range], object]) -> Fields:
         """A value for every range that the arm uses, given what is chosen before it."""
-        found: Fields = {}
+        values: Fields = {}
         deciding_first = sorted(self.ranges, key=lambda name: name not in DECIDING)
         for name in deciding_first:
-            if self._used(name, found):
-                found[name] = choose(name, self.ranges[name])
-        return found
+            if self._used(name, values):
+                values[name] = choose(name, self.ranges[name])
+        return values
 
     def used(self) -> Space:
         """The same without the ranges that the arm uses under none of its deciding choices."""
@@ -135,10 +135,10 @@ class Space:
         kept = {n: r for n, r in self.ranges.items() if any(self._used(n, of) for of in decided)}
         return Space(self.fixed, kept)
 
-    def _used(self, name: str, found: Fields) -> bool:
+    def _used(self, name: str, chosen: Fields) -> bool:
         """Whether any of the range's values would count."""
-        fields = {**self.fixed, **found}
-        return any(name in canonical({**fields, name: value}) for value in self.ranges[name].values)
+        fields = self.fixed | chosen
+        return any(name in canonical(fields | {name: value}) for value in self.ranges[name].values)
 
 
 def space(fields: Mapping[str, object]) -> Space:
@@ -150,8 +150,9 @@ def space(fields: Mapping[str, object]) -> Space:
     ranges: dict[str, Range] = {}
     for name, value in fields.items():
         try:
-            found = parsed(value)
+            range_ = parsed(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        ranges |= {name: found} if found else {}
+        if range_:
+            ranges[name] = range_
     return Space({n: v for n, v in fields.items() if n not in ranges}, ranges).used()

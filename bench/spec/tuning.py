@@ -57,8 +57,10 @@ def _check_search(spec: ExperimentFile) -> None:
     names = [arm.name for arm in spec.arm]
     for name in spec.search.arms:
         if name not in names:
-            told = f"{nearest(name, names)} One of: {', '.join(names)}"
-            raise ValueError(f"[search] arms names the arm {name!r}, which is not there{told}")
+            raise ValueError(
+                f"[search] arms names the arm {name!r}, which is not there{nearest(name, names)} "
+                f"One of: {', '.join(names)}"
+            )
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")
     if spec.search.seed in spec.axes["seed"]:
@@ -70,8 +72,8 @@ def _check_search(spec: ExperimentFile) -> None:
         raise ValueError("train = false: a search trains")
     for arm in spec.arm:
         _check_arm(spec, arm)
-    for name, found in spaces(spec).items():
-        if not found.ranges:
+    for name, tuned in spaces(spec).items():
+        if not tuned.ranges:
             raise ValueError(f"[search] arms names {name!r}, which has no range to choose from")
 
 

@@ -1,0 +1,231 @@
+"""The verdicts of one experiment, from its table alone: what `judging` needs is gathered here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.estimate import Estimate, estimate, simultaneous
+from bench.analysis.judging import Answer, Predictions, Verdict, judge, one_class
+from bench.analysis.looks import Looks
+from bench.analysis.moderated import NO_PRIOR, Prior, Variances, prior_of, variances_of
+from bench.analysis.pooled import Regime, length, lent
+from bench.analysis.statistics import Interval
+
+Predicted = Callable[[str], pd.DataFrame | None]
+"""A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
+
+
+def no_predictions(_key: str) -> None:
+    """Of a store that keeps none."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of one context, their trials side by side.
+
+    Args:
+        regime: of the first arm.
+        trials: by seed, of those that both finished: `ours`, `theirs` in %, and the `key` of each.
+        asked: the keys of all, finished or not.
+        ended: seeds whose trials of both arms ended, well or not.
+        planned: seeds that both arms have in the file.
+    """
+
+    context: str
+    arms: tuple[str, str]
+    regime: Regime
+    trials: pd.DataFrame
+    asked: frozenset[str]
+    ended: int
+    planned: int
+
+    @property
+    def differences(self) -> dict[int, float]:
+        """The first arm minus the second, points by seed."""
+        found = self.trials["ours"] - self.trials["theirs"]
+        return {int(str(seed)): float(value) for seed, value in found.items()}
+
+
+def verdicts(
+    table: pd.DataFrame,
+    primary: tuple[str, str],
+    margin_pct: float,
+    *,
+    looks: Sequence[int] = (),
+    predicted: Predicted = no_predictions,
+    unequal: bool = False,
+    published: bool = True,
+) -> dict[str, Verdict]:
+    """The verdict of each distinct context, by the context's label.
+
+    Args:
+        table: of the whole experiment, as `Store.table` makes it.
+        primary: treatment and baseline.
+        looks: numbers of seeds at which a verdict is given; one, at the file's number, unless any.
+        unequal: whether the two were tuned over different numbers of configurations.
+        published: whether published experiments of the same regime lend their variances.
+    """
+    asked = distinct(pairs(table, primary[0], primary[1]))
+    others = distinct(
+        pair for arm in table["arm"].unique() for pair in pairs(table, primary[0], arm)
+    )
+    found = {}
+    for pair in asked:
+        prior = prior_for(pair, others, predicted, published=published)
+        found[pair.context] = judge(
+            pair.differences,
+            margin_pct,
+            Looks.of(looks, pair.planned, len(asked)),
+            prior=prior,
+            predictions=predictions_of(pair, predicted),
+            ended=pair.ended,
+            unequal=unequal,
+        )
+    return found
+
+
+def controls(
+    table: pd.DataFrame,
+    treatment: str,
+    arms: Sequence[str],
+    *,
+    predicted: Predicted = no_predictions,
+    published: bool = True,
+) -> dict[str, dict[str, Interval]]:
+    """Treatment minus each of several arms, points, by context and arm.
+
+    A family are the arms of one context: its intervals hold together (Bonferroni), and their
+    variances are moderated. Arms with fewer than two finished seeds are no part of it.
+    """
+    every = distinct(p for arm in table["arm"].unique() for p in pairs(table, treatment, arm))
+    found: dict[str, dict[str, Estimate]] = {}
+    for pair in every:
+        if pair.arms[1] in arms and len(pair.trials) > 1:
+            prior = prior_for(pair, every, predicted, published=published)
+            family = found.setdefault(pair.context, {})
+            family[pair.arms[1]] = estimate(list(pair.differences.values()), prior)
+    return {
+        context: dict(zip(family, simultaneous(list(family.values())), strict=True))
+        for context, family in found.items()
+    }
+
+
+def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
+    """`arm` and `to` in each context that has both, on the same data."""
+    if arm == to:
+        return
+    for context, rows in table.groupby("context", dropna=False, sort=False):
+        ours, theirs = (rows[rows["arm"] == name].set_index("seed") for name in (arm, to))
+        both = ours.join(theirs.add_suffix("_theirs"), how="inner")
+        if len(both) and (both["dataset"] == both["dataset_theirs"]).all():
+            yield _pair("" if pd.isna(context) else str(context), (arm, to), both)
+
+
+def _pair(context: str, arms: tuple[str, str], both: pd.DataFrame) -> Pair:
+    states = both[["status", "status_theirs"]]
+    names = {"top1_pct": "ours", "top1_pct_theirs": "theirs"}
+    names |= {"key": "ours_key", "key_theirs": "theirs_key"}
+    finished = both[(states == "ok").all(axis=1)]
+    return Pair(
+        context,
+        arms,
+        regime_of({str(name): value for name, value in both.iloc[0].items()}),
+        finished[list(names)].rename(columns=names).dropna(),
+        frozenset({*both["key"], *both["key_theirs"]}),
+        ended=int((states != "missing").all(axis=1).sum()),
+        planned=len(both),
+    )
+
+
+def regime_of(trial: Mapping[str, object]) -> Regime:
+    """Of a row of the table; without a resizer the backbone's size is the image's."""
+    size, output = (_number(trial[name]) for name in ("input_size", "output_size"))
+    epochs, steps = (_number(trial[name]) for name in ("epochs", "steps"))
+    of = str(trial["dataset"]), str(trial["backbone"])
+    return Regime(*of, int(size), int(size if np.isnan(output) else output), length(epochs, steps))
+
+
+def _number(value: object) -> float:
+    return float("nan") if value is None else float(str(value))
+
+
+def distinct(found: Iterable[Pair]) -> list[Pair]:
+    """Each pair of trials once, in the first context that has it."""
+    first: dict[frozenset[str], Pair] = {}
+    for pair in found:
+        first.setdefault(pair.asked, pair)
+    return list(first.values())
+
+
+def prior_for(
+    pair: Pair, others: Sequence[Pair], predicted: Predicted, *, published: bool = True
+) -> Prior:
+    """What the other differences of the regime say of the variance of this one."""
+    own = variances_of([list(pair.differences.values())])
+    if not own.count:
+        return NO_PRIOR
+    near = [
+        list(one.differences.values())
+        for one in others
+        if one.regime == pair.regime and one.asked != pair.asked and not _collapsed(one, predicted)
+    ]
+    used = frozenset[str]().union(pair.asked, *(one.asked for one in others))
+    elsewhere: Sequence[Variances] = lent(pair.regime, used) if published else ()
+    return prior_of(float(own.values[0]), float(own.df[0]), variances_of(near), elsewhere)
+
+
+def _collapsed(pair: Pair, predicted: Predicted) -> bool:
+    both = predictions_of(pair, predicted)
+    return both is not None and any(one_class(arm) for arm in both)
+
+
+def predictions_of(pair: Pair, predicted: Predicted) -> tuple[Predictions, Predictions] | None:
+    """Of both arms over the seeds that both finished; None unless all of them have some."""
+    arms = [[predicted(key) for key in pair.trials[f"{side}_key"]] for side in ("ours", "theirs")]
+    found = [[one for one in arm if one is not None] for arm in arms]
+    if len(pair.trials) == 0 or [len(arm) for arm in found] != [len(pair.trials)] * 2:
+        return None
+    ours, theirs = (_stacked(arm) for arm in found)
+    return (ours, theirs) if np.array_equal(ours.labels, theirs.labels) else None
+
+
+def _stacked(tables: Sequence[pd.DataFrame]) -> Predictions:
+    ordered = [table.sort_values("image") for table in tables]
+    return Predictions(
+        ordered[0]["label"].to_numpy(), np.array([of["predicted"].to_numpy() for of in ordered])
+    )
+
+
+def counted(
+    differences: Sequence[float],
+    margin_pct: float,
+    seeds: int = 3,
+    *,
+    neighbours: int = 0,
+    lenders: Sequence[Variances] = (),
+) -> Counter[Answer]:
+    """The answers of the experiments of so many consecutive seeds that a larger one is cut into.
+
+    Where the arms do not differ, one in twenty is expected to be false. The variance is each one's
+    own, unless others say something of it.
+
+    Args:
+        differences: treatment minus baseline, points, seed by seed.
+        neighbours: how many of the next experiments stand for the other arms of each.
+        lenders: the variances of published experiments, as `pooled.lent` has them.
+    """
+    values = np.asarray(differences, dtype=float)
+    parts = values[: len(values) // seeds * seeds].reshape(-1, seeds)
+    answers: Counter[Answer] = Counter()
+    for i, part in enumerate(parts):
+        near = np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)]
+        own, others = float(part.var(ddof=1)), variances_of(near.tolist())
+        prior = prior_of(own, seeds - 1, others, lenders) if own else NO_PRIOR
+        found = judge(dict(enumerate(part.tolist())), margin_pct, Looks((seeds,)), prior=prior)
+        answers[found.answer] += 1
+    return answers

@@ -1,0 +1,152 @@
+"""What the rules of a verdict cost and save: simulated experiments, judged by the same code.
+
+    python -m bench.analysis.simulation
+
+prints how often arms that do not differ are called better or worse, and how often two points are
+found, by number of seeds, looks and arms. The spread is that of the published differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import stats
+
+from bench.analysis.moderated import NO_PRIOR, NOTHING, Floats, Prior, Variances, prior_of
+
+ERROR = 0.05
+DIFFERENCE_SD = 1.1
+"""Of a paired difference in accuracy, points: pooled over the published comparisons."""
+
+RUNS = 20_000
+
+
+@dataclass(frozen=True)
+class Design:
+    """An experiment that is drawn many times.
+
+    Args:
+        arms: the treatment and those that it is compared to; the first of these is the baseline.
+        looks: numbers of seeds at which a verdict is given; they share one error of 5 %.
+        effect: true difference to the baseline, points.
+        noisy: the treatment's spread over that of the others.
+        uneven: standard deviation of the logarithm of an arm's spread.
+        tails: degrees of freedom of the t distribution of a run; inf: normal.
+        lent: the spreads of published experiments of ten arms and three seeds, over the true one.
+        moderated: whether the prior is used.
+    """
+
+    arms: int = 10
+    looks: tuple[int, ...] = (3,)
+    effect: float = 0.0
+    noisy: float = 1.0
+    uneven: float = 0.0
+    tails: float = np.inf
+    lent: tuple[float, ...] = ()
+    moderated: bool = True
+    stream: int = field(default=20261126, compare=False)
+
+
+def called(design: Design, runs: int = RUNS) -> float:
+    """The share of experiments in which some look calls the treatment better or worse."""
+    stream = np.random.default_rng(design.stream)
+    differences = drawn(design, stream, runs)
+    differences[:, 0] += design.effect
+    lent = [_lent(design, scale, stream, runs) for scale in design.lent]
+    error = ERROR / len(design.looks)
+    told = [p_values(design, differences[..., :n], lent)[:, 0] < error for n in design.looks]
+    return float(np.any(told, axis=0).mean())
+
+
+def family_error(design: Design, runs: int = RUNS) -> float:
+    """The share of experiments in which some difference of a family is called, none being true."""
+    differences = drawn(design, np.random.default_rng(design.stream), runs)
+    n = differences.shape[1]
+    called_any = np.zeros(runs, dtype=bool)
+    for first in range(n):
+        order = [first, *(i for i in range(n) if i != first)]
+        called_any |= p_values(design, differences[:, order], [])[:, 0] < ERROR / n
+    return float(called_any.mean())
+
+
+def drawn(design: Design, stream: np.random.Generator, runs: int) -> Floats:
+    """(runs, arms - 1, seeds) treatment minus each other arm, points; no true difference."""
+    shape = (runs, design.arms, max(design.looks))
+    spread = DIFFERENCE_SD / np.sqrt(2) * np.exp(stream.normal(0, design.uneven, shape[:2]))
+    spread[:, 0] *= design.noisy
+    noise = stream.standard_normal(shape)
+    if np.isfinite(design.tails):
+        scale = np.sqrt(stream.chisquare(design.tails, shape) / (design.tails - 2))
+        noise /= scale
+    scores = noise * spread[..., None]
+    return np.asarray(scores[:, :1] - scores[:, 1:], dtype=float)
+
+
+def p_values(design: Design, differences: Floats, lent: Sequence[Variances]) -> Floats:
+    """(runs, 1) of the two-sided moderated t test of the first difference."""
+    n = differences.shape[-1]
+    values, df = differences.var(axis=-1, ddof=1), n - 1.0
+    prior = prior_of_first(values, df, lent) if design.moderated else NO_PRIOR
+    variance, total = prior.moderate(values[:, 0], df)
+    t = differences[:, 0].mean(axis=-1) / np.sqrt(variance / n)
+    return np.asarray(2 * stats.t.sf(np.abs(t), total), dtype=float)[:, None]
+
+
+def prior_of_first(values: Floats, df: float, lent: Sequence[Variances]) -> Prior:
+    """The prior of the first difference from the others of each experiment, and lent ones."""
+    count = values.shape[-1] - 1
+    others = Variances(values[:, 1:], np.full(count, df)) if count else NOTHING
+    return prior_of(values[:, 0], df, others, lent)
+
+
+def _lent(design: Design, scale: float, stream: np.random.Generator, runs: int) -> Variances:
+    elsewhere = replace(design, arms=10, looks=(3,), noisy=1.0)
+    values = (scale * drawn(elsewhere, stream, runs)).var(axis=-1, ddof=1)
+    return Variances(values, np.full(values.shape[-1], 2.0))
+
+
+DESIGNS: dict[str, Design] = {
+    "one experiment of ten arms": Design(),
+    "of four arms": Design(arms=4),
+    "treatment and baseline alone": Design(arms=2),
+    "four arms, one published experiment lends": Design(arms=4, lent=(1.0,)),
+    "treatment and baseline alone, one lends": Design(arms=2, lent=(1.0,)),
+    "treatment and baseline alone, one 1.5 times less spread lends": Design(
+        arms=2, lent=(1 / 1.5,)
+    ),
+    "treatment 1.5 times as noisy": Design(noisy=1.5),
+    "spreads 40 % apart": Design(uneven=0.4),
+    "heavy tails (t, 5 degrees of freedom)": Design(tails=5.0),
+}
+
+
+HEADINGS = (
+    "design", "looks, seeds", "false, %", "false with own t, %",
+    "2 points found, %", "found with own t, %",
+)  # fmt: skip
+
+
+def line(name: str, design: Design, runs: int = RUNS) -> list[str]:
+    """A design's rates under `HEADINGS`: with moderated variances, and with each its own."""
+    rates = [
+        called(replace(design, effect=effect, moderated=moderated), runs)
+        for effect in (0.0, 2.0)
+        for moderated in (True, False)
+    ]
+    looks = ", ".join(map(str, design.looks))
+    return [name, looks, *(f"{100 * rate:.1f}" for rate in rates)]
+
+
+def main() -> None:
+    """Print a Markdown table of all designs."""
+    rows: list[Sequence[str]] = [HEADINGS, ["---"] * len(HEADINGS)]
+    for name, design in DESIGNS.items():
+        rows += [line(name, replace(design, looks=n)) for n in ((3,), (6,), (4, 8), (3, 6, 10))]
+    for row in rows:
+        print(f"| {' | '.join(row)} |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

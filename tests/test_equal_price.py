@@ -1,0 +1,110 @@
+"""The treatment against the plain pipeline of its price."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.analysis.equal_price import (
+    EqualPrice,
+    Pipeline,
+    Price,
+    at_equal_price,
+    on_front,
+    relative,
+)
+from bench.analysis.estimate import estimate
+
+
+def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeline:
+    paid = price if isinstance(price, Price) else Price(price)
+    return Pipeline(name, paid, dict(enumerate(accuracies)))
+
+
+SMALL = pipeline("32 px", 1.0, [40.0, 41.0, 42.0])
+LARGE = pipeline("64 px", 3.0, [50.0, 51.5, 52.0])
+
+
+def test_the_plain_accuracy_is_interpolated_seed_by_seed() -> None:
+    treatment = pipeline("learned", 1.5, [41.0, 43.0, 43.5])
+    found = at_equal_price(treatment, [LARGE, SMALL])
+    assert isinstance(found, EqualPrice)
+    wanted = [
+        t - (0.75 * s + 0.25 * b)
+        for t, s, b in zip((41, 43, 43.5), (40, 41, 42), (50, 51.5, 52), strict=True)
+    ]
+    assert found.share == 0.25
+    assert found.interval() == estimate(wanted).interval()
+
+
+def test_a_price_at_a_measured_size_needs_that_size_alone() -> None:
+    found = at_equal_price(pipeline("learned", 3.0, [49.0, 50.0, 52.5]), [SMALL, LARGE])
+    assert isinstance(found, EqualPrice)
+    assert found.difference.mean == pytest.approx((-1 - 1.5 + 0.5) / 3)
+
+
+def test_beyond_what_was_measured_there_is_no_difference() -> None:
+    for price, reason in ((0.5, "cheaper than measured"), (9.0, "dearer than measured")):
+        assert at_equal_price(pipeline("learned", price, [1.0, 2.0]), [SMALL, LARGE]) == reason
+    assert at_equal_price(pipeline("learned", 2.0, [1.0]), [SMALL, LARGE]) == "too few seeds"
+    assert at_equal_price(pipeline("learned", 2.0, []), []) == "cheaper than measured"
+
+
+def test_an_uncertain_price_widens_the_interval_by_the_slope_between_the_sizes() -> None:
+    accuracies = [41.0, 43.0, 43.5]
+    sure = at_equal_price(pipeline("learned", 2.0, accuracies), [SMALL, LARGE])
+    unsure = at_equal_price(
+        pipeline("learned", Price(2.0, se=0.1, df=4), accuracies), [SMALL, LARGE]
+    )
+    assert isinstance(sure, EqualPrice)
+    assert isinstance(unsure, EqualPrice)
+    slope = np.mean([10.0, 10.5, 10.0]) / 2
+    added = unsure.difference.errors[0].se ** 2 - sure.difference.errors[0].se ** 2
+    assert math.sqrt(added) == pytest.approx(slope * 0.1)
+
+
+def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:
+    stream = np.random.default_rng(0)
+    covered = []
+    for _ in range(2000):
+        seeds = stream.normal(0, 0.8, (3, 4))
+        measured = stream.normal([1.0, 2.0, 3.0], 0.1)
+        small, treatment, large = (
+            pipeline(name, Price(float(price), 0.1, math.inf), (true + noise).tolist())
+            for name, price, true, noise in zip(
+                ("s", "t", "l"), measured, (40.0, 45.0, 50.0), seeds, strict=True
+            )
+        )
+        found = at_equal_price(treatment, [small, large])
+        if isinstance(found, EqualPrice):
+            interval = found.interval()
+            covered.append(interval.low <= 0 <= interval.high)
+    assert len(covered) > 1900
+    assert 0.94 < np.mean(covered) < 0.985
+
+
+def test_a_relative_price_is_paired_by_round_and_free_of_the_machines_drift() -> None:
+    drift = np.array([1.0, 2.0, 4.0])
+    exact = relative((3 * drift).tolist(), drift.tolist())
+    assert exact.value == pytest.approx(3)
+    assert exact.se == pytest.approx(0)
+    found = relative((3 * drift * [0.99, 1.0, 1.01]).tolist(), drift.tolist())
+    assert found.df == 2
+    assert found.se == pytest.approx(3 * 0.01 / math.sqrt(3), rel=0.01)
+    assert relative([2.0], [1.0]) == Price(2.0)
+
+
+def test_dominated_is_said_only_where_the_intervals_say_so() -> None:
+    treatment = pipeline("learned", Price(2.0, 0.01, 4), [45.0, 46.0, 47.0])
+    better = pipeline("plain 48", Price(1.9, 0.01, 4), [48.0, 49.1, 50.0])
+    unsure = pipeline("plain 40", Price(1.9, 0.01, 4), [45.0, 48.0, 46.0])
+    as_dear = pipeline("plain 50", Price(2.0, 0.01, 4), [48.0, 49.1, 50.0])
+    worse = pipeline("plain 32", Price(1.0, 0.01, 4), [40.0, 41.1, 42.0])
+    assert on_front(treatment, [worse, better]) == ("dominated", "plain 48")
+    assert on_front(treatment, [worse, unsure]) == ("open", "")
+    assert on_front(treatment, [worse, as_dear]) == ("open", "")
+    assert on_front(treatment, [worse]) == ("on the front", "")
+    counted = pipeline("same count", 2.0, [48.0, 49.1, 50.0])
+    assert on_front(pipeline("learned", 2.0, [45.0, 46.0, 47.0]), [counted])[0] == "dominated"

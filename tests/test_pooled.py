@@ -1,0 +1,37 @@
+"""The variances that published experiments lend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import pooled
+from bench.analysis.moderated import bartlett
+from bench.paths import PUBLISHED
+
+WOOF = pooled.Regime("imagewoof-160", "resnet10t", 64, 32, "3 epochs")
+
+
+def test_the_table_is_what_its_command_makes_of_the_published_results() -> None:
+    assert pooled.FILE.read_text() == pooled.text(), "stale: run python -m bench.analysis.pooled"
+
+
+def test_a_line_is_the_variance_over_seeds_of_a_published_difference() -> None:
+    table = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
+    scores = table.pivot_table(index="seed", columns="arm", values="top1_pct")
+    wanted = (scores["learned"] - scores["capacity"]).var()
+    lines = pooled.collected()
+    line = lines[(lines["experiment"] == "controls-woof-small") & (lines["arm"] == "capacity")]
+    assert np.isclose(line["variance"].item(), wanted, atol=1e-6)
+    assert (lines["variance"] > 0).all()
+    assert lines["keys"].is_unique
+
+
+def test_only_the_same_regime_lends_and_never_an_experiments_own_trials() -> None:
+    found = pooled.lent(WOOF)
+    assert len(found) > 1
+    assert all(float(bartlett(one)) > 0.001 for one in found)
+    assert pooled.lent(WOOF._replace(length="300 epochs")) == []
+    table = pd.read_csv(pooled.FILE, comment="#")
+    own = frozenset(key for keys in table["keys"] for key in keys.split())
+    assert pooled.lent(WOOF, own) == []
