@@ -105,7 +105,6 @@ class TrialRecord(Ending, total=False):
     trial: Fields
     started: str
     environment: Environment
-    implementation: str  # how the resizer was trained, where it has more ways than one to compute
     steps: int  # optimiser steps that were taken
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
