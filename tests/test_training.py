@@ -92,7 +92,7 @@ def _val_loader(one: Trial) -> Loader:
 
 def test_loading_what_is_not_there_is_one_sentence(store: Store) -> None:
     with pytest.raises(InputError, match="no finished trial 'abc' in"):
-        models.load("abc", store)
+        models.load("abc", store.root)
 
 
 def test_arms_of_one_seed_start_from_the_same_backbone() -> None:
