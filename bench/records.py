@@ -194,14 +194,6 @@ class SearchRecord(Ending, total=False):
     arms: dict[str, TunedArm]
 
 
-class LooksRecord(Ending, total=False):
-    """When a comparison was given a verdict: `looks/<key>/record.json`."""
-
-    schema: int
-    experiment: str
-    paired_seeds: list[int]  # how many there were, each time
-
-
 def read_record(folder: Path | str) -> Record | None:
     """The record in `folder`, or None where there is none; one without a schema gets number 0.
 

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 from bench.metrics import METRICS
 from bench.records import (
-    LooksRecord,
     SearchRecord,
     SizeRecord,
     SmokeRecord,
     TimingRecord,
     TrialRecord,
     read_record,
-    write_record,
 )
 from bench.spec.experiment import Experiment, Timing, context_of
 from bench.spec.trial import TIMING_VERSION, Fields, Trial
@@ -102,39 +100,11 @@ class Store:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
         return cast("SizeRecord | None", read_record(self.size_folder(key)))
 
-    def looks(self, experiment: Experiment) -> list[int]:
-        """The numbers of paired seeds at which the primary comparison was given a verdict."""
-        record = cast("LooksRecord | None", read_record(self._looks_folder(experiment)))
-        return list(record["paired_seeds"]) if record else []
-
-    def note_look(self, experiment: Experiment, paired_seeds: int) -> None:
-        """Put on record that a verdict was given at so many seeds; once for each number."""
-        looks = self.looks(experiment)
-        if paired_seeds not in looks:
-            record: LooksRecord = {
-                "status": "ok",
-                "reason": "",
-                "experiment": experiment.name,
-                "paired_seeds": [*looks, paired_seeds],
-            }
-            write_record(self._looks_folder(experiment), record)
-
-    def _looks_folder(self, experiment: Experiment) -> Path:
-        """By what is compared, so that another name or further seeds do not make it new."""
-        compared = {
-            experiment.recipe(cell.trial)
-            for cell in experiment.cells
-            if cell.arm in (experiment.spec.primary or ())
-        }
-        text = json.dumps(sorted(compared))
-        return self.root / "looks" / hashlib.sha256(text.encode()).hexdigest()[:16]
-
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
         folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
         folders += [
             self.timing_folder(experiment),
-            self._looks_folder(experiment),
             self.search_folder(experiment.name),
         ]
         times = [_modified(f"{folder}/record.json") for folder in folders]
