@@ -28,6 +28,9 @@ DATA = (*SPEC, "bench.data")
 LAB = (*DATA, "bench.events", "bench.metrics", "bench.records", "resizer", TORCH)
 RUN = (*DATA, *SAVED, "bench.events", "bench.run")
 ANALYSIS = (*SPEC, *SAVED, "bench.analysis", "bench.data.specs", "bench.data.library")
+STATISTICS = tuple(
+    f"bench.analysis.{name}" for name in ("moderated", "statistics", "crossed", "judging")
+)
 REPORT = (*ANALYSIS, "bench.report", "bench.events")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -47,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.records": ("bench.errors", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
     "bench.opening": (*SPEC, "bench.store"),
-    "bench.terminal": (*SPEC, *SAVED, "bench.events", "bench.run.plan"),
+    "bench.terminal": (*SPEC, *SAVED, "bench.analysis.planning", "bench.events", "bench.run.plan"),
     "bench.publish": REPORT,
     "bench.checks": ANALYSIS,
     "bench.cli": (*REPORT, "bench.lab", "bench.run", "bench.publish", "bench.terminal"),
@@ -92,7 +95,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.search": RUN,
     "bench.run.studies": RUN,
     "bench.analysis": (),
-    "bench.analysis.statistics": ANALYSIS,
+    "bench.analysis.moderated": (),  # the statistics know arrays and tables alone
+    "bench.analysis.statistics": STATISTICS,
+    "bench.analysis.crossed": STATISTICS,
+    "bench.analysis.judging": STATISTICS,
+    "bench.analysis.meta": STATISTICS,
+    "bench.analysis.equal_price": STATISTICS,
+    "bench.analysis.simulation": STATISTICS,
+    "bench.analysis.pooled": ("bench.analysis.moderated", "bench.paths"),
+    "bench.analysis.pairs": (*STATISTICS, "bench.analysis.pooled"),
+    "bench.analysis.planning": (*STATISTICS, "bench.analysis.pooled", "bench.analysis.pairs"),
     "bench.analysis.evidence": ANALYSIS,
     "bench.analysis.effects": ANALYSIS,
     "bench.analysis.controls": ANALYSIS,

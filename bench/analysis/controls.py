@@ -21,10 +21,11 @@ class Beside:
 
     @property
     def standing(self) -> Standing:
-        """What the treatment is, compared with the arm."""
-        if self.difference.low > 0:
-            return "better"
-        return "worse" if self.difference.high < 0 else "not settled"
+        """What the treatment is, compared with the arm; without any spread nothing is settled."""
+        low, high = self.difference.low, self.difference.high
+        if low == high or low <= 0 <= high:
+            return "not settled"
+        return "better" if low > 0 else "worse"
 
 
 def beside(evidence: Evidence, treatment: Row) -> list[Beside]:

@@ -50,7 +50,7 @@ class Design:
         return self.estimate(n).detectable(self.looks.level) or math.inf
 
     def seeds_for(self, effect: float) -> int | None:
-        """The fewest seeds that find a true `effect`, points, in a verdict; None beyond the most."""
+        """The fewest seeds that find a true `effect`, points; None beyond `MOST_SEEDS`."""
 
         def lacking(n: float) -> float:
             return POWER - self.estimate(round(n)).errors[0].power(effect, self.looks.level)

@@ -93,7 +93,7 @@ def verdict_rows(evidence: Evidence) -> list[VerdictRow]:
     return [
         _verdict_row(evidence, row, verdict)
         for row, verdict in evidence.judged
-        if verdict.reason not in UNFINISHED
+        if verdict.difference.n > 1 and verdict.reason not in UNFINISHED
     ]
 
 

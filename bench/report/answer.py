@@ -372,7 +372,8 @@ def _of_many(pair: str, given: Sequence[Verdict]) -> list[str]:
     if found:
         level = words.percent(given[0].looks.level)
         lines.append(f"Each by itself would have found {words.span(found, words.points)} points.")
-        lines.append(f"Each verdict has {level} by itself: {_family(given[0])}; the average, 95 %.")
+        lines.append(f"Each verdict has a level of {level}: {_family(given[0])}.")
+        lines.append("The average has 95 % by itself.")
     return lines
 
 

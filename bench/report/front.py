@@ -95,19 +95,16 @@ def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
 def _on_average(real: pd.DataFrame) -> list[str]:
     """Random effects over distinct comparisons, and the share of headroom that is recovered."""
     found = meta.summary(_compared(real, "by_seed"))
-    if found is None:
+    if found is None or found.prediction is None:
         return []
-    lines = [
+    low, high = (words.points(end, signed=True) for end in found.prediction)
+    return [
         f"On average {words.difference(found.mean)}, over {found.mean.n} distinct comparisons on "
-        "real images (random effects)."
+        "real images (random effects).",
+        f"True differences spread by {words.points(found.tau)} points (τ), and that of a new "
+        f"comparison is expected between {low} and {high}.",
+        *_recovered(real),
     ]
-    if found.prediction:
-        low, high = (words.points(end, signed=True) for end in found.prediction)
-        lines.append(
-            f"True differences spread by {words.points(found.tau)} points (τ), and that of a new "
-            f"comparison is expected between {low} and {high}."
-        )
-    return [*lines, *_recovered(real)]
 
 
 def _recovered(real: pd.DataFrame) -> list[str]:
