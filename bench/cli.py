@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -282,6 +282,23 @@ def publish(
         say(f"{counted(publishing.renew(), 'published report')} made anew")
     else:
         say(f"published in {_near(publishing.publish(*_open(name, small)))}")
+
+
+@app.command()
+def export(
+    key: Annotated[str, typer.Argument(help="The trial's key, as in table.csv.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="For ONNX runtimes.")] = False,
+    pt2: Annotated[bool, typer.Option("--pt2", help="For torch.export.load.")] = False,
+) -> None:
+    """Write a finished trial's model as one file, checked, with a model card beside it."""
+    from bench.run import jobs, processes
+
+    if onnx == pt2:
+        raise InputError("export takes one of --onnx and --pt2")
+    form: Literal["onnx", "pt2"] = "onnx" if onnx else "pt2"
+    path = Path(f"{key}.{form}")
+    processes.call(jobs.export, _store().root, key, form, path)
+    say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
 
 
 @app.command()

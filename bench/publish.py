@@ -54,7 +54,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
         )
     finished = {key: trial for key, trial in experiment.runs.items() if store.trial(key)}
-    if not finished and store.timing(experiment) is None:
+    if not finished and not store.timings(experiment):
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     marked(README.read_text())
     folder = PUBLISHED / experiment.name
@@ -91,9 +91,10 @@ def _copy(
         if trial.dataset in DATASETS and DATASETS[trial.dataset].generator:
             files.append("pictures.npz")
         copy_record(store.trial_folder(key), published.trial_folder(key), *files)
-    copy_record(
-        store.timing_folder(experiment), published.timing_folder(experiment), "samples.parquet"
-    )
+    for folder in set(store.timing_folders(experiment).values()):
+        copy_record(folder, published.root / "timings" / folder.name, "samples.parquet")
+        for taken in (folder / "rounds").glob("*"):
+            copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
     copy_sizes(experiment, store, published)
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
 

@@ -93,6 +93,7 @@ class TrialRecord(Ending, total=False):
     trial: Fields
     started: str
     environment: Environment
+    implementation: str  # how the resizer was trained, where it has more ways than one to compute
     steps: int  # optimiser steps that were taken
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
@@ -120,6 +121,18 @@ class DisturbanceFacts(TypedDict):
     switches_per_s: float | None  # times a second that we were put off the processor
     load: float | None  # the load average over a minute, our own part included
     disturbed: bool
+
+
+class RoundRecord(Ending, total=False):
+    """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
+
+    schema: int
+    samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
+    again: dict[str, list[float]]  # by phase, of the reference's second turn
+    failures: dict[str, str]  # why a subject could not be timed, by speed key
+    disturbance: DisturbanceFacts
+    environment: Environment
+    finished: str
 
 
 class TimedArm(TypedDict):

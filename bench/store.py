@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +18,7 @@ from bench.records import (
     TrialRecord,
     read_record,
 )
-from bench.spec.experiment import Experiment, Timing, context_of
+from bench.spec.experiment import Experiment, Sitting, Timing, context_label, context_of
 from bench.spec.trial import TIMING_VERSION, Fields, Trial
 
 if TYPE_CHECKING:
@@ -37,13 +37,32 @@ class Store:
         """Where the trial's record, predictions, weights and log are."""
         return self.root / "trials" / key
 
-    def timing_folder(self, experiment: Experiment) -> Path:
-        """Where the record of the experiment's timing is."""
-        return self.timing_folder_of(experiment.trials.values(), experiment.spec.timing)
+    def sitting_folder(self, sitting: Sitting) -> Path:
+        """Where the record of a sitting is, and those of its rounds."""
+        return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)
 
-    def timing_folder_of(self, trials: Iterable[Trial], settings: Timing) -> Path:
-        """Where the record of some trials that are timed side by side is."""
-        return self.root / "timings" / timing_key(trials, settings)
+    def earlier_timing_folder(self, experiment: Experiment) -> Path:
+        """Where earlier code put the one sitting of all contexts of an experiment."""
+        trials, settings = experiment.trials.values(), experiment.spec.timing
+        return self.root / "timings" / timing_key(trials, settings, version=4)
+
+    def timing_folders(self, experiment: Experiment) -> dict[str, Path]:
+        """Where the record of each context's sitting is, by the context's label.
+
+        Where there is none, but one by earlier code, it is that.
+        """
+        earlier = self.earlier_timing_folder(experiment)
+        folders = {c: self.sitting_folder(one) for c, one in experiment.sittings.items()}
+        if not (earlier / "record.json").exists():
+            return folders
+        return {c: own if (own / "record.json").exists() else earlier for c, own in folders.items()}
+
+    def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
+        """The record of each context's sitting that is finished, by the context's label."""
+        folders = self.timing_folders(experiment)
+        records = {folder: read_record(folder) for folder in folders.values()}
+        found = {context: records[folder] for context, folder in folders.items()}
+        return {c: cast("TimingRecord", record) for c, record in found.items() if record}
 
     def search_folder(self, name: str) -> Path:
         """Where a search's studies and its record are."""
@@ -104,20 +123,12 @@ class Store:
         """Changes when the experiment, one of its records or its timings does."""
         folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
         folders += [
-            self.timing_folder(experiment),
+            *self.timing_folders(experiment).values(),
             self.search_folder(experiment.name),
         ]
         times = [_modified(f"{folder}/record.json") for folder in folders]
         text = json.dumps([experiment.spec.model_dump(), times], default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def timing(self, experiment: Experiment) -> TimingRecord | None:
-        """The record of the experiment's timing, or None while it is not finished."""
-        return self.timing_of(experiment.trials.values(), experiment.spec.timing)
-
-    def timing_of(self, trials: Iterable[Trial], settings: Timing) -> TimingRecord | None:
-        """The record of some trials timed side by side, or None while it is not finished."""
-        return cast("TimingRecord | None", read_record(self.timing_folder_of(trials, settings)))
 
     def table(self, experiment: Experiment) -> pd.DataFrame:
         """One row for each trial of each arm in each context: fields, status, metrics.
@@ -128,8 +139,7 @@ class Store:
         """
         import pandas as pd
 
-        timing = self.timing(experiment)
-        timed = timing["subjects"] if timing else {}
+        timed = {c: record["subjects"] for c, record in self.timings(experiment).items()}
         roles = {arm.name: arm.role for arm in experiment.spec.arm}
         records = self.trials(experiment.runs)
         if experiment.spec.train:
@@ -140,11 +150,12 @@ class Store:
         for cell in experiment.cells:
             key, record = cell.trial.key, records.get(cell.trial.key)
             row: Fields = {"arm": cell.arm, "role": roles[cell.arm]}
-            row |= {"context": context_label(context_of(cell.axes)), "key": key}
+            context = context_label(context_of(cell.axes))
+            row |= {"context": context, "key": key}
             row |= {"status": record["status"], "reason": record["reason"]} if record else missing
             row |= cell.trial.model_dump()
             row |= dict.fromkeys(METRICS, float("nan"))
-            for measured in (record, timed.get(cell.trial.speed_key)):
+            for measured in (record, timed.get(context, {}).get(cell.trial.speed_key)):
                 if measured:
                     row |= {name: m["value"] for name, m in measured.get("metrics", {}).items()}
             rows.append(row)
@@ -171,15 +182,6 @@ class Store:
         return pd.read_parquet(self.trial_folder(key) / "predictions.parquet")
 
 
-def context_label(context: Mapping[str, object]) -> str:
-    """The words for one combination of axis values.
-
-    >>> context_label({"dataset": "imagewoof", "num_resblocks": 2})
-    'dataset imagewoof, num_resblocks 2'
-    """
-    return ", ".join(f"{name} {value}" for name, value in context.items())
-
-
 def _modified(path: str) -> int | None:
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 # Path is slower here
@@ -187,8 +189,8 @@ def _modified(path: str) -> int | None:
         return None
 
 
-def timing_key(trials: Iterable[Trial], timing: Timing) -> str:
-    """16 hex digits that name one timing: what is measured against what, and how."""
+def timing_key(trials: Iterable[Trial], settings: Timing, *, version: int = TIMING_VERSION) -> str:
+    """16 hex digits that name one sitting: what is measured against what, and how."""
     subjects = sorted({trial.speed_key for trial in trials})
-    text = json.dumps([TIMING_VERSION, subjects, timing.model_dump()], sort_keys=True)
+    text = json.dumps([version, subjects, settings.model_dump()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -36,10 +36,9 @@ from bench.events import (
     Waiting,
 )
 from bench.records import SearchRecord, SmokeRecord, TrialRecord
-from bench.spec.experiment import Experiment, ExperimentFile, context_of
+from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
-from bench.store import context_label
 
 if TYPE_CHECKING:
     import pandas as pd

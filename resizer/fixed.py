@@ -52,6 +52,9 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
     """
     if interpolation == "lanczos":
         return resize_lanczos(images, size)
+    if antialias and size[1] == 1 < size[0]:  # torch 2.14 is wrong there: channels-last, gradient
+        rows = resize(images.mT, (1, size[0]), interpolation=interpolation, antialias=True)
+        return rows.mT
     if interpolation in ANTIALIASED:
         return F.interpolate(
             images, size, mode=interpolation, align_corners=False, antialias=antialias

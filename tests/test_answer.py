@@ -22,6 +22,7 @@ from bench.records import write_record
 from bench.report.answer import Answer, answers, in_words
 from bench.report.words import MINUS
 from bench.spec.controls import STANDARD, Control
+from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -62,12 +63,18 @@ def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
     sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}
     asked, store = load(str(file), sizes=sizes), Store(folder / "store")
     fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (not treats(trial)))
-    speeds = {
+    speeds: dict[str, object] = {
         trial.speed_key: {"metrics": speed(trial), "seconds": {"train": seconds(trial)}}
         for trial in asked.trials.values()
     }
-    write_record(store.timing_folder(asked), {"status": "ok", "reason": "", "subjects": speeds})
+    timed(asked, store, speeds)
     return gather(asked, store)
+
+
+def timed(asked: Experiment, store: Store, subjects: dict[str, object]) -> None:
+    """Save the sitting of every context."""
+    for folder in set(store.timing_folders(asked).values()):
+        write_record(folder, {"status": "ok", "reason": "", "subjects": subjects})
 
 
 def treats(trial: Trial) -> bool:
@@ -159,12 +166,11 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
 
 def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> None:
     evidence = controlled(tmp_path, lambda trial: 30.0 + trial.input_size)
-    dear = {
+    dear: dict[str, object] = {
         trial.speed_key: {"metrics": as_metrics({"gmacs": 9.0 if trial.output_size else 1.0})}
         for trial in evidence.experiment.trials.values()
     }
-    lane = {"status": "ok", "reason": "", "subjects": dear}
-    write_record(evidence.store.timing_folder(evidence.experiment), lane)
+    timed(evidence.experiment, evidence.store, dear)
     again = gather(evidence.experiment, evidence.store)
     assert [one.equal for one in paid(again, again.judged[0][0])] == [None]
 
@@ -287,10 +293,7 @@ def sentences(told: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize("asked", published(), ids=lambda one: one.name)
-def test_what_is_said_of_the_published_experiments_keeps_to_our_words(asked: object) -> None:
-    from bench.spec.experiment import Experiment
-
-    assert isinstance(asked, Experiment)
+def test_what_is_said_of_the_published_experiments_keeps_to_our_words(asked: Experiment) -> None:
     for told in answers(gather(asked, Store(PUBLISHED / asked.name))):
         assert len(f"{told.badge} {told.sentence}".split()) <= 40
         for one in sentences(told):

@@ -101,13 +101,19 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
 )
 @pytest.mark.usefixtures("store")
 def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
-    arguments: list[str], sentence: str
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert done.stderr.startswith("resizer-bench: ")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["resizer-bench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.startswith("resizer-bench: ")
+    assert told.count("\n") == 1
 
 
 def test_results_that_cannot_be_written_are_one_sentence(

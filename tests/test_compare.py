@@ -23,7 +23,7 @@ def made(folder: Path, name: str, shift: float = 0.0, **changed: object) -> Path
     asked, store = experiment(folder, NARROW), Store(folder / f"store-{name}")
     fill(asked, store, lambda trial: top1(trial) + shift)
     time_all(asked, store)
-    lane = store.timing_folder(asked)
+    (lane,) = set(store.timing_folders(asked).values())
     record = read_record(lane)
     assert record
     write_record(lane, record | {"environment": record["environment"] | changed})

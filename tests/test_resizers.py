@@ -82,6 +82,18 @@ def test_antialiased_fixed_resizing_agrees_with_pillow(
     np.testing.assert_allclose(module(image)[0, 0].numpy(), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_one_column_of_output_is_right_in_every_layout_and_so_is_its_gradient(
+    interpolation: str,
+) -> None:
+    module = resizer.build("fixed", output_size=(4, 1), interpolation=interpolation, antialias=True)
+    images = torch.rand(3, 4, 6, 5, dtype=torch.float64, requires_grad=True)
+    last = images.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(module(last), module(images), rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(module, (images,))
+    assert torch.autograd.gradcheck(module, (last,))
+
+
 # enlarging from odd sizes: from even ones a new centre can fall on the edge between two pixels
 @pytest.mark.parametrize(("size", "output_size"), [*SIZES[:2], ((11, 13), (27, 31))])
 def test_nearest_takes_the_pixel_that_pillow_takes(

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,19 @@ import pytest
 
 from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, Turn
+from bench.metrics import Weight
 from bench.paths import PROJECT
-from bench.records import write_record
+from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, timing
 from bench.run.attempt import claim, ended
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, TimedOutError, call
-from bench.spec.experiment import Experiment
+from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
-KILLS, RATES = 4, 8
+KILLS, RATES = 3, 4
 
 
 def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Outcome, list[str]]:
@@ -49,7 +49,7 @@ def test_a_run_finishes_every_trial_and_times_every_arm(
     assert len(begun) == 4
     assert outcome.plan.counts == {"ok": 4}
     assert not outcome.failures
-    timed = store.timing(experiment)
+    (timed,) = store.timings(experiment).values()
     assert timed is not None
     assert set(timed["subjects"]) == {t.speed_key for t in experiment.trials.values()}
     assert not outcome.untimed
@@ -62,7 +62,7 @@ def test_only_what_where_asks_for_is_run(store: Store, write_experiment: WriteEx
     outcome, begun = go(experiment, store, where={"resizer": "none", "seed": "1"})
     assert [experiment.trials[key].seed for key in begun] == [1]
     assert outcome.plan.counts == {"ok": 1, "missing": 3}
-    assert store.timing(experiment) is None
+    assert not store.timings(experiment)
     with pytest.raises(InputError, match="--where: unknown field 'sed'; did you mean 'seed'"):
         go(experiment, store, where={"sed": "1"})
     with pytest.raises(InputError, match=r"--where: no trial has seed = '7'\. One of: 0, 1"):
@@ -174,18 +174,16 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     weights = [timing.weigh(trial, 2) for trial in (good, broken)]
     assert not weights[0].reason
     assert weights[1].reason.startswith("unknown backbone 'test_resnett'")
-    weights[1] = replace(weights[1], reason="")  # it fails in its turn, too
-    folder = store.timing_folder(experiment)
-    settings = experiment.spec.timing
-    asked = (folder, [good, broken], good, {}, {"toy": 2}, settings, weights)
+    sitting = Sitting((good, broken), good, experiment.spec.timing)
     events: list[Event] = []
-    call(jobs.time_arms, *asked, listener=events.append)
-    assert events[:3] == [Turn(), Turn(), Turn()]
-    record = store.timing(experiment)
-    assert record is not None
+    call(jobs.take_round, store.root / "0", 0, sitting, {}, {"toy": 2}, listener=events.append)
+    assert events == [Turn(), Turn(), Turn()]
+    taken: Any = read_record(store.root / "0")
+    assert taken["failures"][broken.speed_key].startswith("unknown backbone")
+    record = timing.assembled(sitting, [taken], [weights[0], Weight({}, None)])
     assert record["subjects"][good.speed_key]["metrics"]
     assert record["subjects"][broken.speed_key]["reason"].startswith("unknown backbone")
-    assert not timing.is_open(experiment, store, retry=False)
+    assert record["subjects"][broken.speed_key]["seconds"] == {}
 
 
 def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
@@ -195,16 +193,16 @@ def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
     real = timing.call
 
     def dying(job: Any, *arguments: Any, **options: Any) -> Any:
-        if job is jobs.time_arms:
+        if job is jobs.take_round:
             raise DiedError("out of luck")
         return real(job, *arguments, **options)
 
     monkeypatch.setattr(timing, "call", dying)
     outcome, _ = go(experiment, store)
     assert outcome.untimed == {"all arms": "out of luck"}
-    assert not timing.is_open(experiment, store, retry=False)
+    assert not timing.unfinished(experiment, store, retry=False)
     monkeypatch.undo()
-    assert timing.is_open(experiment, store, retry=True)
+    assert timing.unfinished(experiment, store, retry=True)
 
 
 def test_a_trial_that_takes_too_long_is_a_timeout_row(

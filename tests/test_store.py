@@ -84,7 +84,8 @@ def test_speeds_of_the_timing_join_by_what_is_timed(
     experiment = write_experiment()
     subject = next(c.trial for c in experiment.cells if c.arm == "plain")
     lane = {subject.speed_key: {"metrics": as_metrics({"gmacs": 1.5})}}
-    write_record(store.timing_folder(experiment), {"status": "ok", "reason": "", "subjects": lane})
+    (sitting,) = set(store.timing_folders(experiment).values())
+    write_record(sitting, {"status": "ok", "reason": "", "subjects": lane})
     table = store.table(experiment)
     assert set(table[table["arm"] == "plain"]["gmacs"]) == {1.5}
     assert table[table["arm"] == "learned"]["gmacs"].isna().all()

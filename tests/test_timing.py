@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -15,12 +16,14 @@ from bench.data.library import open_dataset
 from bench.events import Event, Round
 from bench.lab import device, models, timing
 from bench.lab import disturbance as machine
-from bench.lab.disturbance import Disturbance
-from bench.metrics import METRICS, Weight
-from bench.records import read_record
-from bench.spec.experiment import Timing
+from bench.metrics import Weight
+from bench.records import read_record, write_record
+from bench.run import jobs
+from bench.run import timing as sittings
+from bench.spec.experiment import Sitting, Timing
 from bench.spec.trial import Trial
 from bench.store import Store
+from tests.conftest import WriteExperiment
 
 CPU = torch.device("cpu")
 
@@ -50,47 +53,119 @@ def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> 
     assert found["params_m"] == pytest.approx(25.557, abs=0.001)
 
 
-def test_turns_are_interleaved_and_raw_samples_kept(
+def test_the_attention_of_a_transformer_counts() -> None:
+    one = toy(backbone="vit_tiny_patch16_224", input_size=224)
+    tokens, width, layers = 197, 192, 12
+    found = timing.cost(models.build(one, 1000), one)["gmacs"] * 1e9
+    attention = layers * 2 * tokens**2 * width  # scores, and what they weigh
+    dense = layers * 12 * tokens * width**2 + 196 * 768 * width + 1000 * width
+    assert found == pytest.approx(dense + attention, rel=0.001)
+
+
+def test_a_round_times_every_subject_once_and_the_reference_twice_in_an_order_of_its_own(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subjects = [toy(), toy(resizer="learned", num_kernels=4)]
-    weights = []
-    for subject in subjects:
-        training, inference = (timing.weigh(subject, 2, use) for use in ("train", "infer"))  # type: ignore[arg-type]
-        weights.append(Weight({**training.metrics, **inference.metrics}, training.memory_method))
-    assert all(weight.metrics["peak_memory_mib"] > 0 for weight in weights)
-    folder = store.root / "timed"
-    data, quiet = {"toy": open_dataset("toy")}, Disturbance(0.0, 0.0, 0.0, False)
-    monkeypatch.setattr(timing.Watch, "disturbance", lambda _: quiet)
-    asked = (folder, subjects, subjects[0], data, {"toy": 2}, Timing(rounds=2, seconds=0.001))
-    timing.run(lambda _: None, *asked, weights)
-    samples = pd.read_parquet(folder / "samples.parquet")
-    turns = samples[["round", "subject", "again"]].drop_duplicates().values.tolist()
-    first, second = (subject.speed_key for subject in subjects)
-    arms = [(first, False), (second, False), (first, True)]
-    assert turns == [[number, *arm] for number in (0, 1) for arm in arms]
-    assert (samples["seconds"] > 0).all()
-    record = read_record(folder)
-    assert record is not None
-    for subject in record["subjects"].values():
-        assert set(subject["metrics"]) == {n for n, m in METRICS.items() if m.source == "timing"}
-        assert set(map(len, subject["seconds"].values())) == {2}
-    assert set(record["again"]) == {*timing.PHASES, "data"} - {"resizer"}
-    assert record["rounds_used"] == [0, 1]
+    subjects = (*(toy(resizer="learned", num_kernels=n) for n in (2, 4)), toy())
+    sitting = Sitting(subjects, subjects[2], Timing(rounds=2, seconds=0.001))
+    data = {"toy": open_dataset("toy")}
+    order: list[list[str]] = []
+    real = timing.turn
+
+    def noted(subject: Trial, *more: Any) -> timing.Samples:
+        order[-1].append(subject.speed_key)
+        return real(subject, *more)
+
+    monkeypatch.setattr(timing, "turn", noted)
+    for number in range(3):
+        order.append([])
+        folder = store.root / str(number)
+        timing.take_round(lambda _: None, folder, number, sitting, data, {"toy": 2})
+        record = read_record(folder)
+        assert record
+        assert set(record["samples"]) == {subject.speed_key for subject in subjects}
+        assert set(record["again"]) == {*timing.PHASES, "data"} - {"resizer"}
+        assert set(record["samples"][subjects[0].speed_key]) == {*timing.PHASES, "data"}
+        assert not record["failures"]
+    assert all(sorted(turns) == sorted(order[0]) for turns in order)
+    assert all(turns.count(subjects[2].speed_key) == 2 for turns in order)
+    assert len({tuple(turns) for turns in order}) > 1
+
+
+def test_the_device_is_waited_for_after_blocks_of_calls_and_after_each_one_for_latency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Fake:
+        """A clock that a step moves by 10 ms, and a wait by 100."""
+
+        now, waits = 0.0, 0
+
+        def timed(self, step: Callable[[], None]) -> float:
+            began = self.now
+            step()
+            self.now += 0.1
+            self.waits += 1
+            return self.now - began - 0.1
+
+        def step(self) -> None:
+            self.now += 0.01
+
+    fake: Any = Fake()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: fake.now)
+    blocks = timing.timed_blocks(fake, fake.step, seconds=1.0, block_s=0.05)
+    assert blocks == [pytest.approx(0.01)] * len(blocks)
+    assert len(blocks) == 7  # 5 calls and a wait are 0.15 s
+    single = timing.timed_blocks(fake, fake.step, seconds=0.0, block_s=0.0)
+    assert len(single) == timing.LEAST_BLOCKS
+
+
+def test_the_resizer_is_timed_with_a_gradient_of_its_own_shape_for_each_value() -> None:
+    one = toy(resizer="learned", num_kernels=4)
+    steps = timing.Stepper(one, 2, CPU, "fp32")
+    steps.model.train()
+    seen: list[torch.Tensor] = []
+    steps.model.resizer.register_full_backward_pre_hook(lambda _, given: seen.append(given[0]))
+    steps.resizer_step()
+    (gradient,) = seen
+    assert gradient.shape == (4, 3, 16, 16)
+    assert gradient.stride() != (0, 0, 0, 0)
+    assert gradient.std() > 0.5
+    assert all(p.grad is None for p in steps.model.parameters())
+
+
+def sitting_of(rounds: int) -> Sitting:
+    return Sitting((toy(),), toy(), Timing(rounds=rounds, seconds=0.001))
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, facts: list[dict[str, Any]]) -> list[int]:
+    """Rounds that measure nothing, disturbed and of threads as told; gives the numbers taken."""
+    taken: list[int] = []
+
+    def take(job: Any, folder: Path, number: int, sitting: Sitting, *_: Any, **__: Any) -> None:
+        if job is jobs.weigh:
+            return
+        fact = facts[number]
+        if fact.get("dies"):
+            raise KeyboardInterrupt
+        taken.append(number)
+        phases = {name: [0.1 + number] for name in ("train", "infer", "latency", "backbone")}
+        keys = [subject.speed_key for subject in sitting.subjects]
+        disturbance = {"disturbed": fact.get("disturbed", False), "share": 0.5, "load": 9.0}
+        record: Any = {"status": "ok", "reason": "", "samples": dict.fromkeys(keys, phases)}
+        record |= {"again": phases, "failures": {}, "disturbance": disturbance, "finished": ""}
+        write_record(folder, record | {"environment": {"threads": fact.get("threads", 2)}})
+
+    monkeypatch.setattr(sittings, "call", take)
+    monkeypatch.setattr(sittings, "weigh", lambda *_: Weight({}, None))
+    return taken
 
 
 def test_disturbed_rounds_are_marked_repeated_and_left_out(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, disturbed = toy(), [True, False, True, False, False]
-    ends = iter(disturbed)
-    monkeypatch.setattr(
-        timing.Watch, "disturbance", lambda _: Disturbance(0.5, 0.0, 9.0, next(ends))
-    )
-    weight = Weight({}, None)
+    disturbed = [True, False, True, False, False]
+    faked(monkeypatch, [{"disturbed": one} for one in disturbed])
     events: list[Event] = []
-    asked = (store.root / "timed", [one], one, {}, {"toy": 2}, Timing(rounds=3, seconds=0.001))
-    timing.run(events.append, *asked, [weight])
+    sittings.sit(store.root / "timed", sitting_of(3), events.append)
     record = read_record(store.root / "timed")
     assert record is not None
     assert record["rounds_used"] == [1, 3, 4]
@@ -98,14 +173,51 @@ def test_disturbed_rounds_are_marked_repeated_and_left_out(
     rounds = [event for event in events if isinstance(event, Round)]
     assert [event.disturbed for event in rounds] == disturbed
     assert [event.quiet for event in rounds] == list(np.cumsum(np.logical_not(disturbed)))
-    assert len(record["subjects"][one.speed_key]["seconds"]["train"]) == 3
+    seconds = record["subjects"][toy().speed_key]["seconds"]["train"]
+    assert seconds == pytest.approx([1.1, 3.1, 4.1])
 
 
 def test_there_are_at_most_as_many_rounds_again_and_then_all_count() -> None:
-    lost = [Disturbance(0.5, 0.0, 9.0, True)] * 6
-    assert timing.more_rounds(lost[:5], asked=3)
-    assert not timing.more_rounds(lost, asked=3)
-    assert timing.rounds_to_use(lost) == list(range(6))
+    assert sittings.more_rounds([True] * 5, asked=3)
+    assert not sittings.more_rounds([True] * 6, asked=3)
+    assert sittings.rounds_to_use([True] * 6) == list(range(6))
+
+
+def test_a_sitting_that_was_stopped_goes_on_behind_its_rounds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.root / "timed"
+    facts: list[dict[str, Any]] = [{}, {}, {"dies": True}]
+    taken = faked(monkeypatch, facts)
+    with pytest.raises(KeyboardInterrupt):
+        sittings.sit(folder, sitting_of(4), lambda _: None)
+    assert read_record(folder) is None
+    facts[2:] = [{}, {}]
+    sittings.sit(folder, sitting_of(4), lambda _: None)
+    assert taken == [0, 1, 2, 3]
+    record = read_record(folder)
+    assert record
+    assert record["rounds_used"] == [0, 1, 2, 3]
+
+
+def test_rounds_of_another_machine_do_not_count_with_those_of_this_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faked(monkeypatch, [{"threads": 2}, {"threads": 1}, {"threads": 1}])
+    sittings.sit(store.root / "timed", sitting_of(2), lambda _: None)
+    record = read_record(store.root / "timed")
+    assert record
+    seconds = record["subjects"][toy().speed_key]["seconds"]["train"]
+    assert seconds == pytest.approx([1.1, 2.1])
+    assert record["environment"]["threads"] == 1
+
+
+def test_what_subjects_weigh_is_measured_after_a_first_step() -> None:
+    subject = toy(resizer="learned", num_kernels=4)
+    for use, metric in (("train", "peak_memory_mib"), ("infer", "infer_memory_mib")):
+        weight = timing.weigh(subject, 2, use)  # type: ignore[arg-type]
+        assert weight.metrics[metric] > 0
+        assert ("gmacs" in weight.metrics) == (use == "train")
 
 
 def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,18 +236,42 @@ def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPat
 
 
 def test_speeds_are_medians_of_the_raw_samples() -> None:
-    one = toy()
-    seconds = {"train": [0.5, 0.4, 9.0], "infer": [0.1, 0.2, 0.3], "latency": [0.001] * 9 + [0.9]}
-    samples = [
-        {"subject": one.speed_key, "again": False, "round": 0, "phase": phase, "seconds": value}
-        for phase, values in seconds.items()
-        for value in values
-    ]
-    found = timing.summarise([*samples, {**samples[0], "subject": "x", "seconds": 99.0}], one)
+    latency = [0.001] * 9 + [0.9]
+    first = {"train": [0.5, 9.0], "infer": [0.1], "latency": latency[:5], "backbone": [0.2]}
+    second = {"train": [0.4], "infer": [0.2, 0.3], "latency": latency[5:], "backbone": [0.2]}
+    found = sittings.summarised([first, second], batch=4)
     assert found["train_images_per_s"] == pytest.approx(4 / 0.5)
     assert found["infer_images_per_s"] == pytest.approx(4 / 0.2)
     assert found["latency_p50_ms"] == pytest.approx(1.0)
-    assert found["latency_p95_ms"] == pytest.approx(1e3 * np.percentile(seconds["latency"], 95))
+    assert found["latency_p95_ms"] == pytest.approx(1e3 * np.percentile(latency, 95))
+    assert found["resizer_ms"] == 0
+
+
+def test_each_context_has_a_sitting_and_those_whose_arms_cost_the_same_share_it(
+    write_experiment: WriteExperiment, store: Store
+) -> None:
+    experiment = write_experiment(axes="num_resblocks = [0, 1]\nlr = [0.1, 0.2]")
+    folders = store.timing_folders(experiment)
+    assert len(folders) == 4
+    assert len(set(folders.values())) == 2
+    for sitting in experiment.sittings.values():
+        assert sorted(subject.resizer for subject in sitting.subjects) == ["learned", "none"]
+        assert sitting.reference.resizer == "none"
+
+
+def test_a_sitting_of_earlier_code_is_read_until_there_is_one_of_this(
+    write_experiment: WriteExperiment, store: Store
+) -> None:
+    experiment = write_experiment(axes="num_resblocks = [0, 1]")
+    whole: Any = {"status": "ok", "reason": "earlier", "subjects": {}}
+    write_record(store.earlier_timing_folder(experiment), whole)
+    assert {one["reason"] for one in store.timings(experiment).values()} == {"earlier"}
+    assert len(sittings.unfinished(experiment, store, retry=False)) == 2
+    label, sitting = next(iter(experiment.sittings.items()))
+    write_record(store.sitting_folder(sitting), whole | {"reason": "now"})
+    reasons = {at: one["reason"] for at, one in store.timings(experiment).items()}
+    assert reasons.pop(label) == "now"
+    assert set(reasons.values()) == {"earlier"}
 
 
 @pytest.mark.skipif(device.PeakMemory(CPU).method is None, reason="needs Linux's /proc")

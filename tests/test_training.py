@@ -405,3 +405,41 @@ def test_backbones_of_many_families_train_and_validate_behind_the_resizer(
     record = run(store, one)
     assert (record["status"], record["reason"], record["steps"]) == ("ok", "", 2)
     assert len(store.predictions(one.key)) == 12
+
+
+def test_a_resizer_may_learn_at_a_rate_of_its_own() -> None:
+    fields = {"dataset": "toy", "backbone": "test_resnet", "resizer": "learned", "epochs": 1}
+    trial = Trial(**fields, input_size=32, output_size=16, lr=0.01, resizer_lr_factor=0.1)
+    model = models.build(trial, 2)
+    optimizer, schedule = training.build_optimizer(model, trial, total=10, per_epoch=10)
+    of = {id(p): group["max_lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(of[id(p)] == pytest.approx(0.001) for p in model.resizer.parameters())
+    assert all(of[id(p)] == pytest.approx(0.01) for p in model.backbone.parameters())
+    assert len(of) == len(list(model.parameters()))
+    for _ in range(2):  # warmup_fraction 0.3 of ten steps: the rise ends at the third
+        optimizer.step()
+        schedule.step()
+    assert max(group["lr"] for group in optimizer.param_groups) == pytest.approx(0.01)
+
+
+def test_a_frozen_resizer_that_normalises_by_the_batch_gathers_statistics_and_learns_nothing() -> (
+    None
+):
+    fields = {"dataset": "toy", "backbone": "test_resnet", "resizer": "learned", "epochs": 1}
+    given = {**fields, "input_size": 32, "output_size": 16, "frozen": ["resizer"]}
+    images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
+    spreads = {}
+    for norm in (None, "batch"):
+        model = models.build(Trial(**given, frozen_resizer_norm=norm), 2).train()
+        before = {name: tensor.clone() for name, tensor in model.resizer.state_dict().items()}
+        for _ in range(20):
+            model(images)
+        after = model.resizer.state_dict()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert all("running" in name or "num_batches" in name for name in changed)
+        assert bool(changed) == (norm == "batch")
+        assert not any(p.requires_grad for p in model.resizer.parameters())
+        front: Any = model.eval().resizer
+        branch = front(model.normalised(images)) - front._resize(model.normalised(images))
+        spreads[norm] = float(branch.std())
+    assert spreads["batch"] > 2 * spreads[None]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
-from bench.store import context_label
+from bench.spec.experiment import context_label
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from bench.analysis.statistics import (
     time_ratio,
 )
 from bench.records import Record
-from bench.spec.experiment import Arm, Experiment, context_of
+from bench.spec.experiment import Arm, Experiment, context_label, context_of
 from bench.spec.trial import Trial
-from bench.store import Store, context_label
+from bench.store import Store
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
@@ -44,7 +44,6 @@ class Row:
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
     verdict: Verdict | None  # of the primary comparison's treatment; `difference` is then its own
     speed: dict[str, float]
-    seconds: dict[str, list[float]]  # of a call, by phase of the timing lane and round
     times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
 
     @property
@@ -76,7 +75,7 @@ class Evidence:
     experiment: Experiment
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
-    timing: Record | None
+    timings: dict[str, Record]  # of the sitting of each context that has been timed, by its label
     store: Store  # for what is too large for a record: pictures, predictions
 
     @property
@@ -86,10 +85,11 @@ class Evidence:
     @property
     def complete(self) -> bool:
         """Whether every trial ended well and every arm was timed."""
-        lane = self.timing or {"status": "missing"}
-        untimed = [s for s in lane.get("subjects", {}).values() if s.get("reason")]
         whole = self.finished == len(self.experiment.runs) and not self.experiment.sizes
-        return whole and lane["status"] == "ok" and not untimed
+        timed = all(one["status"] == "ok" for one in self.sittings)
+        arms = [arm for one in self.sittings for arm in one["subjects"].values()]
+        all_there = len(self.timings) == len(self.experiment.by_context)
+        return whole and timed and all_there and not any(arm.get("reason") for arm in arms)
 
     @cached_property
     def search(self) -> Record | None:
@@ -105,12 +105,21 @@ class Evidence:
         return sum(one["state"] != "running" for one in told["configurations"])
 
     @cached_property
-    def floors(self) -> dict[str, float]:
-        """How far apart two measurements of one arm may be, by phase: 1.02 is 2 %."""
-        lane = self.timing or {}
-        again, reference = lane.get("again", {}), _subject(lane, str(lane.get("reference")))
-        once = reference.get("seconds", {})
-        return {p: noise_floor(once[p], again[p]) for p in once if len(again.get(p, [])) > 1}
+    def sittings(self) -> list[Record]:
+        """What was timed side by side, each sitting once."""
+        return list({id(record): record for record in self.timings.values()}.values())
+
+    def floor(self, label: str, phase: str) -> float:
+        """How far apart two measurements of one arm may be in a context: 1.02 is 2 %."""
+        lane = self.timings.get(label, {})
+        once = _subject(lane, str(lane.get("reference"))).get("seconds", {}).get(phase, [])
+        again = lane.get("again", {}).get(phase, [])
+        return noise_floor(once, again) if len(once) == len(again) > 1 else 1.0
+
+    def seconds(self, label: str, phase: str, trial: Trial) -> list[float]:
+        """Of a call, round by round of the context's sitting."""
+        timed = _subject(self.timings.get(label, {}), trial.speed_key)
+        return list(timed.get("seconds", {}).get(phase, []))
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -214,8 +223,8 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
     records = {key: cast("Record", record) for key, record in found.items() if record is not None}
-    timing = cast("Record | None", store.timing(experiment))
-    return Evidence(experiment, store.table(experiment), records, timing, store)
+    timings = {label: cast("Record", one) for label, one in store.timings(experiment).items()}
+    return Evidence(experiment, store.table(experiment), records, timings, store)
 
 
 @dataclass(frozen=True)
@@ -246,7 +255,7 @@ def _groups(experiment: Experiment) -> list[_Group]:
 def _row(evidence: Evidence, group: _Group) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arm, base, label = group.arm, group.base, context_label(group.context)
-    table, timing = evidence.by_context[label], evidence.timing or {}
+    table, timing = evidence.by_context[label], evidence.timings.get(label, {})
     seeds = table[table["arm"] == arm]
     verdict = difference = None
     if base and arm == (spec.primary or ("",))[0]:
@@ -265,7 +274,6 @@ def _row(evidence: Evidence, group: _Group) -> Row:
         difference=difference,
         verdict=verdict,
         speed=_speed(timing, group.trial),
-        seconds=dict(_subject(timing, group.trial.speed_key).get("seconds", {})),
         times=_times(timing, group.trial, base) if base and arm != baseline else {},
     )
 

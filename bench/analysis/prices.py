@@ -22,18 +22,18 @@ from bench.analysis.statistics import Ratio
 from bench.metrics import METRICS
 
 
-def _time(row: Row, treatment: Row) -> Price | None:
-    """Of a training step, as a multiple of the treatment's, paired by round."""
-    ours, its = (one.seconds.get("train", []) for one in (row, treatment))
+def _time(evidence: Evidence, row: Row, treatment: Row) -> Price | None:
+    """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
+    ours, its = (evidence.seconds(treatment.label, "train", one.trial) for one in (row, treatment))
     return relative(ours, its) if ours and len(ours) == len(its) else None
 
 
-def _arithmetic(row: Row, _treatment: Row) -> Price | None:
+def _arithmetic(_evidence: Evidence, row: Row, _treatment: Row) -> Price | None:
     counted = row.speed.get("gmacs", math.nan)
     return Price(counted) if counted > 0 else None
 
 
-PRICES: dict[str, Callable[[Row, Row], Price | None]] = {
+PRICES: dict[str, Callable[[Evidence, Row, Row], Price | None]] = {
     "training time": _time,
     "multiply-adds": _arithmetic,
 }
@@ -55,7 +55,7 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     prior = treatment.verdict.prior if treatment.verdict else NO_PRIOR
     found = []
     for price in PRICES:
-        arms = _pipelines(price, treatment, [treatment, *evidence.beside(treatment)])
+        arms = _pipelines(evidence, price, treatment, [treatment, *evidence.beside(treatment)])
         if len(arms) > 1 and arms[0][0] is treatment:
             plain = [arm for row, arm in arms[1:] if row.trial.resizer == "none"]
             equal = at_equal_price(arms[0][1], plain, prior)
@@ -64,13 +64,15 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     return found
 
 
-def _pipelines(price: str, treatment: Row, rows: Sequence[Row]) -> list[tuple[Row, Pipeline]]:
+def _pipelines(
+    evidence: Evidence, price: str, treatment: Row, rows: Sequence[Row]
+) -> list[tuple[Row, Pipeline]]:
     """The rows of the treatment's data, settings and length of training that have the price."""
     alike = [row for row in rows if row.terms == treatment.terms]
     return [
         (row, Pipeline(row.arm.name, row.trial.input_size, cost, row.top1))
         for row in alike
-        if (cost := PRICES[price](row, treatment))
+        if (cost := PRICES[price](evidence, row, treatment))
     ]
 
 
@@ -94,14 +96,14 @@ def equal_sides(evidence: Evidence) -> list[EqualSide]:
         EqualSide(price, row, side)
         for price in PRICES
         for row in treated
-        if (side := _equal_side(price, row, evidence.beside(row)))
+        if (side := _equal_side(evidence, price, row))
     ]
 
 
-def _equal_side(price: str, treatment: Row, rows: Sequence[Row]) -> float | None:
-    cost = PRICES[price](treatment, treatment)
-    plain = [row for row in rows if row.trial.resizer == "none"]
-    arms = [arm for _, arm in _pipelines(price, treatment, plain)]
+def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
+    cost = PRICES[price](evidence, treatment, treatment)
+    plain = [row for row in evidence.beside(treatment) if row.trial.resizer == "none"]
+    arms = [arm for _, arm in _pipelines(evidence, price, treatment, plain)]
     found = bracketed(cost, arms) if cost else "cheaper than measured"
     if isinstance(found, str):
         return None

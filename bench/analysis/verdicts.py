@@ -107,7 +107,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         baseline=base.arm.name,
         answer=verdict.answer,
         reason=verdict.reason,
-        **place(evidence, row),
+        **holds_for(evidence, row),
         difference=found.mean,
         low=found.low,
         high=found.high,
@@ -147,7 +147,7 @@ def _headroom(evidence: Evidence, row: Row, base: Row) -> dict[int, float]:
     return {}
 
 
-def place(evidence: Evidence, row: Row) -> dict[str, Any]:
+def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
     """For what a row holds: the columns from `dataset` to `started_from`."""
     known, trial = evidence.experiment.trials, row.trial
     others = [name for name in evidence.axes if name not in (*AXIS_ORDER, "epochs", "steps")]
@@ -171,7 +171,7 @@ def length(trial: Trial) -> Length:
 
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
     step = row.times.get("train")
-    beyond = step.differs(evidence.floors.get("train", 1.0)) if step else None
+    beyond = step.differs(evidence.floor(row.label, "train")) if step else None
     return {"step_ratio": step.value if step else None, "step_beyond_noise": beyond}
 
 

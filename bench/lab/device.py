@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -78,6 +79,13 @@ def synchronise(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what nothing refers to any more, so that it weighs on no later measurement."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def put(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -161,11 +169,16 @@ class PeakMemory:
             self.method = None
 
     def start(self) -> None:
+        self.forget_peak()
+        if self.device.type == "cpu" and self.method:
+            self.loaded_kib = self._status("VmRSS")
+
+    def forget_peak(self) -> None:
+        """Count the peak from here on; what is held now stays in it."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         elif self.method:
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-            self.loaded_kib = self._status("VmRSS")
 
     def read_mib(self) -> float:
         """MiB; nan where the platform has no method."""

@@ -32,6 +32,8 @@ class Classifier(nn.Module):
         front: the resizer; None sends the image straight to the backbone.
         mean, std: of the backbone's images, by channel, in 0..1.
         frozen: "resizer", "backbone": parts whose weights and batch statistics stay as they are.
+        frozen_resizer_norm: "batch" lets a frozen resizer normalise by the batch in training, and
+            gather the statistics by which it then normalises in evaluation.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Classifier(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         frozen: Sequence[str] = (),
+        frozen_resizer_norm: str | None = None,
     ) -> None:
         super().__init__()
         self.resizer = front or nn.Identity()
@@ -50,9 +53,10 @@ class Classifier(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        self.frozen = [self.get_submodule(part) for part in frozen]
-        for part in self.frozen:
-            part.requires_grad_(False)
+        for part in frozen:
+            self.get_submodule(part).requires_grad_(False)
+        kept = [part for part in frozen if part != "resizer" or frozen_resizer_norm is None]
+        self.in_evaluation = [self.get_submodule(part) for part in kept]
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.backbone(self.resizer(self.normalised(images)))
@@ -66,7 +70,7 @@ class Classifier(nn.Module):
 
     def train(self, mode: bool = True) -> Classifier:
         super().train(mode)
-        for part in self.frozen:
+        for part in self.in_evaluation:
             part.eval()
         return self
 
@@ -93,7 +97,13 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
     torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
     scale = backbones.scale(trial, backbone) if trial.pretrained else {}
-    return Classifier(backbone, front, frozen=trial.frozen or (), **scale)
+    return Classifier(
+        backbone,
+        front,
+        frozen=trial.frozen or (),
+        frozen_resizer_norm=trial.frozen_resizer_norm,
+        **scale,
+    )
 
 
 def build_resizer(trial: Trial) -> nn.Module | None:
@@ -234,3 +244,12 @@ def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
     """The model on the device, in the trial's memory layout."""
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+
+def implementation(model: Classifier, trial: Trial, device: torch.device) -> str | None:
+    """The path that the resizer takes in training, by its `path`; None for one without a choice."""
+    path = getattr(model.resizer, "path", None)
+    if path is None:
+        return None
+    model.train()
+    return str(path(torch.empty(2, 3, *[trial.input_size] * 2, device=device)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.batches import Loader
@@ -38,11 +40,28 @@ class Stepper:
         images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
         self.images = images.to(device).contiguous(memory_format=layout)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
-        shape = (trial.batch_size, 3, trial.backbone_size, trial.backbone_size)
-        self.resized = torch.randn(shape).to(device).contiguous(memory_format=layout)
-        # The backbone's backward pass goes down to its input if there is something to train there.
+        self.layout = layout
+
+    @cached_property
+    def resized(self) -> torch.Tensor:
+        """What the backbone gets: (B, 3, height, width), noise.
+
+        It needs a gradient where there is something to train in front of the backbone.
+        """
         trains = any(p.requires_grad for p in self.model.resizer.parameters())
-        self.resized.requires_grad_(trains)
+        return self._noise().requires_grad_(trains)
+
+    @cached_property
+    def gradient(self) -> torch.Tensor:
+        """What comes back from a backbone: the shape of `resized`, in the dtype of the resizer."""
+        with torch.no_grad(), devices.autocast(self.device, self.precision):
+            out = self.model.resizer(self.model.normalised(self.images[:2]))
+        return self._noise().to(out.dtype)
+
+    def _noise(self) -> torch.Tensor:
+        side = self.trial.backbone_size
+        noise = torch.randn(self.trial.batch_size, 3, side, side).to(self.device)
+        return noise.contiguous(memory_format=self.layout)
 
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
@@ -60,15 +79,14 @@ class Stepper:
         """Forward and backward through the resizer alone."""
         with devices.autocast(self.device, self.precision):
             out = self.model.resizer(self.model.normalised(self.images))
-        self._backward(out.float().sum())
+        if out.requires_grad:
+            torch.autograd.backward(out, self.gradient)
+        self.optimizer.zero_grad(set_to_none=True)
 
     def backbone_step(self) -> None:
         """Forward and backward through the backbone alone, on a resident batch of its size."""
         with devices.autocast(self.device, self.precision):
             loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
-        self._backward(loss)
-
-    def _backward(self, loss: torch.Tensor) -> None:
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad(set_to_none=True)
@@ -122,9 +140,12 @@ def cost(model: models.Classifier, trial: Trial) -> dict[str, float]:
 
 
 def gmacs(module: nn.Module, image: torch.Tensor) -> float:
-    """Multiply-adds of one forward pass, billions."""
+    """Multiply-adds of one forward pass, billions.
+
+    Attention is computed as matrix products: torch counts nothing of a CPU's fused attention.
+    """
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         module(image)
     return float(counter.get_total_flops()) / 2e9
 

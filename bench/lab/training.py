@@ -150,19 +150,35 @@ def build_optimizer(
         momentum=trial.momentum or 0.0,
         fused=True,
     )
+    if trial.resizer_lr_factor is not None:
+        _at_own_rate(optimizer, model.get_submodule("resizer"), trial.resizer_lr_factor)
     if trial.schedule == "one_cycle":
         assert trial.warmup_fraction is not None
         rising = trial.warmup_fraction
         if rising * total == 1:
             rising += 1e-9  # torch divides by the steps of the rise less one
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, trial.lr, total, pct_start=rising, cycle_momentum=False
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total,
+            pct_start=rising,
+            cycle_momentum=False,
         )
     assert trial.decay_every_epochs is not None
     assert trial.decay_factor is not None
     return optimizer, torch.optim.lr_scheduler.StepLR(
         optimizer, trial.decay_every_epochs * per_epoch, trial.decay_factor
     )
+
+
+def _at_own_rate(optimizer: torch.optim.Optimizer, part: nn.Module, factor: float) -> None:
+    """Let a part of the model learn at `factor` times the rate, in parameter groups of its own."""
+    own = set(map(id, part.parameters()))
+    for group in list(optimizer.param_groups):
+        apart = [p for p in group["params"] if id(p) in own]
+        group["params"] = [p for p in group["params"] if id(p) not in own]
+        if apart:
+            optimizer.add_param_group({**group, "params": apart, "lr": factor * group["lr"]})
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import LEAST_SEEDS, SETTLED, Reason, Verdict
 from bench.analysis.prices import EqualSide, Paid, equal_sides, multiples, paid, times
-from bench.analysis.verdicts import length, place
+from bench.analysis.verdicts import holds_for, length
 from bench.metrics import METRICS
 from bench.report import words
 from bench.report.environment import devices
@@ -230,7 +230,7 @@ def _family(verdict: Verdict) -> str:
 
 
 def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
-    return words.holds_for(pd.DataFrame([place(evidence, row) for row in rows]))
+    return words.holds_for(pd.DataFrame([holds_for(evidence, row) for row in rows]))
 
 
 def _control_line(one: Beside) -> ControlLine:
@@ -271,7 +271,7 @@ def _price(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
     arm, baseline, lines = rows[0].arm.name, evidence.experiment.baseline, []
     for phase, name in PHASES.items():
         if found := times(rows, phase):
-            floor = evidence.floors.get(phase, 1.0)
+            floor = evidence.floor(rows[0].label, phase)
             noise = len(found) == 1 and not found[0].differs(floor)
             takes = f"{name.format(arm)} takes {words.ratios(found)} as long as {baseline}'s"
             lines.append(f"{takes}, which is within noise." if noise else f"{takes}.")
@@ -315,18 +315,18 @@ def _of_prices(found: Sequence[Paid]) -> list[str]:
 
 
 def _noise(evidence: Evidence) -> list[str]:
-    """The noise floor of the timing lane, and whether it was disturbed."""
-    if not evidence.floors:
+    """The noise floor of the timing, and whether it was disturbed."""
+    rounds = [one for sitting in evidence.sittings for one in sitting.get("disturbances", [])]
+    if not rounds:
         return []
-    lane = evidence.timing or {}
-    floor = evidence.floors.get("train", max(evidence.floors.values()))
-    rounds = list(lane.get("disturbances") or [])
+    floor = max(evidence.floor(label, "train") for label in evidence.timings)
     lost = sum(one["disturbed"] for one in rounds)
-    used = len(lane.get("rounds_used") or rounds)
+    used = sum(len(one["rounds_used"]) for one in evidence.sittings if "rounds_used" in one)
     fate = "used all the same" if used == len(rounds) else "left out"
     apart = words.number(100 * (floor - 1), 2)
+    sittings = words.count(len(evidence.sittings), "sitting")
     lines = [
-        f"Times are of {words.count(used, 'interleaved round')}, with 95 % intervals.",
+        f"Times are of {words.count(used, 'interleaved round')}, {sittings}, with 95 % intervals.",
         f"Two measurements of one arm's training step may be {apart} % apart (noise floor).",
     ]
     return [*lines, f"Other load disturbed {words.count(lost, 'round')}, {fate}."][: 2 + bool(lost)]

@@ -50,14 +50,15 @@ def summary(evidence: Evidence, figure: str) -> Summary:
         figure: what the figure of differences shows, in words.
     """
     done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    lane = evidence.timing or {}
+    lane = evidence.sittings[-1] if evidence.sittings else {}
+    dated = [*evidence.records.values(), *evidence.sittings]
     return Summary(
         name=evidence.experiment.name,
         question=evidence.experiment.spec.question,
         scope=scope(evidence),
         progress=progress(evidence),
         complete=evidence.finished == len(evidence.experiment.runs),
-        date=max(str(record.get("finished", "")) for record in [*evidence.records.values(), lane]),
+        date=max((str(record.get("finished", "")) for record in dated), default=""),
         figure=figure,
         baseline=evidence.experiment.baseline,
         fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},

@@ -42,7 +42,7 @@ class Page:
     reasons: Counter[tuple[str, str]]  # why trials are not in the results, and how many
     problems: pd.DataFrame
     costs: pd.DataFrame
-    by_axis: list[Drawing]
+    by_axis: list[str]  # the names of these figures
     about_axes: bool  # whether it asks of more than datasets, arms and seeds
     tuning: Tuning | None
     by_seed: list[BySeed]
@@ -82,12 +82,12 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
         controls=[(one.place, _controls(evidence, one)) for one in summary.answers if one.controls],
         drawings=drawings,
         warnings=environment.warnings(evidence),
-        timed=evidence.timing is not None,
+        timed=bool(evidence.timings),
         results=table.results(evidence),
         reasons=table.reasons(evidence),
         problems=table.problems(evidence),
         costs=table.costs(evidence),
-        by_axis=[drawn for name, drawn in drawings.items() if name.startswith("by-")],
+        by_axis=[name for name in drawings if name.startswith("by-")],
         about_axes=any(axis != "dataset" for axis in evidence.axes),
         tuning=tuning(evidence),
         by_seed=_by_seed(evidence),

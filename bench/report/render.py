@@ -21,7 +21,7 @@ from bench.report import words
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
 
-MOST_UNBROKEN = 24
+MOST_UNBROKEN = 34
 """So many letters of a cell stay on one line."""
 
 
@@ -118,7 +118,7 @@ def _environment() -> Environment:
         finalize=escaped,
     )
     env.globals |= {"words": words, "figure": figure, "table": table, "link": link, "badge": badge}
-    env.filters |= {"code": code, "raw": Markdown}
+    env.filters |= {"code": code, "raw": Markdown, "slug": slug}
     return env
 
 

@@ -34,6 +34,15 @@ def claim(store: Store, key: str) -> Iterator[bool]:
         lock.release()
 
 
+@contextmanager
+def exclusive(store: Store) -> Iterator[None]:
+    """Wait until no other process of this store is timing, and keep others from it."""
+    folder = store.root / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "timing"):
+        yield
+
+
 def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
     """Run one trial to its record.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.data.library import Dataset
     from bench.events import Listener, SizeMatched
     from bench.metrics import Weight
-    from bench.spec.experiment import SizeRequest, Timing
+    from bench.spec.experiment import Sitting, SizeRequest
     from bench.spec.trial import Trial
 
 
@@ -58,17 +58,26 @@ def weigh(_: Listener, trial: Trial, classes: int, use: Literal["train", "infer"
     return timing.weigh(trial, classes, use)
 
 
-def time_arms(
+def take_round(
     tell: Listener,
     folder: Path,
-    subjects: Sequence[Trial],
-    reference: Trial,
+    number: int,
+    sitting: Sitting,
     datasets: Mapping[str, Dataset],
     classes: Mapping[str, int],
-    settings: Timing,
-    weights: Sequence[Weight],
 ) -> None:
-    """Time the subjects side by side; the record is in `folder`: see `bench.lab.timing.run`."""
+    """Time the subjects of a sitting once; the record of the round is in `folder`."""
     from bench.lab import timing
 
-    timing.run(tell, folder, subjects, reference, datasets, classes, settings, weights)
+    timing.take_round(tell, folder, number, sitting, datasets, classes)
+
+
+def export(_: Listener, results: Path, key: str, form: Literal["onnx", "pt2"], path: Path) -> None:
+    """Write a finished trial's model as one checked file; see `bench.lab.export`.
+
+    Raises:
+        InputError: if it cannot be had, or does not classify as its record says.
+    """
+    from bench.lab import export as program
+
+    program.export(results, key, form, path)

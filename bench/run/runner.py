@@ -11,11 +11,11 @@ from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatc
 from bench.opening import load_from
 from bench.records import SizeRecord, SmokeRecord, TrialRecord, write_record
 from bench.run import jobs, timing
-from bench.run.attempt import attempt, claim
+from bench.run.attempt import attempt, claim, exclusive
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.run.readiness import prepare
-from bench.spec.experiment import Experiment
+from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial
 from bench.store import Store
 
@@ -43,14 +43,20 @@ def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Exp
     requests = experiment.sizes.values()
     prepare(experiment, [request.like for request in requests], store, listener)
     listener(MatchingBegun(len(requests)))
-    for request in requests:
-        try:
-            matched = call(jobs.match_size, request, class_count(request.like.dataset))
-        except (InputError, DiedError) as error:
-            raise InputError(f"{experiment.name}: the size of {request.arm!r}: {error}") from None
-        write_record(store.size_folder(request.key), _size_record(matched))
-        listener(matched)
+    with exclusive(store):
+        for request in requests:
+            if store.size(request.key) is None:  # another process may have matched it meanwhile
+                _match(experiment, request, store, listener)
     return load_from(store, str(experiment.file), small=experiment.small)
+
+
+def _match(experiment: Experiment, request: SizeRequest, store: Store, listener: Listener) -> None:
+    try:
+        matched = call(jobs.match_size, request, class_count(request.like.dataset))
+    except (InputError, DiedError) as error:
+        raise InputError(f"{experiment.name}: the size of {request.arm!r}: {error}") from None
+    write_record(store.size_folder(request.key), _size_record(matched))
+    listener(matched)
 
 
 def _size_record(matched: SizeMatched) -> SizeRecord:
@@ -87,7 +93,7 @@ def run(
     """
     planned = make_plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
-    to_time = not where and timing.is_open(experiment, store, retry=retry)
+    to_time = not where and bool(timing.unfinished(experiment, store, retry=retry))
     if todo or to_time:
         prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
     listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"]))
@@ -98,9 +104,9 @@ def run(
                 attempt(trial, store, listener, experiment.spec.timeout_s)
     planned = make_plan(experiment, store) if todo else planned
     if to_time and "missing" not in planned.states.values():
-        with claim(store, store.timing_folder(experiment).name) as claimed:
-            if claimed and timing.is_open(experiment, store, retry=retry):
-                timing.time_experiment(experiment, store, listener)
+        with exclusive(store):
+            for folder, sitting in timing.unfinished(experiment, store, retry=retry).items():
+                timing.sit(folder, sitting, listener)
     return _outcome(experiment, store, planned, todo)
 
 

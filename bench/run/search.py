@@ -13,18 +13,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
 from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
-from bench.records import TrialRecord
+from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
-from bench.run.attempt import attempt, claim, ended
+from bench.run.attempt import attempt, claim, ended, exclusive
 from bench.run.plan import check_datasets
 from bench.spec import tuning
-from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings
+from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings, Sitting
 from bench.spec.files import read, result_name
 from bench.spec.grid import Cross
 from bench.spec.ranges import Range, Scalar, Space
@@ -186,11 +187,12 @@ class Evaluator:
         if not wanted:
             return record
         settings = self.spec.timing
-        if self.store.timing_of([trial], settings) is None:
-            folder = self.store.timing_folder_of([trial], settings)
-            timing.time_side_by_side(folder, [trial], trial, settings, listener)
-        timed = self.store.timing_of([trial], settings)
-        assert timed
+        alone = Sitting((trial,), trial, settings)
+        folder = self.store.sitting_folder(alone)
+        if read_record(folder) is None:
+            with exclusive(self.store):
+                timing.sit(folder, alone, listener)
+        timed = cast("TimingRecord", read_record(folder))
         arm = timed["subjects"].get(trial.speed_key)
         metrics = arm["metrics"] if arm else {}
         if lost := [name for name in wanted if name not in metrics]:

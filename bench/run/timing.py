@@ -1,20 +1,31 @@
-"""Getting the arms of an experiment timed: which are, whether it is open, what could not be."""
+"""Getting the arms of an experiment timed: a sitting for each context, a round at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
 
 from bench.data.library import class_count, fingerprint, open_dataset
-from bench.events import Listener, TimingBegun
-from bench.metrics import Weight
-from bench.records import TimingRecord, write_record
+from bench.events import Listener, Round, TimingBegun
+from bench.metrics import Weight, as_metrics
+from bench.records import RoundRecord, TimedArm, TimingRecord, read_record, write_record
 from bench.run import jobs
 from bench.run.processes import DiedError, call
-from bench.spec.experiment import Experiment, Timing
+from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.data.library import Dataset
+
+LEAST_QUIET = 3
+"""With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
+ALIKE = ("device_name", "driver", "precision", "threads", "torch")
+"""A round that was measured under other values of these is not of the same sitting."""
 
 
 def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
@@ -22,53 +33,167 @@ def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
     return {trial.speed_key: trial for trial in reversed(list(trials))}
 
 
-def is_open(experiment: Experiment, store: Store, *, retry: bool) -> bool:
-    """Whether the arms are to be timed: not on record, or some failed and are to be retried."""
-    return store.timing(experiment) is None or (retry and bool(untimed(experiment, store)))
+def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:
+    """The sittings that are not on record, or lack an arm that is to be tried again, by folder."""
+    folders = {store.sitting_folder(sitting): sitting for sitting in experiment.sittings.values()}
+    records = {folder: cast("TimingRecord | None", read_record(folder)) for folder in folders}
+    return {
+        folder: folders[folder]
+        for folder, record in records.items()
+        if record is None or (retry and _reasons(record))
+    }
 
 
 def untimed(experiment: Experiment, store: Store) -> dict[str, str]:
-    """Why arms could not be timed, by arm; all of them under one name if the process ended."""
-    record = store.timing(experiment)
-    if record is None:
-        return {}
-    if record["status"] != "ok":
-        return {"all arms": record["reason"]}
+    """Why arms could not be timed, by arm; all arms of a context under one name."""
     arms = {cell.trial.speed_key: cell.arm for cell in reversed(experiment.cells)}
-    reasons = {key: timed["reason"] for key, timed in record["subjects"].items()}
-    return {f"{arms[key]} ({key})": reason for key, reason in reasons.items() if reason}
+    return {
+        f"{arms[key]} ({key})" if key else f"all arms {context}".rstrip(): reason
+        for context, record in store.timings(experiment).items()
+        for key, reason in _reasons(record).items()
+    }
 
 
-def time_experiment(experiment: Experiment, store: Store, listener: Listener) -> None:
-    """Measure what the arms cost; an arm that cannot be is on record with the reason."""
-    distinct = list(subjects(experiment.trials.values()).values())
-    reference = next(c.trial for c in experiment.cells if c.arm == experiment.baseline)
-    folder, settings = store.timing_folder(experiment), experiment.spec.timing
-    time_side_by_side(folder, distinct, reference, settings, listener)
+def _reasons(record: TimingRecord) -> dict[str, str]:
+    """Why arms could not be timed, by speed key; that of the sitting as a whole under ""."""
+    if record["status"] != "ok":
+        return {"": record["reason"]}
+    timed = record["subjects"].items()
+    return {key: arm["reason"] for key, arm in timed if arm.get("reason")}
 
 
-def time_side_by_side(
-    folder: Path,
-    trials: Sequence[Trial],
-    reference: Trial,
-    settings: Timing,
-    listener: Listener,
-) -> None:
-    """Weigh some trials, then time them in turns; the record is in `folder`.
+def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
+    """Weigh and time the subjects of a sitting, going on behind the rounds that are there.
 
-    Args:
-        reference: the trial that is measured twice, for the noise floor.
+    An arm that cannot be timed is on record with the reason; it is tried again where the folder
+    has a record already.
     """
-    classes = {trial.dataset: class_count(trial.dataset) for trial in trials}
+    if (folder / "record.json").exists():
+        shutil.rmtree(folder)
+    classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
     datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
-    listener(TimingBegun(settings.rounds * (len(trials) + 1)))
-    weights = [weigh(trial, classes[trial.dataset]) for trial in trials]
-    arguments = (folder, trials, reference, datasets, classes, settings, weights)
+    listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
-        call(jobs.time_arms, *arguments, listener=listener)
+        rounds = take_rounds(folder / "rounds", sitting, datasets, classes, listener)
     except DiedError as error:
-        record: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
-        write_record(folder, record)
+        failed: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
+        write_record(folder, failed)
+        return
+    weights = [weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
+    write_record(folder, assembled(sitting, rounds, weights))
+
+
+def take_rounds(
+    folder: Path,
+    sitting: Sitting,
+    datasets: Mapping[str, Dataset],
+    classes: Mapping[str, int],
+    listener: Listener,
+) -> list[RoundRecord]:
+    """Rounds until enough of them are undisturbed, or as many again were disturbed.
+
+    A round in which other load took more than its share of the processor is disturbed.
+    """
+    rounds: list[RoundRecord] = []
+    number = 0
+    while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
+        own = folder / str(number)
+        if read_record(own) is None:
+            call(jobs.take_round, own, number, sitting, datasets, classes, listener=listener)
+        taken = cast("RoundRecord", read_record(own))
+        rounds = [*(one for one in rounds if _alike(one, taken)), taken]
+        quiet = sum(not one["disturbance"]["disturbed"] for one in rounds)
+        last = taken["disturbance"]
+        listener(Round(quiet, sitting.settings.rounds, last["disturbed"], last["share"]))
+        number += 1
+    return rounds
+
+
+def _alike(one: RoundRecord, other: RoundRecord) -> bool:
+    ours, theirs = one["environment"], other["environment"]
+    return all(ours.get(name) == theirs.get(name) for name in ALIKE)
+
+
+def more_rounds(disturbed: Sequence[bool], asked: int) -> bool:
+    """Whether undisturbed rounds are lacking, and may still be had.
+
+    >>> more_rounds([False, True], 2), more_rounds([True] * 4, 2)
+    (True, False)
+    """
+    return sum(not one for one in disturbed) < asked and len(disturbed) < 2 * asked
+
+
+def rounds_to_use(disturbed: Sequence[bool]) -> list[int]:
+    """The numbers of the undisturbed rounds; of all, where these are too few to tell a spread.
+
+    >>> rounds_to_use([False, True, False, False]), rounds_to_use([True, False])
+    ([0, 2, 3], [0, 1])
+    """
+    quiet = [number for number, one in enumerate(disturbed) if not one]
+    return quiet if len(quiet) >= min(LEAST_QUIET, len(disturbed)) else list(range(len(disturbed)))
+
+
+def assembled(
+    sitting: Sitting, rounds: Sequence[RoundRecord], weights: Sequence[Weight]
+) -> TimingRecord:
+    """The record of a sitting, from its rounds and what its subjects weigh."""
+    used = rounds_to_use([one["disturbance"]["disturbed"] for one in rounds])
+    kept = [rounds[number] for number in used]
+    arms = zip(sitting.subjects, weights, strict=True)
+    return {
+        "status": "ok",
+        "reason": "",
+        "settings": sitting.settings.model_dump(),
+        "environment": rounds[-1]["environment"],
+        "finished": rounds[-1]["finished"],
+        "memory_method": weights[0].memory_method,
+        "reference": sitting.reference.speed_key,
+        "again": medians([one["again"] for one in kept if one["again"]]),
+        "disturbances": [one["disturbance"] for one in rounds],
+        "rounds_used": used,
+        "subjects": {arm.speed_key: _timed(arm, weight, kept) for arm, weight in arms},
+    }
+
+
+def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> TimedArm:
+    key = subject.speed_key
+    reasons = [weight.reason, *(one["failures"].get(key, "") for one in rounds)]
+    reason = next(filter(None, reasons), "")
+    samples = [] if reason else [one["samples"][key] for one in rounds]
+    return {
+        "trial": subject.model_dump(),
+        "reason": reason,
+        "seconds": medians(samples),
+        "metrics": as_metrics({**weight.metrics, **summarised(samples, subject.batch_size)}),
+    }
+
+
+def medians(samples: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
+    """Median seconds of each phase in each round."""
+    phases = samples[0] if samples else ()
+    return {phase: [float(np.median(one[phase])) for one in samples] for phase in phases}
+
+
+def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict[str, float]:
+    """The speed metrics of one subject, over its samples of all rounds; none without samples."""
+    if not samples:
+        return {}
+    seconds = {phase: np.concatenate([one[phase] for one in samples]) for phase in samples[0]}
+    median = {phase: float(np.median(values)) for phase, values in seconds.items()}
+    latency = {
+        f"latency_p{p}_ms": 1e3 * float(np.percentile(seconds["latency"], p)) for p in (50, 95, 99)
+    }
+    parts = {
+        f"{part}_ms": 1e3 * median.get(part, 0.0) / batch
+        for part in ("resizer", "backbone", "data")
+        if part in median or part == "resizer"
+    }
+    return {
+        "train_images_per_s": batch / median["train"],
+        "infer_images_per_s": batch / median["infer"],
+        **latency,
+        **parts,
+    }
 
 
 def weigh(trial: Trial, classes: int) -> Weight:

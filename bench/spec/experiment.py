@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
-from bench.spec.trial import TIMING_VERSION, Count, Fields, Positive, Trial, digest
+from bench.spec.trial import MATCHING_VERSION, Count, Fields, Positive, Trial, digest
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Objective = Literal[
@@ -162,8 +162,17 @@ class SizeRequest:
         """16 hex digits, the same for all seeds."""
         named: list[object] = [self.kind, self.like.speed_key, self.plain.speed_key]
         if self.kind == "equal_time":
-            named.append(TIMING_VERSION)
+            named.append(MATCHING_VERSION)
         return digest(json.dumps(named).encode())[:16]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What is timed side by side: the trials of distinct speed of one context."""
+
+    subjects: tuple[Trial, ...]
+    reference: Trial  # one of them, usually the baseline's: it is measured twice in each round
+    settings: Timing
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,25 @@ class Experiment:
         seen = {json.dumps(context_of(c.axes)): context_of(c.axes) for c in self.cells}
         return list(seen.values())
 
+    @cached_property
+    def by_context(self) -> dict[str, list[Cell]]:
+        """The cells of each context, by its label."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            found.setdefault(context_label(context_of(cell.axes)), []).append(cell)
+        return found
+
+    @cached_property
+    def sittings(self) -> dict[str, Sitting]:
+        """What is timed, by the label of the context."""
+        return {label: self._sitting(cells) for label, cells in self.by_context.items()}
+
+    def _sitting(self, cells: Sequence[Cell]) -> Sitting:
+        subjects = {cell.trial.speed_key: cell.trial for cell in reversed(cells)}
+        baseline = [cell.trial for cell in cells if cell.arm == self.baseline]
+        reference = subjects[(baseline or [cells[0].trial])[0].speed_key]
+        return Sitting(tuple(subjects.values()), reference, self.spec.timing)
+
     @property
     def baseline(self) -> str:
         """The arm that differences are taken to."""
@@ -221,6 +249,15 @@ class Experiment:
         verb = "search" if self.spec.search else "run"
         name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
         return f"resizer-bench {verb} {name}" + (" --small" if self.small else "")
+
+
+def context_label(context: Mapping[str, object]) -> str:
+    """The words for one combination of axis values.
+
+    >>> context_label({"dataset": "imagewoof", "num_resblocks": 2})
+    'dataset imagewoof, num_resblocks 2'
+    """
+    return ", ".join(f"{name} {value}" for name, value in context.items())
 
 
 def context_of(axes: Mapping[str, object]) -> Fields:

@@ -37,8 +37,11 @@ UNWRITTEN = ("zero_init", "negative_slope")
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
 
-TIMING_VERSION = 4
-"""Raise it when speeds are measured otherwise: old ones, and sizes by them, then match no more."""
+TIMING_VERSION = 5
+"""Raise it when speeds are measured otherwise: those on record then match no more."""
+
+MATCHING_VERSION = 4
+"""Raise it when sizes of equal training time are found otherwise."""
 
 SPEED_FIELDS = (
     "backbone",
@@ -47,6 +50,7 @@ SPEED_FIELDS = (
     "output_size",
     *RESIZER_OPTIONS,
     "frozen",
+    "frozen_resizer_norm",
     "batch_size",
     "micro_batch",
     "optimizer",
@@ -101,6 +105,8 @@ class Trial(BaseModel):
     resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
     backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
     frozen: tuple[Part, ...] | None = None  # parts that stay as they are at the start
+    frozen_resizer_norm: Literal["batch"] | None = None  # a frozen resizer normalises by the batch
+    # in training, and in validation by what it gathered there; None: by its initial statistics
 
     epochs: Count | None = None  # 0: nothing is trained, only validated
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -108,6 +114,7 @@ class Trial(BaseModel):
     micro_batch: Annotated[int, Field(ge=2)] | None = None  # gradients add up over such parts
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Positive = 3e-3
+    resizer_lr_factor: Positive | None = None  # the resizer learns at so many times lr; None: 1
     momentum: Fraction | None = None  # sgd; 0.9 unless given
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     schedule: Literal["one_cycle", "step"] = "one_cycle"
@@ -282,6 +289,11 @@ def _collapse_resizer(fields: Fields, resizer: str) -> None:
         kept = sorted({part for part in frozen if part != "resizer" or has_weights(resizer)})
         fields.pop("frozen")
         fields |= {"frozen": kept} if kept else {}
+    frozen_resizer = "resizer" in fields.get("frozen", ())
+    if not frozen_resizer:
+        fields.pop("frozen_resizer_norm", None)
+    if frozen_resizer or not has_weights(resizer) or fields.get("resizer_lr_factor") == 1:
+        fields.pop("resizer_lr_factor", None)
 
 
 @cache

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from bench.analysis.evidence import Evidence
 from bench.report import words
 from bench.report.figures.style import Drawing, arm_styles, drawing, legend, panels
-from bench.store import context_label
+from bench.spec.experiment import context_label
 
 MOST_PANELS = 8
 """With more contexts than these, a panel for each dataset and a line for each context."""

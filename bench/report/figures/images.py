@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
 from bench.report.figures.style import WIDTH, Drawing, arm_styles, drawing, legend, panels
-from bench.store import context_label
+from bench.spec.experiment import context_label
 
 MOST_ARMS = 12
 MOST_PANELS = 4

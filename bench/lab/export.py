@@ -1,0 +1,145 @@
+"""A finished trial as one file for other programs, checked before it is called done.
+
+The file takes (B, 3, S, S) uint8 images, S the trial's input size and B any, and gives (B, classes)
+logits: normalisation, resizer and backbone in one, in float32, a learned resizer with its norms
+folded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from bench.data.batches import Loader
+from bench.data.library import open_dataset
+from bench.errors import InputError
+from bench.lab import device as devices
+from bench.lab import models
+from bench.records import TrialRecord, read_record
+from bench.spec.trial import Trial
+from resizer.folded import FoldedResizer
+from resizer.learned import LearnedResizer
+
+Format = Literal["onnx", "pt2"]
+CHECKED = 200
+"""Validation images at most that the file is checked on."""
+MAY_DIFFER = 0.01
+"""Share of them whose class may be another than on record, where training rounded otherwise."""
+
+
+def export(results: Path, key: str, form: Format, path: Path) -> None:
+    """Write the trial's model to `path`, and its card beside it, once the file has been checked.
+
+    Raises:
+        InputError: if there is no such trial, its weights were not kept, a package is missing, or
+            the file does not classify as the record says.
+    """
+    model = models.load(key, results)
+    record = cast("TrialRecord", read_record(results / "trials" / key))
+    trial = Trial(**record["trial"])
+    if isinstance(model.resizer, LearnedResizer):
+        model.resizer = FoldedResizer(model.resizer)
+    model.to(memory_format=torch.contiguous_format)
+    temporary = path.with_name(f".{path.name}")
+    images, predicted = _validation(results, key, trial)
+    program = torch.export.export(
+        model, (images[:2],), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
+    )
+    classify = WRITERS[form](program, temporary)
+    found = torch.cat([classify(part).argmax(dim=1) for part in torch.split(images, 50)]).numpy()
+    differing = int((found != predicted).sum())
+    if differing > MAY_DIFFER * len(found):
+        temporary.unlink()
+        raise InputError(
+            f"the exported trial {key} classifies {differing} of {len(found)} validation images "
+            "otherwise than its record: nothing was written"
+        )
+    temporary.replace(path)
+    path.with_suffix(".md").write_text(card(record, trial, len(found), differing))
+
+
+def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:
+    """Validation images spread over the set, (N, 3, S, S) uint8, and their classes on record."""
+    dataset = open_dataset(trial.dataset)
+    if trial.holdout:
+        dataset = dataset.held_out(trial.holdout)
+    saved = pd.read_parquet(results / "trials" / key / "predictions.parquet")
+    count = len(saved)
+    rows = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).astype(np.int64))
+    images, _ = Loader(dataset.val, trial, devices.loader_threads(torch.device("cpu"))).pictures(
+        rows
+    )
+    return images.contiguous(), saved["predicted"].to_numpy()[rows]
+
+
+def write_pt2(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
+    """Save for torch.export.load; returns what the file, read again, computes."""
+    with path.open("wb") as file:
+        torch.export.save(program, file)
+    with path.open("rb") as file:
+        module = torch.export.load(file).module()
+    return lambda images: module(images)
+
+
+def write_onnx(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
+    """Save for ONNX runtimes; returns what onnxruntime computes from the file."""
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 # torch needs it
+    except ImportError as error:
+        raise InputError(
+            f"--onnx needs {error.name}: pip install onnx onnxscript onnxruntime"
+        ) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own exporter about itself
+        made = torch.onnx.export(program, dynamo=True, verbose=False)
+    assert made is not None
+    made.save(str(path), external_data=False)
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+
+
+WRITERS: dict[Format, Callable[[ExportedProgram, Path], Callable[[Tensor], Tensor]]] = {
+    "onnx": write_onnx,
+    "pt2": write_pt2,
+}
+
+
+def card(record: TrialRecord, trial: Trial, checked: int, differing: int) -> str:
+    """The model card, Markdown: what it is, what it scored, on what, and how it was checked."""
+    data = record["data"]
+    top1 = record["metrics"]["top1_pct"]["value"]
+    half = 1.96 * (top1 * (100 - top1) / data["val_images"]) ** 0.5
+    fields = {k: v for k, v in trial.model_dump().items() if v is not None}
+    return "\n".join(
+        [
+            f"# {trial.backbone}, resizer {trial.resizer}, {trial.input_size} px, {data['name']}",
+            "",
+            f"Takes (B, 3, {trial.input_size}, {trial.input_size}) uint8 images and gives "
+            f"{len(data['classes'])} logits, in this order: {', '.join(data['classes'])}.",
+            "",
+            f"**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of "
+            f"{data['val_images']} images ({data['scored_on']}), one seed: the interval is that of "
+            "the images alone.",
+            f"**Checked:** {checked - differing} of {checked} validation images are classified as "
+            "on record.",
+            f"**Trained on:** {data['train_images']} images of {data['origin']}, content "
+            f"{data['fingerprint'][:12]}.",
+            "**Licence:** the code's own for the program; the images' and any pretrained weights' "
+            "licences are their owners'.",
+            "",
+            "## Recipe",
+            "",
+            *(f"- {name}: {value}" for name, value in fields.items()),
+            "",
+        ]
+    )

@@ -1,0 +1,69 @@
+"""A finished trial as one file, checked against its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.events import ignore
+from bench.lab import export, models, trial
+from bench.spec.trial import Trial
+from bench.store import Store
+
+
+@pytest.fixture
+def key(store: Store) -> str:
+    given: dict[str, Any] = {"dataset": "toy", "backbone": "test_resnet", "precision": "fp32"}
+    given |= {"input_size": 32, "output_size": 16, "epochs": 1, "batch_size": 8}
+    one = Trial(**given, resizer="learned", num_kernels=4, deterministic=True)
+    trial.run(ignore, one, store.trial_folder(one.key))
+    return one.key
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_the_file_computes_what_the_trial_computed_and_has_a_card(
+    store: Store, key: str, tmp_path: Path, form: export.Format
+) -> None:
+    path = tmp_path / f"model.{form}"
+    export.export(store.root, key, form, path)
+    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = models.load(key, store.root)(images)
+    torch.testing.assert_close(loaded(path, images), wanted, rtol=1e-4, atol=1e-4)
+    card = path.with_suffix(".md").read_text()
+    assert "**Checked:** 12 of 12 validation images" in card
+    assert "dark, light" in card
+
+
+def loaded(path: Path, images: torch.Tensor) -> torch.Tensor:
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(images)  # type: ignore[no-any-return]
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def test_a_file_that_classifies_otherwise_than_the_record_is_not_left_behind(
+    store: Store, key: str, tmp_path: Path
+) -> None:
+    saved = store.trial_folder(key) / "predictions.parquet"
+    table = pd.read_parquet(saved)
+    table["predicted"] = 1 - table["predicted"]
+    table.to_parquet(saved)
+    with pytest.raises(InputError, match="classifies 12 of 12 validation images otherwise"):
+        export.export(store.root, key, "pt2", tmp_path / "model.pt2")
+    assert not list(tmp_path.glob("*model*"))
+
+
+def test_a_trial_without_weights_is_refused_in_a_sentence(
+    store: Store, key: str, tmp_path: Path
+) -> None:
+    (store.trial_folder(key) / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match="has no weights: publishing leaves them out"):
+        export.export(store.root, key, "pt2", tmp_path / "model.pt2")
