@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.verdicts import is_generated
-from bench.data.library import fingerprint
+from bench.data.library import fingerprint, pixels
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import load_from
@@ -25,7 +25,7 @@ from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 
-ROOMS = ("trials", "timings", "sizes", "looks", "searches")
+ROOMS = ("trials", "timings", "sizes", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
@@ -97,8 +97,6 @@ def _copy(
             copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
     copy_sizes(experiment, store, published)
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
-    for seeds in store.looks(experiment):
-        published.note_look(experiment, seeds)
 
 
 def renew() -> int:
@@ -195,10 +193,13 @@ REUSED = ("predictions.parquet", "pictures.npz")
 
 def published_trial(key: str, trial: Trial) -> Path | None:
     """The published folder of a trial that ended well on the files that are here, if there are."""
-    here = fingerprint(trial.dataset)
+    here, seen = fingerprint(trial.dataset), pixels(trial.dataset)
     for folder in sorted(PUBLISHED.glob(f"*/trials/{key}")):
         record = read_record(folder)
-        if record and record["status"] == "ok" and here in (None, record["data"]["fingerprint"]):
+        if record is None or record["status"] != "ok":
+            continue
+        facts = record["data"]
+        if here in (None, facts["fingerprint"]) and seen in (None, facts.get("pixels", seen)):
             return folder
     return None
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bench.metrics import METRICS
 from bench.records import (
-    LooksRecord,
+    DamagedError,
+    OwnerRecord,
+    Record,
     SearchRecord,
     SizeRecord,
     SmokeRecord,
     TimingRecord,
     TrialRecord,
     read_record,
-    write_record,
 )
 from bench.spec.experiment import Experiment, Sitting, Timing, context_label, context_of
 from bench.spec.trial import TIMING_VERSION, Fields, Trial
@@ -29,11 +32,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+PREDICTIONS = ("image", "label", "predicted", "probability")
+"""The columns of predictions.parquet."""
+
+
 class Store:
     """A folder of trials and timings: `results/local`, or one published experiment."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: dict[str, str] = {}  # what is there but cannot be read, and why: so missing
+
+    def _read(self, folder: Path | str) -> Record | None:
+        """The record in a folder; None where there is none, or one that is damaged."""
+        try:
+            return read_record(folder)
+        except DamagedError as error:
+            self.damaged[str(folder)] = str(error)
+            return None
 
     def trial_folder(self, key: str) -> Path:
         """Where the trial's record, predictions, weights and log are."""
@@ -62,7 +78,7 @@ class Store:
     def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
         """The record of each context's sitting that is finished, by the context's label."""
         folders = self.timing_folders(experiment)
-        records = {folder: read_record(folder) for folder in folders.values()}
+        records = {folder: self._read(folder) for folder in folders.values()}
         found = {context: records[folder] for context, folder in folders.items()}
         return {c: cast("TimingRecord", record) for c, record in found.items() if record}
 
@@ -70,9 +86,17 @@ class Store:
         """Where a search's studies and its record are."""
         return self.root / "searches" / name
 
+    def owner_folder(self, name: str) -> Path:
+        """Where it stands which file the results of this name are of."""
+        return self.root / "names" / name
+
+    def owner(self, name: str) -> OwnerRecord | None:
+        """Which file the results of this name are of; None before its first run."""
+        return cast("OwnerRecord | None", self._read(self.owner_folder(name)))
+
     def search(self, name: str) -> SearchRecord | None:
         """What a search has found: arms with their configurations; None before the first."""
-        return cast("SearchRecord | None", read_record(self.search_folder(name)))
+        return cast("SearchRecord | None", self._read(self.search_folder(name)))
 
     def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""
@@ -89,7 +113,7 @@ class Store:
         folder = self.root / "trials"
         there = {path.name for path in folder.iterdir()} if folder.exists() else set()
         # Text, not Path objects, which cost more than the reading where there are thousands.
-        records = {key: read_record(f"{folder}/{key}") if key in there else None for key in keys}
+        records = {key: self._read(f"{folder}/{key}") if key in there else None for key in keys}
         return cast("dict[str, TrialRecord | None]", records)
 
     def kept(self) -> list[str]:
@@ -98,7 +122,7 @@ class Store:
 
     def trial(self, key: str) -> TrialRecord | None:
         """The trial's record, or None while it is not finished."""
-        return cast("TrialRecord | None", read_record(self.trial_folder(key)))
+        return cast("TrialRecord | None", self._read(self.trial_folder(key)))
 
     def smoke_folder(self, trial: Trial) -> Path:
         """Where the smoke run of every trial of this speed is recorded."""
@@ -106,7 +130,7 @@ class Store:
 
     def smoke(self, trial: Trial) -> SmokeRecord | None:
         """The record of a smoke run of this speed, or None before the first."""
-        return cast("SmokeRecord | None", read_record(self.smoke_folder(trial)))
+        return cast("SmokeRecord | None", self._read(self.smoke_folder(trial)))
 
     def size_folder(self, key: str) -> Path:
         """Where the record of a matched size is, by the key of its `SizeRequest`."""
@@ -119,41 +143,13 @@ class Store:
 
     def size(self, key: str) -> SizeRecord | None:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
-        return cast("SizeRecord | None", read_record(self.size_folder(key)))
-
-    def looks(self, experiment: Experiment) -> list[int]:
-        """The numbers of paired seeds at which the primary comparison was given a verdict."""
-        record = cast("LooksRecord | None", read_record(self._looks_folder(experiment)))
-        return list(record["paired_seeds"]) if record else []
-
-    def note_look(self, experiment: Experiment, paired_seeds: int) -> None:
-        """Put on record that a verdict was given at so many seeds; once for each number."""
-        looks = self.looks(experiment)
-        if paired_seeds not in looks:
-            record: LooksRecord = {
-                "status": "ok",
-                "reason": "",
-                "experiment": experiment.name,
-                "paired_seeds": [*looks, paired_seeds],
-            }
-            write_record(self._looks_folder(experiment), record)
-
-    def _looks_folder(self, experiment: Experiment) -> Path:
-        """By what is compared, so that another name or further seeds do not make it new."""
-        compared = {
-            experiment.recipe(cell.trial)
-            for cell in experiment.cells
-            if cell.arm in (experiment.spec.primary or ())
-        }
-        text = json.dumps(sorted(compared))
-        return self.root / "looks" / hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cast("SizeRecord | None", self._read(self.size_folder(key)))
 
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
         folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
         folders += [
             *self.timing_folders(experiment).values(),
-            self._looks_folder(experiment),
             self.search_folder(experiment.name),
         ]
         times = [_modified(f"{folder}/record.json") for folder in folders]
@@ -196,14 +192,29 @@ class Store:
         import numpy as np
 
         path = self.trial_folder(key) / "pictures.npz"
-        if not path.exists():
+        try:
+            with np.load(path) as kept:
+                return dict(kept)
+        except FileNotFoundError:
             return None
-        with np.load(path) as kept:
-            return dict(kept)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            self.damaged[str(path)] = f"{path} is damaged: {error}"
+            return None
 
     def has_predictions(self, key: str) -> bool:
-        """Whether `predictions` can be read."""
-        return (self.trial_folder(key) / "predictions.parquet").exists()
+        """Whether `predictions` can be read; a file that is cut or has other columns cannot."""
+        import pyarrow.parquet as pq
+
+        path = self.trial_folder(key) / "predictions.parquet"
+        try:
+            columns = set(pq.read_schema(path).names)
+            pq.ParquetFile(path).scan_contents()
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+            self.damaged[str(path)] = f"{path} is damaged: {error}".splitlines()[0]
+            return False
+        return set(PREDICTIONS) <= columns
 
     def predictions(self, key: str) -> pd.DataFrame:
         """A row for each validation image: image, label, predicted, probability (of the label)."""
