@@ -9,9 +9,9 @@ from bench.data.library import class_count
 from bench.errors import InputError
 from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatched, SmokePlanned
 from bench.opening import load_from
-from bench.records import SizeRecord, SmokeRecord, TrialRecord, write_record
+from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
-from bench.run.attempt import attempt, claim, exclusive
+from bench.run.attempt import attempt, claim, ended, exclusive
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.run.readiness import prepare
@@ -124,7 +124,7 @@ def _outcome(
 
 def smoke(
     experiment: Experiment, store: Store, listener: Listener, *, where: Mapping[str, str]
-) -> list[SmokeRecord]:
+) -> list[TrialRecord]:
     """Take training steps of every distinct arm at full size; returns the failed ones' records."""
     todo = timing.subjects(select(experiment, experiment.trials, where).values())
     prepare(experiment, todo.values(), store, listener)
@@ -133,22 +133,15 @@ def smoke(
     return [record for record in records if record["status"] != "ok"]
 
 
-def _smoke(trial: Trial, store: Store, listener: Listener) -> SmokeRecord:
+def _smoke(trial: Trial, store: Store, listener: Listener) -> TrialRecord:
     folder = store.smoke_folder(trial)
     listener(Begin(trial))
     try:
         call(jobs.smoke, trial, folder, listener=listener, timeout_s=SMOKE_TIMEOUT_S)
-    except TimedOutError:
-        _note_failed_smoke(trial, store, f"no step within {SMOKE_TIMEOUT_S} s")
-    except DiedError as error:
-        _note_failed_smoke(trial, store, str(error))
+    except (TimedOutError, DiedError) as error:
+        reason = str(error) or f"no step within {SMOKE_TIMEOUT_S} s"
+        write_record(folder, ended(trial, "failed", reason))
     record = store.smoke(trial)
     assert record
     listener(End(trial, record))
     return record
-
-
-def _note_failed_smoke(trial: Trial, store: Store, reason: str) -> None:
-    record: SmokeRecord = {"status": "failed", "reason": reason, "metrics": {}}
-    record |= {"key": trial.key, "trial": trial.model_dump()}
-    write_record(store.smoke_folder(trial), record)
