@@ -352,7 +352,7 @@ def clean(
     if not yes:
         say(f"{told}: `--yes` deletes them; records, predictions and pictures stay")
         return
-    keeping.drop(experiment, store, found)
+    keeping.drop(experiment, store)
     say(f"deleted: {told}")
 
 

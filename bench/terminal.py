@@ -404,7 +404,8 @@ def text_table(
     table = Table(title=plain(title), title_justify="left", box=None, header_style="bold")
     used = 0
     for place, heading in enumerate(headings):
-        column_width = longest([*heading.split(), *(line[place] for line in lines)])
+        words = [*heading.split(), *(line[place] for line in lines)]
+        column_width = max(map(len, words), default=0)
         used += column_width + 2
         if used > width:
             break
@@ -431,12 +432,3 @@ def are_numbers(texts: Iterable[str]) -> bool:
     (True, False)
     """
     return all(text[:1].isdigit() or text[:1] in "+\N{MINUS SIGN}\N{EN DASH}" for text in texts)
-
-
-def longest(words: Iterable[str]) -> int:
-    """Length of the longest word.
-
-    >>> longest(["a", "abc"])
-    3
-    """
-    return max(map(len, words), default=0)

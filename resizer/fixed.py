@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, nearest
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, one_of
 
 Size = int | tuple[int, int]
 
@@ -103,8 +103,7 @@ def check_interpolation(interpolation: str, *, antialias: bool) -> None:
     """Raise ValueError unless the interpolation is known and has the antialias asked of it."""
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
-            f"unknown interpolation {interpolation!r}{nearest(interpolation, INTERPOLATIONS)} "
-            f"One of: {', '.join(INTERPOLATIONS)}"
+            f"unknown interpolation {interpolation!r}{one_of(interpolation, INTERPOLATIONS)}"
         )
     if antialias and interpolation not in ANTIALIASED:
         raise ValueError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatched, SmokePlanned
+from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned
 from bench.opening import load_from
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
@@ -55,22 +55,19 @@ def _match(experiment: Experiment, request: SizeRequest, store: Store, listener:
         matched = call(jobs.match_size, request, class_count(request.like.dataset))
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: the size of {request.arm!r}: {error}") from None
-    write_record(store.size_folder(request.key), _size_record(matched))
-    listener(matched)
-
-
-def _size_record(matched: SizeMatched) -> SizeRecord:
-    return {
+    record: SizeRecord = {
         "status": "ok",
         "reason": "",
-        "kind": matched.request.kind,
-        "arm": matched.request.arm,
+        "kind": request.kind,
+        "arm": request.arm,
         "size": matched.size,
         "ratio": matched.ratio,
         "environment": matched.environment,
-        "like": matched.request.like.model_dump(),
-        "plain": matched.request.plain.model_dump(),
+        "like": request.like.model_dump(),
+        "plain": request.plain.model_dump(),
     }
+    write_record(store.size_folder(request.key), record)
+    listener(matched)
 
 
 def run(
@@ -104,6 +101,7 @@ def run(
             if claimed and (record is None or (retry and record["status"] != "ok")):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
                 ours.append(key)
+                # those that an earlier run or another experiment left are not touched meanwhile
                 keeping.drop(experiment, store, ours)
     planned = make_plan(experiment, store) if todo else planned
     if to_time and "missing" not in planned.states.values():
