@@ -3,43 +3,65 @@
     python -m bench.checks [EXPERIMENT]
 
 cuts the seeds of an experiment whose arms do not differ (check-verdicts unless named) into
-experiments of three and counts the verdicts of each: one in twenty is expected to be false.
+experiments of three and counts the verdicts of each: one in twenty is expected to be false. Once
+each has its own variance alone, and once eight others moderate it, as those of ten arms do.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
-import pandas as pd
+import numpy as np
 
-from bench.analysis.statistics import LEAST_SEEDS, Answer, by_seed, verdict
+from bench.analysis.judging import LEAST_SEEDS, Answer, Looks, judge
+from bench.analysis.moderated import NO_PRIOR, prior_of, variances_of
+from bench.analysis.pairs import pairs
 from bench.errors import InputError
 from bench.paths import local_results
-from bench.spec.experiment import ExperimentFile
 from bench.spec.files import load
 from bench.store import Store
 
+NEIGHBOURS = 8
 
-def count_verdicts(table: pd.DataFrame, spec: ExperimentFile) -> Counter[Answer]:
-    """The verdicts of consecutive experiments of LEAST_SEEDS seeds each.
+
+def counted(
+    differences: Sequence[float], margin_pct: float, neighbours: int = 0
+) -> Counter[Answer]:
+    """The answers of the experiments of LEAST_SEEDS seeds each that a larger one is cut into.
 
     Args:
-        table: the store's, of an experiment with one context.
+        differences: treatment minus baseline, points, seed by seed.
+        neighbours: how many of the next experiments stand for the other arms of each.
     """
-    assert spec.primary
-    pairs = by_seed(table).droplevel("context").reindex(columns=list(spec.primary)).dropna()
-    starts = range(0, len(pairs) - LEAST_SEEDS + 1, LEAST_SEEDS)
-    parts = [pairs.iloc[start : start + LEAST_SEEDS] for start in starts]
-    return Counter(verdict(part, *spec.primary, spec.margin_pct).answer for part in parts)
+    values = np.asarray(differences, dtype=float)
+    parts = values[: len(values) // LEAST_SEEDS * LEAST_SEEDS].reshape(-1, LEAST_SEEDS)
+    answers: Counter[Answer] = Counter()
+    for i, part in enumerate(parts):
+        near = variances_of(
+            np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)].tolist()
+        )
+        own = float(part.var(ddof=1))
+        prior = prior_of(own, LEAST_SEEDS - 1, near) if own else NO_PRIOR
+        by_seed = dict(enumerate(part.tolist()))
+        answers[judge(by_seed, margin_pct, Looks((LEAST_SEEDS,)), prior=prior).answer] += 1
+    return answers
 
 
 def verdicts(name: str = "check-verdicts") -> str:
-    """The verdicts of an experiment's parts, counted, in a sentence."""
+    """The verdicts of an experiment's parts, counted, in a sentence for each variance."""
     experiment = load(name)
-    found = count_verdicts(Store(local_results()).table(experiment), experiment.spec)
-    told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"
-    return f"{experiment.name}: {found.total()} experiments of {LEAST_SEEDS} seeds: {told}"
+    assert experiment.spec.primary
+    (pair,) = pairs(Store(local_results()).table(experiment), *experiment.spec.primary)
+    differences = [value for _, value in sorted(pair.differences.items())]
+    lines = []
+    for variance, neighbours in (("own variance", 0), ("moderated", NEIGHBOURS)):
+        found = counted(differences, experiment.spec.margin_pct, neighbours)
+        told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"
+        many = f"{found.total()} experiments of {LEAST_SEEDS} seeds"
+        lines.append(f"{experiment.name}, {variance}: {many}: {told}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 
-ROOMS = ("trials", "timings", "sizes", "looks", "searches")
+ROOMS = ("trials", "timings", "sizes", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
@@ -97,8 +97,6 @@ def _copy(
             copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
     copy_sizes(experiment, store, published)
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
-    for seeds in store.looks(experiment):
-        published.note_look(experiment, seeds)
 
 
 def renew() -> int:

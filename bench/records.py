@@ -105,7 +105,6 @@ class TrialRecord(Ending, total=False):
     trial: Fields
     started: str
     environment: Environment
-    implementation: str  # how the resizer was trained, where it has more ways than one to compute
     steps: int  # optimiser steps that were taken
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
@@ -220,14 +219,6 @@ class SearchRecord(Ending, total=False):
     arms: dict[str, TunedArm]
 
 
-class LooksRecord(Ending, total=False):
-    """When a comparison was given a verdict: `looks/<key>/record.json`."""
-
-    schema: int
-    experiment: str
-    paired_seeds: list[int]  # how many there were, each time
-
-
 class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 
@@ -261,7 +252,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     **{"started": str, "finished": str, "steps": int, "curve": list, "spectrum": dict},
     **{"data": dict, "weights": dict, "wall_s": (int, float), "subjects": dict, "size": int},
     **{"ratio": (int, float), "seconds_per_step": (int, float), "arms": dict, "asked": dict},
-    **{"settings": dict, "spaces": dict, "paired_seeds": list, "file": str, "schema": int},
+    **{"settings": dict, "spaces": dict, "file": str, "schema": int},
 }
 """What the keys of records hold, of whatever kind the record is."""
 

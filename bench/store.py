@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 from bench.metrics import METRICS
 from bench.records import (
     DamagedError,
-    LooksRecord,
     OwnerRecord,
     Record,
     SearchRecord,
@@ -23,7 +22,6 @@ from bench.records import (
     TimingRecord,
     TrialRecord,
     read_record,
-    write_record,
 )
 from bench.spec.experiment import Experiment, Sitting, Timing, context_label, context_of
 from bench.spec.trial import TIMING_VERSION, Fields, Trial
@@ -147,39 +145,11 @@ class Store:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
         return cast("SizeRecord | None", self._read(self.size_folder(key)))
 
-    def looks(self, experiment: Experiment) -> list[int]:
-        """The numbers of paired seeds at which the primary comparison was given a verdict."""
-        record = cast("LooksRecord | None", read_record(self._looks_folder(experiment)))
-        return list(record["paired_seeds"]) if record else []
-
-    def note_look(self, experiment: Experiment, paired_seeds: int) -> None:
-        """Put on record that a verdict was given at so many seeds; once for each number."""
-        looks = self.looks(experiment)
-        if paired_seeds not in looks:
-            record: LooksRecord = {
-                "status": "ok",
-                "reason": "",
-                "experiment": experiment.name,
-                "paired_seeds": [*looks, paired_seeds],
-            }
-            write_record(self._looks_folder(experiment), record)
-
-    def _looks_folder(self, experiment: Experiment) -> Path:
-        """By what is compared, so that another name or further seeds do not make it new."""
-        compared = {
-            experiment.recipe(cell.trial)
-            for cell in experiment.cells
-            if cell.arm in (experiment.spec.primary or ())
-        }
-        text = json.dumps(sorted(compared))
-        return self.root / "looks" / hashlib.sha256(text.encode()).hexdigest()[:16]
-
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
         folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
         folders += [
             *self.timing_folders(experiment).values(),
-            self._looks_folder(experiment),
             self.search_folder(experiment.name),
         ]
         times = [_modified(f"{folder}/record.json") for folder in folders]

@@ -45,6 +45,7 @@ from bench.spec.tuning import spaces
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.analysis.planning import Design
     from bench.data.library import Dataset
     from bench.run.plan import Plan
 
@@ -336,21 +337,29 @@ def arm_lines(experiment: Experiment) -> list[str]:
 
 def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     """What the primary comparison will find, and how many seeds its margin takes."""
-    from bench.analysis.forecast import designs
+    from bench.analysis.planning import designs
 
     spec = experiment.spec
     found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
-    lines = []
-    for context, design in list(found.items())[:MOST_DESIGNS]:
-        looks, needed = design.looks.seeds, design.seeds_for(spec.margin_pct)
-        finds = ", ".join(f"{n} seeds find {design.finds(n):.1f} points or more" for n in looks)
-        lines.append(
-            f"{f'{context}: ' if context else ''}{finds} in 4 of 5 experiments; "
-            f"{spec.margin_pct:g} {'point takes' if spec.margin_pct == 1 else 'points take'} "
-            f"{needed or 'more than 1000'} seeds (a difference spreads by {design.sd:.1f} points"
-            f"{' in published ones of this kind' if design.lenders else ', as published ones do'})"
-        )
-    return lines
+    told = [
+        _finds(design, spec.margin_pct) + (f" ({context})" if context else "")
+        for context, design in list(found.items())[:MOST_DESIGNS]
+    ]
+    left = len(found) - len(told)
+    return [*told, f"{left} more comparisons"] if left > 0 else told
+
+
+def _finds(design: Design, margin_pct: float) -> str:
+    """What a design finds, in sentences."""
+    least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
+    wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
+    needed = design.seeds_for(margin_pct) or "more than 1,000"
+    kind = "published experiments of this kind" if design.lenders else "all that is published"
+    return (
+        f"In four of five experiments it will find {', '.join(least)}; {wanted} take"
+        f"{'s' if margin_pct == 1 else ''} {needed} seeds. A seed's difference spreads by "
+        f"{design.sd:.1f} points in {kind}."
+    )
 
 
 def time_left(plan: Plan, keys: Iterable[str]) -> str:

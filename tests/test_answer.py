@@ -13,7 +13,7 @@ from bench import report
 from bench.analysis.controls import beside
 from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.prices import at_equal_price
+from bench.analysis.prices import paid
 from bench.errors import InputError
 from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
@@ -62,9 +62,10 @@ def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
     equal = {"equal_gmacs": 40, "equal_time": 48}
     sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}
     asked, store = load(str(file), sizes=sizes), Store(folder / "store")
-    fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (trial.resizer == "none"))
+    fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (not treats(trial)))
     speeds: dict[str, object] = {
-        trial.speed_key: {"metrics": speed(trial)} for trial in asked.trials.values()
+        trial.speed_key: {"metrics": speed(trial), "seconds": {"train": seconds(trial)}}
+        for trial in asked.trials.values()
     }
     timed(asked, store, speeds)
     return gather(asked, store)
@@ -76,18 +77,27 @@ def timed(asked: Experiment, store: Store, subjects: dict[str, object]) -> None:
         write_record(folder, {"status": "ok", "reason": "", "subjects": subjects})
 
 
+def treats(trial: Trial) -> bool:
+    """Whether it is the treatment's."""
+    whole = trial.input_size == 64 and trial.interpolation == "bilinear"
+    return trial.resizer == "learned" and whole and not trial.frozen
+
+
 def speed(trial: Trial) -> dict[str, dict[str, object]]:
-    plain = trial.resizer == "none"
-    milliseconds, macs = (trial.input_size, trial.input_size) if plain else (46, 39)
-    return as_metrics({"train_images_per_s": 1000 / milliseconds, "gmacs": macs / 1000})
+    return as_metrics({"gmacs": (trial.input_size if trial.resizer == "none" else 39) / 1000})
+
+
+def seconds(trial: Trial) -> list[float]:
+    """Rounds of a machine that gets slower."""
+    step = trial.input_size if trial.resizer == "none" else 46
+    return [0.001 * step * slower for slower in (1, 2, 3)]
 
 
 def steps(trial: Trial) -> float:
     """A plain image reaches its size; learned 45 of 64 px; every other arm 30."""
     if trial.resizer == "none":
         return float(trial.input_size)
-    whole = trial.input_size == 64 and trial.interpolation == "bilinear"
-    return 45.0 if trial.resizer == "learned" and whole and not trial.frozen else 30.0
+    return 45.0 if treats(trial) else 30.0
 
 
 def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Path) -> None:
@@ -96,8 +106,19 @@ def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Pa
     time_all(asked, store)
     (told,) = answers(gather(asked, store))
     assert told.badge == "better"
-    # 50, 51, 52 have a standard deviation of 1; t(0.975, 2) / sqrt(3) = 2.484
-    assert told.sentence == f"learned {MINUS} plain = +51.0 points [+48.5, +53.5], 3 seeds."
+    # 50, 51, 52 have a standard deviation of 1; fixed, by as much, lends 1.5 degrees of freedom:
+    # t(0.975, 3.5) / sqrt(3) = 1.698
+    assert told.sentence == (
+        f"learned {MINUS} plain = +51.0 points [+49.3, +52.7], 3 seeds; this design would have "
+        "found 2.3."
+    )
+    assert told.details[:4] == [
+        "The interval of the verdict has a level of 95 %: one verdict, at one look.",
+        "This design finds 2.3 points or more in four of five experiments.",
+        "Its variance is moderated: other differences of its kind, with a standard deviation of "
+        "1.0 points, count as 1.5 more degrees of freedom.",
+        "Over seeds alone, by their own variance (plain t interval): +51.0 points [+48.5, +53.5].",
+    ]
     assert told.place == "fine, 64 → 32 px, resnet10t, 2 epochs"
     assert told.price[0] == (
         "A training step of learned takes 2.00 \N{MULTIPLICATION SIGN} [2.00, 2.00] as long as "
@@ -111,7 +132,7 @@ def test_in_words_is_a_line_for_each_answer_and_the_scope(tmp_path: Path) -> Non
     begin, fine, coarse, scope = in_words(gather(asked, store)).splitlines()
     assert begin == "Not finished: 12 of 18 trials finished."
     assert fine.startswith(f"No verdict: learned {MINUS} plain = +51.5 points [")
-    assert "so far; a verdict needs 3 seeds of both arms. On fine, 64 → 32 px" in fine
+    assert "; 2 seeds so far, and its verdict is due at 3. On fine, 64 → 32 px" in fine
     assert "On coarse" in coarse
     assert scope.startswith("Scope: fine (2,000 training, 500 validation images) and coarse")
     assert scope.endswith("; 2 epochs; 2 seeds; cpu (Toy, 2 threads, fp32).")
@@ -122,18 +143,25 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
     (told,) = answers(evidence)
     lines = {line.control: (line.difference, line.says) for line in told.controls}
     assert lines["the same image, plainly resized"] == (
-        "+15.0 points [+15.0, +15.0; 99.4 %]",
+        "+14.9 points [+14.7, +15.1; 99.4 %]",
         "learning adds to a plain resize",
     )
     assert lines["plain at 48 px: equal training time"][1] == "the control is better"
     assert lines["plain at 40 px: equal multiply-adds"][0].startswith("+4.9 points [")
     assert "the module, frozen at random weights" in lines
-    assert "Controls: 99.4 % intervals, which share an error of 5 % among 8." in told.details
+    assert (
+        "Controls: intervals of 99.4 %, which share an error of 5 % among 8, moderated variances."
+    ) in told.details
     assert "plain is its own control of the training budget." in told.details
-    # at 46 between 40 (accuracy 40.1) and 48 (48.1): 3/4 of the way
-    assert "For the same training time, a plain image reaches 46.1 %, learned 45.0 %." in told.price
-    row = evidence.judged[0][0]
-    assert at_equal_price(evidence, row)["multiply-adds"] == pytest.approx(39.1)
+    # at 46 between 40 (accuracy 40.1) and 48 (48.1), 3/4 of the way, is 46.1
+    assert (
+        f"At equal training time, learned {MINUS} a plain image of 40 to 48 px = {MINUS}1.1 points "
+        f"[{MINUS}1.2, {MINUS}1.0]."
+    ) in told.price
+    by_time, by_arithmetic = paid(evidence, evidence.judged[0][0])
+    assert by_arithmetic.equal
+    assert by_arithmetic.equal.difference.mean == pytest.approx(45 - 39.1)
+    assert (by_time.front, by_arithmetic.front) == ("on the front", "on the front")
 
 
 def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> None:
@@ -144,7 +172,7 @@ def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> Non
     }
     timed(evidence.experiment, evidence.store, dear)
     again = gather(evidence.experiment, evidence.store)
-    assert at_equal_price(again, again.judged[0][0]) == {}
+    assert [one.equal for one in paid(again, again.judged[0][0])] == [None]
 
 
 def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path) -> None:
@@ -230,18 +258,23 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
     assert told.badge == "mixed"
     assert told.sentence == (
         f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average over 4 comparisons, "
-        "2 of them settled."
+        "1 of them settled."
     )
-    assert "Too few seeds in 1 of 4." in told.details
+    assert told.details[:4] == [
+        "No verdict in 3 of 4.",
+        "Better in 1 of 4.",
+        "No verdict: every seed has the same difference.",
+        "No verdict: 2 seeds of both arms ended well, and a verdict needs 3.",
+    ]
     blocks, coarse = (
         {one.axis: one.change for one in effects(evidence)}[a] for a in ("num_resblocks", "dataset")
     )
     changes = [(3.0 + 0.5 * seed + 1.0) / 2 for seed in (0, 1)]
     assert blocks.mean == pytest.approx(2.125)
-    assert blocks.half_width == pytest.approx(stats.t.ppf(0.975, 1) * stats.sem(changes))
+    assert blocks.half_width == pytest.approx(stats.t.ppf(0.9875, 1) * stats.sem(changes))
     assert coarse.mean == pytest.approx(-1.125)
     told_of = [line for line in told.details if line.startswith("num_resblocks 1 rather than 0")]
-    assert f"changes learned {MINUS} plain by +2.1 points [+0.5, +3.7]." in told_of[0]
+    assert f"changes learned {MINUS} plain by +2.1 points [" in told_of[0]
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from bench.analysis.equal_price import (
     on_front,
     relative,
 )
-from bench.analysis.estimate import estimate
+from bench.analysis.statistics import estimate
 
 
 def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeline:
     paid = price if isinstance(price, Price) else Price(price)
-    return Pipeline(name, paid, dict(enumerate(accuracies)))
+    return Pipeline(name, 32, paid, dict(enumerate(accuracies)))
 
 
 SMALL = pipeline("32 px", 1.0, [40.0, 41.0, 42.0])

@@ -28,6 +28,9 @@ DATA = (*SPEC, "bench.data")
 LAB = (*DATA, "bench.events", "bench.metrics", "bench.records", "resizer", TORCH)
 RUN = (*DATA, *SAVED, "bench.events", "bench.run")
 ANALYSIS = (*SPEC, *SAVED, "bench.analysis", "bench.data.specs", "bench.data.library")
+STATISTICS = tuple(
+    f"bench.analysis.{name}" for name in ("moderated", "statistics", "crossed", "judging")
+)
 REPORT = (*ANALYSIS, "bench.report", "bench.events")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -35,11 +38,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "resizer.specs": ("resizer.sources",),
     "resizer.sources": (),
     "resizer.fixed": ("resizer", TORCH),
-    "resizer.chunked": ("resizer", TORCH),
     "resizer.folded": ("resizer", TORCH),
-    "resizer.kernels": ("resizer", TORCH),
     "resizer.learned": ("resizer", TORCH),
-    "resizer.moments": ("resizer", TORCH),
     "resizer.muller": ("resizer", TORCH),
     "resizer.strided": ("resizer", TORCH),
     "bench": (),
@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *SAVED,
         "bench.events",
         "bench.run.plan",
-        "bench.analysis.forecast",
+        "bench.analysis.planning",
         "bench.data",
     ),
     "bench.publish": REPORT,
@@ -112,24 +112,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.search": RUN,
     "bench.run.studies": RUN,
     "bench.analysis": (),
-    "bench.analysis.implementations": ANALYSIS,
-    "bench.analysis.controls": ANALYSIS,
-    "bench.analysis.crossed": ANALYSIS,
-    "bench.analysis.effects": ANALYSIS,
-    "bench.analysis.equal_price": ANALYSIS,
-    "bench.analysis.estimate": ANALYSIS,
+    "bench.analysis.moderated": (),  # the statistics know arrays and tables alone
+    "bench.analysis.statistics": STATISTICS,
+    "bench.analysis.crossed": STATISTICS,
+    "bench.analysis.judging": STATISTICS,
+    "bench.analysis.meta": STATISTICS,
+    "bench.analysis.equal_price": STATISTICS,
+    "bench.analysis.simulation": STATISTICS,
+    "bench.analysis.pooled": ("bench.analysis.moderated", "bench.paths"),
+    "bench.analysis.pairs": (*STATISTICS, "bench.analysis.pooled"),
+    "bench.analysis.planning": (*STATISTICS, "bench.analysis.pooled", "bench.analysis.pairs"),
     "bench.analysis.evidence": ANALYSIS,
-    "bench.analysis.forecast": ANALYSIS,
-    "bench.analysis.judged": ANALYSIS,
-    "bench.analysis.judging": ANALYSIS,
-    "bench.analysis.looks": ANALYSIS,
-    "bench.analysis.meta": ANALYSIS,
-    "bench.analysis.moderated": ANALYSIS,
-    "bench.analysis.planning": ANALYSIS,
-    "bench.analysis.pooled": ANALYSIS,
+    "bench.analysis.effects": ANALYSIS,
+    "bench.analysis.controls": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
-    "bench.analysis.simulation": ANALYSIS,
-    "bench.analysis.statistics": ANALYSIS,
     "bench.analysis.verdicts": ANALYSIS,
     "bench.report": REPORT,
     "bench.report.answer": REPORT,

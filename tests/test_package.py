@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from bench import __version__
+from bench.analysis import pooled
 from bench.paths import PROJECT, checkout
 from bench.spec.files import shipped
 from tests.conftest import toy_toml
@@ -97,6 +98,7 @@ def test_an_installed_package_takes_its_own_code_and_carries_its_experiments(
         assert (there / package / "py.typed").exists()
         sources = {path.relative_to(PROJECT) for path in (PROJECT / package).rglob("*.py")}
         assert {path for path in sources if not (there / path).exists()} == set()
+    assert (there / "bench/analysis/pooled.csv").read_bytes() == pooled.FILE.read_bytes()
     assert (there / f"resizer_bench-{__version__}.dist-info/licenses/LICENSE").exists()
 
 

@@ -1,30 +1,34 @@
-"""Plans and looks: what a design would find, and when it says so."""
+"""Plans: what a design finds, told before it is run, and when it says so."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from bench.analysis.estimate import Error, Estimate, estimate
-from bench.analysis.looks import Looks
-from bench.analysis.moderated import Prior
-from bench.analysis.planning import detectable, power, seeds_needed
+from bench.analysis import planning, pooled
+from bench.analysis.judging import Looks
+from bench.analysis.moderated import Prior, Variances
+from bench.analysis.simulation import DIFFERENCE_SD, called
+from bench.analysis.simulation import Design as Simulated
+from bench.analysis.statistics import Error, Estimate, estimate
+from bench.paths import PUBLISHED
 
 
 def test_power_agrees_with_statsmodels() -> None:
     for n, effect in ((3, 2.0), (6, 1.0), (20, 0.5)):
         wanted = TTestPower().power(effect / 1.1, n, 0.05, alternative="two-sided")
-        assert power(effect, Error(1.1 / math.sqrt(n), n - 1)) == pytest.approx(wanted, abs=1e-3)
+        assert Error(1.1 / math.sqrt(n), n - 1).power(effect) == pytest.approx(wanted, abs=1e-3)
 
 
 def test_the_detectable_effect_is_found_in_four_of_five_experiments() -> None:
     n, sd = 4, 1.1
     found = Estimate(0.0, n, sd, (Error(sd / math.sqrt(n), n - 1.0),))
-    effect = detectable(found)
+    effect = found.detectable()
     assert effect
     drawn = np.random.default_rng(0).normal(effect, sd, (20_000, n))
     called = stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05
@@ -32,50 +36,79 @@ def test_the_detectable_effect_is_found_in_four_of_five_experiments() -> None:
 
 
 def test_three_seeds_with_their_own_variance_find_three_and_a_half_points_moderated_two() -> None:
-    own = detectable(Estimate(0.0, 3, 1.1, (Error(1.1 / math.sqrt(3), 2.0),)))
-    moderated = detectable(Estimate(0.0, 3, 1.1, (Error(1.1 / math.sqrt(3), 6.0),)))
+    own, moderated = (Error(1.1 / math.sqrt(3), df).detectable() for df in (2.0, 6.0))
     assert own == pytest.approx(3.6, abs=0.1)
     assert moderated == pytest.approx(2.2, abs=0.1)
 
 
 def test_without_spread_or_below_two_seeds_nothing_is_said_to_be_detectable() -> None:
-    assert detectable(estimate([1.0])) is None
-    assert detectable(estimate([1.0, 1.0, 1.0])) is None
-    assert detectable(estimate([-90.0, 90.0])) == 100
-
-
-@pytest.mark.parametrize(("effect", "prior_df"), [(2.0, 0.0), (1.0, 0.0), (1.0, 4.0), (1.5, 3.0)])
-def test_planned_seeds_find_the_wanted_effect_and_one_fewer_do_not(
-    effect: float, prior_df: float
-) -> None:
-    n = seeds_needed(effect, 1.1, prior_df)
-    assert n
-    assert power(effect, Error(1.1 / math.sqrt(n), prior_df + n - 1)) >= 0.8
-    assert power(effect, Error(1.1 / math.sqrt(n - 1), prior_df + n - 2)) < 0.8
+    assert estimate([1.0]).detectable() is None
+    assert estimate([1.0, 1.0, 1.0]).detectable() is None
+    assert estimate([-90.0, 90.0]).detectable() == 100
 
 
 def test_plans_from_a_pilots_moderated_variance_find_the_effect_in_three_of_four_experiments() -> (
     None
 ):
-    stream = np.random.default_rng(1)
-    prior = Prior(np.array(4.0), np.array(1.1**2))
+    stream, looks = np.random.default_rng(1), Looks((3,))
+    prior, true = Prior(np.array(4.0), np.array(1.1**2)), planning.Design(1.1, (), 8, looks)
     found = []
-    for pilot in stream.normal(0, 1.1, (400, 3)):
+    for pilot in stream.normal(0, 1.1, (150, 3)):
         variance, _ = prior.moderate(pilot.var(ddof=1), 2)
-        n = seeds_needed(1.0, math.sqrt(float(variance)), 4.0)
+        n = planning.Design(math.sqrt(float(variance)), (), 8, looks).seeds_for(1.0)
         assert n
-        found.append(power(1.0, Error(1.1 / math.sqrt(n), n + 3.0)))
+        found.append(true.estimate(n).errors[0].power(1.0))
     assert np.mean(found) > 0.75
     assert np.quantile(found, 0.1) > 0.5
-
-
-def test_no_plan_beyond_a_thousand_seeds() -> None:
-    assert seeds_needed(0.001, 1.1) is None
 
 
 def test_an_experiment_without_declared_looks_has_one_at_its_files_number_of_seeds() -> None:
     assert Looks.of(None, planned=6) == Looks((6,))
     assert Looks.of(None, planned=6).level == pytest.approx(0.95)
     assert Looks.of([8, 4], planned=12, verdicts=2).level == pytest.approx(1 - 0.05 / 4)
-    assert Looks.of([8, 4], planned=12).number(8) == 2
-    assert Looks.of(None, planned=6).number(7) is None
+    assert Looks.of([8, 4], planned=12).standing(8) == "look"
+    assert Looks.of(None, planned=6).standing(7) == "exploratory"
+
+
+def test_the_forecast_of_a_design_is_met_by_simulated_experiments_of_that_design() -> None:
+    looks = Looks((3,))
+    for arms in (2, 10):
+        design = planning.Design(DIFFERENCE_SD, (), arms - 2, looks)
+        found = called(Simulated(arms=arms, effect=design.finds(3)))
+        assert found == pytest.approx(0.8, abs=0.06)
+
+
+def test_seeds_for_an_effect_find_it_and_one_fewer_do_not() -> None:
+    lenders = (Variances(np.full(9, 1.0), np.full(9, 2.0)),)
+    for design in (
+        planning.Design(1.1, (), 0, Looks((3,))),
+        planning.Design(1.1, lenders, 3, Looks((4, 8))),
+    ):
+        n = design.seeds_for(1.0)
+        assert n
+        assert design.finds(n) <= 1.0 < design.finds(n - 1)
+    assert design.seeds_for(50.0) == 3
+    assert design.seeds_for(0.001) is None
+    assert design.estimate(4).detectable(0.975) == design.finds(4)
+
+
+def test_more_arms_and_published_experiments_of_the_regime_find_smaller_differences() -> None:
+    lenders = (Variances(np.full(9, 1.0), np.full(9, 2.0)),)
+    found = [
+        planning.Design(1.1, lent, others, Looks((3,))).finds(3)
+        for lent, others in (((), 0), (lenders, 0), ((), 8))
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 3.5
+    assert found[2] < 2.5
+
+
+def test_a_table_without_any_finished_trial_has_a_design() -> None:
+    whole = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
+    waiting = whole.assign(status="missing", top1_pct=float("nan"))
+    (found,) = planning.designs(waiting, ("learned", "plain")).values()
+    assert found.lenders
+    assert found.others == 8
+    assert 0.5 < found.sd < 2
+    (apart,) = planning.designs(waiting.assign(dataset="other"), ("learned", "plain")).values()
+    assert (apart.lenders, apart.sd) == ((), pooled.typical())

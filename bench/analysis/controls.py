@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import LEVEL, Interval, paired_difference
+from bench.analysis.pairs import pairs
+from bench.analysis.statistics import Interval, simultaneous
 
 Standing = Literal["better", "worse", "not settled"]
 
@@ -20,26 +21,29 @@ class Beside:
 
     @property
     def standing(self) -> Standing:
-        """What the treatment is, compared with the arm."""
-        if self.difference.low > 0:
-            return "better"
-        return "worse" if self.difference.high < 0 else "not settled"
+        """What the treatment is, compared with the arm; without any spread nothing is settled."""
+        low, high = self.difference.low, self.difference.high
+        if low == high or low <= 0 <= high:
+            return "not settled"
+        return "better" if low > 0 else "worse"
 
 
 def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     """The treatment against every control of its context that shares two seeds with it.
 
-    The intervals are simultaneous (Bonferroni). Without a control of the standard list, every
-    other arm is one, but for the baseline arm, with which the verdict deals.
+    They are one family: the intervals hold together, and their variances are moderated. Without a
+    control of the standard list, every other arm is one, but for the baseline arm, with which the
+    verdict deals.
     """
-    baseline, dataset = evidence.experiment.baseline, treatment.trial.dataset
-    others = [
-        row
-        for row in evidence.beside(treatment)
-        if not row.verdict and row.arm.name != baseline and row.trial.dataset == dataset
-    ]
+    arm, apart = treatment.arm.name, (treatment.arm.name, evidence.experiment.baseline)
+    others = [row for row in evidence.beside(treatment) if row.arm.name not in apart]
     controls = [row for row in others if row.arm.control] or others
-    arm, pairs = treatment.arm.name, evidence.pairs(treatment.label)
-    paired = [row for row in controls if paired_difference(pairs, arm, row.arm.name).n > 1]
-    level = 1 - (1 - LEVEL) / max(1, len(paired))
-    return [Beside(row, paired_difference(pairs, arm, row.arm.name, level)) for row in paired]
+    table = evidence.by_context[treatment.label]
+    found = [
+        (row, evidence.moderated(pair))
+        for row in controls
+        for pair in pairs(table, arm, row.arm.name)
+        if len(pair.trials) > 1
+    ]
+    intervals = simultaneous([one for _, one in found])
+    return [Beside(row, interval) for (row, _), interval in zip(found, intervals, strict=True)]

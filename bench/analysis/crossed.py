@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.analysis.estimate import Error
 from bench.analysis.moderated import NO_PRIOR, Floats, Prior
+from bench.analysis.statistics import Error
 
 Hits = NDArray[np.bool_]
 

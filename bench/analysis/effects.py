@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
-from bench.analysis.statistics import Interval, t_interval
+from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
 from bench.spec.experiment import context_label
 
 
@@ -24,18 +24,18 @@ class Effect:
     change: Interval  # points
 
 
-def average(gains: pd.DataFrame) -> Interval | None:
+def average(gains: pd.DataFrame) -> Estimate | None:
     """The mean gain, paired by seed; None below two seeds that all comparisons have.
 
     Args:
         gains: comparisons x seeds, treatment minus baseline, points.
     """
     values = gains.dropna(axis="columns").mean()
-    return t_interval(values.tolist()) if len(values) > 1 else None
+    return estimate(values.tolist()) if len(values) > 1 else None
 
 
 def effects(evidence: Evidence) -> list[Effect]:
-    """Each value of each axis against the axis's first.
+    """Each value of each axis against the axis's first; one family, whose intervals hold together.
 
     Paired by seed, and by the values of the other axes, over which it is averaged.
     """
@@ -43,22 +43,28 @@ def effects(evidence: Evidence) -> list[Effect]:
     if not contexts:
         return []
     gains = pd.DataFrame([evidence.gain(row) for row, _ in evidence.judged])
-    return [one for axis in evidence.axes for one in _effects(axis, contexts, gains)]
+    found = [one for axis in evidence.axes for one in _changes(axis, contexts, gains)]
+    intervals = simultaneous([change for *_, change in found])
+    return [
+        Effect(axis, value, first, interval)
+        for (axis, value, first, _), interval in zip(found, intervals, strict=True)
+    ]
 
 
-def _effects(axis: str, contexts: list[dict[str, Any]], gains: pd.DataFrame) -> list[Effect]:
+def _changes(
+    axis: str, contexts: list[dict[str, Any]], gains: pd.DataFrame
+) -> Iterator[tuple[str, Any, Any, Estimate]]:
+    """The axis, a value, the first value, and what the one in place of the other changes."""
     others = np.array([_others(axis, context) for context in contexts])
     at = np.array([str(context[axis]) for context in contexts])  # text: a value may be a list
     values = {str(context[axis]): context[axis] for context in contexts}
     placed = {value: gains[at == value].set_axis(others[at == value]) for value in values}
     first, *rest = values
-    found = []
     for value in rest:
         # comparisons that one of the two values lacks are rows without numbers, left out
         change = (placed[value] - placed[first]).dropna(how="all")
         if mean := average(change):
-            found.append(Effect(axis, values[value], values[first], mean))
-    return found
+            yield axis, values[value], values[first], mean
 
 
 def _others(axis: str, context: Mapping[str, Any]) -> str:

@@ -10,9 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.analysis.estimate import Error, Estimate, estimate
 from bench.analysis.moderated import NO_PRIOR, Prior
-from bench.analysis.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Error, Estimate, Interval, estimate, together
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,6 @@ class Price:
     @property
     def error(self) -> Error:
         return Error(self.se, self.df)
-
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        half = self.error.half_width(level) if self.se else 0.0
-        return self.value - half, self.value + half
 
 
 def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price:
@@ -53,6 +48,7 @@ class Pipeline:
     """An arm with its price and its accuracies."""
 
     name: str
+    side: int  # of its image, pixels
     price: Price
     accuracy: Mapping[int, float]  # %, by seed
 
@@ -82,11 +78,10 @@ def at_equal_price(
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated
     level; taking the ends of the price's interval as given would stack one interval on another.
     """
-    bracket = _bracket(treatment.price.value, plain)
+    bracket = bracketed(treatment.price, plain)
     if isinstance(bracket, str):
         return bracket
-    small, large = bracket
-    share = _share(treatment.price, small.price, large.price)
+    small, large, share = bracket
     by_seed = _differences(treatment, small, large, share)
     found = estimate(by_seed, prior)
     if not found.errors:
@@ -96,22 +91,18 @@ def at_equal_price(
     return EqualPrice(Estimate(found.mean, found.n, found.sd, (error,)), small, large, share)
 
 
-def _bracket(price: float, plain: Sequence[Pipeline]) -> tuple[Pipeline, Pipeline] | Beyond:
-    """The nearest sizes on both sides of a price."""
+def bracketed(price: Price, plain: Sequence[Pipeline]) -> tuple[Pipeline, Pipeline, float] | Beyond:
+    """The nearest sizes on both sides of a price, and the share of the way between their prices."""
     ordered = sorted(plain, key=lambda one: one.price.value)
-    if not ordered or price < ordered[0].price.value:
+    if not ordered or price.value < ordered[0].price.value:
         return "cheaper than measured"
     for small, large in pairwise(ordered):
-        if small.price.value <= price <= large.price.value:
-            return small, large
-    if price == ordered[-1].price.value:
-        return ordered[-1], ordered[-1]
+        if small.price.value <= price.value <= large.price.value:
+            step = large.price.value - small.price.value
+            return small, large, (price.value - small.price.value) / step if step > 0 else 0.0
+    if price.value == ordered[-1].price.value:
+        return ordered[-1], ordered[-1], 0.0
     return "dearer than measured"
-
-
-def _share(price: Price, small: Price, large: Price) -> float:
-    step = large.value - small.value
-    return (price.value - small.value) / step if step > 0 else 0.0
 
 
 def _differences(
@@ -135,18 +126,6 @@ def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: f
     parts = [(treatment.price, 1.0), (small.price, 1 - share), (large.price, share)]
     errors = [Error(abs(slope * weight) * price.se, price.df) for price, weight in parts]
     return together(*errors)
-
-
-def together(*errors: Error) -> Error:
-    """Independent errors added; degrees of freedom are Satterthwaite's.
-
-    >>> together(Error(3.0, 4.0), Error(4.0, float("inf"))).se
-    5.0
-    """
-    variances = [error.se**2 for error in errors]
-    spread = sum(v**2 / error.df for v, error in zip(variances, errors, strict=True))
-    total = sum(variances)
-    return Error(math.sqrt(total), total**2 / spread if spread else math.inf)
 
 
 Front = Literal["dominated", "on the front", "open"]
@@ -185,8 +164,7 @@ def _more_accurate(arm: Pipeline, than: Pipeline, prior: Prior, level: float) ->
 
 def _dearer(price: Price, than: Price) -> Known:
     """Equal counts are not dearer; two measured prices are told apart by their difference."""
-    error = together(price.error, than.error)
-    half = error.half_width() if error.se else 0.0
+    half = together(price.error, than.error).half_width()
     apart = price.value - than.value
     if apart > half:
         return "yes"

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
+from bench.analysis.judging import Verdict
+from bench.analysis.pairs import Pair, Predicted, of_treatment, prior_for, verdicts
 from bench.analysis.statistics import (
-    Crossed,
-    Hits,
+    Estimate,
     Interval,
     Ratio,
-    Verdict,
     by_seed,
-    crossed,
     differences,
+    estimate,
     noise_floor,
-    paired_difference,
     t_interval,
     time_ratio,
-    verdict,
 )
 from bench.records import Record
 from bench.spec.experiment import Arm, Experiment, context_label, context_of
@@ -45,8 +42,7 @@ class Row:
     seeds: pd.DataFrame  # its lines of the store's table
     accuracy: Interval
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
-    verdict: Verdict | None  # of the primary comparison's treatment
-    crossed: Crossed | None  # the same difference, for new images too
+    verdict: Verdict | None  # of the primary comparison's treatment; `difference` is then its own
     speed: dict[str, float]
     times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
 
@@ -54,6 +50,18 @@ class Row:
     def label(self) -> str:
         """Of its context."""
         return context_label(self.context)
+
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """What two rows share whose prices, or pixels, are compared: data, settings, training."""
+        of = self.trial
+        return of.dataset, of.setting, of.epochs, of.steps, len(of.parents)
+
+    @property
+    def top1(self) -> dict[int, float]:
+        """Accuracies, %, by seed that ended well."""
+        done = self.seeds[self.seeds["status"] == "ok"]
+        return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
 
     @cached_property
     def statuses(self) -> Counter[str]:
@@ -68,7 +76,6 @@ class Evidence:
     table: pd.DataFrame
     records: dict[str, Record]  # by key, those that are there
     timings: dict[str, Record]  # of the sitting of each context that has been timed, by its label
-    looks: int  # at how many numbers of seeds a verdict was given
     store: Store  # for what is too large for a record: pictures, predictions
 
     @property
@@ -83,11 +90,6 @@ class Evidence:
         arms = [arm for one in self.sittings for arm in one["subjects"].values()]
         all_there = len(self.timings) == len(self.experiment.by_context)
         return whole and timed and all_there and not any(arm.get("reason") for arm in arms)
-
-    @property
-    def paired_seeds(self) -> int:
-        """The most seeds that a verdict rests on."""
-        return max((verdict.difference.n for _, verdict in self.judged), default=0)
 
     @cached_property
     def search(self) -> Record | None:
@@ -113,6 +115,11 @@ class Evidence:
         once = _subject(lane, str(lane.get("reference"))).get("seconds", {}).get(phase, [])
         again = lane.get("again", {}).get(phase, [])
         return noise_floor(once, again) if len(once) == len(again) > 1 else 1.0
+
+    def seconds(self, label: str, phase: str, trial: Trial) -> list[float]:
+        """Of a call, round by round of the context's sitting."""
+        timed = _subject(self.timings.get(label, {}), trial.speed_key)
+        return list(timed.get("seconds", {}).get(phase, []))
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -159,10 +166,38 @@ class Evidence:
     @cached_property
     def rows(self) -> list[Row]:
         """The results, context by context, arms in the order of the file."""
-        groups = _groups(self.experiment)
-        primary = self.experiment.spec.primary
-        verdicts = sum(one.arm == primary[0] for one in groups) * self.looks if primary else 0
-        return [_row(self, one, verdicts) for one in groups]
+        return [_row(self, one) for one in _groups(self.experiment)]
+
+    @cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Of the primary comparison, by the label of the first context that it is of."""
+        spec = self.experiment.spec
+        if not spec.primary or not spec.train:
+            return {}
+        treatment, baseline = spec.primary
+        return verdicts(
+            self.table,
+            spec.primary,
+            spec.margin_pct,
+            looks=spec.looks,
+            predicted=self.predicted,
+            unequal=self.tried(treatment) != self.tried(baseline),
+        )
+
+    @cached_property
+    def predicted(self) -> Predicted:
+        """A trial's predictions by its key; None where it has none."""
+        store = self.store
+        return cache(lambda key: store.predictions(key) if store.has_predictions(key) else None)
+
+    @cached_property
+    def _of_treatment(self) -> list[Pair]:
+        return of_treatment(self.table, (self.experiment.spec.primary or ("",))[0])
+
+    def moderated(self, pair: Pair) -> Estimate:
+        """A difference of the treatment, its variance moderated as that of a verdict is."""
+        prior = prior_for(pair, self._of_treatment, self.predicted)
+        return estimate(list(pair.differences.values()), prior)
 
     @property
     def judged(self) -> list[tuple[Row, Verdict]]:
@@ -189,8 +224,7 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     found = store.trials(experiment.runs)
     records = {key: cast("Record", record) for key, record in found.items() if record is not None}
     timings = {label: cast("Record", one) for label, one in store.timings(experiment).items()}
-    looks = max(1, len(store.looks(experiment)))
-    return Evidence(experiment, store.table(experiment), records, timings, looks, store)
+    return Evidence(experiment, store.table(experiment), records, timings, store)
 
 
 @dataclass(frozen=True)
@@ -218,19 +252,18 @@ def _groups(experiment: Experiment) -> list[_Group]:
     return list(found.values())
 
 
-def _row(evidence: Evidence, group: _Group, verdicts: int) -> Row:
+def _row(evidence: Evidence, group: _Group) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arm, base, label = group.arm, group.base, context_label(group.context)
-    table, pairs = evidence.by_context[label], evidence.pairs(label)
-    seeds, timing = table[table["arm"] == arm], evidence.timings.get(label, {})
-    answer = difference = None
-    if base and spec.primary and arm == spec.primary[0]:
-        answer = verdict(pairs, arm, baseline, spec.margin_pct, verdicts=verdicts)
-        difference = answer.difference
-        if evidence.tried(arm) != evidence.tried(baseline):
-            answer = replace(answer, answer="tuned unequally")
-    elif base and arm != baseline and group.trial.dataset == base.dataset:
-        difference = paired_difference(pairs, arm, baseline)
+    table, timing = evidence.by_context[label], evidence.timings.get(label, {})
+    seeds = table[table["arm"] == arm]
+    verdict = difference = None
+    if base and arm == (spec.primary or ("",))[0]:
+        given = [evidence.verdicts[at] for at in group.contexts if at in evidence.verdicts]
+        verdict = given[0] if given else None
+    if base and arm != baseline and group.trial.dataset == base.dataset:
+        plain = t_interval(differences(evidence.pairs(label), arm, baseline).tolist())
+        difference = verdict.difference if verdict else plain
     return Row(
         arm=evidence.arms[arm],
         trial=group.trial,
@@ -239,26 +272,10 @@ def _row(evidence: Evidence, group: _Group, verdicts: int) -> Row:
         seeds=seeds,
         accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
         difference=difference,
-        verdict=answer,
-        crossed=_crossed(evidence, label, answer) if answer else None,
+        verdict=verdict,
         speed=_speed(timing, group.trial),
         times=_times(timing, group.trial, base) if base and arm != baseline else {},
     )
-
-
-def _crossed(evidence: Evidence, label: str, verdict: Verdict) -> Crossed | None:
-    """The verdict's difference from per-image predictions; None below two seeds that have them."""
-    arms, store = [verdict.treatment, verdict.baseline], evidence.store
-    keys = evidence.pairs(label, "key").reindex(columns=arms).dropna()
-    if len(keys) < 2 or not all(map(store.has_predictions, keys.to_numpy().flat)):
-        return None
-    ours, theirs = (np.array([_hits(store, key) for key in keys[arm]]) for arm in arms)
-    return crossed(ours, theirs, verdict.difference.level)
-
-
-def _hits(store: Store, key: str) -> Hits:
-    predictions = store.predictions(key).sort_values("image")
-    return (predictions["label"] == predictions["predicted"]).to_numpy()
 
 
 def _speed(timing: Record, trial: Trial) -> dict[str, float]:

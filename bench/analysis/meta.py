@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from bench.analysis.estimate import Estimate, clip, estimate
 from bench.analysis.moderated import Floats, Prior, prior_df, variances_of
-from bench.analysis.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Estimate, Interval, clip, estimate
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,10 @@ class Comparison:
     name: str
     differences: Mapping[int, float]  # treatment minus baseline, points, by seed
     baseline_runs: frozenset[str]  # keys of the baseline's trials
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(list(self.differences.values())))
 
 
 def distinct(comparisons: Iterable[Comparison]) -> list[Comparison]:

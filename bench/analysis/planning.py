@@ -1,69 +1,93 @@
-"""What a design would have found, and how many seeds find a wanted difference."""
+"""What an experiment will find at its number of seeds, before it has any of them."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from scipy import optimize, stats
+import numpy as np
+import pandas as pd
+from scipy import optimize
 
-from bench.analysis.estimate import LARGEST, Error, Estimate
-from bench.analysis.statistics import LEVEL
-
-POWER = 0.8
-"""Found in four of five experiments."""
-
-SURE = 1e4
-"""So many standard errors are found by any test."""
-
-LEAST_SE = 1e-9
-"""Less is rounding of what has no spread, points."""
+from bench.analysis.judging import LEAST_SEEDS, Looks
+from bench.analysis.moderated import Variances, prior_of
+from bench.analysis.pairs import distinct, of_treatment, pairs
+from bench.analysis.pooled import Regime, lent, typical
+from bench.analysis.statistics import POWER, Error, Estimate
 
 MOST_SEEDS = 1_000
 """Beyond these a plan is no plan."""
 
 
-def power(effect: float, error: Error, level: float = LEVEL) -> float:
-    """How often a two-sided t test finds a true `effect`, points (noncentral t).
-
-    >>> round(power(1.0, Error(1.0 / 10**0.5, 9.0)), 2)
-    0.8
-    """
-    if abs(effect) >= SURE * error.se:
-        return float(effect != 0)
-    critical = stats.t.ppf((1 + level) / 2, error.df)
-    return float(stats.nct.sf(critical, error.df, abs(effect) / error.se))
-
-
-def detectable(found: Estimate, level: float = LEVEL) -> float | None:
-    """The true difference, points, that the design finds in four of five experiments.
-
-    None below two seeds and without spread; never more than accuracies can differ.
-    """
-    errors = [error for error in found.errors if error.se > LEAST_SE]
-    return max((_detectable(error, level) for error in errors), default=None)
-
-
-def _detectable(error: Error, level: float) -> float:
-    most = LARGEST
-    if power(most, error, level) < POWER:
-        return most
-    return float(optimize.brentq(lambda it: power(it, error, level) - POWER, 0.0, most))
-
-
-def seeds_needed(
-    effect: float, sd: float, prior_df: float = 0.0, level: float = LEVEL
-) -> int | None:
-    """The fewest paired seeds that find a true `effect`; None beyond `MOST_SEEDS`.
+@dataclass(frozen=True)
+class Design:
+    """What is known of a comparison before it is run.
 
     Args:
-        effect: points.
-        sd: of a seed's difference, points, moderated where there is a prior.
-        prior_df: degrees of freedom of the prior.
-
-    >>> seeds_needed(1.0, 1.0), seeds_needed(2.0, 1.1), seeds_needed(2.0, 1.1, prior_df=4)
-    (10, 5, 4)
+        sd: of a seed's difference, points.
+        lenders: published experiments of the same regime; where there are none, `sd` is pooled
+            over all that is published.
+        others: other differences of the treatment in the experiment that lend their variances.
+        looks: at which a verdict is given.
     """
-    for n in range(2, MOST_SEEDS + 1):
-        if power(effect, Error(sd / math.sqrt(n), prior_df + n - 1), level) >= POWER:
-            return n
-    return None
+
+    sd: float
+    lenders: tuple[Variances, ...]
+    others: int
+    looks: Looks
+
+    def estimate(self, n: int) -> Estimate:
+        """What `n` seeds are expected to have: no difference, and an error."""
+        variance = self.sd**2
+        others = Variances(np.full(self.others, variance), np.full(self.others, n - 1.0))
+        alike = [Variances(np.full(one.count, variance), one.df) for one in self.lenders]
+        prior = prior_of(variance, n - 1, others, alike)
+        error = Error(self.sd / math.sqrt(n), n - 1 + float(prior.df))
+        return Estimate(0.0, n, self.sd, (error,))
+
+    def finds(self, n: int) -> float:
+        """The true difference, points, that `n` seeds find in four of five experiments."""
+        return self.estimate(n).detectable(self.looks.level) or math.inf
+
+    def seeds_for(self, effect: float) -> int | None:
+        """The fewest seeds that find a true `effect`, points; None beyond `MOST_SEEDS`."""
+
+        def lacking(n: float) -> float:
+            return POWER - self.estimate(round(n)).errors[0].power(effect, self.looks.level)
+
+        if lacking(MOST_SEEDS) > 0:
+            return None
+        if lacking(LEAST_SEEDS) <= 0:
+            return LEAST_SEEDS
+        near = int(optimize.bisect(lacking, LEAST_SEEDS, MOST_SEEDS, xtol=1.0))
+        return next(n for n in range(max(LEAST_SEEDS, near - 3), MOST_SEEDS + 1) if lacking(n) <= 0)
+
+
+def designs(
+    table: pd.DataFrame, primary: tuple[str, str], looks: tuple[int, ...] = ()
+) -> dict[str, Design]:
+    """The design of each distinct context, by the context's label.
+
+    Args:
+        table: of the whole experiment, as `Store.table` makes it; nothing of it need be finished.
+    """
+    asked = distinct(pairs(table, *primary))
+    others = of_treatment(table, primary[0])
+    own = frozenset(table["key"])
+    return {
+        pair.context: _design(
+            pair.regime,
+            sum(one.regime == pair.regime for one in others) - 1,
+            Looks.of(looks, pair.planned, len(asked)),
+            own,
+        )
+        for pair in asked
+    }
+
+
+def _design(regime: Regime, others: int, looks: Looks, own: frozenset[str]) -> Design:
+    lenders = tuple(lent(regime, own))
+    variances = [float(one.pooled) for one in lenders]
+    df = [float(one.df.sum()) for one in lenders]
+    sd = math.sqrt(float(np.average(variances, weights=df))) if lenders else typical()
+    return Design(sd, lenders, others, looks)

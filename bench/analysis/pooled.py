@@ -9,6 +9,7 @@ one difference of a treatment to another arm of the same context: its variance o
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
     Args:
         own: keys of the trials that are judged; a difference that rests on one of them is not lent.
     """
-    table = pd.read_csv(FILE, comment="#")
+    table = _kept()
     same = np.all([table[name] == value for name, value in regime._asdict().items()], axis=0)
     apart = [not own & set(keys.split()) for keys in table["keys"]]
     groups = table[same & np.array(apart, dtype=bool)].groupby("experiment")
@@ -64,7 +65,12 @@ def typical() -> float:
 
     Of real and of generated images, and of several regimes; the median leaves out what collapsed.
     """
-    return float(np.sqrt(pd.read_csv(FILE, comment="#")["variance"].median()))
+    return float(np.sqrt(_kept()["variance"].median()))
+
+
+@cache
+def _kept() -> pd.DataFrame:
+    return pd.read_csv(FILE, comment="#")
 
 
 def variances(table: pd.DataFrame) -> Iterator[dict[str, object]]:

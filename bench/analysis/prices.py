@@ -5,17 +5,75 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from bench.analysis.equal_price import (
+    EqualPrice,
+    Front,
+    Pipeline,
+    Price,
+    at_equal_price,
+    bracketed,
+    on_front,
+    relative,
+)
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.moderated import NO_PRIOR
 from bench.analysis.statistics import Ratio
 from bench.metrics import METRICS
 
-PRICES: dict[str, Callable[[Row], float | None]] = {
-    "training time": lambda row: _inverse(row.speed.get("train_images_per_s")),
-    "multiply-adds": lambda row: row.speed.get("gmacs"),
+
+def _time(evidence: Evidence, row: Row, treatment: Row) -> Price | None:
+    """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
+    ours, its = (evidence.seconds(treatment.label, "train", one.trial) for one in (row, treatment))
+    return relative(ours, its) if ours and len(ours) == len(its) else None
+
+
+def _arithmetic(_evidence: Evidence, row: Row, _treatment: Row) -> Price | None:
+    counted = row.speed.get("gmacs", math.nan)
+    return Price(counted) if counted > 0 else None
+
+
+PRICES: dict[str, Callable[[Evidence, Row, Row], Price | None]] = {
+    "training time": _time,
+    "multiply-adds": _arithmetic,
 }
-"""What an image costs, the less the better."""
+"""What an image costs, the less the better: of a row that is compared with a treatment's."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What a price of the treatment buys elsewhere."""
+
+    price: str  # one of PRICES
+    equal: EqualPrice | None  # None beyond the sizes that were measured
+    front: Front
+    dominating: str  # the arm that is no dearer and more accurate, if one surely is
+
+
+def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
+    """Each price of the treatment against the other arms of its context."""
+    prior = treatment.verdict.prior if treatment.verdict else NO_PRIOR
+    found = []
+    for price in PRICES:
+        arms = _pipelines(evidence, price, treatment, [treatment, *evidence.beside(treatment)])
+        if len(arms) > 1 and arms[0][0] is treatment:
+            plain = [arm for row, arm in arms[1:] if row.trial.resizer == "none"]
+            equal = at_equal_price(arms[0][1], plain, prior)
+            front = on_front(arms[0][1], [arm for _, arm in arms[1:]], prior)
+            found.append(Paid(price, equal if isinstance(equal, EqualPrice) else None, *front))
+    return found
+
+
+def _pipelines(
+    evidence: Evidence, price: str, treatment: Row, rows: Sequence[Row]
+) -> list[tuple[Row, Pipeline]]:
+    """The rows of the treatment's data, settings and length of training that have the price."""
+    alike = [row for row in rows if row.terms == treatment.terms]
+    return [
+        (row, Pipeline(row.arm.name, row.trial.input_size, cost, row.top1))
+        for row in alike
+        if (cost := PRICES[price](evidence, row, treatment))
+    ]
 
 
 @dataclass(frozen=True)
@@ -38,38 +96,19 @@ def equal_sides(evidence: Evidence) -> list[EqualSide]:
         EqualSide(price, row, side)
         for price in PRICES
         for row in treated
-        if (side := _equal_side(price, row, evidence.beside(row)))
+        if (side := _equal_side(evidence, price, row))
     ]
 
 
-def at_equal_price(evidence: Evidence, treatment: Row) -> dict[str, float]:
-    """The accuracy, %, that a plain image reaches at each price of the treatment, by the means."""
-    rows = evidence.beside(treatment) if treatment.accuracy.n else []
-    found = {p: _read_off(p, treatment, rows, lambda row: row.accuracy.mean) for p in PRICES}
-    return {price: reached for price, reached in found.items() if reached is not None}
-
-
-def _equal_side(price: str, treatment: Row, rows: Sequence[Row]) -> float | None:
-    area = _read_off(price, treatment, rows, lambda row: float(row.trial.input_size**2))
-    return math.sqrt(area) if area else None
-
-
-def _read_off(
-    price: str, treatment: Row, rows: Sequence[Row], of: Callable[[Row], float]
-) -> float | None:
-    """What plain images have at the treatment's price; None beyond what was measured.
-
-    Between two sizes whose prices bracket it the value is taken to grow with the price.
-    """
-    paid = PRICES[price](treatment)
-    alike = [row for row in rows if row.trial.setting == treatment.trial.setting]
-    plain = [(PRICES[price](row), of(row)) for row in alike if row.trial.resizer == "none"]
-    costs = sorted((cost, value) for cost, value in plain if cost and not math.isnan(value))
-    for (low, start), (high, end) in pairwise(costs):
-        if paid and low <= paid <= high:
-            share = (paid - low) / (high - low) if high > low else 0.0
-            return start + share * (end - start)
-    return None
+def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
+    cost = PRICES[price](evidence, treatment, treatment)
+    plain = [row for row in evidence.beside(treatment) if row.trial.resizer == "none"]
+    arms = [arm for _, arm in _pipelines(evidence, price, treatment, plain)]
+    found = bracketed(cost, arms) if cost else "cheaper than measured"
+    if isinstance(found, str):
+        return None
+    small, large, share = found
+    return math.sqrt((1 - share) * small.side**2 + share * large.side**2)
 
 
 def times(rows: Sequence[Row], phase: str) -> list[Ratio]:
@@ -87,7 +126,3 @@ def multiples(evidence: Evidence, rows: Sequence[Row], metric: str) -> list[floa
         if metric in row.speed and over > 0 and alike:
             found.append(row.speed[metric] / over)
     return found
-
-
-def _inverse(value: float | None) -> float | None:
-    return 1 / value if value else None

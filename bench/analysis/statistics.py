@@ -1,26 +1,30 @@
-"""Means, paired differences, and what may be concluded from them."""
+"""Means with their errors, the intervals made of them, and what a design would find."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
+
+from bench.analysis.moderated import NO_PRIOR, Prior
 
 LEVEL = 0.95
-LEAST_SEEDS = 3
-"""Fewer paired seeds than this get no verdict."""
 
-Hits = NDArray[np.bool_]
-Answer = Literal[
-    "better", "worse", "no difference", "not settled", "too few seeds", "tuned unequally"
-]
-SETTLED = ("better", "worse", "no difference")
+LARGEST = 100.0
+"""No two accuracies are further apart, points: intervals end there."""
+
+POWER = 0.8
+"""What is found in four of five experiments is detectable."""
+
+LEAST_SE = 1e-9
+"""Less is rounding of what has no spread, points."""
+
+SURE = 1e4
+"""So many standard errors are found by any test."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +44,113 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the primary comparison says in one context."""
+class Error:
+    """A standard error, points, and the degrees of freedom that it rests on."""
 
-    treatment: str
-    baseline: str
-    answer: Answer
-    difference: Interval
-    margin_pct: float
-    more_seeds: tuple[int, int] | None  # about how many more would settle it
+    se: float
+    df: float
+
+    def half_width(self, level: float = LEVEL) -> float:
+        """Of the two-sided t interval, points."""
+        return float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.se else 0.0
+
+    def power(self, effect: float, level: float = LEVEL) -> float:
+        """How often a two-sided t test finds a true `effect`, points (noncentral t).
+
+        >>> round(Error(1.0 / 10**0.5, 9.0).power(1.0), 2)
+        0.8
+        """
+        if abs(effect) >= SURE * self.se:
+            return float(effect != 0)
+        critical = stats.t.ppf((1 + level) / 2, self.df)
+        return float(stats.nct.sf(critical, self.df, abs(effect) / self.se))
+
+    def detectable(self, level: float = LEVEL) -> float:
+        """The least true difference, points, that is found with `POWER`."""
+        if self.power(LARGEST, level) < POWER:
+            return LARGEST
+        return float(optimize.brentq(lambda it: self.power(it, level) - POWER, 0.0, LARGEST))
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Mean and t interval over independent values (here: over seeds).
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference in accuracy, points, of `n` seeds, and what it may be wrong by.
 
-    >>> t_interval([1.0, 2.0, 3.0]).low.__round__(3)
+    Where there are several errors (over seeds; over seeds and images), the one that makes the
+    wider interval counts.
+    """
+
+    mean: float
+    n: int
+    sd: float  # of a seed's difference, points
+    errors: tuple[Error, ...]  # empty below two seeds
+
+    def half_width(self, level: float = LEVEL) -> float:
+        """Points; nan below two seeds."""
+        return max((error.half_width(level) for error in self.errors), default=math.nan)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Two-sided, points, within what accuracies allow."""
+        half = self.half_width(level)
+        low, high = (clip(self.mean + sign * half) for sign in (-1, 1))
+        return Interval(self.mean, low, high, self.n, level, self.sd)
+
+    def within(self, margin: float, error: float) -> bool:
+        """Whether two one-sided tests place it within ± margin, points."""
+        return abs(self.mean) + self.half_width(1 - 2 * error) < margin
+
+    def detectable(self, level: float = LEVEL) -> float | None:
+        """What its design finds in four of five experiments; None without spread."""
+        found = (error.detectable(level) for error in self.errors if error.se > LEAST_SE)
+        return max(found, default=None)
+
+
+def clip(points: float) -> float:
+    return float(np.clip(points, -LARGEST, LARGEST))
+
+
+def estimate(values: Sequence[float], prior: Prior = NO_PRIOR) -> Estimate:
+    """The mean of one difference by seed, its variance moderated by a prior.
+
+    >>> estimate([1.0, 2.0, 3.0]).interval().low.__round__(3)
     -0.484
     """
     array = np.asarray(values, dtype=float)
+    array = array[np.isfinite(array)]
     n = len(array)
     mean = float(array.mean()) if n else math.nan
     if n < 2:
-        return Interval(mean, math.nan, math.nan, n, level, math.nan)
-    sd = float(array.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n, level, sd)
+        return Estimate(mean, n, math.nan, ())
+    own = float(array.var(ddof=1))
+    variance, df = prior.moderate(own, n - 1)
+    return Estimate(mean, n, math.sqrt(own), (Error(math.sqrt(float(variance) / n), float(df)),))
+
+
+def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Mean and plain t interval over independent values (here: over seeds, or rounds)."""
+    return estimate(values).interval(level)
+
+
+def simultaneous(family: Sequence[Estimate], error: float = 1 - LEVEL) -> list[Interval]:
+    """Intervals that all hold at once with probability 1 - error: Bonferroni over the family.
+
+    A family are the controls of one context, or the axis effects of one experiment. Dunnett's
+    would be 3 % narrower for nine controls; it needs equal variances.
+    """
+    level = 1 - error / max(1, len(family))
+    return [one.interval(level) for one in family]
+
+
+def together(*errors: Error) -> Error:
+    """Independent errors added; degrees of freedom are Satterthwaite's.
+
+    >>> together(Error(3.0, 4.0), Error(4.0, float("inf"))).se
+    5.0
+    """
+    variances = [error.se**2 for error in errors]
+    spread = sum(v**2 / error.df for v, error in zip(variances, errors, strict=True))
+    total = sum(variances)
+    return Error(math.sqrt(total), total**2 / spread if spread else math.inf)
 
 
 def by_seed(table: pd.DataFrame, column: str = "top1_pct") -> pd.DataFrame:
@@ -81,129 +167,6 @@ def differences(pairs: pd.DataFrame, arm: str, to: str) -> pd.Series[float]:
     """
     both = pairs.reindex(columns=[arm, to])
     return (both[arm] - both[to]).dropna()
-
-
-def paired_difference(pairs: pd.DataFrame, arm: str, to: str, level: float = LEVEL) -> Interval:
-    """t interval of `arm` minus `to` over the seeds that both finished. `pairs`: one context."""
-    return t_interval(differences(pairs, arm, to).tolist(), level)
-
-
-def verdict(
-    pairs: pd.DataFrame, treatment: str, baseline: str, margin_pct: float, *, verdicts: int = 1
-) -> Verdict:
-    """Conclude from the paired seeds of one context of `by_seed`.
-
-    "better" and "worse": the interval of the difference leaves out zero. "no difference": two
-    one-sided tests place it within the margin. The error rate of 5 % is shared out over the
-    `verdicts` that the experiment gives (Bonferroni).
-    """
-    error = (1 - LEVEL) / verdicts
-    difference = paired_difference(pairs, treatment, baseline, level=1 - error)
-    answer = conclude(difference, margin_pct)
-    more = None
-    if answer == "not settled":
-        low, high = seeds_to_see(margin_pct, difference, error)
-        more = (max(1, low - difference.n), max(1, high - difference.n))
-    return Verdict(treatment, baseline, answer, difference, margin_pct, more)
-
-
-def conclude(difference: Interval, margin: float) -> Answer:
-    """The answer that an interval of a difference allows."""
-    if difference.n < LEAST_SEEDS:
-        return "too few seeds"
-    if difference.low > 0:
-        return "better"
-    if difference.high < 0:
-        return "worse"
-    n = difference.n
-    one_sided = float(stats.t.ppf(difference.level, n - 1)) * difference.sd / math.sqrt(n)
-    if abs(difference.mean) + one_sided < margin:
-        return "no difference"
-    return "not settled"
-
-
-def seeds_to_see(effect: float, difference: Interval, error: float) -> tuple[int, int]:
-    """Paired seeds that would show a true difference of `effect` in four of five experiments.
-
-    A range, since the spread itself was measured on few seeds: the two ends belong to the ends
-    of its 80 % chi-squared interval.
-    """
-    df = difference.n - 1
-    spreads = [difference.sd * math.sqrt(df / stats.chi2.ppf(p, df)) for p in (0.9, 0.1)]
-    low, high = (seeds_needed(effect, spread, error) for spread in spreads)
-    return low, high
-
-
-def seeds_needed(effect: float, sd: float, error: float = 0.05, power: float = 0.8) -> int:
-    """Smallest n at which a two-sided paired t test finds `effect` with the given power.
-
-    >>> seeds_needed(1.0, 1.0)
-    10
-    """
-    n = 2
-    while n < 10_000:
-        critical = stats.t.ppf(1 - error / 2, n - 1)
-        if stats.nct.sf(critical, n - 1, effect / sd * math.sqrt(n)) >= power:
-            return n
-        n += 1 if n < 100 else n // 10
-    return n
-
-
-@dataclass(frozen=True)
-class Crossed:
-    """A difference between two arms over seeds and images, which are crossed, not nested."""
-
-    interval: Interval  # covers new seeds and new images; n is the number of seeds
-    seeds_sd: float  # spread of a seed's true difference, points
-    images_sd: float  # spread of an image's true difference, points
-    discordant: list[tuple[int, int]]  # for each seed, images that only ours, only theirs got right
-    p_values: list[float]  # of McNemar's exact test, for each seed
-
-
-def crossed(ours: Hits, theirs: Hits, level: float = LEVEL) -> Crossed:
-    """Interval of the difference in accuracy that covers new seeds and new images, points.
-
-    Both were scored on the same images by the same seeds. With the mean squares of the two-way
-    layout without replication, the variance of the mean difference is
-    (MS_seeds + MS_images - MS_rest) / (seeds x images), and its degrees of freedom are
-    Satterthwaite's. The interval is never taken to be narrower than that of the seeds alone.
-
-    Args:
-        ours, theirs: (seeds, images) whether each image was classified rightly.
-    """
-    difference = 100.0 * (ours.astype(float) - theirs.astype(float))
-    s, i = difference.shape
-    mean = float(difference.mean())
-    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
-    seeds = i * float(by_seed.var(ddof=1))
-    images = s * float(by_image.var(ddof=1))
-    rest = difference - by_seed[:, None] - by_image + mean
-    left = float((rest**2).sum()) / ((s - 1) * (i - 1))
-    terms = [(seeds, s - 1), (images, i - 1), (-left, (s - 1) * (i - 1))]
-    variance = max(0.0, sum(ms for ms, _ in terms))
-    df = variance**2 / sum(ms**2 / of for ms, of in terms) if variance else s - 1
-    half = max(
-        float(stats.t.ppf((1 + level) / 2, of)) * math.sqrt(part / (s * i))
-        for part, of in ((variance, df), (seeds, s - 1))
-    )
-    only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
-    return Crossed(
-        interval=Interval(mean, mean - half, mean + half, s, level, float(by_seed.std(ddof=1))),
-        seeds_sd=math.sqrt(max(0.0, (seeds - left) / i)),
-        images_sd=math.sqrt(max(0.0, (images - left) / s)),
-        discordant=only,
-        p_values=[mcnemar(*pair) for pair in only],
-    )
-
-
-def mcnemar(ours_alone: int, theirs_alone: int) -> float:
-    """Two-sided exact p that images on which two classifiers differ favour neither.
-
-    >>> mcnemar(0, 0), round(mcnemar(1, 5), 4)
-    (1.0, 0.2188)
-    """
-    n = ours_alone + theirs_alone
-    return float(stats.binomtest(ours_alone, n).pvalue) if n else 1.0
 
 
 @dataclass(frozen=True)

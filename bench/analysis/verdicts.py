@@ -9,9 +9,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
-from bench.analysis.statistics import Answer, Interval, Verdict, paired_difference
+from bench.analysis.judging import Answer, Reason, Verdict
+from bench.analysis.statistics import Interval, differences
 from bench.data.specs import DATASETS
 from bench.spec.trial import Trial
+
+UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
 
 Length = tuple[int, Literal["epochs", "steps"]]
 
@@ -24,6 +27,7 @@ class VerdictRow:
     treatment: str
     baseline: str
     answer: Answer
+    reason: Reason | None  # why there is no verdict; None where there is one
     # for what it holds
     dataset: str
     input_size: int  # of the treatment, pixels
@@ -32,14 +36,19 @@ class VerdictRow:
     others: dict[str, Any]  # values of the other axes that take several; the length left out
     length: Length  # of training; 0 epochs where nothing is trained
     started_from: tuple[Length, ...]  # lengths of the trials that the treatment starts from
-    # treatment minus baseline, points
+    # treatment minus baseline, points: the interval that the answer is drawn from
     difference: float
     low: float
     high: float
-    level: float  # of the interval
+    level: float  # of the intervals
     sd: float  # of the differences
     seeds: int
+    own_low: float  # of the plain t interval over seeds
+    own_high: float
+    over_images: bool  # whether the interval is the one over new images, as the wider one
+    detectable: float | None  # what the design finds in four of five experiments
     by_seed: dict[int, float]
+    headroom: dict[int, float]  # the plain pipeline on all the pixels minus baseline, by seed
     margin_pct: float  # differences smaller than this do not matter to the asker
     baseline_top1_pct: float
     # a training step, as a multiple of the baseline's
@@ -80,11 +89,11 @@ def as_table(rows: Iterable[VerdictRow]) -> pd.DataFrame:
 
 
 def verdict_rows(evidence: Evidence) -> list[VerdictRow]:
-    """The experiment's verdicts; comparisons of too few seeds have none."""
+    """The experiment's verdicts, and comparisons whose seeds are there but give none."""
     return [
         _verdict_row(evidence, row, verdict)
         for row, verdict in evidence.judged
-        if verdict.answer != "too few seeds"
+        if verdict.difference.n > 1 and verdict.reason not in UNFINISHED
     ]
 
 
@@ -94,9 +103,10 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
     ours, theirs = (tuple(map(str, one.seeds["key"])) for one in (row, base))
     return VerdictRow(
         experiment=evidence.experiment.name,
-        treatment=verdict.treatment,
-        baseline=verdict.baseline,
+        treatment=row.arm.name,
+        baseline=base.arm.name,
         answer=verdict.answer,
+        reason=verdict.reason,
         **holds_for(evidence, row),
         difference=found.mean,
         low=found.low,
@@ -104,7 +114,12 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         level=found.level,
         sd=found.sd,
         seeds=found.n,
+        own_low=verdict.own.low,
+        own_high=verdict.own.high,
+        over_images=verdict.over_images,
+        detectable=verdict.detectable,
         by_seed=dict(zip(gain.index.tolist(), gain.tolist(), strict=True)),
+        headroom=_headroom(evidence, row, base),
         margin_pct=verdict.margin_pct,
         baseline_top1_pct=base.accuracy.mean,
         **_step(evidence, row),
@@ -116,6 +131,20 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         trials=tuple(sorted({*ours, *theirs})),
         baseline_trials=tuple(sorted(theirs)),
     )
+
+
+def _headroom(evidence: Evidence, row: Row, base: Row) -> dict[int, float]:
+    """What the baseline gains by the treatment's pixels; empty where no arm tells."""
+    for other in evidence.beside(row):
+        plain, px = other.trial.resizer == "none", other.trial.input_size
+        if (
+            plain
+            and other.terms == row.terms
+            and px == row.trial.input_size > base.trial.input_size
+        ):
+            gain = differences(evidence.pairs(row.label), other.arm.name, base.arm.name)
+            return dict(zip(gain.index.tolist(), gain.tolist(), strict=True))
+    return {}
 
 
 def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
@@ -155,7 +184,7 @@ def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
         gain = other.difference
         if other.arm.fields.get("input_size") == "equal_time" and matched and gain and gain.n > 1:
             pairs = evidence.pairs(row.label)
-            over = paired_difference(pairs, other.arm.name, row.arm.name).mean
+            over = float(differences(pairs, other.arm.name, row.arm.name).mean())
             ours, its = row.times.get("train"), other.times.get("train")
             step = its.value / ours.value if ours and its else None
             values = (other.trial.input_size, gain.mean, gain.low, gain.high, over, step)

@@ -278,12 +278,3 @@ def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
     """The model on the device, in the trial's memory layout."""
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
-
-
-def implementation(model: Classifier, trial: Trial, device: torch.device) -> str | None:
-    """The path that the resizer takes in training, by its `path`; None for one without a choice."""
-    path = getattr(model.resizer, "path", None)
-    if path is None:
-        return None
-    model.train()
-    return str(path(torch.empty(2, 3, *[trial.input_size] * 2, device=device)))

@@ -78,8 +78,6 @@ def _train(
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
-    if implementation := models.implementation(model, trial, device):
-        record["implementation"] = implementation
     threads = devices.loader_threads(device)
     data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
     trained = training.train(model, trial, data, device, precision, tell)

@@ -45,17 +45,12 @@ def make(experiment: Experiment, store: Store, folder: Path) -> Report:
     figures/*.svg.
     """
     from bench.analysis.evidence import gather
-    from bench.analysis.statistics import LEAST_SEEDS
     from bench.records import write_whole
     from bench.report.answer import in_words
     from bench.report.figures.draw import draw
     from bench.report.pages import write
 
     evidence = gather(experiment, store)
-    if evidence.paired_seeds >= LEAST_SEEDS:
-        store.note_look(experiment, evidence.paired_seeds)
-        if len(store.looks(experiment)) != evidence.looks:
-            evidence = gather(experiment, store)
     stamp = _stamp(experiment, store)
     (folder / STAMP).unlink(missing_ok=True)
     write(evidence, draw(evidence), folder)

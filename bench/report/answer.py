@@ -11,8 +11,8 @@ import pandas as pd
 from bench.analysis.controls import Beside, beside
 from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.prices import EqualSide, at_equal_price, equal_sides, multiples, times
-from bench.analysis.statistics import LEAST_SEEDS, LEVEL, SETTLED, Verdict
+from bench.analysis.judging import LEAST_SEEDS, SETTLED, Reason, Verdict
+from bench.analysis.prices import EqualSide, Paid, equal_sides, multiples, paid, times
 from bench.analysis.verdicts import holds_for, length
 from bench.metrics import METRICS
 from bench.report import words
@@ -135,35 +135,98 @@ def _data(evidence: Evidence) -> list[str]:
 def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     """A verdict told by itself."""
     others = beside(evidence, row)
+    bought = paid(evidence, row)
+    details = [*_of_the_interval(verdict), *_of_controls(evidence, others), *_of_prices(bought)]
     return Answer(
-        _badge(verdict),
+        verdict.answer,
         _sentence(evidence, verdict),
         _holds_for(evidence, [row]),
         [_control_line(one) for one in others],
-        [*_price(evidence, [row]), *_bought(evidence, row)],
-        [*_new_images(row), *_of_controls(evidence, others), *_noise(evidence)],
+        [*_price(evidence, [row]), *(line for one in bought for line in _bought(row, one))],
+        [*details, *_noise(evidence)],
     )
 
 
-def _badge(verdict: Verdict) -> str:
-    return verdict.answer if verdict.answer in (*SETTLED, "not settled") else "no verdict"
-
-
 def _sentence(evidence: Evidence, verdict: Verdict) -> str:
-    ours, theirs, found = verdict.treatment, verdict.baseline, verdict.difference
+    ours, theirs = evidence.experiment.spec.primary or ("", "")
+    found, finds = verdict.difference, verdict.detectable
+    if not found.n:
+        return f"No seed of {ours} and {theirs} has ended well yet."
     shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
-    if verdict.answer == "tuned unequally":
-        tried = " and ".join(f"{evidence.tried(arm)} of {arm}" for arm in (ours, theirs))
-        return f"Not compared, since unequal numbers of configurations were tuned: {tried}."
-    if verdict.answer == "too few seeds":
-        needed = f"a verdict needs {LEAST_SEEDS} seeds of both arms."
-        return f"{shown} so far; {needed}" if found.n else needed.capitalize()
+    if verdict.reason:
+        return f"{shown}; {why_not(verdict)}."
     shown += f", {words.count(found.n, 'seed')}"
-    if verdict.more_seeds:
-        return f"{shown}; at least {verdict.more_seeds[0]:,} more would settle it."
-    small = max(abs(found.low), abs(found.high)) < verdict.margin_pct
-    within = f"; within the margin of {words.count_points(verdict.margin_pct)}"
-    return f"{shown}{within if small or verdict.answer == 'no difference' else ''}."
+    if _is_small(verdict):
+        return f"{shown}; within the margin of {words.count_points(verdict.margin_pct)}."
+    assert finds is not None
+    return f"{shown}; this design would have found {words.points(finds)}."
+
+
+def _is_small(verdict: Verdict) -> bool:
+    """Whether the difference, whatever its sign, is within the margin."""
+    found = verdict.difference
+    sure = max(abs(found.low), abs(found.high)) < verdict.margin_pct
+    return sure or verdict.answer == "no difference"
+
+
+def why_not(verdict: Verdict) -> str:
+    """Why there is no verdict, in one plain clause."""
+    first, last = verdict.looks.seeds[0], verdict.looks.seeds[-1]
+    so_far = words.count(verdict.ended, "seed")
+    due = f"{so_far} so far, and its verdict is due at {first}"
+    if len(verdict.looks.seeds) > 1:
+        due = f"{so_far} so far, before the first declared look at {first}"
+    added = f"exploratory: seeds were added after the last look, at {last}"
+    if verdict.ended < last:
+        added = f"exploratory: {so_far}, between the declared looks"
+    well = words.count(verdict.difference.n, "seed")
+    reasons: dict[Reason, str] = {
+        "too few seeds": f"{well} of both arms ended well, and a verdict needs {LEAST_SEEDS}",
+        "before the first look": due,
+        "exploratory": added,
+        "one class": "a model predicts one class for every image",
+        "at chance": "both arms are at chance",
+        "no spread": "every seed has the same difference",
+        "too few images": f"{verdict.images} validation images cannot resolve "
+        f"{words.count_points(verdict.margin_pct)}",
+        "tuned unequally": "the arms were tuned over different numbers of configurations",
+    }
+    return reasons[verdict.reason] if verdict.reason else ""
+
+
+def _of_the_interval(verdict: Verdict) -> list[str]:
+    """What the verdict's interval rests on, and what others would be."""
+    found, prior = verdict.difference, verdict.prior
+    if found.n < 2:
+        return []
+    lines = [f"The interval of the verdict has a level of {words.percent(found.level)}: "]
+    lines[0] += f"{_family(verdict)}."
+    if verdict.detectable is not None:
+        finds = words.count_points(float(f"{verdict.detectable:.1f}"))
+        lines.append(f"This design finds {finds} or more in four of five experiments.")
+    if float(prior.df):
+        counts, sd = words.number(float(prior.df), 2), words.points(float(prior.variance) ** 0.5)
+        lines.append(
+            f"Its variance is moderated: other differences of its kind, with a standard deviation "
+            f"of {sd} points, count as {counts} more degrees of freedom."
+        )
+    if verdict.new_images:
+        wider = ", the wider interval, which the verdict uses" if verdict.over_images else ""
+        over = words.difference(verdict.new_images)
+        lines.append(f"Over new images as well as new seeds: {over}{wider}.")
+    if float(prior.df) or verdict.over_images:
+        own = words.difference(verdict.own)
+        lines.append(f"Over seeds alone, by their own variance (plain t interval): {own}.")
+    return lines
+
+
+def _family(verdict: Verdict) -> str:
+    """What shares the error of 5 %."""
+    looks, given = verdict.looks.seeds, verdict.looks.verdicts
+    shared = [words.count(given, "verdict")] if given > 1 else []
+    if len(looks) > 1:
+        shared.append(f"looks at {words.join(map(str, looks))} seeds")
+    return f"{words.join(shared)} share an error of 5 %" if shared else "one verdict, at one look"
 
 
 def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
@@ -185,21 +248,22 @@ def _of_controls(evidence: Evidence, others: Sequence[Beside]) -> list[str]:
     """How the table of controls is to be read."""
     if not others:
         return []
-    level = words.percent(others[0].difference.level)
-    lines = [f"Controls: {level} intervals, which share an error of 5 % among {len(others)}."]
+    lines = [f"Controls: {_shared(others[0].difference.level, len(others))}, moderated variances."]
     arms = {arm.control for arm in evidence.experiment.spec.arm}
     if arms & set(STANDARD) and "budget" not in arms:
         lines.append(f"{evidence.experiment.baseline} is its own control of the training budget.")
     return lines
 
 
-def _new_images(row: Row) -> list[str]:
-    """The interval that covers new images, too, where it is another one."""
-    if not row.crossed or not row.verdict:
-        return []
-    wide = words.difference(row.crossed.interval)
-    same = wide == words.difference(row.verdict.difference)
-    return [] if same else [f"For new images as well as new seeds: {wide}."]
+def _shared(level: float, family: int) -> str:
+    """The level of a family's intervals, and why it is that.
+
+    >>> _shared(0.95, 1), _shared(0.975, 2)
+    ('an interval of 95 %', 'intervals of 97.5 %, which share an error of 5 % among 2')
+    """
+    if family == 1:
+        return f"an interval of {words.percent(level)}"
+    return f"intervals of {words.percent(level)}, which share an error of 5 % among {family}"
 
 
 def _price(evidence: Evidence, rows: Sequence[Row]) -> list[str]:
@@ -226,13 +290,28 @@ def _prices(evidence: Evidence, arms: Sequence[str]) -> list[str]:
     return [line for rows in named[:MOST_LISTED] if rows for line in _price(evidence, rows)]
 
 
-def _bought(evidence: Evidence, row: Row) -> list[str]:
-    """What the plain pipeline reaches at the same price."""
-    ours = f"{row.arm.name} {words.points(row.accuracy.mean)} %"
-    return [
-        f"For the same {price}, a plain image reaches {words.points(reached)} %, {ours}."
-        for price, reached in at_equal_price(evidence, row).items()
+def _bought(row: Row, one: Paid) -> list[str]:
+    """What the plain pipeline reaches at the same price, and whether an arm surely beats it."""
+    lines = []
+    if one.equal:
+        sizes = dict.fromkeys(of.side for of in (one.equal.small, one.equal.large))
+        plain = f"a plain image of {words.span(sizes, str)} px"
+        gap = words.difference(one.equal.interval())
+        lines.append(f"At equal {one.price}, {row.arm.name} {MINUS} {plain} = {gap}.")
+    if one.front == "dominated":
+        lines.append(f"{one.dominating} is no dearer in {one.price}, and more accurate.")
+    if one.front == "on the front":
+        lines.append(f"No other arm is both as cheap in {one.price} and as accurate.")
+    return lines
+
+
+def _of_prices(found: Sequence[Paid]) -> list[str]:
+    """How differences at equal price are to be read."""
+    told = [
+        "Equal price: between two measured sizes, seed by seed; each interval has 95 % by itself "
+        "and holds the uncertainty of the price."
     ]
+    return told if any(one.equal for one in found) else []
 
 
 def _noise(evidence: Evidence) -> list[str]:
@@ -258,38 +337,58 @@ def _over_all(evidence: Evidence) -> Answer:
     rows, given = map(list, zip(*evidence.judged, strict=True))
     counts = Counter(verdict.answer for verdict in given)
     settled = [(row, one) for row, one in evidence.judged if one.answer in SETTLED]
-    pair = f"{given[0].treatment} {MINUS} {given[0].baseline}"
+    pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
     over = f"on average over {len(rows)} comparisons, {len(settled) or 'none'} of them settled."
     mean = average(pd.DataFrame([evidence.gain(row) for row in rows]))
-    means = [words.points(m, signed=True) for m in sorted(v.difference.mean for v in given)]
+    whole = f"{pair} = {words.difference(mean.interval())} {over}" if mean else ""
     details = [f"{answer.capitalize()} in {n} of {len(rows)}." for answer, n in counts.items()]
-    details += [f"By itself, {pair} lies between {means[0]} and {means[-1]} points."]
+    details += [*_because(given), *_of_many(pair, given)]
     for row, one in settled[:MOST_LISTED]:
         at = f"{one.answer.capitalize()} at {words.place(row.context, evidence.axes)}"
         details.append(f"{at}: {words.difference(one.difference)}.")
     return Answer(
-        _badge(given[0]) if len(counts) == 1 else "mixed",
-        f"{pair} = {words.difference(mean)} {over}" if mean else "No two seeds are in all of them.",
+        given[0].answer if len(counts) == 1 else "mixed",
+        whole or "No two seeds are in all of them.",
         _holds_for(evidence, rows),
         price=_price(evidence, rows),
         details=[*details, *_of_the_whole(evidence), *_noise(evidence)],
     )
 
 
+def _because(given: Sequence[Verdict]) -> list[str]:
+    """Why there is no verdict where there is none, each reason once."""
+    reasons = dict.fromkeys(why_not(one) for one in given if one.reason)
+    return [f"No verdict: {reason}." for reason in reasons]
+
+
+def _of_many(pair: str, given: Sequence[Verdict]) -> list[str]:
+    """Where many verdicts lie, and what each would have found."""
+    means = [one.difference.mean for one in given if one.difference.n]
+    found = [one.detectable for one in given if one.detectable is not None]
+    lines = []
+    if means:
+        span = words.span(means, lambda mean: words.points(mean, signed=True))
+        lines.append(f"By itself, {pair} is {span} points.")
+    if found:
+        level = words.percent(given[0].looks.level)
+        lines.append(f"Each by itself would have found {words.span(found, words.points)} points.")
+        lines.append(f"Each verdict has a level of {level}: {_family(given[0])}.")
+        lines.append("The average has 95 % by itself.")
+    return lines
+
+
 def _of_the_whole(evidence: Evidence) -> list[str]:
-    """What the axes do, and how often verdicts were given."""
+    """What the axes do."""
     pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
+    found = effects(evidence)
     lines = [
         f"{words.axis_value(one.axis, one.value)} rather than {words.plain(one.first)} changes "
         f"{pair} by {words.difference(one.change)}."
-        for one in effects(evidence)
+        for one in found
     ]
-    if lines:
-        level = words.percent(LEVEL)
-        lines.append(f"Changes are paired by seed and the other axes, each at {level} by itself.")
-    if evidence.looks > 1:
-        lines.append(f"Verdicts were given at {evidence.looks} numbers of seeds, and share one ")
-        lines[-1] += "error of 5 %."
+    if found:
+        shared = _shared(found[0].change.level, len(found))
+        lines.append(f"Changes are paired by seed and the other axes: {shared}.")
     return lines
 
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.analysis import meta
 from bench.analysis.effects import average
-from bench.analysis.statistics import SETTLED, Interval
+from bench.analysis.judging import SETTLED
+from bench.analysis.statistics import Interval, t_interval
 from bench.report import render, words
 from bench.report.answer import ONE_BY_ONE
 from bench.report.words import MINUS, NONE, TIMES
@@ -79,6 +81,7 @@ def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
     others = words.join(f"{answer} in {n}" for answer, n in counts.items())
     gained = f"Better in {better} of {many}" if better else f"No gain was found in {many}"
     lines = [
+        *_on_average(real),
         f"{gained} on real images.",
         *([f"{others.capitalize()}."] if others else []),
         f"Differences: {_points(real['difference'])} points, over "
@@ -87,6 +90,47 @@ def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
     alike = real[real["tuned"].astype(bool)]
     lines += [f"Tuned alike, {_pair(one)} = {_difference(one)}." for one in _each(alike)]
     return " ".join(lines), list(dict.fromkeys(alike["experiment"]))
+
+
+def _on_average(real: pd.DataFrame) -> list[str]:
+    """Random effects over distinct comparisons, and the share of headroom that is recovered."""
+    found = meta.summary(_compared(real, "by_seed"))
+    if found is None or found.prediction is None:
+        return []
+    low, high = (words.points(end, signed=True) for end in found.prediction)
+    return [
+        f"On average {words.difference(found.mean)}, over {found.mean.n} distinct comparisons on "
+        "real images (random effects).",
+        f"True differences spread by {words.points(found.tau)} points (τ), and that of a new "
+        f"comparison is expected between {low} and {high}.",
+        *_recovered(real),
+    ]
+
+
+def _recovered(real: pd.DataFrame) -> list[str]:
+    """How much of what all the pixels bring the treatment brings, where they surely bring some."""
+    known = real[[t_interval(list(one.values())).low > 0 for one in real["headroom"]]]
+    gains, headrooms = (
+        [one.mean for one in meta.distinct(_compared(known, column))]
+        for column in ("by_seed", "headroom")
+    )
+    share = meta.share_of_headroom(gains, headrooms)
+    if not isinstance(share, meta.Share):
+        return []
+    value, low, high = (
+        f"{100 * end:.0f}".replace("-", MINUS) for end in (share.value, share.low, share.high)
+    )
+    of = words.count(share.n, "comparison")
+    return [
+        f"Where all the pixels bring more, {value} % [{low}, {high}] of it is recovered ({of})."
+    ]
+
+
+def _compared(real: pd.DataFrame, column: str) -> list[meta.Comparison]:
+    return [
+        meta.Comparison(one["experiment"], one[column], frozenset(one["baseline_trials"]))
+        for one in _each(real)
+    ]
 
 
 def _costs(real: pd.DataFrame, costs: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -158,7 +202,7 @@ def _line(group: pd.DataFrame) -> list[str]:
     counts = group["answer"].value_counts()
     answer = words.join(f"{name} in {n}" for name, n in counts.items())
     margin = "" if first["margin_pct"] == 1 else f" (margin {first['margin_pct']:g})"
-    shown = f"{words.difference(gain)} on average; each " if gain else ""
+    shown = f"{words.difference(gain.interval())} on average; each " if gain else ""
     return [
         _pair(first) + (f", {len(group)} times" if several else ""),
         f"{words.holds_for(group)}, {words.count(first['seeds'], 'seed')}",

@@ -16,7 +16,7 @@ from bench.report import front, render
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
-SCHEMA = 1
+SCHEMA = 2
 """Raised when answers or verdicts change their fields."""
 
 

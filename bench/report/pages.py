@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.analysis.crossed import Crossed
 from bench.analysis.evidence import Evidence
-from bench.analysis.statistics import Crossed
+from bench.analysis.statistics import Interval
 from bench.records import write_whole
 from bench.report import answer, environment, index, render, table, words
 from bench.report.figures.style import Drawing, arm_styles
@@ -23,6 +24,7 @@ class BySeed(NamedTuple):
 
     context: str
     crossed: Crossed
+    interval: Interval  # over new seeds and new images
     tests: pd.DataFrame  # McNemar's, a line for each pair
 
 
@@ -106,17 +108,16 @@ def _controls(evidence: Evidence, one: answer.Answer) -> pd.DataFrame:
 
 
 def _by_seed(evidence: Evidence) -> list[BySeed]:
-    primary = evidence.experiment.spec.primary
-    assert primary or not any(row.crossed for row in evidence.rows)
-    found = []
-    for row in evidence.rows:
-        if primary and row.crossed:
-            tests = pd.DataFrame(
-                row.crossed.discordant, columns=[f"only {arm} right" for arm in primary]
-            ).astype(str)
+    arms, found = evidence.experiment.spec.primary or (), []
+    for row, verdict in evidence.judged:
+        if verdict.crossed and verdict.new_images:
+            told = verdict.crossed
+            tests = pd.DataFrame(told.discordant, columns=[f"only {arm} right" for arm in arms])
+            tests = tests.astype(str)
             tests.insert(0, "pair", [str(i + 1) for i in range(len(tests))])
-            tests["p (McNemar)"] = [f"{p:.2g}" for p in row.crossed.p_values]
-            found.append(BySeed(words.place(row.context, evidence.axes), row.crossed, tests))
+            tests["p (McNemar)"] = [f"{p:.2g}" for p in told.p_values]
+            place = words.place(row.context, evidence.axes)
+            found.append(BySeed(place, told, verdict.new_images, tests))
     return found
 
 

@@ -145,7 +145,7 @@ def _accuracies(evidence: Evidence) -> Columns:
     if evidence.compared:
         columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
     if any(row.verdict for row in evidence.rows):
-        columns["verdict"] = lambda row: row.verdict.answer if row.verdict else words.NONE
+        columns["verdict"] = _verdict
     return columns
 
 
@@ -161,6 +161,12 @@ def _clean(row: Row) -> str:
 
 def _difference(row: Row) -> str:
     return words.mean(row.difference, signed=True) if row.difference else words.NONE
+
+
+def _verdict(row: Row) -> str:
+    if not row.verdict:
+        return words.NONE
+    return row.verdict.answer + (f": {row.verdict.reason}" if row.verdict.reason else "")
 
 
 def _times_to(evidence: Evidence) -> Columns:

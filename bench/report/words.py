@@ -79,6 +79,8 @@ def mean(interval: Interval, *, signed: bool = False) -> str:
 def difference(interval: Interval) -> str:
     """A difference with its interval, whose level is named unless it is 95 %.
 
+    Without spread, as below two seeds, there is no interval.
+
     >>> difference(Interval(-1.5, -4.6, 1.6, 3, 0.95, 1.2))
     '\u22121.5 points [\u22124.6, +1.6]'
     >>> difference(Interval(0.3, -0.9, 1.6, 3, 0.975, 0.5))
@@ -88,7 +90,7 @@ def difference(interval: Interval) -> str:
         points(value, signed=True) for value in (interval.mean, interval.low, interval.high)
     )
     level = "" if interval.level == LEVEL else f"; {percent(interval.level)}"
-    return f"{mean} points" + (f" [{low}, {high}{level}]" if interval.n > 1 else "")
+    return f"{mean} points" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
 
 
 def accuracy(interval: Interval) -> str:

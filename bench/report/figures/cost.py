@@ -25,7 +25,7 @@ def cost(evidence: Evidence) -> Drawing | None:
     if not names or len(rows) < 2:
         return None
     captions = ["Mean over seeds with its 95 % interval."]
-    captions += ["Dashed: no other point is both cheaper and more accurate."]
+    captions += ["Dashed: by the means, no other point is both cheaper and more accurate."]
     (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
     if others:
         captions += [f"Speeds with {words.setting(shared, [shared, *dict(others)])} alone."]

@@ -171,7 +171,8 @@ def _caption(evidence: Evidence, rows: Sequence[Row]) -> str:
     text = f"A tick is one seed, the marker their mean; shaded: within {margin} of zero."
     if any(row.difference.n > 1 for row in rows if row.difference):
         text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds."
-    for level in {v.difference.level for row in rows if (v := row.verdict) and v.difference.n > 1}:
-        if level != LEVEL:
-            text += f" Thick: {words.percent(level)}, since the verdicts share one error of 5 %."
+    levels = {v.difference.level for row in rows if (v := row.verdict) and v.difference.n > 1}
+    if levels:
+        level = words.join(sorted(map(words.percent, levels)))
+        text += f" Thick: the verdict's, {level}, its variance moderated."
     return text

@@ -1,20 +1,16 @@
-"""The verdicts of one experiment, from its table alone: what `judging` needs is gathered here."""
+"""Two arms of one experiment side by side, from its table alone, and the verdicts upon them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.estimate import Estimate, estimate, simultaneous
-from bench.analysis.judging import Answer, Predictions, Verdict, judge, one_class
-from bench.analysis.looks import Looks
+from bench.analysis.judging import Looks, Predictions, Verdict, judge, one_class
 from bench.analysis.moderated import NO_PRIOR, Prior, Variances, prior_of, variances_of
 from bench.analysis.pooled import Regime, length, lent
-from bench.analysis.statistics import Interval
 
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
@@ -71,9 +67,7 @@ def verdicts(
         published: whether published experiments of the same regime lend their variances.
     """
     asked = distinct(pairs(table, primary[0], primary[1]))
-    others = distinct(
-        pair for arm in table["arm"].unique() for pair in pairs(table, primary[0], arm)
-    )
+    others = of_treatment(table, primary[0])
     found = {}
     for pair in asked:
         prior = prior_for(pair, others, predicted, published=published)
@@ -87,32 +81,6 @@ def verdicts(
             unequal=unequal,
         )
     return found
-
-
-def controls(
-    table: pd.DataFrame,
-    treatment: str,
-    arms: Sequence[str],
-    *,
-    predicted: Predicted = no_predictions,
-    published: bool = True,
-) -> dict[str, dict[str, Interval]]:
-    """Treatment minus each of several arms, points, by context and arm.
-
-    A family are the arms of one context: its intervals hold together (Bonferroni), and their
-    variances are moderated. Arms with fewer than two finished seeds are no part of it.
-    """
-    every = distinct(p for arm in table["arm"].unique() for p in pairs(table, treatment, arm))
-    found: dict[str, dict[str, Estimate]] = {}
-    for pair in every:
-        if pair.arms[1] in arms and len(pair.trials) > 1:
-            prior = prior_for(pair, every, predicted, published=published)
-            family = found.setdefault(pair.context, {})
-            family[pair.arms[1]] = estimate(list(pair.differences.values()), prior)
-    return {
-        context: dict(zip(family, simultaneous(list(family.values())), strict=True))
-        for context, family in found.items()
-    }
 
 
 def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
@@ -152,6 +120,11 @@ def regime_of(trial: Mapping[str, object]) -> Regime:
 
 def _number(value: object) -> float:
     return float("nan") if value is None else float(str(value))
+
+
+def of_treatment(table: pd.DataFrame, treatment: str) -> list[Pair]:
+    """The treatment beside every other arm, in each context."""
+    return distinct(p for arm in table["arm"].unique() for p in pairs(table, treatment, arm))
 
 
 def distinct(found: Iterable[Pair]) -> list[Pair]:
@@ -199,33 +172,3 @@ def _stacked(tables: Sequence[pd.DataFrame]) -> Predictions:
     return Predictions(
         ordered[0]["label"].to_numpy(), np.array([of["predicted"].to_numpy() for of in ordered])
     )
-
-
-def counted(
-    differences: Sequence[float],
-    margin_pct: float,
-    seeds: int = 3,
-    *,
-    neighbours: int = 0,
-    lenders: Sequence[Variances] = (),
-) -> Counter[Answer]:
-    """The answers of the experiments of so many consecutive seeds that a larger one is cut into.
-
-    Where the arms do not differ, one in twenty is expected to be false. The variance is each one's
-    own, unless others say something of it.
-
-    Args:
-        differences: treatment minus baseline, points, seed by seed.
-        neighbours: how many of the next experiments stand for the other arms of each.
-        lenders: the variances of published experiments, as `pooled.lent` has them.
-    """
-    values = np.asarray(differences, dtype=float)
-    parts = values[: len(values) // seeds * seeds].reshape(-1, seeds)
-    answers: Counter[Answer] = Counter()
-    for i, part in enumerate(parts):
-        near = np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)]
-        own, others = float(part.var(ddof=1)), variances_of(near.tolist())
-        prior = prior_of(own, seeds - 1, others, lenders) if own else NO_PRIOR
-        found = judge(dict(enumerate(part.tolist())), margin_pct, Looks((seeds,)), prior=prior)
-        answers[found.answer] += 1
-    return answers
