@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -10,11 +11,12 @@ import typer
 from rich.console import Console
 
 from bench import __version__
-from bench.errors import InputError
+from bench.errors import InputError, machine_trouble, readable, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.data.library import Dataset
     from bench.records import SmokeRecord
     from bench.report import Report
     from bench.run.runner import Outcome
@@ -29,6 +31,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
+results = typer.Typer(help="What is saved: clean.", no_args_is_help=True)
+app.add_typer(results, name="results")
 out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
@@ -59,14 +63,17 @@ def main() -> None:
 
     So is a file or a folder that cannot be read or written.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding lacks becomes "?"
     try:
         app()
     except InputError as error:
         _give_up(str(error))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and not machine_trouble(error):
             raise
-        _give_up(f"{error.filename}: {error.strerror}")
+        _give_up(machine_trouble(error) or told(error, Path.cwd()))
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -94,9 +101,10 @@ def plan(
         if set(store.best(result_name(file, small=small))) != set(spec.search.arms):
             return
         say("to be retrained and validated, the best of them so far:")
-    experiment, _ = _open(name, small)
+    experiment, store = _open(name, small)
     planned = make_plan(experiment, store)
     out.print(console.plan_table(planned))
+    _name_damaged(store)
     for line in console.arm_lines(experiment):
         say(line)
     for line in console.design_lines(experiment, store.table(experiment)):
@@ -138,12 +146,14 @@ def run(
     from bench import publish
     from bench import report as reports
     from bench import terminal as console
+    from bench.opening import note_owner
     from bench.run import runner
     from bench.run.plan import make_plan
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
         raise InputError(f"{experiment.name} is a search: {experiment.command}")
+    note_owner(store, experiment)
     chosen = _pairs(where or [])
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
@@ -172,11 +182,14 @@ def run(
 def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
+    from bench.opening import check_owner, note_owner
     from bench.run import runner, studies
     from bench.run.search import open_search
 
     opened = open_search(name, small=small)
     store = _store()
+    check_owner(store, opened.file, small=small)
+    note_owner(store, opened.example)
     display = console.Display(out)
     try:
         with display.shown():
@@ -251,8 +264,16 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 def _report(experiment: Experiment, store: Store) -> None:
     from bench import report as reports
+    from bench.opening import note_owner
 
+    note_owner(store, experiment)
     _show(reports.make(experiment, store, store.root / experiment.name))
+    _name_damaged(store)
+
+
+def _name_damaged(store: Store) -> None:
+    for why in store.damaged.values():
+        say(f"taken for missing: {why}")
 
 
 def _show(made: Report) -> None:
@@ -313,6 +334,26 @@ def info() -> None:
     list_data()
 
 
+@results.command()
+def clean(
+    name: Name,
+    small: Small = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete, instead of saying how much.")] = False,
+) -> None:
+    """Delete the weights that an experiment does not keep (its keep_weights)."""
+    from bench.run import keeping
+
+    experiment, store = _open(name, small)
+    found = keeping.droppable(experiment, store)
+    size = f"{sum(found.values()) / 1e6:,.0f} MB"
+    told = f"weights of {counted(len(found), 'trial')}, {size}"
+    if not yes:
+        say(f"{told}: `--yes` deletes them; records, predictions and pictures stay")
+        return
+    keeping.drop(experiment, store, found)
+    say(f"deleted: {told}")
+
+
 @data.command("list")
 def list_data() -> None:
     """Show the datasets, and which are here."""
@@ -342,8 +383,8 @@ def fetch(dataset: str) -> None:
     from bench.data import library
 
     with console.Display(out).shown() as display:
-        library.fetch(dataset, progress=display.data)
-    say(f"{dataset} is in {library.data_dir()}")
+        fetched = library.fetch(dataset, progress=display.data)
+    _show_dataset(fetched)
 
 
 @data.command("import")
@@ -359,6 +400,17 @@ def import_data(
 
     with console.Display(out).shown() as display:
         dataset = library.import_local(path, name=name, progress=display.data)
+    _show_dataset(dataset)
+
+
+def _show_dataset(dataset: Dataset) -> None:
+    """What was read of a dataset, by class and split, and what is to be known of it."""
+    from bench import terminal as console
+    from bench.data import library
+
+    out.print(console.class_table(dataset))
+    for note in library.notes(dataset):
+        say(note)
     say(f"{dataset.name} is in {library.data_dir()}")
 
 
@@ -371,6 +423,8 @@ def verify(dataset: str) -> None:
     with console.Display(out).shown() as display:
         summary = library.verify(dataset, display.data)
     say(summary)
+    for note in library.notes(library.open_dataset(dataset)):
+        say(note)
 
 
 def _open(name: str, small: bool) -> tuple[Experiment, Store]:
@@ -401,7 +455,7 @@ def _pairs(where: list[str]) -> dict[str, str]:
 
 def say(text: str) -> None:
     """Print a line as it is: what comes from data is not taken for markup, nor wrapped."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    out.print(readable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(n: int, noun: str) -> str:

@@ -1,4 +1,13 @@
-"""The one error that a user's mistake becomes, and the words for those of others."""
+"""The one error that a user's mistake becomes, and how the system's own errors are told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+DENIED = (errno.EACCES, errno.EPERM)
 
 
 class InputError(ValueError):
@@ -6,6 +15,96 @@ class InputError(ValueError):
 
     The command line prints it and exits with 2; anything else that is raised is our own bug.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(readable(text))
+
+
+class MachineError(InputError):
+    """The machine failed, not what it ran: no room, a read-only disk, a device that is gone.
+
+    A run stops at it, and the trial is left missing: the next run takes it up.
+    """
+
+
+MACHINE = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files in the system",
+    errno.EIO: "the disk cannot be read or written",
+    errno.EAGAIN: "no further process can be started",
+    errno.ESTALE: "the network disk is gone",
+}
+"""Errors of the system that are no trial's fault."""
+
+SAID = (
+    *((os.strerror(number), MACHINE[number]) for number in MACHINE if number != errno.EAGAIN),
+    ("GPU is lost", "the device is lost"),
+    ("device is lost", "the device is lost"),
+    ("fallen off the bus", "the device is lost"),
+    ("CUDA-capable device(s) is/are busy or unavailable", "the device is not available"),
+    ("uncorrectable ECC error", "the device's memory fails"),
+)
+"""The same as libraries say it that pass no number on."""
+
+
+def machine_trouble(error: BaseException) -> str:
+    """What is wrong with the machine, if that is what an error says; "" if not."""
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return MACHINE[error.errno] + (f" ({error.filename})" if error.filename else "")
+    return next((told for said, told in SAID if said in str(error)), "")
+
+
+def readable(text: str) -> str:
+    r"""The text with those bytes of a file's name that are not UTF-8 written out.
+
+    >>> readable("caf\udce9.png")
+    'caf\\xe9.png'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def told(error: OSError, place: Path) -> str:
+    """What the system refused and where; of a missing right also whose the file is, and who asks.
+
+    Args:
+        place: what is named where the error names no file.
+    """
+    name = error.filename if isinstance(error.filename, str) else str(place)
+    sentence = f"{name}: {error.strerror or error}"
+    return sentence + _rights(Path(name)) if error.errno in DENIED else sentence
+
+
+def _rights(path: Path) -> str:
+    """Owner, group and mode of the nearest folder that can be seen, and the user that this is."""
+    for at in (path, *path.parents):
+        try:
+            found = at.stat()
+        except OSError:
+            continue
+        owner = f"{_name('pwd', found.st_uid)}:{_name('grp', found.st_gid)}"
+        which = "it" if at == path else str(at)
+        return (
+            f" ({which} is {owner}'s, {stat.filemode(found.st_mode)}; this runs as "
+            f"{_name('pwd', os.geteuid())}:{_name('grp', os.getegid())})"
+        )
+    return ""
+
+
+def _name(table: str, number: int) -> str:
+    """The name of a user or a group; its number where it has none, as in many containers."""
+    try:
+        if table == "pwd":
+            import pwd
+
+            return pwd.getpwuid(number).pw_name
+        import grp
+
+        return grp.getgrgid(number).gr_name
+    except (ImportError, KeyError):
+        return str(number)
 
 
 def first_line(error: Exception) -> str:

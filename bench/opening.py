@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.errors import InputError
+from bench.records import OwnerRecord, write_record
 from bench.spec import tuning
 from bench.spec.experiment import Experiment
 from bench.spec.files import load, read, result_name
@@ -17,9 +20,33 @@ def load_from(store: Store, name: str, *, small: bool) -> Experiment:
         InputError: as `load`; or if the search was over other ranges than the file has now.
     """
     file, spec = read(name, small=small)
+    check_owner(store, file, small=small)
     record = store.search(result_name(file, small=small)) if spec.search else None
     if record and record.get("spaces") != tuning.written(spec):
         verb = f"resizer-bench search {name}" + (" --small" if small else "")
         raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
     best = store.best(result_name(file, small=small))
     return load(name, small=small, sizes=store.sizes(), best=best)
+
+
+def check_owner(store: Store, file: Path, *, small: bool) -> None:
+    """Raise InputError if the results of this name are those of another file that is still there.
+
+    Two files of one name in two folders would else replace each other's report and search.
+    """
+    name = result_name(file, small=small)
+    record = store.owner(name)
+    owner = Path(record["file"]) if record else file
+    if owner != file and owner.is_file():
+        raise InputError(
+            f"{store.root / name} has the results of {owner}: give one of the two files another "
+            "name, or set RESIZER_BENCH_RESULTS to another folder"
+        )
+
+
+def note_owner(store: Store, experiment: Experiment) -> None:
+    """Put on record which file the results of an experiment's name are of."""
+    record = store.owner(experiment.name)
+    if record is None or record["file"] != str(experiment.file):
+        made: OwnerRecord = {"status": "ok", "reason": "", "file": str(experiment.file)}
+        write_record(store.owner_folder(experiment.name), made)

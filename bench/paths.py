@@ -24,4 +24,5 @@ PUBLISHED = PROJECT / "results" / "published"
 
 def local_results() -> Path:
     """The user's own results: `results/local`, or the folder RESIZER_BENCH_RESULTS names."""
-    return Path(os.environ.get("RESIZER_BENCH_RESULTS") or PROJECT / "results" / "local")
+    given = os.environ.get("RESIZER_BENCH_RESULTS")
+    return Path(given).expanduser() if given else PROJECT / "results" / "local"

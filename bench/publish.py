@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from bench import report
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.verdicts import is_generated
-from bench.data.library import fingerprint
+from bench.data.library import fingerprint, pixels
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import load_from
@@ -191,10 +191,13 @@ REUSED = ("predictions.parquet", "pictures.npz")
 
 def published_trial(key: str, trial: Trial) -> Path | None:
     """The published folder of a trial that ended well on the files that are here, if there are."""
-    here = fingerprint(trial.dataset)
+    here, seen = fingerprint(trial.dataset), pixels(trial.dataset)
     for folder in sorted(PUBLISHED.glob(f"*/trials/{key}")):
         record = read_record(folder)
-        if record and record["status"] == "ok" and here in (None, record["data"]["fingerprint"]):
+        if record is None or record["status"] != "ok":
+            continue
+        facts = record["data"]
+        if here in (None, facts["fingerprint"]) and seen in (None, facts.get("pixels", seen)):
             return folder
     return None
 

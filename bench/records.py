@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
 
 from bench.errors import InputError
 from bench.metrics import Measured, Status
@@ -69,12 +69,24 @@ class DataFacts(TypedDict):
     """The images that a trial was run on."""
 
     name: str
-    fingerprint: str  # sha256 of the content
+    fingerprint: str  # sha256 of the names and sizes of the files
     origin: str  # where it came from
     classes: list[str]  # in the order of the labels
     train_images: int
     val_images: int
     scored_on: str  # the split of the accuracy: "val", or "held-out train" in a search
+    pixels: NotRequired[str]  # sha256 of the decoded pixels
+    doubt: NotRequired[str]  # why it may not be the published set of its name; "" without any
+
+
+class LoadedWeights(TypedDict):
+    """What of a checkpoint went into the backbone before training; see `bench.lab.checkpoints`."""
+
+    file: str  # its name
+    sha256: str
+    loaded: int  # tensors that were taken
+    tensors: int  # that the backbone has
+    head: bool  # whether the classifying layer is among them
 
 
 class Ending(TypedDict):
@@ -93,11 +105,11 @@ class TrialRecord(Ending, total=False):
     trial: Fields
     started: str
     environment: Environment
-    implementation: str  # how the resizer was trained, where it has more ways than one to compute
     steps: int  # optimiser steps that were taken
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
     data: DataFacts
+    weights: LoadedWeights  # where it starts from a checkpoint
     finished: str
     wall_s: float  # from the process's start of work to its record
     pruned_by: str  # the study that wanted no more of it; "pruned" alone
@@ -207,27 +219,96 @@ class SearchRecord(Ending, total=False):
     arms: dict[str, TunedArm]
 
 
+class OwnerRecord(Ending, total=False):
+    """Which experiment's results have a name: `names/<name>/record.json`."""
+
+    schema: int
+    file: str  # the experiment's file
+
+
+def loaded_from(record: TrialRecord) -> str:
+    """What the backbone started from, in words; "" where it started from no checkpoint."""
+    if (weights := record.get("weights")) is None:
+        return ""
+    head = "its classifying layer too" if weights["head"] else "a new classifying layer"
+    return (
+        f"{weights['file']} (sha256 {weights['sha256'][:12]}): {weights['loaded']} of "
+        f"{weights['tensors']} tensors, {head}"
+    )
+
+
+def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
+    facts = [record["data"] for record in records if "data" in record]
+    return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}
+
+
+class DamagedError(InputError):
+    """A file of the store is there, but is not what it should be."""
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **{"reason": str, "key": str, "trial": dict, "metrics": dict, "environment": dict},
+    **{"started": str, "finished": str, "steps": int, "curve": list, "spectrum": dict},
+    **{"data": dict, "weights": dict, "wall_s": (int, float), "subjects": dict, "size": int},
+    **{"ratio": (int, float), "seconds_per_step": (int, float), "arms": dict, "asked": dict},
+    **{"settings": dict, "spaces": dict, "file": str, "schema": int},
+}
+"""What the keys of records hold, of whatever kind the record is."""
+
+
+def misshapen(record: Record) -> str:
+    """The first key of a record that holds what it cannot; "" if none does."""
+    if record.get("status") not in get_args(Status):
+        return "status"
+    for name, kind in KINDS.items():
+        if name in record and not isinstance(record[name], kind):
+            return name
+    measured = record.get("metrics", {}).values()
+    if not all(isinstance(m, dict) and isinstance(m.get("value"), int | float) for m in measured):
+        return "metrics"
+    if not all(isinstance(row, dict) for row in record.get("curve", [])):
+        return "curve"
+    facts = record.get("data", {})
+    named = isinstance(facts.get("fingerprint", ""), str) and isinstance(facts.get("name", ""), str)
+    return "" if named and isinstance(facts.get("classes", []), list) else "data"
+
+
 def read_record(folder: Path | str) -> Record | None:
     """The record in `folder`, or None where there is none; one without a schema gets number 0.
 
     Raises:
-        InputError: if the file is there but is no record, or is one of a later schema.
+        DamagedError: if the file is there but is no record.
+        InputError: if it is one of a later schema.
     """
     try:
         with open(f"{folder}/record.json", "rb") as file:  # noqa: PTH123 # Path is slower here
             record = json.loads(file.read())
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or "status" not in record:
-        raise InputError(f"{folder}/record.json is not a record; delete its folder and run again")
+        raise DamagedError(f"{folder}/record.json is not a record; delete its folder and run again")
+    if wrong := misshapen(record):
+        raise DamagedError(
+            f"{folder}/record.json is damaged: its {wrong!r} is not what a record has there; "
+            "delete its folder and run again"
+        )
     if record.setdefault("schema", 0) > SCHEMA:
         raise InputError(
             f"{folder}/record.json has schema {record['schema']}, this program reads up to "
             f"{SCHEMA}: update resizer-bench"
         )
     return record
+
+
+def read_sound(folder: Path | str) -> Record | None:
+    """The record in `folder`; None where there is none, or one that is damaged."""
+    try:
+        return read_record(folder)
+    except DamagedError:
+        return None
 
 
 def write_record(folder: Path, record: Mapping[str, object]) -> None:
@@ -243,8 +324,24 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    synced(path.parent)
+
+
+def synced(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

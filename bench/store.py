@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bench.metrics import METRICS
 from bench.records import (
+    DamagedError,
+    OwnerRecord,
+    Record,
     SearchRecord,
     SizeRecord,
     SmokeRecord,
@@ -27,11 +32,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+PREDICTIONS = ("image", "label", "predicted", "probability")
+"""The columns of predictions.parquet."""
+
+
 class Store:
     """A folder of trials and timings: `results/local`, or one published experiment."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: dict[str, str] = {}  # what is there but cannot be read, and why: so missing
+
+    def _read(self, folder: Path | str) -> Record | None:
+        """The record in a folder; None where there is none, or one that is damaged."""
+        try:
+            return read_record(folder)
+        except DamagedError as error:
+            self.damaged[str(folder)] = str(error)
+            return None
 
     def trial_folder(self, key: str) -> Path:
         """Where the trial's record, predictions, weights and log are."""
@@ -60,7 +78,7 @@ class Store:
     def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
         """The record of each context's sitting that is finished, by the context's label."""
         folders = self.timing_folders(experiment)
-        records = {folder: read_record(folder) for folder in folders.values()}
+        records = {folder: self._read(folder) for folder in folders.values()}
         found = {context: records[folder] for context, folder in folders.items()}
         return {c: cast("TimingRecord", record) for c, record in found.items() if record}
 
@@ -68,9 +86,17 @@ class Store:
         """Where a search's studies and its record are."""
         return self.root / "searches" / name
 
+    def owner_folder(self, name: str) -> Path:
+        """Where it stands which file the results of this name are of."""
+        return self.root / "names" / name
+
+    def owner(self, name: str) -> OwnerRecord | None:
+        """Which file the results of this name are of; None before its first run."""
+        return cast("OwnerRecord | None", self._read(self.owner_folder(name)))
+
     def search(self, name: str) -> SearchRecord | None:
         """What a search has found: arms with their configurations; None before the first."""
-        return cast("SearchRecord | None", read_record(self.search_folder(name)))
+        return cast("SearchRecord | None", self._read(self.search_folder(name)))
 
     def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""
@@ -87,7 +113,7 @@ class Store:
         folder = self.root / "trials"
         there = {path.name for path in folder.iterdir()} if folder.exists() else set()
         # Text, not Path objects, which cost more than the reading where there are thousands.
-        records = {key: read_record(f"{folder}/{key}") if key in there else None for key in keys}
+        records = {key: self._read(f"{folder}/{key}") if key in there else None for key in keys}
         return cast("dict[str, TrialRecord | None]", records)
 
     def kept(self) -> list[str]:
@@ -96,7 +122,7 @@ class Store:
 
     def trial(self, key: str) -> TrialRecord | None:
         """The trial's record, or None while it is not finished."""
-        return cast("TrialRecord | None", read_record(self.trial_folder(key)))
+        return cast("TrialRecord | None", self._read(self.trial_folder(key)))
 
     def smoke_folder(self, trial: Trial) -> Path:
         """Where the smoke run of every trial of this speed is recorded."""
@@ -104,7 +130,7 @@ class Store:
 
     def smoke(self, trial: Trial) -> SmokeRecord | None:
         """The record of a smoke run of this speed, or None before the first."""
-        return cast("SmokeRecord | None", read_record(self.smoke_folder(trial)))
+        return cast("SmokeRecord | None", self._read(self.smoke_folder(trial)))
 
     def size_folder(self, key: str) -> Path:
         """Where the record of a matched size is, by the key of its `SizeRequest`."""
@@ -117,7 +143,7 @@ class Store:
 
     def size(self, key: str) -> SizeRecord | None:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
-        return cast("SizeRecord | None", read_record(self.size_folder(key)))
+        return cast("SizeRecord | None", self._read(self.size_folder(key)))
 
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
@@ -166,14 +192,29 @@ class Store:
         import numpy as np
 
         path = self.trial_folder(key) / "pictures.npz"
-        if not path.exists():
+        try:
+            with np.load(path) as kept:
+                return dict(kept)
+        except FileNotFoundError:
             return None
-        with np.load(path) as kept:
-            return dict(kept)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            self.damaged[str(path)] = f"{path} is damaged: {error}"
+            return None
 
     def has_predictions(self, key: str) -> bool:
-        """Whether `predictions` can be read."""
-        return (self.trial_folder(key) / "predictions.parquet").exists()
+        """Whether `predictions` can be read; a file that is cut or has other columns cannot."""
+        import pyarrow.parquet as pq
+
+        path = self.trial_folder(key) / "predictions.parquet"
+        try:
+            columns = set(pq.read_schema(path).names)
+            pq.ParquetFile(path).scan_contents()
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+            self.damaged[str(path)] = f"{path} is damaged: {error}".splitlines()[0]
+            return False
+        return set(PREDICTIONS) <= columns
 
     def predictions(self, key: str) -> pd.DataFrame:
         """A row for each validation image: image, label, predicted, probability (of the label)."""

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.data.master import SPLITS
+from bench.errors import readable
 from bench.events import (
     Begin,
     DataRead,
@@ -44,12 +46,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.planning import Design
+    from bench.data.library import Dataset
     from bench.run.plan import Plan
 
 MOST_DESIGNS = 4
 """A plan tells so many contexts at the most."""
 
-BYTE_PHASES = ("download", "unpack")
+BYTE_PHASES = ("download", "look through", "unpack")
 
 
 def duration(seconds: float) -> str:
@@ -61,6 +64,11 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plain(text: str) -> Text:
+    """A user's text as rich shows it: brackets are no markup, and no byte is unreadable."""
+    return Text(readable(text))
 
 
 class Display:
@@ -305,9 +313,9 @@ def plan_table(plan: Plan) -> Table:
         sizes = dict.fromkeys(trial.size for trial in trials.values())
         states = sorted(plan.states.get(key, "timed only") for key in trials)
         table.add_row(
-            arm.name,
+            plain(arm.name),
             arm.role,
-            ", ".join(dict.fromkeys(trial.resizer for trial in trials.values())),
+            plain(", ".join(dict.fromkeys(trial.resizer for trial in trials.values()))),
             shortened(list(sizes)),
             str(len(trials)),
             ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)),
@@ -373,6 +381,18 @@ def shortened(words: list[str], most: int = 4) -> str:
     return ", ".join([*words[:most], f"{left} more"] if left > 0 else words)
 
 
+def class_table(dataset: Dataset) -> Table:
+    """The images that were read, by class and split."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("class", *SPLITS):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    counts = dataset.manifest["counts"]
+    for name in dataset.classes:
+        table.add_row(plain(name), *(f"{counts[split][name]:,}" for split in SPLITS))
+    table.add_row("in all", *(f"{len(dataset.split(split)):,}" for split in SPLITS))
+    return table
+
+
 def results_table(path: Path, width: int) -> Table:
     """A CSV file of display strings, as `text_table` shows it."""
     with path.open(newline="") as file:
@@ -384,7 +404,9 @@ def text_table(
     headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
 ) -> Table:
     """A table of texts: as many of its columns, from the left, as fit in `width`."""
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    headings = [readable(heading) for heading in headings]
+    lines = [[readable(text) for text in line] for line in lines]
+    table = Table(title=plain(title), title_justify="left", box=None, header_style="bold")
     used = 0
     for place, heading in enumerate(headings):
         column_width = longest([*heading.split(), *(line[place] for line in lines)])
@@ -393,11 +415,14 @@ def text_table(
             break
         right = are_numbers(line[place] for line in lines)
         table.add_column(
-            heading, justify="right" if right else "left", width=column_width, overflow="fold"
+            plain(heading),
+            justify="right" if right else "left",
+            width=column_width,
+            overflow="fold",
         )
     shown = len(table.columns)
     for line in lines:
-        table.add_row(*map(Text, line[:shown]))
+        table.add_row(*map(plain, line[:shown]))
     if left := len(headings) - shown:
         more = "1 more column" if left == 1 else f"{left} more columns"
         table.caption = f"{more} in the report, or in a wider terminal"

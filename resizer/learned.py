@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
 from torch import Tensor, nn
 
-from resizer import chunked, folded
 from resizer.fixed import Size, check_interpolation, checked_size, resize
-
-Path = Literal["reference", "folded", "chunked", "triton"]
-"""The implementations, all of one function: `LearnedResizer.reference`, and others beside it."""
 
 
 class LearnedResizer(nn.Module):
@@ -37,14 +30,7 @@ class LearnedResizer(nn.Module):
         ValueError: if a size is not positive, a count negative, or the interpolation unknown.
     Source: Talebi & Milanfar, ICCV 2021 (arXiv 2103.09950). Differs: takes any channel counts,
         inner interpolation, antialias and zero_init, none of which the paper varies.
-
-    `reference` is the module as published. Inference takes a faster path to the same values, and
-    training, where `module.lean` is set, one that keeps no map of full size: it computes the head
-    twice instead. `path` says which; `module.fast = False` forbids both.
     """
-
-    fast = True
-    lean = False
 
     def __init__(
         self,
@@ -72,13 +58,12 @@ class LearnedResizer(nn.Module):
                 raise ValueError(f"{name} is {count}; it takes {least} or more")
         self.interpolation = interpolation
         self.antialias = antialias
-        self.num_kernels = n = num_kernels
-        self.out_channels = out_channels
+        n = num_kernels
         self.head = nn.Sequential(
             nn.Conv2d(in_channels, n, 7, padding=3),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope),
             nn.Conv2d(n, n, 1),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope),
             nn.BatchNorm2d(n),
         )
         self.blocks = nn.Sequential(*(ResBlock(n, negative_slope) for _ in range(num_resblocks)))
@@ -95,29 +80,6 @@ class LearnedResizer(nn.Module):
                 nn.init.zeros_(self.tail.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        path = self.path(images)
-        if path == "reference":
-            return self.reference(images)
-        branch = folded.forward(self, images) if path == "folded" else chunked.forward(self, images)
-        layout = torch.channels_last if self._channels_last() else torch.contiguous_format
-        return branch.contiguous(memory_format=layout) + self._resize(self.skip(images))
-
-    def _channels_last(self) -> bool:
-        return self.tail.weight.is_contiguous(memory_format=torch.channels_last)
-
-    def path(self, images: Tensor) -> Path:
-        """Which implementation takes these images in the module's present state."""
-        if not self.fast or not chunked.fits(self, images):
-            return "reference"
-        learns = images.requires_grad or any(p.requires_grad for p in self.parameters())
-        if not self.training and not (learns and torch.is_grad_enabled()):
-            return "folded"
-        if not self.lean:
-            return "reference"
-        return "triton" if chunked.has_kernels(self, images) else "chunked"
-
-    def reference(self, images: Tensor) -> Tensor:
-        """The published layers one after the other: what every other path has to equal."""
         branch = self._resize(self.head(images))  # (B, n, height, width)
         refined = self.merge(self.blocks(branch)) + branch
         out: Tensor = self.tail(refined) + self._resize(self.skip(images))
@@ -140,7 +102,7 @@ class ResBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resizer.sources import module_file, working_directory_importable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,36 +76,19 @@ def check_name(name: str) -> None:
 
 
 def source_file(implementation: str) -> Path:
-    """The file that `package.module:Class` is in, found without importing the module itself.
+    """The file that `package.module:Class` is in, found without running it.
 
     Raises:
         ValueError: if there is no such module.
     """
     module = implementation.partition(":")[0]
-    try:
-        with _working_directory_importable():
-            spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None or not spec.has_location:
+    with working_directory_importable():
+        found = module_file(module)
+    if found is None:
         raise ValueError(
             f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
         )
-    return Path(spec.origin)
-
-
-@contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    """While it is open, modules of the working directory are found, as under `python -m`."""
-    folder = str(Path.cwd())
-    added = "" not in sys.path and folder not in sys.path
-    if added:
-        sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if added:
-            sys.path.remove(folder)
+    return found
 
 
 def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:
@@ -128,7 +110,7 @@ def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> n
     if spec is not None:
         refuse_unknown_options(name, options, spec.options)
     module, _, attribute = (spec.implementation if spec else name).partition(":")
-    with _working_directory_importable():
+    with working_directory_importable():
         implementation = getattr(importlib.import_module(module), attribute, None)
     if implementation is None:
         raise ValueError(f"resizer {name!r}: {module} has no {attribute!r}")

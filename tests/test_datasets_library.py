@@ -6,6 +6,7 @@ import errno
 import hashlib
 import http.server
 import io
+import json
 import os
 import pickle
 import re
@@ -92,7 +93,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
     """`serve(body, length)` answers /toy2-8.tgz with the body, claiming that length."""
-    answers: dict[str, tuple[bytes, int]] = {}
+    answers: dict[str, tuple[bytes, int | str]] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -108,7 +109,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    def start(body: bytes | None = None, length: int | None = None) -> str:
+    def start(body: bytes | None = None, length: int | str | None = None) -> str:
         if body is not None:
             answers["/toy2-8.tgz"] = (body, len(body) if length is None else length)
         return f"http://127.0.0.1:{server.server_port}/"
@@ -189,15 +190,11 @@ def test_a_master_is_read_only_and_pickles_as_its_address(pictures: Path) -> Non
     assert np.array_equal(pickle.loads(sent).image(1), image)
 
 
-def test_grey_and_palette_images_become_rgb_and_exif_is_ignored(pictures: Path) -> None:
+def test_grey_and_palette_images_become_rgb(pictures: Path) -> None:
     folder = pictures / "train" / "n01"
     grey = PIL.Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20)
-    turned = PIL.Image.Exif()
-    turned[0x0112] = 6  # orientation: a quarter turn
-    grey.save(folder / "0.JPEG", "JPEG", exif=turned)
     grey.convert("P").save(folder / "palette.PNG")
     master = library.import_local(pictures, name="mine").train
-    assert master.image(0).shape == (3, 4, 3)
     palette = master.image(master.names.index("n01/palette.PNG"))
     assert np.array_equal(palette, np.asarray(grey.convert("RGB")))
 
@@ -232,6 +229,19 @@ def test_a_repacked_archive_is_taken_and_marked_as_not_the_published_one(picture
     (pictures / "readme.txt").write_text("repacked")
     dataset = library.import_local(packed(pictures))
     assert dataset.manifest["archive"]["published digest"] is False
+    assert dataset.doubt == "the digest of toy2-8.tgz is not that of the published archive"
+    assert library.notes(dataset)[0] == dataset.doubt
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_folder_under_a_published_name_is_in_doubt_and_the_published_archive_is_not(
+    archive: Path, pictures: Path, data: Path
+) -> None:
+    assert library.import_local(archive).doubt == ""
+    shutil.rmtree(data / "toy-8")
+    doubt = "imported from a folder: no digest says that its files are the published ones"
+    assert library.import_local(pictures, name="toy-8").doubt == doubt
+    assert library.import_local(pictures, name="mine").doubt == ""
 
 
 @pytest.mark.usefixtures("toy")
@@ -250,7 +260,7 @@ def test_folder_and_archive_of_the_same_files_have_the_same_fingerprint(
 def test_progress_counts_up_to_the_total_of_every_phase(archive: Path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     library.import_local(archive, progress=lambda p, *now: seen.setdefault(p, []).append(now))
-    assert list(seen) == ["unpack", "train", "val"]
+    assert list(seen) == ["look through", "unpack", "headers", "train", "val"]
     assert seen["train"] == [(i, 5) for i in range(1, 6)]
     assert seen["unpack"][-1] == (archive.stat().st_size,) * 2
 
@@ -381,7 +391,7 @@ def test_a_dataset_that_is_there_is_not_replaced(pictures: Path, data: Path) -> 
 # Interruptions and the disk
 
 
-@pytest.mark.parametrize("phase", ["unpack", "train", "val"])
+@pytest.mark.parametrize("phase", ["look through", "unpack", "headers", "train", "val"])
 def test_an_interrupted_import_leaves_nothing(phase: str, archive: Path, data: Path) -> None:
     def interrupt(now: str, *_: int) -> None:
         if now == phase:
@@ -463,6 +473,26 @@ def test_a_download_with_a_wrong_digest_is_said(
         "it was kept"
     )
     refused(data, text, lambda: library.fetch("toy-8", base=base))
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 5000, "1e3", "٣"])
+def test_a_length_that_is_none_is_not_believed(
+    archive: Path, serve: Callable[..., str], length: str
+) -> None:
+    base = serve(archive.read_bytes(), length.encode().decode("latin-1"))
+    assert library.fetch("toy-8", base=base).doubt == ""
+
+
+@pytest.mark.usefixtures("toy")
+def test_an_archive_for_which_there_is_no_room_is_not_fetched(
+    archive: Path, data: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = serve(archive.read_bytes())
+    monkeypatch.setattr(library, "free_bytes", lambda _: 100)
+    with pytest.raises(InputError, match=r"toy2-8.tgz has 0.00 GB; 0.00 GB are free in "):
+        library.fetch("toy-8", base=base)
+    assert visible(data) == []
 
 
 @pytest.mark.usefixtures("toy")
@@ -589,6 +619,47 @@ def test_a_dataset_of_another_format_is_one_sentence(pictures: Path, data: Path)
         "import it again"
     )
     refused(data, text, lambda: library.open_dataset("mine"))
+    assert library.listing()[-1].state == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{}", r"manifest.json has format None; this version reads 1; delete "),
+        ("[]", r"manifest.json has format None; this version reads 1; delete "),
+        ('{"format": 1}', r"manifest.json is damaged: it has no classes; delete "),
+        ("[" * 100_000, r"manifest.json cannot be read: .*recursion.*; delete "),
+        ('{"format": 1' + "0" * 5000 + "}", r"manifest.json cannot be read: .*; delete "),
+        ("\0", r"manifest.json cannot be read: .*; delete "),
+    ],
+    ids=["empty", "a list", "no keys", "nested", "digits", "binary"],
+)
+def test_a_manifest_that_is_none_is_one_sentence_and_stops_no_other_set(
+    pictures: Path, data: Path, text: str, sentence: str
+) -> None:
+    for name in ("mine", "other"):
+        library.import_local(pictures, name=name)
+    (data / "mine" / "manifest.json").write_text(text)
+    for call in (library.open_dataset, library.verify, library.fingerprint):
+        with pytest.raises(InputError, match=sentence):
+            call("mine")
+    states = {row.name: row.state for row in library.listing()}
+    assert (states["mine"], states["other"]) == ("damaged", "ready")
+    assert len(library.open_dataset("other").train) == 5
+
+
+@pytest.mark.parametrize(
+    "field", ["classes", "origin", "fingerprint", "counts", "images", "sha256"]
+)
+@pytest.mark.parametrize("value", [None, 7])
+def test_a_manifest_that_lacks_anything_is_damaged(
+    pictures: Path, data: Path, field: str, value: object
+) -> None:
+    library.import_local(pictures, name="mine")
+    path = data / "mine" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(InputError, match=f"manifest.json is damaged: it has no {field}; delete "):
+        library.open_dataset("mine")
     assert library.listing()[-1].state == "damaged"
 
 

@@ -1,172 +1,207 @@
-"""Reports of experiments that nobody would wish for: every number they print is finite and sane."""
+"""Hostile inputs of every kind: nothing escapes, no traceback, one sentence each."""
 
 from __future__ import annotations
 
-import re
+import gzip
+import io
+import pickle
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
-from bench.analysis.evidence import gather
-from bench.metrics import as_metrics
-from bench.records import write_record
-from bench.report import make, render
-from bench.report.answer import answers, in_words
-from bench.report.index import SUMMARIES, first_screen
-from bench.report.pages import content
-from bench.report.words import MINUS
-from bench.spec.experiment import Experiment
+from bench import cli
+from bench.data import library
+from bench.errors import InputError
+from bench.lab import backbones, checkpoints
+from bench.opening import load_from
+from bench.run.plan import make_plan
+from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, time_all
+from tests.conftest import toy_toml
+from tests.test_archives import members, tarred
 
-NUMBER = rf"[+{MINUS}]?\d[\d,]*(?:\.\d+)?"
-INTERVAL = re.compile(rf"({NUMBER}) points \\?\[({NUMBER}), ({NUMBER})")
-Labels = NDArray[np.int64]
-Arm = Callable[[np.random.Generator, Labels, int], Labels]
 
-ARMS: dict[str, Arm] = {
-    "one class": lambda _stream, labels, _seed: np.zeros_like(labels),
-    "perfect": lambda _stream, labels, _seed: labels,
-    "always wrong": lambda _stream, labels, _seed: labels + 1,
-    "the same guesses": lambda _stream, labels, _seed: labels % 2,
-    "by chance": lambda stream, labels, _seed: stream.integers(0, 10, len(labels)),
-    "one image apart": lambda _stream, labels, seed: labels + (np.arange(len(labels)) == seed),
-    "three of four": lambda stream, labels, _seed: labels + (stream.random(len(labels)) < 0.25),
+def member(path: Path, change: Callable[[tarfile.TarInfo], object], content: bytes = b"") -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        one = tarfile.TarInfo("set/train/a/0.png")
+        one.size = len(content)
+        change(one)
+        tar.addfile(one, io.BytesIO(content))
+    return path
+
+
+def setting(**values: object) -> Callable[[tarfile.TarInfo], object]:
+    return lambda one: [setattr(one, name, value) for name, value in values.items()]
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def folder(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path := root / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root / "set"
+
+
+PNG = next(iter(members().values()))
+BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4) * 2 + b"\x08\x02\0\0\0" + bytes(99)
+ARCHIVES: dict[str, Callable[[Path], Path]] = {
+    "above": lambda at: member(at / "a.tgz", setting(name="../../evil")),
+    "absolute": lambda at: member(at / "a.tgz", setting(name=str(at / "evil"))),
+    "dots inside": lambda at: member(at / "a.tgz", setting(name="set/../../../evil")),
+    "link": lambda at: member(at / "a.tgz", setting(type=tarfile.SYMTYPE, linkname="/etc")),
+    "hard link": lambda at: member(at / "a.tgz", setting(type=tarfile.LNKTYPE, linkname="../x")),
+    "device": lambda at: member(at / "a.tgz", setting(type=tarfile.CHRTYPE)),
+    "block device": lambda at: member(at / "a.tgz", setting(type=tarfile.BLKTYPE)),
+    "pipe": lambda at: member(at / "a.tgz", setting(type=tarfile.FIFOTYPE)),
+    "no name": lambda at: member(at / "a.tgz", setting(name="")),
+    "long name": lambda at: member(at / "a.tgz", setting(name="a" * 5000), PNG),
+    "long path": lambda at: member(at / "a.tgz", setting(name="a/" * 3000 + "0.png"), PNG),
+    "null in the name": lambda at: member(at / "a.tgz", setting(name="a\0b/../../evil")),
+    "a newline": lambda at: member(at / "a.tgz", setting(name="a\nb.png")),
+    "zeros": lambda at: written(at / "a.tgz", gzip.compress(bytes(10_000_000))),
+    "empty": lambda at: written(at / "a.tgz", b""),
+    "text": lambda at: written(at / "a.tgz", b"hello"),
+    "zip": lambda at: written(at / "a.zip", b"PK\x03\x04"),
+    "cut": lambda at: written(at / "a.tgz", tarred(at / "b.tgz", members()).read_bytes()[:-100]),
+    "image bomb": lambda at: folder(at, {**members(), "set/train/a/bomb.png": BOMB}),
+    "not an image": lambda at: folder(at, {**members(), "set/train/a/x.jpg": b"GIF89a"}),
+    "a program": lambda at: folder(at, {**members(), "set/train/a/x.png": b"%!PS\n(a) run"}),
+    "one class": lambda at: folder(at, members(("a",))),
 }
-"""What a model says of the labels."""
+NAMES = [
+    "../evil",
+    "/etc",
+    ".hidden",
+    "a/b",
+    "a\0b",
+    "a\nb",
+    "",
+    "-",
+    "synthetic-fine",
+    "ü",
+    "a" * 300,
+]
+TOMLS: dict[str, str] = {
+    "nothing": "",
+    "nulls": "\0" * 100,
+    "nested": "a = " + "[" * 10_000,
+    "digits": "x = " + "9" * 5000,
+    "a name of markup": toy_toml(top="primary = ['[/x]', '[bold]']"),
+    "a module above": toy_toml(rest="[[arm]]\nname = 'a'\nresizer = '../../evil:X'"),
+    "a module of nothing": toy_toml(rest="[[arm]]\nname = 'a'\nresizer = ':'"),
+    "a module of dots": toy_toml(rest="[[arm]]\nname = 'a'\nresizer = '....:X'"),
+    "a null in a module": toy_toml(rest='[[arm]]\nname = "a"\nresizer = "a\\u0000b:X"'),
+    "a null in a path": toy_toml(trial='pretrained = "a\\u0000b"'),
+    "a folder of weights": toy_toml(trial="pretrained = '/'"),
+    "a dataset above": toy_toml().replace('dataset = "toy"', 'dataset = "../../etc"'),
+    "millions": toy_toml(axes=f"lr = [{', '.join(['0.1'] * 500)}]"),
+}
+CHECKPOINTS: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"hello",
+    "pickle": pickle.dumps(print),
+    "deep pickle": b"(" * 100_000,
+    "zip": b"PK\x03\x04" + bytes(100),
+    "huge header": b"\xff" * 8,
+}
+RECORDS: dict[str, bytes] = {
+    "empty": b"",
+    "null": b"null",
+    "a list": b"[]",
+    "nested": b"[" * 100_000,
+    "digits": b'{"status": ' + b"9" * 5000 + b"}",
+    "a status of its own": b'{"status": "fine"}',
+    "a list for metrics": b'{"status": "ok", "reason": "", "metrics": []}',
+    "text for a value": b'{"status": "ok", "reason": "", "metrics": {"top1_pct": {"value": "a"}}}',
+    "a number for data": b'{"status": "ok", "reason": "", "metrics": {}, "data": 3}',
+    "latin": "{'é'}".encode("latin-1"),
+}
+CASES = [
+    *(("archive", name) for name in ARCHIVES),
+    *(("name", name) for name in NAMES),
+    *(("toml", name) for name in TOMLS),
+    *(("checkpoint", name) for name in CHECKPOINTS),
+    *(("record", name) for name in RECORDS),
+]
 
 
-def number(text: str) -> float:
-    return float(text.replace(MINUS, "-").replace(",", ""))
+def test_there_are_50_of_them() -> None:
+    assert len(CASES) >= 50
 
 
-def hostile(folder: Path, stream: np.random.Generator) -> tuple[Experiment, Store]:
-    """Up to six seeds, up to 400 images, arms of `ARMS`, some trials lost."""
-    folder.mkdir()
-    seeds, images = int(stream.integers(1, 7)), int(stream.choice([1, 2, 16, 100, 400]))
-    asked, store = experiment(folder, NARROW, seeds), Store(folder / "store")
-    classes = int(stream.choice([1, 2, 10]))
-    labels = stream.integers(0, classes, images)
-    arms = {arm.name: str(stream.choice(list(ARMS))) for arm in asked.spec.arm}
-    for cell in asked.cells:
-        lost = stream.random() < 0.1
-        predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
-        save(
-            store,
-            cell.trial.key,
-            labels,
-            predicted,
-            str(stream.choice(["failed", "ok"])) if lost else "ok",
-        )
-    return asked, store
-
-
-def save(store: Store, key: str, labels: Labels, predicted: Labels, status: str) -> None:
-    """A trial's record and predictions."""
-    folder = store.trial_folder(key)
-    folder.mkdir(parents=True)
-    table = {"image": range(len(labels)), "label": labels, "predicted": predicted}
-    pd.DataFrame(table).to_parquet(folder / "predictions.parquet")
-    metrics = as_metrics({"top1_pct": 100.0 * float((labels == predicted).mean())})
-    record = {"status": status, "reason": "", "environment": ENVIRONMENT, "curve": []}
-    data = {"train_images": 20, "val_images": len(labels), "fingerprint": "f" * 64}
-    record |= {"metrics": metrics if status == "ok" else {}, "data": data}
-    write_record(folder, record | {"trial": {"dataset": "fine"}})
-
-
-def check(text: str) -> int:
-    """That a text has no number that is none, and only sane intervals; how many it has."""
-    assert not re.search(r"\b(nan|inf|None)\b", text), text
-    intervals = [[number(end) for end in found] for found in INTERVAL.findall(text)]
-    for mean, low, high in intervals:
-        assert -100 <= low <= mean <= high <= 100, text
-    return len(intervals)
-
-
-def test_every_interval_of_a_hostile_experiment_is_finite_and_sane_wherever_it_is_told(
-    tmp_path: Path,
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_a_hostile_input_is_one_sentence_and_escapes_nowhere(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
 ) -> None:
-    stream, intervals, badges, reasons = np.random.default_rng(20261126), 0, set(), set()
-    for i in range(25):
-        asked, store = hostile(tmp_path / str(i), stream)
-        evidence = gather(asked, store)
-        page = content(evidence, {})
-        intervals += check(in_words(evidence))
-        intervals += check(render.markdown("report.md.j2", page=page))
-        check(first_screen([page.summary], str))
-        kept = SUMMARIES.validate_json(SUMMARIES.dump_json(page.summary))
-        assert kept == page.summary
-        (told,) = answers(evidence)
-        ((_, verdict),) = evidence.judged
-        assert told.badge == verdict.answer
-        badges.add(told.badge)
-        reasons.add(verdict.reason)
-        settled = verdict.answer in ("better", "worse", "no difference")
-        assert not settled or verdict.difference.low < verdict.difference.high
-    assert intervals > 40
-    assert badges >= {"better", "worse", "no verdict"}
-    assert len(reasons) >= 5
+    (inner := tmp_path / "inner").mkdir()
+    monkeypatch.setenv(
+        "RESIZER_BENCH_DATA" if kind in ("archive", "name") else "_", str(inner / "d")
+    )
+    before = {path for path in tmp_path.rglob("*") if inner not in path.parents}
+    sentence = given(kind, name, inner, store)
+    assert "\n" not in sentence.strip()
+    assert "Traceback" not in sentence
+    assert 10 < len(sentence) < 20_000
+    after = {path for path in tmp_path.rglob("*") if inner not in path.parents}
+    assert {path for path in after - before if store.root not in (path, *path.parents)} == set()
+    assert not list(tmp_path.rglob("evil*"))
 
 
-def test_a_hostile_experiments_whole_report_is_made(tmp_path: Path) -> None:
-    stream = np.random.default_rng(1)
-    for i in range(3):
-        asked, store = hostile(tmp_path / str(i), stream)
-        time_all(asked, store)
-        check(make(asked, store, tmp_path / str(i) / "out").markdown.read_text())
+def given(kind: str, name: str, at: Path, store: Store) -> str:
+    """The sentence with which an input is refused, or named."""
+    if kind == "record":
+        return damaged(RECORDS[name], at, store)
+    with pytest.raises(InputError) as caught:
+        use(kind, name, at, store)
+    return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "images", "clause"),
-    [
-        ("one class", "one class", 400, "a model predicts one class for every image"),
-        ("by chance", "by chance", 400, "both arms are at chance"),
-        ("always wrong", "perfect", 400, "every seed has the same difference"),
-        ("perfect", "by chance", 16, "16 validation images cannot resolve 1 point"),
-    ],
-)
-def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_reason_is_said(
-    tmp_path: Path, ours: str, theirs: str, images: int, clause: str
+def use(kind: str, name: str, at: Path, store: Store) -> None:
+    """Use an input as the product does."""
+    if kind == "archive":
+        library.import_local(ARCHIVES[name](at), name="mine")
+    elif kind == "name":
+        library.import_local(folder(at, members()), name=name)
+    elif kind == "toml":
+        (at / "asked.toml").write_text(TOMLS[name])
+        make_plan(load_from(store, str(at / "asked.toml"), small=False), store)
+    else:
+        file = written(at / "w.pth", CHECKPOINTS[name])
+        fields = {"dataset": "toy", "backbone": "test_resnet", "input_size": 16, "epochs": 1}
+        one = Trial(**fields, pretrained=str(file))
+        checkpoints.load(backbones.build(one, 2, start=False), file, ["fc"])
+
+
+def damaged(content: bytes, at: Path, store: Store) -> str:
+    """What is said of a record that is none, in a plan that goes on."""
+    (at / "asked.toml").write_text(toy_toml())
+    experiment = load_from(store, str(at / "asked.toml"), small=False)
+    first = next(iter(experiment.trials))
+    written_to = store.trial_folder(first)
+    written_to.mkdir(parents=True)
+    (written_to / "record.json").write_bytes(content)
+    assert make_plan(experiment, store).counts == {"missing": len(experiment.trials)}
+    assert set(store.table(experiment)["status"]) == {"missing"}
+    (why,) = store.damaged.values()
+    return why
+
+
+@pytest.mark.parametrize("text", ["[/x]", "[bold]", "mine [k=4]", "a\udcffb", "$x_1$ | y"])
+def test_the_terminal_shows_a_users_text_as_it_is(
+    text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = np.random.default_rng(2)
-    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
-    labels = np.arange(images) % 10
-    arms = {"learned": ours, "plain": theirs, "fixed": "three of four"}
-    for cell in asked.cells:
-        predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
-        save(store, cell.trial.key, labels, predicted, "ok")
-    (told,) = answers(gather(asked, store))
-    assert told.badge == "no verdict"
-    assert told.sentence.endswith(f"; {clause}.")
+    from rich.console import Console
 
+    from bench.terminal import text_table
 
-@pytest.mark.parametrize(
-    ("looks", "seeds", "clause"),
-    [
-        ("[4, 8]", 3, "; 3 seeds so far, before the first declared look at 4."),
-        ("[4, 8]", 5, "; exploratory: 5 seeds, between the declared looks."),
-        ("[4]", 5, "; exploratory: seeds were added after the last look, at 4."),
-        ("[4, 8]", 8, ", 8 seeds; this design would have found "),
-    ],
-)
-def test_a_verdict_is_given_at_declared_looks_alone(
-    tmp_path: Path, looks: str, seeds: int, clause: str
-) -> None:
-    from bench.spec.files import load
-
-    asked = experiment(tmp_path, NARROW, 8)
-    asked.file.write_text(f"looks = {looks}\n" + asked.file.read_text())
-    asked, store = load(str(asked.file)), Store(tmp_path / "store")
-
-    def top1(trial: object) -> float | None:
-        seed, resizer = trial.seed, trial.resizer  # type: ignore[attr-defined]
-        spread = (7 * seed + len(resizer)) % 5
-        return 50.0 + spread + (20 if resizer == "learned" else 0) if seed < seeds else None
-
-    fill(asked, store, top1)
-    (told,) = answers(gather(asked, store))
-    assert clause in told.sentence
+    shown = io.StringIO()
+    monkeypatch.setattr(cli, "out", Console(file=shown, width=80))
+    cli.say(text)
+    cli.out.print(text_table([text], [[text]], 80, title=text))
+    assert shown.getvalue().count(text.replace("\udcff", "\\xff")) == 4

@@ -21,7 +21,7 @@ from tests import fakes
 PROJECT = Path(__file__).resolve().parent.parent
 TORCH = "torch"
 ON_TORCH = {"torch", "torchvision", "timm", "safetensors"}
-BASE = ("bench.errors", "bench.paths", "bench.seeds", "resizer.specs")
+BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds", "resizer.specs")
 SAVED = ("bench.metrics", "bench.records", "bench.store", "bench.opening")
 SPEC = (*BASE, "bench.spec")
 DATA = (*SPEC, "bench.data")
@@ -35,31 +35,37 @@ REPORT = (*ANALYSIS, "bench.report", "bench.events")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "resizer": ("resizer.specs",),
-    "resizer.specs": (),
+    "resizer.specs": ("resizer.sources",),
+    "resizer.sources": (),
     "resizer.fixed": ("resizer", TORCH),
-    "resizer.chunked": ("resizer", TORCH),
     "resizer.folded": ("resizer", TORCH),
-    "resizer.kernels": ("resizer", TORCH),
     "resizer.learned": ("resizer", TORCH),
-    "resizer.moments": ("resizer", TORCH),
     "resizer.muller": ("resizer", TORCH),
     "resizer.strided": ("resizer", TORCH),
     "bench": (),
     "bench.__main__": ("bench.cli",),
     "bench.errors": (),
+    "bench.machine": (),
     "bench.paths": (),
     "bench.seeds": (),
     "bench.metrics": (),
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
     "bench.records": ("bench.errors", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
-    "bench.opening": (*SPEC, "bench.store"),
-    "bench.terminal": (*SPEC, *SAVED, "bench.analysis.planning", "bench.events", "bench.run.plan"),
+    "bench.opening": (*SPEC, "bench.records", "bench.store"),
+    "bench.terminal": (
+        *SPEC,
+        *SAVED,
+        "bench.events",
+        "bench.run.plan",
+        "bench.analysis.planning",
+        "bench.data",
+    ),
     "bench.publish": REPORT,
     "bench.checks": ANALYSIS,
     "bench.cli": (*REPORT, "bench.lab", "bench.run", "bench.publish", "bench.terminal"),
     "bench.spec": (),
-    "bench.spec.trial": SPEC,
+    "bench.spec.trial": (*SPEC, "resizer.sources"),
     "bench.spec.experiment": SPEC,
     "bench.spec.mistakes": SPEC,
     "bench.spec.ranges": SPEC,
@@ -70,7 +76,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.data": (),
     "bench.data.specs": DATA,
     "bench.data.master": DATA,
-    "bench.data.sources": DATA,
+    "bench.data.archives": DATA,
+    "bench.data.decoding": DATA,
+    "bench.data.download": DATA,
+    "bench.data.folders": DATA,
     "bench.data.synthetic": DATA,
     "bench.data.building": DATA,
     "bench.data.library": DATA,
@@ -79,6 +88,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.device": (*LAB, "bench.lab"),
     "bench.lab.disturbance": (),
     "bench.lab.environment": (*LAB, "bench.lab"),
+    "bench.lab.checkpoints": (*LAB, "bench.lab"),
+    "bench.lab.weights": (*LAB, "bench.lab"),
     "bench.lab.backbones": (*LAB, "bench.lab"),
     "bench.lab.models": (*LAB, "bench.lab"),
     "bench.lab.export": (*LAB, "bench.lab"),
@@ -97,6 +108,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.attempt": RUN,
     "bench.run.timing": RUN,
     "bench.run.runner": RUN,
+    "bench.run.keeping": RUN,
     "bench.run.search": RUN,
     "bench.run.studies": RUN,
     "bench.analysis": (),
@@ -112,7 +124,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.planning": (*STATISTICS, "bench.analysis.pooled", "bench.analysis.pairs"),
     "bench.analysis.evidence": ANALYSIS,
     "bench.analysis.effects": ANALYSIS,
-    "bench.analysis.implementations": ANALYSIS,
     "bench.analysis.controls": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
     "bench.analysis.verdicts": ANALYSIS,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ import pytest
 from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, Turn
 from bench.metrics import Weight
-from bench.paths import PROJECT
 from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, timing
 from bench.run.attempt import claim, ended
@@ -337,39 +333,6 @@ def test_a_users_own_resizer_runs_in_a_grid(
     arm = '[[arm]]\nname = "own"\nresizer = "elsewhere:Front"\nnum_kernels = 2'
     outcome, _ = go(write_experiment(rest=arm), store)
     assert outcome.plan.counts == {"ok": 6}
-
-
-def test_kills_at_random_moments_lose_nothing_that_was_finished(
-    store: Store, write_experiment: WriteExperiment, tmp_path: Path, data_folder: Path
-) -> None:
-    rates = [0.001 * (1 + i) for i in range(RATES)]
-    experiment = write_experiment(axes=f"lr = {rates}")
-    command = [sys.executable, "-m", "bench", "run", str(tmp_path / "toy.toml")]
-    environment = os.environ | {
-        "RESIZER_BENCH_RESULTS": str(store.root),
-        "RESIZER_BENCH_DATA": str(data_folder),
-    }
-    moments = random.Random(0)
-    finished: dict[str, bytes] = {}
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        while len(list(store.root.glob("trials/*/record.json"))) <= len(finished):
-            assert process.poll() is None
-            time.sleep(0.02)
-        time.sleep(moments.uniform(0, 0.5))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        records = {p.parent.name: p.read_bytes() for p in store.root.glob("trials/*/record.json")}
-        assert all(records[key] == text for key, text in finished.items())
-        assert len(records) > len(finished)
-        finished = records
-    assert len(finished) < len(experiment.trials)
-    _, begun = go(experiment, store)
-    assert not set(begun) & set(finished)
-    assert make_plan(experiment, store).counts == {"ok": 4 * RATES}
 
 
 def test_a_process_is_ended_when_its_time_is_up() -> None:

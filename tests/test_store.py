@@ -46,12 +46,13 @@ def test_a_record_of_a_later_schema_is_refused_in_one_sentence(store: Store) -> 
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"reason": ""}', "\xff"])
-def test_a_file_that_is_no_record_is_named(store: Store, text: str) -> None:
+def test_a_file_that_is_no_record_is_named_and_taken_for_missing(store: Store, text: str) -> None:
     folder = store.trial_folder("k")
     folder.mkdir(parents=True)
     (folder / "record.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"record\.json is not a record; delete its folder"):
-        store.trial("k")
+    assert store.trial("k") is None
+    (why,) = store.damaged.values()
+    assert why == f"{folder}/record.json is not a record; delete its folder and run again"
 
 
 def test_the_table_has_a_row_for_every_trial_whatever_became_of_it(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import filelock
 import PIL
 
+from bench.data.folders import Folder
 from bench.data.master import SPLITS, Image, Master, Progress, open_split, write_split
-from bench.data.sources import Folder
 from bench.data.specs import DatasetSpec
-from bench.errors import InputError
+from bench.errors import InputError, told
 
 FORMAT = 1
 """Of the files of a dataset; raised by hand when their meaning changes."""
@@ -32,7 +32,7 @@ def plain_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{error.filename or folder}: {error.strerror or error}") from error
+        raise InputError(told(error, folder)) from error
 
 
 @contextmanager
@@ -88,14 +88,22 @@ def check_own(images: Folder) -> None:
     for split in SPLITS:
         for folder, count in found[split].items():
             if not count:
-                raise InputError(f"{images.shown}: class {folder} has no {split} images")
+                raise InputError(
+                    f"{images.shown}: class {folder} has no {split} images{_instead(images)}"
+                )
+
+
+def _instead(images: Folder) -> str:
+    """What was passed over, where there might have been images."""
+    why = "; ".join(f"{len(names)} {why}" for why, names in images.passed.items())
+    return f"; passed over: {why}" if why else ""
 
 
 def build(
     place: Path,
     staging: Path,
     splits: Mapping[str, tuple[Images, int]],
-    record: Mapping[str, Any],
+    record: Callable[[], Manifest],
     progress: Progress,
 ) -> None:
     """Write the splits and, last, the manifest; then rename the whole to `place`.
@@ -104,19 +112,21 @@ def build(
         place: the dataset's own folder; what is there already makes way.
         staging: from `staging(place)`.
         splits: split -> its images and how many there are.
-        record: what the manifest says besides; at least "classes" and "origin". Where it has no
-            "fingerprint", that is made from the pixels, "generator" and "version".
+        record: gives, when all images are written, what the manifest says besides; at least
+            "classes" and "origin". Where it has no "fingerprint", that is made from the pixels,
+            "generator" and "version". It may refuse.
     """
     made = staging / "made"
     made.mkdir()
     digests: dict[str, str] = {}
     for split, (images, total) in splits.items():
         digests |= write_split(made, split, _counted(images, split, total, progress))
-    counts = {split: class_counts(open_split(made, split), record["classes"]) for split in splits}
+    own = record()
+    counts = {split: class_counts(open_split(made, split), own["classes"]) for split in splits}
     manifest = {
         "format": FORMAT,
         "name": place.name,
-        **record,
+        **own,
         "counts": counts,
         "images": {split: sum(of.values()) for split, of in counts.items()},
         "sha256": digests,

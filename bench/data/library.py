@@ -7,11 +7,12 @@ folder and renamed into place when complete, by one process at a time.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,11 +21,14 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from bench.data import building, sources
+from bench.data import archives, building
 from bench.data.building import FORMAT, Manifest
+from bench.data.download import download
+from bench.data.folders import Reading, read_folder
 from bench.data.master import SPLITS, Master, Progress, file_digest, open_split
 from bench.data.specs import BASE_ADDRESS, DATASETS, DatasetSpec
-from bench.errors import InputError
+from bench.errors import InputError, readable
+from bench.machine import free_bytes
 from bench.seeds import seed_for
 from resizer.specs import nearest
 
@@ -37,9 +41,11 @@ class Dataset:
         name: what experiments call it.
         classes: class folders in the order of the labels.
         train, val: the decoded images.
-        fingerprint: sha256 that tells one content from another.
+        fingerprint: sha256 that tells one content from another, by names and sizes of files.
         origin: "fetched from …", "imported from …" or "generated".
         manifest: all of `manifest.json`.
+        pixels: sha256 of the decoded pixels of both splits.
+        doubt: why it may not be the published set of its name; "" without any.
     """
 
     name: str
@@ -49,6 +55,8 @@ class Dataset:
     fingerprint: str
     origin: str
     manifest: Mapping[str, Any]
+    pixels: str
+    doubt: str
 
     def split(self, name: str) -> Master:
         """The split "train" or "val"."""
@@ -60,9 +68,14 @@ class Dataset:
         The images that are held out depend on the dataset and the share alone.
         """
         order = np.random.default_rng(seed_for("holdout", self.name)).permutation(len(self.train))
-        held = round(share * len(order))
+        held = held_out_count(len(order), share)
         val, train = (self.train.part(np.sort(rows)) for rows in np.split(order, [held]))
         return replace(self, train=train, val=val)
+
+
+def held_out_count(images: int, share: float) -> int:
+    """How many of so many training images stand for validation."""
+    return round(share * images)
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,12 @@ def fingerprint(name: str) -> str | None:
     """The fingerprint of a dataset, from its manifest alone; None if it is not there."""
     manifest = _manifest(name)
     return manifest["fingerprint"] if manifest else None
+
+
+def pixels(name: str) -> str | None:
+    """The digest of a dataset's pixels, from its manifest alone; None if it is not there."""
+    manifest = _manifest(name)
+    return _pixels(manifest) if manifest else None
 
 
 def open_dataset(name: str, progress: Progress | None = None) -> Dataset:
@@ -153,7 +172,7 @@ def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress | None = No
     with building.staging(data_dir() / name) as staging:
         _refuse_if_there(name)
         archive = staging / spec.archive
-        sources.download(address, archive, progress)
+        download(address, archive, free_bytes(staging), progress)
         found = _archive_record(archive, spec)
         if spec.digests and not found["published digest"]:
             raise InputError(
@@ -216,6 +235,26 @@ def verify(name: str, progress: Progress | None = None) -> str:
     )
 
 
+def notes(dataset: Dataset) -> list[str]:
+    """What is to be known of a dataset: doubt of its origin, what changed and was passed over."""
+    changed = dataset.manifest.get("changes", {})
+    passed = dataset.manifest.get("passed over", {})
+    return [
+        *([dataset.doubt] if dataset.doubt else []),
+        *(f"{what}: {count} images" for what, count in changed.items()),
+        *(f"passed over, {why}: {_some(names)}" for why, names in passed.items()),
+    ]
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """
+    >>> _some(["a", "b", "c", "d", "e"])
+    '5 (a, b, c and 2 more)'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} ({', '.join(names[:most])}{more})"
+
+
 def _check_index(dataset: Dataset, split: str) -> None:
     """Raise InputError unless the images fill the .bin without gaps and have the right counts."""
     master = dataset.split(split)
@@ -238,10 +277,36 @@ def _opened(name: str) -> Dataset:
     assert manifest is not None
     try:
         train, val = (open_split(folder, split) for split in SPLITS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged: {error}; {_again(name)}") from error
-    classes, origin = tuple(manifest["classes"]), manifest["origin"]
-    return Dataset(name, classes, train, val, manifest["fingerprint"], origin, manifest)
+    return Dataset(
+        name=name,
+        classes=tuple(manifest["classes"]),
+        train=train,
+        val=val,
+        fingerprint=manifest["fingerprint"],
+        origin=manifest["origin"],
+        manifest=manifest,
+        pixels=_pixels(manifest),
+        doubt=_doubt(name, manifest),
+    )
+
+
+def _pixels(manifest: Manifest) -> str:
+    digests = [manifest["sha256"][f"{split}.bin"] for split in SPLITS]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _doubt(name: str, manifest: Manifest) -> str:
+    """Why a set may not be the published one of its name; "" without any, or of one's own."""
+    if not DATASETS.get(name, DatasetSpec("")).digests:
+        return ""
+    archive = manifest.get("archive")
+    if archive is None:
+        return "imported from a folder: no digest says that its files are the published ones"
+    if not archive.get("published digest"):
+        return f"the digest of {archive.get('file')} is not that of the published archive"
+    return ""
 
 
 def _row(name: str) -> Row:
@@ -296,16 +361,47 @@ def _manifest(name: str) -> Manifest | None:
         manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}; {_again(name)}") from error
-    if manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
         raise InputError(
-            f"{path} has format {manifest.get('format')!r}; this version reads {FORMAT}; "
-            + _again(name)
+            f"{path} has format {found!r}; this version reads {FORMAT}; {_again(name)}"
         )
+    if lacking := _lacking(manifest):
+        raise InputError(f"{path} is damaged: it has no {lacking}; {_again(name)}")
     generator = DATASETS[name].generator if name in DATASETS else None
     stale = generator is not None and manifest.get("version") != _module(generator).VERSION
     return None if stale else manifest
+
+
+def _lacking(manifest: Manifest) -> str:
+    """What a manifest does not have, or not of the right kind; "" if it is whole."""
+    for field, kind in FIELDS.items():
+        if not isinstance(manifest.get(field), kind):
+            return field
+    for split in SPLITS:
+        if not isinstance(manifest["images"].get(split), int):
+            return f"images of {split}"
+        if not isinstance(manifest["counts"].get(split), dict):
+            return f"counts of {split}"
+    files = {f"{split}{suffix}" for split in SPLITS for suffix in (".bin", ".parquet")}
+    if set(manifest["sha256"]) != files or not all(
+        isinstance(digest, str) for digest in manifest["sha256"].values()
+    ):
+        return "sha256 of each file"
+    told = (manifest.get(name, {}) for name in ("changes", "passed over"))
+    if not all(isinstance(of, dict) for of in told):
+        return "sound account of its images"
+    archive = manifest.get("archive")
+    return "" if archive is None or isinstance(archive, dict) else "sound account of its archive"
+
+
+FIELDS = {
+    **{"classes": list, "origin": str, "fingerprint": str},
+    **{"counts": dict, "images": dict, "sha256": dict},
+}
+"""What every manifest has."""
 
 
 def _again(name: str) -> str:
@@ -339,21 +435,21 @@ def _guessed_name(path: Path) -> str:
     Raises:
         InputError: if there is none.
     """
-    archives = {spec.archive: name for name, spec in DATASETS.items() if spec.archive}
-    known = {archive.removesuffix(".tgz"): name for archive, name in archives.items()}
-    known |= {name: name for name in archives.values()}
-    file = re.sub(r"\.(tgz|tar(\.\w+)?)$", "", path.name)
-    top = sources.top_folder(path) if path.is_file() else file
-    if top not in known and file not in known:
+    files = {spec.archive: name for name, spec in DATASETS.items() if spec.archive}
+    known = {archive.removesuffix(".tgz"): name for archive, name in files.items()}
+    known |= {name: name for name in files.values()}
+    stem = re.sub(r"\.(tgz|tar(\.\w+)?)$", "", path.name)
+    top = archives.top_folder(path) if path.is_file() else stem
+    if top not in known and stem not in known:
         raise InputError(
-            f"{path.name} is none of {', '.join(archives)} by name or top folder; say with "
+            f"{path.name} is none of {', '.join(files)} by name or top folder; say with "
             "--name which one it is, or name it yourself"
         )
-    return known[top] if top in known else known[file]
+    return known[top] if top in known else known[stem]
 
 
 def _archive_record(archive: Path, spec: DatasetSpec | None) -> dict[str, Any]:
-    found = sources.digests(archive)
+    found = archives.digests(archive)
     published = spec.digests if spec else ()
     match = any(f"{algorithm}:{digest}" in published for algorithm, digest in found.items())
     return {"file": archive.name, **found, "published digest": match}
@@ -364,23 +460,47 @@ def _build(name: str, path: Path, staging: Path, record: Manifest, progress: Pro
     spec, root = DATASETS.get(name), path
     if path.is_file():
         root = staging / "unpacked"
-        sources.unpack(path, root, progress)
-    images = sources.read_folder(root, path.name, tuple(spec.classes) if spec else ())
+        _unpack(path, root, progress)
+    images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
     else:
         building.check_published(images, name, spec)
-    totals = {split: sum(counts.values()) for split, counts in images.counts().items()}
-    splits = {split: (images.images(split), total) for split, total in totals.items()}
-    record |= {"fingerprint": images.fingerprint(), "classes": list(images.classes)}
-    building.build(data_dir() / name, staging, splits, record, progress)
+    reading = Reading(images, progress)
+    _refuse_without_room(path.name, {"decoded": reading.decoded_bytes}, staging)
+    splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
+    record |= {"fingerprint": images.fingerprint(), "classes": list(map(readable, images.classes))}
+
+    def finished() -> Manifest:
+        reading.finish()
+        passed = {why: list(names) for why, names in images.passed.items()}
+        return record | {"changes": dict(reading.changes), "passed over": passed}
+
+    building.build(data_dir() / name, staging, splits, finished, progress)
+
+
+def _unpack(archive: Path, root: Path, progress: Progress) -> None:
+    """Unpack an archive that is whole, and for which there is room, decoded images included."""
+    found = archives.survey(archive, root, free_bytes(root), progress)
+    needed = {"unpacked": found.unpacked, "decoded": found.decoded}
+    _refuse_without_room(archive.name, needed, root)
+    archives.unpack(archive, root, progress)
+
+
+def _refuse_without_room(shown: str, needed: Mapping[str, int], folder: Path) -> None:
+    free = free_bytes(folder)
+    if sum(needed.values()) > free:
+        told = " and ".join(f"{archives.gigabytes(size)} {what}" for what, size in needed.items())
+        raise InputError(
+            f"{shown} takes {told}; {archives.gigabytes(free)} are free in {data_dir()}"
+        )
 
 
 def _generate(name: str, generator: str, progress: Progress) -> None:
     module, function = _module(generator), generator.partition(":")[2]
     make = getattr(module, function)
     splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
-    record = {
+    record: Manifest = {
         "origin": "generated",
         "generator": generator,
         "version": module.VERSION,
@@ -388,7 +508,7 @@ def _generate(name: str, generator: str, progress: Progress) -> None:
     }
     with building.staging(data_dir() / name) as staging:
         if fingerprint(name) is None:  # another process may have made it while this one waited
-            building.build(data_dir() / name, staging, splits, record, progress)
+            building.build(data_dir() / name, staging, splits, lambda: record, progress)
 
 
 def _module(generator: str) -> ModuleType:

@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total) while something long runs; total is 0 where it is unknown.
 
-Phases "download" and "unpack" count bytes, "verify" files, all others images.
+Phases "download", "look through" and "unpack" count bytes, "verify" files, all others images.
 """
 
 

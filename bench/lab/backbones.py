@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import timm
 import torch
-from timm.models import load_state_dict
 from torch import Tensor, nn
 from torchvision import models as torchvision
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from bench.errors import InputError, first_line
+from bench.lab import checkpoints, weights
 from bench.lab import device as devices
+from bench.records import LoadedWeights
 from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
@@ -34,11 +36,11 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
 
     Shape: (B, 3, backbone_size, backbone_size) float -> (B, classes) logits.
     Args:
-        start: False leaves pretrained weights out.
+        start: False leaves published weights out; those of a file are `load_checkpoint`'s.
     Raises:
         InputError: if the name is unknown, the size does not suit, or there are no such weights.
     """
-    name, pretrained = trial.backbone, start and bool(trial.pretrained)
+    name, pretrained = trial.backbone, start and trial.pretrained is True
     make = _torchvision if name.startswith(TORCHVISION) else _timm
     _check_name(name)
     try:
@@ -62,6 +64,8 @@ def check(trial: Trial, *, start: bool = True) -> None:
     """
     name, size = trial.backbone, trial.backbone_size
     backbone = build(trial, classes=2, start=start).eval()
+    if start:
+        load_checkpoint(backbone, trial)
     try:
         with torch.no_grad():
             backbone(torch.zeros(1, 3, size, size))
@@ -70,6 +74,20 @@ def check(trial: Trial, *, start: bool = True) -> None:
             raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
         said = first_line(error)
         raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
+    weights.rehearse(backbone, f"backbone {name!r}")
+
+
+def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:
+    """Load the file that the trial starts from, if it names one; returns what was loaded.
+
+    Raises:
+        InputError: as `checkpoints.load`.
+    """
+    if not isinstance(trial.pretrained, str):
+        return None
+    unused = AUXILIARY.get(trial.backbone.removeprefix(TORCHVISION), ())
+    layers = classifying_layers(backbone)
+    return checkpoints.load(backbone, Path(trial.pretrained), layers, unused)
 
 
 def _check_name(name: str) -> None:
@@ -79,8 +97,18 @@ def _check_name(name: str) -> None:
     else:
         known = timm.list_models()
         there, names = timm.is_model(name), "timm.list_models()"
+        family, dot, tag = name.partition(".")
+        if there and dot and tag not in (tags := _tags(family)):
+            said = f"{nearest(tag, tags)} One of: {', '.join(tags)}" if tags else ": it has none"
+            raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")
+
+
+def _tags(family: str) -> list[str]:
+    """The published weights of a network of timm's."""
+    named = timm.list_models(f"{family}.*", pretrained=True)
+    return [name.partition(".")[2] for name in named]
 
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
@@ -88,8 +116,6 @@ def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
     options: Fields = {"num_classes": classes}
     if config is not None and config.fixed_input_size:
         options["img_size"] = trial.backbone_size
-    if isinstance(trial.pretrained, str):
-        options["pretrained_cfg_overlay"] = {"file": trial.pretrained}
     backbone: nn.Module = timm.create_model(trial.backbone, pretrained=pretrained, **options)
     return backbone
 
@@ -111,11 +137,8 @@ def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
 
 
 def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
-    """Load torchvision's best weights, or a checkpoint; a layer for other classes stays fresh."""
-    if isinstance(trial.pretrained, str):
-        state = load_state_dict(trial.pretrained)
-    else:
-        state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
+    """Load torchvision's best weights; a layer for other classes stays fresh."""
+    state = torchvision.get_model(name, weights="DEFAULT", progress=False).state_dict()
     if name.startswith("vit_"):  # a position for each patch: there may be more patches, or fewer
         patch = cast("int", backbone.patch_size)
         state = interpolate_embeddings(trial.backbone_size, patch, OrderedDict(state))

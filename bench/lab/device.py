@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
+from bench.machine import cores
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -75,6 +76,12 @@ def configure(*, deterministic: bool) -> None:
     torch.set_float32_matmul_precision("highest")
 
 
+def keep_to_our_share() -> None:
+    """Let torch use no more threads than the processors that this process may use."""
+    if torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
@@ -101,7 +108,7 @@ def loader_threads(device: torch.device) -> int:
 
     On a CPU one is enough: it competes with the step for the same cores.
     """
-    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 1
+    return min(8, cores()) if device.type == "cuda" else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError, first_line
-from bench.lab import backbones
+from bench.lab import backbones, weights
 from bench.lab import device as devices
 from bench.paths import local_results
-from bench.records import TrialRecord, read_record
+from bench.records import LoadedWeights, Record, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
 
@@ -53,6 +53,7 @@ class Classifier(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.loaded: LoadedWeights | None = None  # what of a checkpoint the backbone starts from
         for part in frozen:
             self.get_submodule(part).requires_grad_(False)
         kept = [part for part in frozen if part != "resizer" or frozen_resizer_norm is None]
@@ -94,16 +95,19 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
     salt = [trial.replicate] if trial.replicate else []
     torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
     backbone = backbones.build(trial, classes, start=start)
+    loaded = backbones.load_checkpoint(backbone, trial) if start else None
     torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
     scale = backbones.scale(trial, backbone) if trial.pretrained else {}
-    return Classifier(
+    model = Classifier(
         backbone,
         front,
         frozen=trial.frozen or (),
         frozen_resizer_norm=trial.frozen_resizer_norm,
         **scale,
     )
+    model.loaded = loaded
+    return model
 
 
 def build_resizer(trial: Trial) -> nn.Module | None:
@@ -137,14 +141,13 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     if trial.backbone_from:
         parent = trials / trial.backbone_from
         state = trained_weights(parent)
-        model.mean.copy_(state["mean"])
-        model.std.copy_(state["std"])
+        model.load_state_dict({name: state[name] for name in ("mean", "std")}, strict=False)
         left = tuple(f"backbone.{name}" for name in _other_classes(trial, parent, model.backbone))
-        fresh = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
+        fresh: weights.State = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
         _load_part(model, "backbone", state | fresh, trial.backbone_from)
 
 
-def _load_part(model: Classifier, part: str, state: Mapping[str, Tensor], key: str) -> None:
+def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> None:
     own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
     try:
         model.get_submodule(part).load_state_dict(own)
@@ -152,15 +155,16 @@ def _load_part(model: Classifier, part: str, state: Mapping[str, Tensor], key: s
         raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
 
 
-def trained_weights(folder: Path) -> dict[str, Tensor]:
+def trained_weights(folder: Path) -> weights.State:
     """The weights of the trial in `folder`, from which another one starts."""
-    weights = folder / "weights.safetensors"
-    if not weights.exists():
+    file = folder / "weights.safetensors"
+    if not file.exists():
         raise InputError(
             f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
-            "(publishing leaves them out): delete its folder to train it again"
+            "(publishing leaves them out, and so may keep_weights): delete its folder to train it "
+            "again"
         )
-    return load_file(weights)
+    return weights.load(file)
 
 
 def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
@@ -209,6 +213,8 @@ def try_resizer(trial: Trial) -> None:
     """Raise InputError unless the trial's resizer can be built and gives images of its size."""
     if (front := build_resizer(trial)) is None:
         return
+    what = f"resizer {trial.resizer!r}"
+    weights.refuse_lazy(front, what)
     try:
         with torch.no_grad():
             given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
@@ -217,6 +223,7 @@ def try_resizer(trial: Trial) -> None:
     wanted = (1, 3, trial.output_size, trial.output_size)
     if tuple(given.shape) != wanted:
         raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
+    weights.rehearse(front, what)
 
 
 def load(key: str, results: Path | None = None) -> Classifier:
@@ -230,26 +237,44 @@ def load(key: str, results: Path | None = None) -> Classifier:
     """
     results = results or local_results()
     record = read_record(results / "trials" / key)
-    weights = results / "trials" / key / "weights.safetensors"
+    file = results / "trials" / key / "weights.safetensors"
     if record is None or record["status"] != "ok":
         raise InputError(f"no finished trial {key!r} in {results}")
-    if not weights.exists():
-        raise InputError(f"trial {key!r} in {results} has no weights: publishing leaves them out")
-    model = build(Trial(**record["trial"]), len(record["data"]["classes"]), start=False)
-    model.load_state_dict(load_file(weights))
+    if not file.exists():
+        raise InputError(
+            f"trial {key!r} in {results} has no weights: publishing leaves them out, and so may "
+            "keep_weights"
+        )
+    model = build(_trial(key, record), len(record["data"]["classes"]), start=False)
+    model.load_state_dict(weights.load(file))
     return model.eval()
+
+
+def _trial(key: str, record: Record) -> Trial:
+    """The trial of a record.
+
+    Raises:
+        InputError: if the user's code that it is made of is not here, or is another one.
+    """
+    try:
+        trial = Trial(**record["trial"])
+        here = trial.key
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"trial {key!r} cannot be made here: {said}") from None
+    except OSError as error:  # of its checkpoint: the weights are in the trial's folder
+        if isinstance(error, FileNotFoundError):
+            return trial
+        raise
+    if ":" in trial.resizer and here != key:
+        raise InputError(
+            f"trial {key!r} cannot be made here: {trial.resizer!r} is not the code that it was "
+            "trained with"
+        )
+    return trial
 
 
 def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
     """The model on the device, in the trial's memory layout."""
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
-
-
-def implementation(model: Classifier, trial: Trial, device: torch.device) -> str | None:
-    """The path that the resizer takes in training, by its `path`; None for one without a choice."""
-    path = getattr(model.resizer, "path", None)
-    if path is None:
-        return None
-    model.train()
-    return str(path(torch.empty(2, 3, *[trial.input_size] * 2, device=device)))

@@ -9,20 +9,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
 from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
+from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Listener, Smoked
 from bench.lab import device as devices
-from bench.lab import environment, models, pictures, training
+from bench.lab import environment, models, pictures, training, weights
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.metrics import as_metrics
-from bench.records import DataFacts, SmokeRecord, TrialRecord, write_record
+from bench.records import DataFacts, SmokeRecord, TrialRecord, synced, write_record
 from bench.spec.trial import Trial
 
 SMOKE_STEPS = 3
+FILES = ("predictions.parquet", "pictures.npz", "weights.safetensors")
+"""What a trial leaves beside its record, all of it on the disk before that."""
 
 
 def run(tell: Listener, trial: Trial, folder: Path) -> None:
@@ -33,6 +35,7 @@ def run(tell: Listener, trial: Trial, folder: Path) -> None:
     `tell` raises (the runner wants no more) leaves no record.
     """
     devices.keep_freed_memory()
+    devices.keep_to_our_share()
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
     record: TrialRecord = {
@@ -49,8 +52,10 @@ def run(tell: Listener, trial: Trial, folder: Path) -> None:
     try:
         _train(record, tell, trial, folder, device, precision)
     except Exception as error:
+        if trouble := machine_trouble(error):
+            raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
         record["status"], record["reason"] = explain(error)
-        (folder / "log.txt").write_text(traceback.format_exc())
+        (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
     record |= {"finished": environment.now(), "wall_s": time.perf_counter() - began}
     write_record(folder, record)
 
@@ -64,6 +69,8 @@ def _train(
     precision: devices.Precision,
 ) -> None:
     """Train, leave the files, and add to the record what came of it when all is there."""
+    if Trial(**trial.model_dump()).key != trial.key:
+        raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
     devices.configure(deterministic=trial.deterministic)
     dataset = open_dataset(trial.dataset)
     if trial.holdout:
@@ -71,15 +78,14 @@ def _train(
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
-    if implementation := models.implementation(model, trial, device):
-        record["implementation"] = implementation
     threads = devices.loader_threads(device)
     data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
     trained = training.train(model, trial, data, device, precision, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
     spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
-    state = model.state_dict().items()
-    save_file({name: t.contiguous() for name, t in state}, folder / "weights.safetensors")
+    weights.save(model, folder / "weights.safetensors")
+    for name in FILES:
+        synced(folder / name)
     metrics = {
         "top1_pct": trained.predictions.top1_pct,
         "val_loss": trained.predictions.val_loss,
@@ -94,6 +100,8 @@ def _train(
         "spectrum": spectrum,
         "data": _facts(dataset, trial),
     }
+    if model.loaded:
+        record["weights"] = model.loaded
 
 
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
@@ -104,6 +112,8 @@ def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
         "classes": list(dataset.classes),
         "train_images": len(dataset.train),
         "val_images": len(dataset.val),
+        "pixels": dataset.pixels,
+        "doubt": dataset.doubt,
         "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
     }
 
@@ -111,6 +121,7 @@ def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
 def smoke(tell: Listener, trial: Trial, folder: Path) -> None:
     """Take a few training steps at full size and record how long the last, warm one took."""
     devices.keep_freed_memory()
+    devices.keep_to_our_share()
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
     record: SmokeRecord = {
@@ -127,8 +138,13 @@ def smoke(tell: Listener, trial: Trial, folder: Path) -> None:
         stepper.model.train()
         seconds = [stepper.timed(stepper.train_step) for _ in range(SMOKE_STEPS)]
         record["seconds_per_step"] = seconds[-1]
+        stepper.model.eval()
+        stepper.infer_step()
+        weights.rehearse(stepper.model, "the model")
         tell(Smoked(seconds[-1]))
     except Exception as error:
+        if trouble := machine_trouble(error):
+            raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
         record["status"], record["reason"] = explain(error)
     write_record(folder, record)
 

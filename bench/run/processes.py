@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,12 +19,16 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from multiprocessing.util import get_temp_dir
 from typing import TypeVar, TypeVarTuple, cast
 
 from bench.errors import InputError
 from bench.events import Event, Listener, ignore
 
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
+
+LONGEST_FOLDER = 60
+"""Bytes; a socket's address has at most 107, of which multiprocessing's own names take some 40."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -121,9 +127,20 @@ def _serve(
 def _context() -> BaseContext:
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
+    _keep_sockets_short()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     return context
+
+
+def _keep_sockets_short() -> None:
+    """Let multiprocessing put its sockets in /tmp where TMPDIR is too long for an address."""
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
+        usual, tempfile.tempdir = tempfile.tempdir, "/tmp"
+        try:
+            get_temp_dir()  # is chosen once
+        finally:
+            tempfile.tempdir = usual
 
 
 def _how_it_ended(exitcode: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.data.library import fingerprint, open_dataset
+from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
 from bench.errors import InputError
 from bench.events import DataRead, Listener
 from bench.run import jobs
@@ -26,8 +26,11 @@ def prepare(
     trials = list(trials)
     names = dict.fromkeys(trial.dataset for trial in trials)
     for name in names if experiment.spec.train else ():
-        open_dataset(name, lambda *at: listener(DataRead(*at)))
+        dataset = open_dataset(name, lambda *at: listener(DataRead(*at)))
         check_same_data(name, experiment, store)
+        for trial in trials:
+            if trial.dataset == name:
+                check_amounts(trial, len(dataset.train))
     try:
         call(jobs.check, trials)
     except (InputError, DiedError) as error:
@@ -36,14 +39,33 @@ def prepare(
 
 def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:
     """Raise InputError if finished trials saw other files under the dataset's name."""
-    here = fingerprint(dataset)
+    here, same_pixels = fingerprint(dataset), pixels(dataset)
     for key, trial in experiment.trials.items():
         if trial.dataset != dataset:
             continue
         record = store.trial(key)
-        if record and record["status"] == "ok" and record["data"]["fingerprint"] != here:
-            raise InputError(
-                f"trial {key} was run on other files called {dataset!r} (fingerprint "
-                f"{record['data']['fingerprint'][:12]}, now {str(here)[:12]}): import these under "
-                "another name, or set RESIZER_BENCH_RESULTS to another folder"
-            )
+        if record is None or record["status"] != "ok":
+            continue
+        facts = record["data"]
+        for what, seen, now in (
+            ("fingerprint", facts["fingerprint"], here),
+            ("pixels", facts.get("pixels", same_pixels), same_pixels),
+        ):
+            if seen != now:
+                raise InputError(
+                    f"trial {key} was run on other files called {dataset!r} ({what} "
+                    f"{str(seen)[:12]}, now {str(now)[:12]}): import these under another name, or "
+                    "set RESIZER_BENCH_RESULTS to another folder"
+                )
+
+
+def check_amounts(trial: Trial, images: int) -> None:
+    """Raise InputError unless there are images enough to train on, and to be held out."""
+    where, held = f"{trial.dataset} has {images} training images", 0
+    if trial.holdout:
+        held = held_out_count(images, trial.holdout)
+        if held in (0, images):
+            raise InputError(f"{where}: holdout = {trial.holdout:g} of them leaves a part empty")
+        where += f", {images - held} without those held out"
+    if trial.epochs != 0 and images - held < trial.batch_size:
+        raise InputError(f"{where}, fewer than one batch of {trial.batch_size}")

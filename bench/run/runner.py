@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatched, SmokePlanned
 from bench.opening import load_from
 from bench.records import SizeRecord, SmokeRecord, TrialRecord, write_record
-from bench.run import jobs, timing
+from bench.run import jobs, keeping, timing
 from bench.run.attempt import attempt, claim, exclusive
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call
@@ -97,11 +97,14 @@ def run(
     if todo or to_time:
         prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
     listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"]))
+    ours: list[str] = []
     for key, trial in todo.items():
         with claim(store, key) as claimed:
             record = store.trial(key)
             if claimed and (record is None or (retry and record["status"] != "ok")):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
+                ours.append(key)
+                keeping.drop(experiment, store, ours)
     planned = make_plan(experiment, store) if todo else planned
     if to_time and "missing" not in planned.states.values():
         with exclusive(store):

@@ -23,6 +23,7 @@ from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
 from bench.run.attempt import attempt, claim, ended, exclusive
+from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
 from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings, Sitting
@@ -161,6 +162,8 @@ class Evaluator:
         else:
             heed = self._heeding(trial, proposal, listener)
             attempt(trial, self.store, heed, self.spec.timeout_s)
+            if self.spec.keep_weights != "all":  # nothing starts from a configuration's trial
+                (self.store.trial_folder(trial.key) / WEIGHTS).unlink(missing_ok=True)
             record = self.store.trial(trial.key)
         assert record
         return record if record["status"] != "ok" else self._timed(trial, record, listener)

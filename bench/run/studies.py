@@ -7,10 +7,13 @@ configuration what is known is written to `searches/<name>/record.json`.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import optuna
@@ -18,6 +21,7 @@ from filelock import FileLock
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DatabaseError
 
 from bench.errors import InputError
 from bench.events import Listener, Proposed, SearchBegun, Waiting
@@ -88,14 +92,21 @@ class Tuner:
         self.gate = FileLock(self.folder / "lock")  # held from drawing to the first heartbeat
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with self.gate:
-            self.storage = self._storage()
-            self.studies = dict(self._studies())
+            try:
+                self.storage = self._storage()
+                self.studies = dict(self._studies())
+            except (DatabaseError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
+                said = str(error.__cause__ or error).splitlines()[0]
+                raise InputError(
+                    f"{self.folder / 'study.db'} is damaged or of another version ({said}): move "
+                    f"{self.folder} away to begin the search anew"
+                ) from error
 
     def _storage(self) -> RDBStorage:
         with ours_experimental():
             return RDBStorage(
-                f"sqlite:///{self.folder / 'study.db'}",
-                engine_kwargs={"connect_args": {"timeout": 60}},
+                "sqlite:///study.db",
+                engine_kwargs=connected(self.folder / "study.db"),
                 heartbeat_interval=HEARTBEAT_S,
                 grace_period=GRACE_S,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
@@ -268,6 +279,11 @@ class Tuner:
             "epochs": len(record.get("curve", [])) if record else 0,
             "seconds": record.get("wall_s", 0.0) if record else 0.0,
         }
+
+
+def connected(file: Path) -> dict[str, object]:
+    """How SQLAlchemy opens a file: not by an address, in which "?" and "%" mean something."""
+    return {"creator": partial(sqlite3.connect, file, timeout=60, check_same_thread=False)}
 
 
 @contextmanager

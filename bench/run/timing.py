@@ -12,7 +12,7 @@ import numpy as np
 from bench.data.library import class_count, fingerprint, open_dataset
 from bench.events import Listener, Round, TimingBegun
 from bench.metrics import Weight, as_metrics
-from bench.records import RoundRecord, TimedArm, TimingRecord, read_record, write_record
+from bench.records import RoundRecord, TimedArm, TimingRecord, read_sound, write_record
 from bench.run import jobs
 from bench.run.processes import DiedError, call
 from bench.spec.experiment import Experiment, Sitting
@@ -36,7 +36,7 @@ def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
 def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:
     """The sittings that are not on record, or lack an arm that is to be tried again, by folder."""
     folders = {store.sitting_folder(sitting): sitting for sitting in experiment.sittings.values()}
-    records = {folder: cast("TimingRecord | None", read_record(folder)) for folder in folders}
+    records = {folder: cast("TimingRecord | None", read_sound(folder)) for folder in folders}
     return {
         folder: folders[folder]
         for folder, record in records.items()
@@ -98,9 +98,9 @@ def take_rounds(
     number = 0
     while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
         own = folder / str(number)
-        if read_record(own) is None:
+        if read_sound(own) is None:
             call(jobs.take_round, own, number, sitting, datasets, classes, listener=listener)
-        taken = cast("RoundRecord", read_record(own))
+        taken = cast("RoundRecord", read_sound(own))
         rounds = [*(one for one in rounds if _alike(one, taken)), taken]
         quiet = sum(not one["disturbance"]["disturbed"] for one in rounds)
         last = taken["disturbance"]

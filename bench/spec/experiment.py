@@ -67,7 +67,7 @@ ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
 class Timing(BaseModel):
     """How speeds are measured: every figure is of one turn; the turns of all arms interleave."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rounds: Annotated[int, Field(ge=1)] = 5  # turns of every arm
     seconds: Positive = 1.0  # measured time of each phase in a turn, at least
@@ -76,7 +76,7 @@ class Timing(BaseModel):
 class SearchSettings(BaseModel):
     """How the arms of a search are tuned: each with the same number of configurations."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)]  # those that are tuned
     trials: Annotated[int, Field(ge=1)]  # configurations of each; failed and pruned ones count
@@ -109,7 +109,7 @@ class SearchSettings(BaseModel):
 class ExperimentFile(BaseModel):
     """The shape of a file in `experiments/`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     question: Annotated[str, Field(min_length=1)]
     source: str = ""
@@ -123,6 +123,8 @@ class ExperimentFile(BaseModel):
     train: bool = True  # False: the arms are timed, and nothing is trained
     targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial
+    keep_weights: Literal["parents", "best", "all"] = "best"  # of the trials that are run: those
+    # that others start from; also the most accurate of each arm in each context; all of them
     trial: Fields
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     arm: Annotated[list[Arm], Field(min_length=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,20 @@ from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning
 from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile
 from bench.spec.grid import Cross
-from bench.spec.mistakes import sentence, shown, unknown
+from bench.spec.mistakes import brief, sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest
 
 OWN = ("cost", "looks", "margin_pct", "recipe_for")
+DEEPEST = 16
+"""Tables and lists in one another, in a file."""
+
+RESERVED = (
+    *("trials", "timings", "sizes", "looks", "searches", "locks", "smoke", "comparisons", "names"),
+    *("cluster", "published"),
+)
+"""Folders of a store: no experiment is called so, as its results would be written into them."""
+
 LAID = ("axes", "timing", "search", "arm")
 """Fields of the file, and tables, that `[small]` may have; its others are those of [trial]."""
 
@@ -67,10 +77,7 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
         InputError: as `load`.
     """
     file = _find(name)
-    try:
-        raw = tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(file)} is not TOML: {error}") from None
+    raw = _parsed(file)
     if small:
         raw = _with_small(file, raw)
     try:
@@ -80,6 +87,36 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
     _check(file, spec)
     tuning.check(file, spec)
     return file, spec
+
+
+def _parsed(file: Path) -> Fields:
+    """What is in a TOML file, a byte order mark before it or not."""
+    try:
+        raw = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except RecursionError:
+        raise InputError(f"{shown(file)} is nested too deeply") from None
+    except ValueError as error:  # of syntax, encoding, or a number of thousands of digits
+        raise InputError(f"{shown(file)} is not TOML: {error}") from None
+    _check_values(file, raw)
+    return raw
+
+
+def _check_values(file: Path, raw: Fields) -> None:
+    """Raise InputError at the first number that TOML does not promise, or what is nested deeply."""
+    waiting: list[tuple[tuple[str, ...], object]] = [((), raw)]
+    while waiting:
+        at, value = waiting.pop()
+        where = f"{shown(file)}: {'.'.join(at)}"
+        if len(at) > DEEPEST:
+            raise InputError(f"{where[:200]}… is nested more than {DEEPEST} deep")
+        if isinstance(value, dict):
+            waiting += [((*at, name), of) for name, of in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*at, str(place)), of) for place, of in enumerate(value)]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InputError(f"{where} is a whole number of more than 64 bits")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where} = {value}: it is no finite number")
 
 
 def result_name(file: Path, *, small: bool) -> str:
@@ -98,6 +135,11 @@ def _find(name: str) -> Path:
             raise InputError(f"no experiment file {name!r}")
         if file.stem.endswith("-small"):
             raise InputError(f"{name}: a name that ends in -small is that of a --small run")
+        if file.stem.startswith(".") or file.stem.lower() in RESERVED:
+            raise InputError(
+                f"{name}: {file.stem!r} is the name of a folder of the results; give the file "
+                "another name"
+            )
         return file
     if name not in shipped():
         raise InputError(
@@ -111,11 +153,19 @@ def _with_small(file: Path, raw: Fields) -> Fields:
     """The file with its `[small]` table laid over the other tables and the arms."""
     if "small" not in raw:
         raise InputError(f"{shown(file)} has no [small] table: --small has nothing to lay over it")
-    fields = dict(raw["small"])
-    laid = {name: _table(file, name, fields.pop(name, {})) for name in LAID}
+    fields = _table(file, "small", raw["small"])
+    raw = raw | {
+        name: _table(file, name, raw[name])
+        for name in ("trial", "axes", "timing", "search")
+        if name in raw
+    }
+    arms = raw.get("arm", [])
+    if not isinstance(arms, list) or not all(isinstance(arm, dict) for arm in arms):
+        raise InputError(f"{shown(file)}: [[arm]] is a list of tables")
+    laid = {name: _table(file, f"small.{name}", fields.pop(name, {})) for name in LAID}
     if laid["search"] and "search" not in raw:
         raise InputError(f"{shown(file)}: [small.search] without a [search] table")
-    arms = [arm | laid["arm"].pop(arm.get("name", ""), {}) for arm in raw.get("arm", [])]
+    arms = [arm | _laid_over(file, arm, laid["arm"]) for arm in arms]
     for name in laid["arm"]:
         known = [arm["name"] for arm in arms if "name" in arm]
         raise InputError(
@@ -133,8 +183,14 @@ def _with_small(file: Path, raw: Fields) -> Fields:
 
 def _table(file: Path, name: str, value: object) -> Fields:
     if not isinstance(value, dict):
-        raise InputError(f"{shown(file)}: [small] {name} = {value!r}: it is a table")
+        raise InputError(f"{shown(file)}: {name} = {brief(value)}: it is a table")
     return dict(value)
+
+
+def _laid_over(file: Path, arm: Fields, laid: Fields) -> Fields:
+    """The fields that [small.arm] has for this arm; taken out, so that what is left is unknown."""
+    name = arm.get("name")
+    return _table(file, f"small.arm.{name}", laid.pop(name, {})) if isinstance(name, str) else {}
 
 
 def _check(file: Path, spec: ExperimentFile) -> None:
@@ -144,7 +200,7 @@ def _check(file: Path, spec: ExperimentFile) -> None:
         if arms.count(name) > 1:
             raise InputError(f"{shown(file)}: two arms are named {name!r}")
     for name, values in spec.axes.items():
-        if len({repr(value) for value in values}) < len(values):
+        if any(value in values[:place] for place, value in enumerate(values)):  # 1, 1.0 and true
             raise InputError(f"{shown(file)}: [axes] {name} = {values} names a value twice")
     named = [("primary", name) for name in spec.primary or ()]
     named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []

@@ -15,6 +15,16 @@ def shown(file: Path) -> str:
     return f"{file.parent.name}/{file.name}"
 
 
+def brief(value: object, most: int = 200) -> str:
+    """A value as a sentence quotes it: one of thousands of characters is cut.
+
+    >>> brief("a" * 1000, most=5)
+    "'aaaa…"
+    """
+    written = repr(value)
+    return written if len(written) <= most else written[:most] + "…"
+
+
 def sentence(
     file: Path,
     error: ValidationError,
@@ -43,7 +53,7 @@ def sentence(
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         hint = nearest(first["input"], allowed)
-    said = f"{where}{field} = {first['input']!r}: {message[0].lower()}{message[1:]}{hint}"
+    said = f"{where}{field} = {brief(first['input'])}: {message[0].lower()}{message[1:]}{hint}"
     return said.rstrip(".")
 
 

@@ -92,7 +92,7 @@ def _check_choice(kind: str, values: list[object]) -> None:
         raise ValueError(f"{kind} = []: there is nothing to choose from")
     if not all(isinstance(value, str | int | float) for value in values):
         raise ValueError(f"{kind} = {values}: texts, numbers, true and false are to choose from")
-    if len({repr(value) for value in values}) < len(values):
+    if any(value in values[:place] for place, value in enumerate(values)):
         raise ValueError(f"{kind} = {values} names a value twice")
 
 

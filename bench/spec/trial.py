@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from resizer.sources import source_digest
 from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
 
 Fields = dict[str, Any]
@@ -71,7 +72,7 @@ Pixels = Annotated[int, Field(ge=1, le=8192)]
 
 Positive = Annotated[float, Field(gt=0)]
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -85,7 +86,7 @@ class Trial(BaseModel):
     is one trial, whatever the resizer's options are in the cell that asks for it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     dataset: str
     seed: Count = 0
@@ -104,7 +105,8 @@ class Trial(BaseModel):
 
     resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
     backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
-    frozen: tuple[Part, ...] | None = None  # parts that stay as they are at the start
+    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # parts that stay as
+    # they are at the start
     frozen_resizer_norm: Literal["batch"] | None = None  # a frozen resizer normalises by the batch
     # in training, and in validation by what it gathered there; None: by its initial statistics
 
@@ -150,6 +152,11 @@ class Trial(BaseModel):
             raise ValueError(f"resizer {self.resizer!r} needs an output_size")
         if self.epochs == 0 and not (self.backbone_from or self.pretrained):
             raise ValueError("epochs = 0 trains nothing: the arm needs a backbone to start from")
+        if self.micro_batch and self.batch_size % self.micro_batch == 1:
+            raise ValueError(
+                f"micro_batch = {self.micro_batch} leaves one image of a batch of "
+                f"{self.batch_size}, of which batch norm knows no deviation"
+            )
         if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
             raise ValueError("frozen names every part that could be trained")
         return self
@@ -178,10 +185,11 @@ class Trial(BaseModel):
 
     @property
     def _user_source(self) -> dict[str, str]:
-        """The digest of the file of a user's own resizer; {} for one of ours."""
+        """The digest of a user's own resizer: its file, and those of theirs that it imports."""
         if ":" not in self.resizer:
             return {}
-        return {"resizer_source": digest(source_file(self.resizer).read_bytes())}
+        source_file(self.resizer)
+        return {"resizer_source": source_digest(self.resizer)}
 
     @property
     def setting(self) -> tuple[object, ...]:

@@ -1,0 +1,176 @@
+"""Tar archives: their digests, what they hold and would take, and unpacking them safely."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from bench.data.decoding import UndecodableError, pixel_count, suffixes
+from bench.data.master import Progress
+from bench.errors import InputError
+
+CHUNK = 1 << 20
+BLOCK = 4096
+"""What the smallest file takes on a disk, bytes."""
+
+MOST_TIMES, MOST_BESIDES = 100, 1 << 30
+"""An archive may unpack to so many times its own size and so many bytes: images hardly shrink."""
+
+LONGEST_NAME = 1000
+"""Of a member, folders included, bytes."""
+
+LARGEST_IMAGE = 1 << 28
+"""Headers of larger members are not looked at, bytes."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an archive will take on the disk, bytes: unpacked, and its images decoded."""
+
+    unpacked: int
+    decoded: int
+
+
+def digests(archive: Path) -> dict[str, str]:
+    """The md5 and sha256 of a file, in hexadecimal, by name of the algorithm."""
+    found = {}
+    for algorithm in ("md5", "sha256"):
+        with archive.open("rb") as file:
+            found[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
+    return found
+
+
+def top_folder(archive: Path) -> str:
+    """The outermost folder that an archive unpacks to, by its first member; "" if it has none.
+
+    Raises:
+        InputError: if it is not a tar archive.
+    """
+    with _readable(archive), tarfile.open(archive) as tar:
+        first = tar.next()
+    parts = [part for part in PurePosixPath(first.name).parts if part != "."] if first else []
+    return parts[0] if parts else ""
+
+
+def survey(archive: Path, folder: Path, free: int, progress: Progress) -> Survey:
+    """Read an archive to its end, unpacking nothing: so damage anywhere in it is found.
+
+    Args:
+        folder: where it is to be unpacked; members that would leave it are refused.
+        free: bytes that there are for it.
+    Raises:
+        InputError: if it is not a tar archive, is cut short or damaged, holds an unsafe member, or
+            unpacks to more than it may; then as soon as that is known.
+    """
+    size, unpacked, decoded = archive.stat().st_size, 0, 0
+    with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
+        for member in tar:
+            tarfile.data_filter(member, str(folder))
+            if len(os.fsencode(member.name)) > LONGEST_NAME:
+                raise InputError(
+                    f"{archive.name} is not safe to unpack: {member.name[:60]}… is a name of "
+                    f"{len(member.name)} characters"
+                )
+            unpacked += -(-member.size // BLOCK) * BLOCK or BLOCK
+            _refuse_too_large(archive, unpacked, size, free)
+            decoded += _decoded_bytes(tar, member)
+            tar.members = []  # type: ignore[attr-defined]  # it remembers every one
+            progress("look through", raw.tell(), size)
+        _read_to_the_end(tar)
+    return Survey(unpacked, decoded)
+
+
+def _refuse_too_large(archive: Path, unpacked: int, size: int, free: int) -> None:
+    if unpacked > MOST_TIMES * size + MOST_BESIDES:
+        raise InputError(
+            f"{archive.name} unpacks to more than {MOST_TIMES} times its size, as no archive of "
+            "images does; nothing was unpacked"
+        )
+    if unpacked > free:
+        raise InputError(
+            f"{archive.name} unpacks to more than the {gigabytes(free)} that are free; nothing was "
+            "unpacked"
+        )
+
+
+def _decoded_bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
+    """What a member takes when decoded, by its header; 0 for what is no image."""
+    wanted = PurePosixPath(member.name).suffix.lower() in suffixes()
+    if not (member.isfile() and wanted and member.size <= LARGEST_IMAGE):
+        return 0
+    content = tar.extractfile(member)
+    assert content is not None
+    with content, suppress(UndecodableError):
+        return 3 * pixel_count(content.read())
+    return 0
+
+
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """Past the last member: the end mark, and the check sum of the compression.
+
+    tarfile takes a damaged header for the archive's end.
+    """
+    stream: IO[bytes] | None = tar.fileobj  # type: ignore[assignment]
+    assert stream is not None
+    stream.seek(tar.offset)
+    mark = stream.read(tarfile.BLOCKSIZE)
+    if len(mark) < tarfile.BLOCKSIZE or any(mark):
+        raise tarfile.ReadError(f"neither a member nor the end mark at byte {tar.offset}")
+    while stream.read(CHUNK):
+        pass
+
+
+def unpack(archive: Path, folder: Path, progress: Progress) -> None:
+    """Unpack a tar archive, compressed or not, refusing members that would leave `folder`.
+
+    Raises:
+        InputError: if it is not a tar archive, is cut short, or holds an unsafe member.
+        OSError: if there is no room or no right to write.
+    """
+    folder.mkdir()
+    size = archive.stat().st_size
+    with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
+        for member in tar:
+            tar.extract(member, folder, filter="data")
+            progress("unpack", raw.tell(), size)
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Turn what is wrong with an archive into one sentence; trouble with the disk passes through.
+
+    The modules for gzip and bzip2 raise OSError for damage too, but without an errno.
+    """
+    try:
+        yield
+    except tarfile.FilterError as error:
+        raise InputError(f"{archive.name} is not safe to unpack: {error}") from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        if str(error).startswith("file could not be opened"):
+            raise InputError(
+                f"{archive.name} is not a tar archive (.tgz, .tar.gz, .tar); what is packed in "
+                "another way can be unpacked by hand and imported as a folder"
+            ) from error
+        raise InputError(f"{archive.name} is cut short or damaged: {error}") from error
+    except (ValueError, OverflowError) as error:  # of numbers and names in members' headers
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{archive.name} is damaged: {error}") from error
+
+
+def gigabytes(size: int) -> str:
+    """
+    >>> gigabytes(1_234_567_890), gigabytes(5_000)
+    ('1.23 GB', '0.00 GB')
+    """
+    return f"{size / 1e9:.2f} GB"

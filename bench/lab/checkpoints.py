@@ -1,0 +1,157 @@
+"""Weights from a file into a backbone: all of its body, or a refusal that names what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.errors import InputError
+from bench.records import LoadedWeights
+
+WRAPPERS = (
+    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),
+    *("model", "module", "net", "network"),
+)
+"""Keys under which training programs keep the weights among other things, by preference."""
+
+PREFIXES = ("model.", "module.", "timm_model.", "backbone.", "_orig_mod.", "net.", "encoder.")
+"""What wrappers put before the names of the weights: Lightning, DataParallel, compile, this one."""
+
+COUNTERS = "num_batches_tracked"
+"""Batch norm's count of steps: older files lack it, and nothing depends on it."""
+
+MOST_WRAPPED = 4
+MOST_NAMED = 3
+
+Weights = Mapping[str, Tensor]
+
+
+def load(
+    backbone: nn.Module, path: Path, head: Sequence[str], unused: Sequence[str] = ()
+) -> LoadedWeights:
+    """Load a checkpoint's weights into `backbone`, in place.
+
+    The body must fit wholly; the classifying layer is taken where it fits the classes.
+
+    Args:
+        path: a file of safetensors, or of torch.save with weights alone.
+        head: names of the classifying layers.
+        unused: what the names of further classifiers begin with, which the backbone is without.
+    Returns: what was loaded, for the record.
+    Raises:
+        InputError: if the file cannot be read, or anything of the body is missing, left over or of
+            another shape; the first of each are named.
+    """
+    own = {name: t for name, t in backbone.state_dict().items() if not name.endswith(COUNTERS)}
+    layers = tuple(f"{layer}." for layer in head)
+    found = _fitting(_weights(path), backbone, own)
+    body = {name: t for name, t in own.items() if not name.startswith(layers)}
+    left = tuple(unused)
+    given = {n: t for n, t in found.items() if not n.endswith(COUNTERS) and not n.startswith(left)}
+    if why := _misfit(body, {n: t for n, t in given.items() if not n.startswith(layers)}):
+        raise InputError(f"{path} does not fit this backbone: {why}")
+    heads = {name: t for name, t in own.items() if name.startswith(layers)}
+    kept = bool(heads) and all(n in given and given[n].shape == t.shape for n, t in heads.items())
+    wanted = {*body, *(heads if kept else ())}
+    state = {name: t for name, t in found.items() if name in wanted or name.endswith(COUNTERS)}
+    backbone.load_state_dict(state, strict=False)
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "loaded": len(wanted),
+        "tensors": len(own),
+        "head": kept,
+    }
+
+
+def _weights(path: Path) -> Weights:
+    """The tensors of a file by name, out of whatever they are wrapped in.
+
+    Raises:
+        InputError: if it cannot be read, or holds no tensors by name.
+    """
+    try:
+        content: object = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # pickle, zip and safetensors raise what they like
+        said = str(error).strip().splitlines() or [""]
+        raise InputError(
+            f"{path} cannot be read as weights: {type(error).__name__}: {said[0][:200]}"
+        ) from error
+    for _ in range(MOST_WRAPPED):
+        if not isinstance(content, Mapping):
+            break
+        inner = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = {
+        str(name): value
+        for name, value in (content.items() if isinstance(content, Mapping) else ())
+        if isinstance(value, Tensor)
+    }
+    if not tensors:
+        raise InputError(f"{path} holds no weights by name")
+    return tensors
+
+
+def _fitting(weights: Weights, backbone: nn.Module, own: Weights) -> Weights:
+    """The weights under the prefix with which most of their names are the backbone's."""
+    candidates = [
+        _converted({n.removeprefix(p): t for n, t in weights.items() if n.startswith(p)}, backbone)
+        for p in _prefixes(weights)
+    ]
+    return max(candidates, key=lambda given: len(given.keys() & own.keys()))
+
+
+def _prefixes(weights: Weights) -> Iterator[str]:
+    """ "" and each chain of known prefixes that some name begins with."""
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        yield prefix
+        longer = (prefix + more for more in PREFIXES if prefix.count(".") < MOST_WRAPPED)
+        waiting += [p for p in longer if any(name.startswith(p) for name in weights)]
+
+
+def _converted(weights: Weights, backbone: nn.Module) -> Weights:
+    """As the library itself converts: older names, embeddings of another image size."""
+    library = sys.modules[type(backbone).__module__]
+    try:
+        if convert := getattr(library, "checkpoint_filter_fn", None):  # timm
+            return cast("Weights", convert(dict(weights), backbone))
+        if convert := getattr(library, "interpolate_embeddings", None):  # torchvision
+            size, patch = backbone.image_size, backbone.patch_size
+            return cast("Weights", convert(size, patch, OrderedDict(weights)))
+    except Exception:  # of weights of another network; they are then refused by name
+        return weights
+    return weights
+
+
+def _misfit(wanted: Weights, given: Weights) -> str:
+    """Why the given weights are not exactly those that are wanted; "" if they are."""
+    missing = [name for name in wanted if name not in given]
+    over = [name for name in given if name not in wanted]
+    other = [
+        f"{name} ({'x'.join(map(str, given[name].shape))}, not {'x'.join(map(str, t.shape))})"
+        for name, t in wanted.items()
+        if name in given and given[name].shape != t.shape
+    ]
+    told = (("missing", missing), ("left over", over), ("of another shape", other))
+    whys = [f"{len(names)} {what}: {_first(names)}" for what, names in told if names]
+    return f"of its {len(wanted)} tensors " + "; ".join(whys) if whys else ""
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

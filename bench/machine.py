@@ -1,0 +1,42 @@
+"""What this process may use of the machine: processors, room on a disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores(cgroups: Path = CGROUPS) -> int:
+    """Processors that this process may use: by its affinity, and by its container's quota.
+
+    `os.cpu_count` knows neither, so that a container of 2 processors on a machine of 64 would be
+    given 64 threads.
+    """
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _quota(cgroups)
+    return max(1, min(allowed, math.ceil(quota))) if quota else allowed
+
+
+def _quota(cgroups: Path) -> float | None:
+    """Processors that the control group may use, in version 2 or 1; None without a limit."""
+    try:
+        if (path := cgroups / "cpu.max").exists():
+            quota, period = path.read_text().split()
+        else:
+            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
+    except (OSError, ValueError):  # no such file; "max"
+        return None
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder, or of the nearest one above it that is there."""
+    there = next(at for at in (folder, *folder.parents) if at.exists())
+    return shutil.disk_usage(there).free

@@ -1,0 +1,163 @@
+"""Which files a user's own class comes from: its module, and all of theirs that this imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of packages that are installed; what is in them counts by its version."""
+
+SHIPPED = (
+    *("resizer", "resizer.fixed", "resizer.learned", "resizer.muller", "resizer.strided"),
+    *("resizer.chunked", "resizer.folded", "resizer.kernels", "resizer.moments"),
+    *("resizer.specs", "resizer.sources", "bench"),
+)
+"""Modules that come with this project: `bench.spec.trial.SEMANTICS` stands for them."""
+
+
+def source_digest(implementation: str) -> str:
+    """The sha256 of all code of the user's that `package.module:Class` is made of.
+
+    That is the class's file, and whatever modules of theirs it imports, at any depth; not the
+    standard library, installed packages, or this project. Nothing is executed. Data files, and
+    names that are only known when the code runs, are not seen.
+
+    Raises:
+        ValueError: if there is no such module.
+    """
+    module = implementation.partition(":")[0]
+    with working_directory_importable():
+        modules = own_modules(module)
+    digests = {name: _digest(path.read_bytes()) for name, path in modules.items()}
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
+    return _digest("".join(lines).encode())
+
+
+def own_modules(module: str) -> dict[str, Path]:
+    """The module, the packages that it is in, and what of the user's they import: name -> file."""
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    waiting = [*_with_parents(module)]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or (name != module and _is_shipped(name)):
+            continue
+        seen.add(name)
+        path = module_file(name)
+        if path is None or _is_installed(name, path):
+            continue
+        source = path.read_bytes()
+        if source.strip():  # an empty __init__.py decides nothing
+            found[name] = path
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for imported in _imports(source, package):
+            waiting += _with_parents(imported)
+    return found
+
+
+def module_file(module: str) -> Path | None:
+    """The file of a module, found without running any code of the user's; None if there is none."""
+    parts = module.split(".")
+    try:
+        spec = importlib.util.find_spec(parts[0]) if parts[0] else None
+        for depth in range(2, len(parts) + 1):
+            if spec is None:
+                return None
+            places: Sequence[str] = list(spec.submodule_search_locations or ())
+            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:depth]), places)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not spec.has_location:
+        return None
+    return path if (path := Path(spec.origin)).is_file() else None  # it may be gone since
+
+
+@contextmanager
+def working_directory_importable() -> Iterator[None]:
+    """While it is open, modules of the working directory are found, as under `python -m`."""
+    folder = str(Path.cwd())
+    added = "" not in sys.path and folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if added:
+            sys.path.remove(folder)
+
+
+def _with_parents(module: str) -> Iterator[str]:
+    """
+    >>> list(_with_parents("a.b.c"))
+    ['a', 'a.b', 'a.b.c']
+    """
+    parts = module.split(".")
+    return (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+
+
+def _is_shipped(module: str) -> bool:
+    return module in SHIPPED or module.startswith("bench.")
+
+
+def _is_installed(module: str, path: Path) -> bool:
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or bool({*path.parts} & {*INSTALLED})
+
+
+@lru_cache(maxsize=1000)
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
+    """The modules that a file may import, wherever in it; none where it cannot be parsed.
+
+    `from a import b` names `a` and `a.b`, as `b` may be a module.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # compiled, or not Python
+        return ()
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name: None for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(node, package)
+            found |= {f"{base}.{alias.name}".strip("."): None for alias in node.names}
+            found |= {base: None} if base else {}
+        elif isinstance(node, ast.Call) and (named := _called(node, package)):
+            found[named] = None
+    return tuple(found)
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """What an import is from, in full: `from ..c import d` in the package a.b is from a.c."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    kept = parts[: len(parts) - node.level + 1]
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def _called(node: ast.Call, package: str) -> str | None:
+    """The module that `import_module("name")` or `__import__("name")` names, if it is written."""
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else None
+    called = node.func.id if isinstance(node.func, ast.Name) else called
+    if called not in ("import_module", "__import__") or not node.args:
+        return None
+    first = node.args[0]
+    if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+        return None
+    level = len(first.value) - len(first.value.lstrip("."))
+    return _base(ast.ImportFrom(first.value.lstrip(".") or None, [], level), package)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,160 @@
+"""What becomes of an image that is not 8-bit RGB, upright and opaque."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from bench.data.decoding import (
+    COMPOSITED,
+    FIRST_FRAME,
+    SCALED,
+    TURNED,
+    UndecodableError,
+    decode,
+    pixel_count,
+    suffixes,
+)
+
+RAMP = np.array([[0, 128, 257, 32896], [65535, 65407, 1, 25700]], np.uint16)
+RAMP_8 = np.array([[0, 0, 1, 128], [255, 255, 0, 100]], np.uint8)
+"""Each value times 255 / 65535, to the nearest."""
+
+
+def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+    image.save(file := io.BytesIO(), kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_grey_of_16_bits_is_scaled_and_told(kind: str) -> None:
+    found = decode(saved(PIL.Image.fromarray(RAMP), kind))
+    assert np.array_equal(found.image, np.repeat(RAMP_8[:, :, None], 3, axis=2))
+    assert found.changes == (SCALED,)
+
+
+def test_grey_of_16_bits_with_a_transparent_value_is_scaled_and_white_there() -> None:
+    found = decode(saved(PIL.Image.fromarray(RAMP), "PNG", transparency=0))
+    assert found.image[0, 0].tolist() == [255, 255, 255]
+    assert found.image[0, 3].tolist() == [128, 128, 128]
+    assert found.changes == (SCALED, COMPOSITED)
+
+
+def see_through(mode: str) -> PIL.Image.Image:
+    """Two pixels of dark red or grey: the first transparent, the second opaque."""
+    image = PIL.Image.new("RGBA", (2, 1), (100, 0, 0, 255))
+    image.putpixel((0, 0), (100, 0, 0, 0))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "second"),
+    [
+        ("RGBA", "PNG", [100, 0, 0]),
+        ("LA", "PNG", [30, 30, 30]),
+        ("RGBA", "TIFF", [100, 0, 0]),
+        ("RGBA", "WEBP", [100, 0, 0]),
+    ],
+)
+def test_transparency_is_laid_on_white_and_told(mode: str, kind: str, second: list[int]) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode(saved(see_through(mode), kind, **options))
+    assert found.image.tolist() == [[[255, 255, 255], second]]
+    assert found.changes == (COMPOSITED,)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_transparent_colour_of_a_palette_is_white(kind: str) -> None:
+    image = PIL.Image.new("P", (2, 1), 1)
+    image.putpalette([0, 0, 0, 0, 100, 0])
+    image.putpixel((0, 0), 0)
+    found = decode(saved(image, kind, transparency=0))
+    assert found.image.tolist() == [[[255, 255, 255], [0, 100, 0]]]
+    assert found.changes == (COMPOSITED,)
+
+
+def test_half_transparent_is_half_white_and_opaque_changes_nothing() -> None:
+    half = decode(saved(PIL.Image.new("RGBA", (1, 1), (0, 0, 0, 128)), "PNG"))
+    assert half.image.tolist() == [[[127, 127, 127]]]
+    opaque = decode(saved(PIL.Image.new("RGBA", (1, 1), (9, 8, 7, 255)), "PNG"))
+    assert (opaque.image.tolist(), opaque.changes) == ([[[9, 8, 7]]], ())
+
+
+TURNS = {
+    1: [[1, 2, 3], [4, 5, 6]],
+    2: [[3, 2, 1], [6, 5, 4]],
+    3: [[6, 5, 4], [3, 2, 1]],
+    4: [[4, 5, 6], [1, 2, 3]],
+    5: [[1, 4], [2, 5], [3, 6]],
+    6: [[4, 1], [5, 2], [6, 3]],
+    7: [[6, 3], [5, 2], [4, 1]],
+    8: [[3, 6], [2, 5], [1, 4]],
+}
+"""What each orientation of EXIF makes of [[1, 2, 3], [4, 5, 6]]."""
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG"])
+def test_an_image_is_turned_as_its_exif_says_and_told(kind: str, orientation: int) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.array(TURNS[1], np.uint8) * 40
+    options = {"lossless": True} if kind == "WEBP" else {}
+    if kind == "JPEG":
+        pixels, options = pixels.repeat(8, axis=0).repeat(8, axis=1), {"quality": 100}
+    image = PIL.Image.fromarray(pixels).convert("RGB")
+    found = decode(saved(image, kind, exif=exif, **options))
+    step = 8 if kind == "JPEG" else 1
+    got = np.round(found.image[step // 2 :: step, step // 2 :: step, 0] / 40)
+    assert got.tolist() == TURNS[orientation]
+    assert found.changes == ((TURNED,) if orientation > 1 else ())
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    found = decode(saved(PIL.Image.new("RGB", (3, 2)), "PNG", exif=exif))
+    assert (found.image.shape, found.changes) == ((2, 3, 3), ())
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_beside_sound_pixels_changes_nothing() -> None:
+    found = decode(saved(PIL.Image.new("RGB", (3, 2)), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff"))
+    assert (found.image.shape, found.changes) == ((2, 3, 3), ())
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])
+def test_of_several_frames_the_first_is_taken_and_told(kind: str) -> None:
+    first, second = PIL.Image.new("RGB", (2, 2), "white"), PIL.Image.new("RGB", (2, 2), "black")
+    found = decode(saved(first, kind, save_all=True, append_images=[second]))
+    assert found.image.min() > 250
+    assert FIRST_FRAME in found.changes
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"), [(np.float32, "F"), (np.int32, "I")], ids=["float", "32 bits"]
+)
+def test_values_whose_range_is_not_known_are_refused(values: type, mode: str) -> None:
+    image = PIL.Image.fromarray(np.ones((2, 2), values))
+    with pytest.raises(UndecodableError, match=f"32 bits \\(mode {mode}\\), whose range is not"):
+        decode(saved(image, "TIFF"))
+
+
+def test_what_is_written_under_any_suffix_that_counts_is_read(tmp_path: Path) -> None:
+    wanted = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+    assert wanted <= suffixes()
+    for suffix in wanted:
+        path = tmp_path / f"a{suffix}"
+        PIL.Image.new("L", (3, 2), 200).save(path)
+        assert decode(path).image.shape == (2, 3, 3)
+        assert pixel_count(path) == 6
+
+
+def test_what_is_no_picture_does_not_count() -> None:
+    assert not {".pdf", ".eps", ".h5", ".mpg", ".svg", ".txt", ""} & suffixes()

@@ -1,0 +1,81 @@
+"""Kills and failing writes at random moments: nothing finished is lost, run twice, or changed.
+
+The suite kills 20 times; RESIZER_BENCH_KILLS=100 asks for more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.opening import load_from
+from bench.paths import PROJECT
+from bench.store import Store
+from tests.conftest import WriteExperiment
+
+KILLS = int(os.environ.get("RESIZER_BENCH_KILLS", "20"))
+RATES = [round(0.001 * (1 + i), 3) for i in range(max(3, KILLS // 10))]
+
+
+def disturbed(file: Path, results: Path, fault: str, rounds: int) -> list[list[Any]]:
+    """The rounds of a disturbed run, and the last, undisturbed one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faulty", str(file), fault, str(rounds), "17"],
+        cwd=PROJECT,
+        env=os.environ | {"RESIZER_BENCH_RESULTS": str(results), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def table(file: Path, results: Path) -> pd.DataFrame:
+    store = Store(results)
+    found = store.table(load_from(store, str(file), small=False))
+    return found.drop(columns=["train_s"]).sort_values(["key", "arm"]).reset_index(drop=True)
+
+
+@pytest.mark.parametrize(("fault", "rounds"), [("kill", KILLS), ("full", 8)])
+def test_a_disturbed_run_loses_nothing_runs_nothing_twice_and_ends_with_the_same_numbers(
+    tmp_path: Path,
+    store: Store,
+    write_experiment: WriteExperiment,
+    fault: str,
+    rounds: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_experiment(axes=f"lr = {RATES}")
+    file = tmp_path / "toy.toml"
+    file.write_text(file.read_text().replace("epochs = 2", "epochs = 1"))
+    told = disturbed(file, store.root, fault, rounds)
+    disturbed(file, tmp_path / "calm", fault, 0)
+    before: dict[str, str] = {}
+    begun_again = 0
+    for now, begun, status, said in told:
+        assert all(now.get(key) == digest for key, digest in before.items()), "lost or changed"
+        assert not set(begun) & set(before), "run twice"
+        assert "Traceback" not in said
+        if status == 2:
+            assert len(said.splitlines()) == 1
+        begun_again += len(set(begun) - set(now))
+        before = now
+    assert told[-1][2] == 0, told[-1][3]
+    wanted = table(file, tmp_path / "calm")
+    assert set(wanted["status"]) == {"ok"}
+    pd.testing.assert_frame_equal(table(file, store.root), wanted, check_exact=True)
+    stopped = sum(status == 2 for _, _, status, _ in told)
+    with capsys.disabled():
+        print(  # noqa: T201
+            f"\n{fault}: {rounds} rounds, {stopped} stopped in a sentence; {len(before)} trials, "
+            f"{begun_again} cut short and taken up again"
+        )

@@ -1,0 +1,172 @@
+"""Reports of experiments that nobody would wish for: every number they print is finite and sane."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from bench.analysis.evidence import gather
+from bench.metrics import as_metrics
+from bench.records import write_record
+from bench.report import make, render
+from bench.report.answer import answers, in_words
+from bench.report.index import SUMMARIES, first_screen
+from bench.report.pages import content
+from bench.report.words import MINUS
+from bench.spec.experiment import Experiment
+from bench.store import Store
+from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, time_all
+
+NUMBER = rf"[+{MINUS}]?\d[\d,]*(?:\.\d+)?"
+INTERVAL = re.compile(rf"({NUMBER}) points \\?\[({NUMBER}), ({NUMBER})")
+Labels = NDArray[np.int64]
+Arm = Callable[[np.random.Generator, Labels, int], Labels]
+
+ARMS: dict[str, Arm] = {
+    "one class": lambda _stream, labels, _seed: np.zeros_like(labels),
+    "perfect": lambda _stream, labels, _seed: labels,
+    "always wrong": lambda _stream, labels, _seed: labels + 1,
+    "the same guesses": lambda _stream, labels, _seed: labels % 2,
+    "by chance": lambda stream, labels, _seed: stream.integers(0, 10, len(labels)),
+    "one image apart": lambda _stream, labels, seed: labels + (np.arange(len(labels)) == seed),
+    "three of four": lambda stream, labels, _seed: labels + (stream.random(len(labels)) < 0.25),
+}
+"""What a model says of the labels."""
+
+
+def number(text: str) -> float:
+    return float(text.replace(MINUS, "-").replace(",", ""))
+
+
+def hostile(folder: Path, stream: np.random.Generator) -> tuple[Experiment, Store]:
+    """Up to six seeds, up to 400 images, arms of `ARMS`, some trials lost."""
+    folder.mkdir()
+    seeds, images = int(stream.integers(1, 7)), int(stream.choice([1, 2, 16, 100, 400]))
+    asked, store = experiment(folder, NARROW, seeds), Store(folder / "store")
+    classes = int(stream.choice([1, 2, 10]))
+    labels = stream.integers(0, classes, images)
+    arms = {arm.name: str(stream.choice(list(ARMS))) for arm in asked.spec.arm}
+    for cell in asked.cells:
+        lost = stream.random() < 0.1
+        predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
+        save(
+            store,
+            cell.trial.key,
+            labels,
+            predicted,
+            str(stream.choice(["failed", "ok"])) if lost else "ok",
+        )
+    return asked, store
+
+
+def save(store: Store, key: str, labels: Labels, predicted: Labels, status: str) -> None:
+    """A trial's record and predictions."""
+    folder = store.trial_folder(key)
+    folder.mkdir(parents=True)
+    table = {"image": range(len(labels)), "label": labels, "predicted": predicted}
+    pd.DataFrame(table).to_parquet(folder / "predictions.parquet")
+    metrics = as_metrics({"top1_pct": 100.0 * float((labels == predicted).mean())})
+    record = {"status": status, "reason": "", "environment": ENVIRONMENT, "curve": []}
+    data = {"train_images": 20, "val_images": len(labels), "fingerprint": "f" * 64}
+    record |= {"metrics": metrics if status == "ok" else {}, "data": data}
+    write_record(folder, record | {"trial": {"dataset": "fine"}})
+
+
+def check(text: str) -> int:
+    """That a text has no number that is none, and only sane intervals; how many it has."""
+    assert not re.search(r"\b(nan|inf|None)\b", text), text
+    intervals = [[number(end) for end in found] for found in INTERVAL.findall(text)]
+    for mean, low, high in intervals:
+        assert -100 <= low <= mean <= high <= 100, text
+    return len(intervals)
+
+
+def test_every_interval_of_a_hostile_experiment_is_finite_and_sane_wherever_it_is_told(
+    tmp_path: Path,
+) -> None:
+    stream, intervals, badges, reasons = np.random.default_rng(20261126), 0, set(), set()
+    for i in range(25):
+        asked, store = hostile(tmp_path / str(i), stream)
+        evidence = gather(asked, store)
+        page = content(evidence, {})
+        intervals += check(in_words(evidence))
+        intervals += check(render.markdown("report.md.j2", page=page))
+        check(first_screen([page.summary], str))
+        kept = SUMMARIES.validate_json(SUMMARIES.dump_json(page.summary))
+        assert kept == page.summary
+        (told,) = answers(evidence)
+        ((_, verdict),) = evidence.judged
+        assert told.badge == verdict.answer
+        badges.add(told.badge)
+        reasons.add(verdict.reason)
+        settled = verdict.answer in ("better", "worse", "no difference")
+        assert not settled or verdict.difference.low < verdict.difference.high
+    assert intervals > 40
+    assert badges >= {"better", "worse", "no verdict"}
+    assert len(reasons) >= 5
+
+
+def test_a_hostile_experiments_whole_report_is_made(tmp_path: Path) -> None:
+    stream = np.random.default_rng(1)
+    for i in range(3):
+        asked, store = hostile(tmp_path / str(i), stream)
+        time_all(asked, store)
+        check(make(asked, store, tmp_path / str(i) / "out").markdown.read_text())
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "images", "clause"),
+    [
+        ("one class", "one class", 400, "a model predicts one class for every image"),
+        ("by chance", "by chance", 400, "both arms are at chance"),
+        ("always wrong", "perfect", 400, "every seed has the same difference"),
+        ("perfect", "by chance", 16, "16 validation images cannot resolve 1 point"),
+    ],
+)
+def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_reason_is_said(
+    tmp_path: Path, ours: str, theirs: str, images: int, clause: str
+) -> None:
+    stream = np.random.default_rng(2)
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    labels = np.arange(images) % 10
+    arms = {"learned": ours, "plain": theirs, "fixed": "three of four"}
+    for cell in asked.cells:
+        predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
+        save(store, cell.trial.key, labels, predicted, "ok")
+    (told,) = answers(gather(asked, store))
+    assert told.badge == "no verdict"
+    assert told.sentence.endswith(f"; {clause}.")
+
+
+@pytest.mark.parametrize(
+    ("looks", "seeds", "clause"),
+    [
+        ("[4, 8]", 3, "; 3 seeds so far, before the first declared look at 4."),
+        ("[4, 8]", 5, "; exploratory: 5 seeds, between the declared looks."),
+        ("[4]", 5, "; exploratory: seeds were added after the last look, at 4."),
+        ("[4, 8]", 8, ", 8 seeds; this design would have found "),
+    ],
+)
+def test_a_verdict_is_given_at_declared_looks_alone(
+    tmp_path: Path, looks: str, seeds: int, clause: str
+) -> None:
+    from bench.spec.files import load
+
+    asked = experiment(tmp_path, NARROW, 8)
+    asked.file.write_text(f"looks = {looks}\n" + asked.file.read_text())
+    asked, store = load(str(asked.file)), Store(tmp_path / "store")
+
+    def top1(trial: object) -> float | None:
+        seed, resizer = trial.seed, trial.resizer  # type: ignore[attr-defined]
+        spread = (7 * seed + len(resizer)) % 5
+        return 50.0 + spread + (20 if resizer == "learned" else 0) if seed < seeds else None
+
+    fill(asked, store, top1)
+    (told,) = answers(gather(asked, store))
+    assert clause in told.sentence
