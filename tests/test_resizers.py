@@ -13,7 +13,8 @@ from PIL import Image
 from torch import nn
 
 import resizer
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS, source_file
+from resizer.sources import source_file
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
 
 SIZES = [((32, 32), (16, 16)), ((33, 21), (15, 9)), ((12, 20), (31, 41)), ((17, 17), (17, 17))]
 
