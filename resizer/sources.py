@@ -18,6 +18,7 @@ INSTALLED = ("site-packages", "dist-packages")
 SHIPPED = (
     "bench",
     "resizer",
+    "resizer.building",
     "resizer.fixed",
     "resizer.folded",
     "resizer.learned",
@@ -27,6 +28,22 @@ SHIPPED = (
     "resizer.strided",
 )
 """Modules that come with this project: `bench.spec.trial.SEMANTICS` stands for them."""
+
+
+def source_file(implementation: str) -> Path:
+    """The file that `package.module:Class` is in, found without running it.
+
+    Raises:
+        ValueError: if there is no such module.
+    """
+    module = implementation.partition(":")[0]
+    with working_directory_importable():
+        found = module_file(module)
+    if found is None:
+        raise ValueError(
+            f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
+        )
+    return found
 
 
 def source_digest(implementation: str) -> str:
