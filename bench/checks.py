@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.analysis.judging import LEAST_SEEDS, Answer, Looks, judge
-from bench.analysis.moderated import NO_PRIOR, prior_of, variances_of
+from bench.analysis.moderated import prior_of, variances_of
 from bench.analysis.pairs import pairs
+from bench.analysis.statistics import NO_PRIOR
 from bench.errors import InputError
 from bench.spec.experiment import Experiment
 from bench.store import Store

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.data.library import Dataset
     from bench.records import TrialRecord
-    from bench.report import Report
+    from bench.report.made import Report
     from bench.run.runner import Outcome
     from bench.spec.experiment import Experiment
     from bench.store import Store
@@ -146,9 +146,9 @@ def run(
 ) -> None:
     """Run what is missing, then report. Stopped or killed, the same command goes on."""
     from bench import publish
-    from bench import report as reports
     from bench import terminal as console
     from bench.opening import note_owner
+    from bench.report.made import saved
     from bench.run import runner
     from bench.run.plan import make_plan
 
@@ -160,7 +160,7 @@ def run(
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
         say(f"{counted(reused, 'trial')} taken from results/published")
-    made = reports.saved(experiment, store, store.root / experiment.name)
+    made = saved(experiment, store, store.root / experiment.name)
     if made and made.complete and not (smoke or chosen):
         say(f"0 trials to run, {len(experiment.runs)} on record")
         _show(made)
@@ -265,11 +265,11 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 
 def _report(experiment: Experiment, store: Store) -> None:
-    from bench import report as reports
     from bench.opening import note_owner
+    from bench.report.pages import make
 
     note_owner(store, experiment)
-    _show(reports.make(experiment, store, store.root / experiment.name))
+    _show(make(experiment, store, store.root / experiment.name))
     _name_damaged(store)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import report
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint, pixels
@@ -20,6 +19,7 @@ from bench.opening import load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
 from bench.report.answer import in_words
+from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -124,8 +124,10 @@ def _need_checkout() -> None:
 
 
 def _make(experiment: Experiment, store: Store) -> None:
-    report.make(experiment, store, store.root)
-    (store.root / report.STAMP).unlink()  # what is published is not resumed
+    from bench.report.pages import make
+
+    make(experiment, store, store.root)
+    (store.root / STAMP).unlink()  # what is published is not resumed
 
 
 def _write_pages() -> None:
@@ -236,13 +238,13 @@ def marked(readme: str) -> tuple[str, str]:
 
 def pages() -> dict[Path, str]:
     """The texts that are made of all that is published: the README, and the list of answers."""
-    from bench.report import index
+    from bench.report import front
 
     found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
     every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
     before, after = marked(README.read_text())
-    summaries = [index.summary(one, "") for one in every]
-    first = index.first_screen(summaries, lambda name: f"results/published/{name}/report.md")
+    summaries = [front.summary(one, "") for one in every]
+    first = front.first_screen(summaries, lambda name: f"results/published/{name}/report.md")
     readme = f"{before}{BEGIN}\n\n{first}\n{END}{after}"
     return {README: readme, PUBLISHED / "README.md": answers(every)}
 

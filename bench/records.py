@@ -220,7 +220,7 @@ class OwnerRecord(Ending, total=False):
     file: str  # the experiment's file
 
 
-def loaded_from(record: TrialRecord) -> str:
+def loaded_from(record: TrialRecord | Record) -> str:
     """What the backbone started from, in words; "" where it started from no checkpoint."""
     if (weights := record.get("weights")) is None:
         return ""
@@ -231,9 +231,9 @@ def loaded_from(record: TrialRecord) -> str:
     )
 
 
-def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
+def doubts(records: Iterable[TrialRecord | Record]) -> dict[str, str]:
     """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
-    facts = [record["data"] for record in records if "data" in record]
+    facts: list[DataFacts] = [record["data"] for record in records if "data" in record]
     return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}
 
 

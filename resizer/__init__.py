@@ -4,6 +4,7 @@
 this package does not import torch; building does.
 """
 
-from resizer.specs import RESIZERS, Spec, build, names
+from resizer.building import build
+from resizer.specs import RESIZERS, Spec, names
 
 __all__ = ["RESIZERS", "Spec", "build", "names"]

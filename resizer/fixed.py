@@ -48,8 +48,14 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
 
     `nearest` takes the pixel under the centre of the new one ("nearest-exact" in torch, whose
     plain "nearest" is shifted by half a pixel); `area` is the mean of the pixels covered;
-    `lanczos` is the windowed sinc of radius 3, widened when reducing.
+    `lanczos` is the windowed sinc of radius 3, widened when reducing. With antialias, and `lanczos`
+    always, images of half precision are resampled in float32: torch has no antialias of theirs on
+    a CPU, and rows of `lanczos` weights would sum to 0.997.
     """
+    wide = antialias or interpolation == "lanczos"
+    if wide and images.dtype in (torch.bfloat16, torch.float16):
+        whole = resize(images.float(), size, interpolation=interpolation, antialias=antialias)
+        return whole.to(images.dtype)
     if interpolation == "lanczos":
         return resize_lanczos(images, size)
     if antialias and size[1] == 1 < size[0]:  # torch 2.14 is wrong there: channels-last, gradient

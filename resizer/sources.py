@@ -16,11 +16,34 @@ INSTALLED = ("site-packages", "dist-packages")
 """Folders of packages that are installed; what is in them counts by its version."""
 
 SHIPPED = (
-    *("resizer", "resizer.fixed", "resizer.learned", "resizer.muller", "resizer.strided"),
-    *("resizer.chunked", "resizer.folded", "resizer.kernels", "resizer.moments"),
-    *("resizer.specs", "resizer.sources", "bench"),
+    "bench",
+    "resizer",
+    "resizer.building",
+    "resizer.fixed",
+    "resizer.folded",
+    "resizer.learned",
+    "resizer.muller",
+    "resizer.sources",
+    "resizer.specs",
+    "resizer.strided",
 )
 """Modules that come with this project: `bench.spec.trial.SEMANTICS` stands for them."""
+
+
+def source_file(implementation: str) -> Path:
+    """The file that `package.module:Class` is in, found without running it.
+
+    Raises:
+        ValueError: if there is no such module.
+    """
+    module = implementation.partition(":")[0]
+    with working_directory_importable():
+        found = module_file(module)
+    if found is None:
+        raise ValueError(
+            f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
+        )
+    return found
 
 
 def source_digest(implementation: str) -> str:

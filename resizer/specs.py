@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from resizer.sources import module_file, working_directory_importable
-
-if TYPE_CHECKING:
-    from torch import nn
+from typing import Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 ANTIALIASED = ("bilinear", "bicubic")
@@ -65,56 +58,11 @@ def names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError unless `name` is known, or names a class of the user's own that is there."""
-    if ":" in name:
-        source_file(name)
-    elif name not in names():
+    """Raise ValueError unless `name` is known, or is a `package.module:Class` of the user's own."""
+    if ":" not in name and name not in names():
         raise ValueError(
             f"unknown resizer {name!r}{one_of(name, names())}, or package.module:Class of your own"
         )
-
-
-def source_file(implementation: str) -> Path:
-    """The file that `package.module:Class` is in, found without running it.
-
-    Raises:
-        ValueError: if there is no such module.
-    """
-    module = implementation.partition(":")[0]
-    with working_directory_importable():
-        found = module_file(module)
-    if found is None:
-        raise ValueError(
-            f"resizer {implementation!r}: no module {module!r} in {Path.cwd()} or on PYTHONPATH"
-        )
-    return found
-
-
-def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:
-    """Make the resizer `name`, or a user's own `package.module:Class`.
-
-    A module of the user's own may import others of the working directory at its top.
-
-    Args:
-        name: a key of `RESIZERS`, or `package.module:Class`.
-        output_size: side of the output, pixels; an int or (height, width).
-        options: those that the resizer uses (`RESIZERS[name].options`).
-    Raises:
-        ValueError: if the name is unknown, or an option is not one of the resizer's.
-    """
-    if name == "none":
-        raise ValueError("resizer 'none' is the absence of a module: there is nothing to build")
-    check_name(name)
-    spec = RESIZERS.get(name)
-    if spec is not None:
-        refuse_unknown_options(name, options, spec.options)
-    module, _, attribute = (spec.implementation if spec else name).partition(":")
-    with working_directory_importable():
-        implementation = getattr(importlib.import_module(module), attribute, None)
-    if implementation is None:
-        raise ValueError(f"resizer {name!r}: {module} has no {attribute!r}")
-    made: nn.Module = implementation(output_size=output_size, **options)
-    return made
 
 
 def refuse_unknown_options(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:

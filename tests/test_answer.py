@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from bench import report
 from bench.analysis.controls import beside
 from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, gather
@@ -19,7 +18,10 @@ from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
 from bench.publish import published
 from bench.records import write_record
+from bench.report import made
 from bench.report.answer import Answer, answers, in_words
+from bench.report.made import code_digest, saved
+from bench.report.pages import make
 from bench.report.words import MINUS
 from bench.spec.controls import STANDARD, Control
 from bench.spec.experiment import Experiment
@@ -235,9 +237,7 @@ def test_a_report_before_the_baselines_size_is_matched_says_so(tmp_path: Path) -
     asked.file.write_text(text.replace('input_size = "output_size"', 'input_size = "equal_time"'))
     asked = load(str(asked.file))
     assert asked.sizes
-    assert (
-        "The size of plain is not matched yet." in report.make(asked, store, tmp_path / "o").answer
-    )
+    assert "The size of plain is not matched yet." in make(asked, store, tmp_path / "o").answer
 
 
 def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_path: Path) -> None:
@@ -306,19 +306,19 @@ def test_an_upgraded_program_does_not_print_the_old_report(
 ) -> None:
     asked, store, out = experiment(tmp_path, NARROW), Store(tmp_path / "store"), tmp_path / "out"
     fill(asked, store, top1)
-    report.make(asked, store, out)
-    assert report.saved(asked, store, out)
-    monkeypatch.setattr(report, "code_digest", lambda _: "another version")
-    assert report.saved(asked, store, out) is None
+    make(asked, store, out)
+    assert saved(asked, store, out)
+    monkeypatch.setattr(made, "code_digest", lambda _: "another version")
+    assert saved(asked, store, out) is None
 
 
 def test_the_codes_digest_is_that_of_the_sources_a_report_is_made_by(tmp_path: Path) -> None:
     for name in ("analysis/effects.py", "report/templates/page.css", "metrics.py", "cli.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("before")
-    before = report.code_digest(tmp_path)
+    before = code_digest(tmp_path)
     (tmp_path / "cli.py").write_text("after")
     (tmp_path / "report" / "words.pyc").write_text("compiled")
-    assert report.code_digest(tmp_path) == before
+    assert code_digest(tmp_path) == before
     (tmp_path / "report" / "templates" / "page.css").write_text("after")
-    assert report.code_digest(tmp_path) != before
+    assert code_digest(tmp_path) != before

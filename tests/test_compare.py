@@ -11,9 +11,9 @@ import pytest
 
 from bench.errors import InputError
 from bench.records import read_record, write_record
-from bench.report import make
 from bench.report.compare import Comparison, compare, side, write
-from bench.report.index import read_summary
+from bench.report.front import read_summary
+from bench.report.pages import make
 from bench.store import Store
 from tests.fakes import NARROW, experiment, fill, read_page, time_all, top1
 

@@ -11,10 +11,9 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.verdicts import VerdictRow, as_table, verdicts
-from bench.report import make
 from bench.report.answer import answers, scope
-from bench.report.front import bullets, comparisons
-from bench.report.index import first_screen, read_summary, summary
+from bench.report.front import bullets, comparisons, first_screen, read_summary, summary
+from bench.report.pages import make
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.files import load
 from bench.spec.trial import Trial

@@ -14,8 +14,8 @@ from statsmodels.stats.anova import anova_lm
 
 from bench.analysis.crossed import Hits, crossed, mcnemar
 from bench.analysis.judging import Looks, Predictions, Verdict, at_chance, judge, one_class
-from bench.analysis.moderated import NO_PRIOR, Prior, Variances, prior_of
-from bench.analysis.statistics import estimate
+from bench.analysis.moderated import Variances, prior_of
+from bench.analysis.statistics import NO_PRIOR, Prior, estimate
 from bench.paths import PUBLISHED
 from bench.store import Store
 

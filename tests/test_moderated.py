@@ -12,9 +12,7 @@ from scipy import special, stats
 from bench.analysis.moderated import (
     MOST_DF,
     MOST_LENT_DF,
-    NO_PRIOR,
     NOTHING,
-    Prior,
     Variances,
     bartlett,
     prior_df,
@@ -23,7 +21,7 @@ from bench.analysis.moderated import (
     variances_of,
 )
 from bench.analysis.simulation import RUNS, Design, called, family_error
-from bench.analysis.statistics import estimate, simultaneous
+from bench.analysis.statistics import NO_PRIOR, Prior, estimate, simultaneous
 
 FALSE = 0.055 + 2 * math.sqrt(0.05 * 0.95 / RUNS)
 """At most 5.5 % of verdicts are false, as far as so many runs can tell."""

@@ -12,10 +12,10 @@ from statsmodels.stats.power import TTestPower
 
 from bench.analysis import planning, pooled
 from bench.analysis.judging import Looks
-from bench.analysis.moderated import Prior, Variances
+from bench.analysis.moderated import Variances
 from bench.analysis.simulation import DIFFERENCE_SD, called
 from bench.analysis.simulation import Design as Simulated
-from bench.analysis.statistics import Error, Estimate, estimate
+from bench.analysis.statistics import Error, Estimate, Prior, estimate
 from bench.paths import PUBLISHED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from scipy import stats
 from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
-from bench import checks, publish, report
+from bench import checks, publish
 from bench.analysis.evidence import gather
-from bench.data.library import fingerprint
+from bench.data.library import fingerprint, open_dataset
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
 from bench.paths import PUBLISHED
 from bench.records import write_record
-from bench.report import index
+from bench.report import front
 from bench.report.answer import in_words
+from bench.report.made import STAMP
 from bench.report.words import MINUS
 from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
@@ -48,12 +50,12 @@ def test_the_front_page_and_the_answers_are_what_the_records_say() -> None:
         evidence = gather(experiment, Store(folder))
         stale = f"{folder} is stale: run `resizer-bench publish` again"
         assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
-        summary = index.read_summary(folder)
+        summary = front.read_summary(folder)
         assert summary
-        wanted = index.summary(evidence, summary.figure)
-        assert index.SUMMARIES.dump_python(summary) == index.SUMMARIES.dump_python(wanted), stale
+        wanted = front.summary(evidence, summary.figure)
+        assert front.SUMMARIES.dump_python(summary) == front.SUMMARIES.dump_python(wanted), stale
         summaries.append(wanted)
-    assert (PUBLISHED / "index.html").read_text() == index.front_page(summaries), "stale index"
+    assert (PUBLISHED / "index.html").read_text() == front.front_page(summaries), "stale index"
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
@@ -220,7 +222,7 @@ def test_without_a_name_what_is_published_is_made_anew_from_its_own_records(
     readme.write_text(f"{publish.BEGIN}stale{publish.END}")
     assert publish.renew() == 1
     assert [page.read_text() for page in pages] == wanted
-    assert not (folder / "toy" / report.STAMP).exists()
+    assert not (folder / "toy" / STAMP).exists()
 
 
 def test_publishing_does_not_lose_what_is_published_and_finished_nowhere_else(
@@ -288,3 +290,14 @@ def test_verdicts_are_counted_with_the_own_variance_and_with_that_of_others() ->
     assert moderated != own
     assert checks.counted([0.0] * 6, 1.0) == {"no verdict": 2}
     assert checks.counted([5.0, 5.01, 5.0], 1.0) == {"better": 1}
+
+
+@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.generator])
+def test_generated_data_is_what_published_trials_were_run_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(tmp_path))
+    records = PUBLISHED.glob("*/trials/*/record.json")
+    facts = [json.loads(path.read_text()).get("data", {}) for path in records]
+    seen = {one["fingerprint"] for one in facts if one.get("name") == name}
+    assert seen == {open_dataset(name).fingerprint}

@@ -12,11 +12,13 @@ import pytest
 
 from bench.analysis.evidence import gather
 from bench.records import read_record, write_record
-from bench.report import Report, environment, make, saved
+from bench.report import environment
 from bench.report.answer import answers
 from bench.report.figures.differences import differences
 from bench.report.figures.draw import draw, named
 from bench.report.figures.style import Drawing, arm_styles
+from bench.report.made import Report, saved
+from bench.report.pages import make
 from bench.report.table import is_numeric, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment

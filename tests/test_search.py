@@ -17,7 +17,6 @@ import pytest
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
-from bench import report
 from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
@@ -27,6 +26,7 @@ from bench.metrics import as_metrics
 from bench.opening import load_from
 from bench.records import Record, write_record
 from bench.report.answer import in_words
+from bench.report.pages import make
 from bench.run import search, studies
 from bench.run.attempt import ended
 from bench.run.search import Evaluator, Search, open_search
@@ -448,7 +448,7 @@ def test_two_objectives_give_a_pareto_set(store: Store, toy_search: Callable[...
         assert not any(v[0] >= ours[0] and v[1] <= ours[1] and v != ours for v in values.values())
     assert record["pruner"] == {"name": "none"}
     experiment = load_from(store, str(found.file), small=False)
-    made = report.make(experiment, store, store.root / "tuned")
+    made = make(experiment, store, store.root / "tuned")
     assert (made.folder / "figures" / "tuning-front.svg").exists()
 
 

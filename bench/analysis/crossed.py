@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.analysis.moderated import NO_PRIOR, Floats, Prior
-from bench.analysis.statistics import Error
+from bench.analysis.statistics import NO_PRIOR, Error, Floats, Prior
 
 Hits = NDArray[np.bool_]
 

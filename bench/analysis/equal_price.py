@@ -10,8 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from bench.analysis.moderated import NO_PRIOR, Prior
-from bench.analysis.statistics import LEVEL, Error, Estimate, Interval, estimate, together
+from bench.analysis.statistics import (
+    LEVEL,
+    NO_PRIOR,
+    Error,
+    Estimate,
+    Interval,
+    Prior,
+    estimate,
+    together,
+)
 
 
 @dataclass(frozen=True)

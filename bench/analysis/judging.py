@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.crossed import Crossed, crossed
-from bench.analysis.moderated import NO_PRIOR, Prior
-from bench.analysis.statistics import LEVEL, Estimate, Interval, estimate
+from bench.analysis.statistics import LEVEL, NO_PRIOR, Estimate, Interval, Prior, estimate
 
 LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from bench.analysis.moderated import Floats, Prior, prior_df, variances_of
-from bench.analysis.statistics import LEVEL, Estimate, Interval, clip, estimate
+from bench.analysis.moderated import prior_df, variances_of
+from bench.analysis.statistics import LEVEL, Estimate, Floats, Interval, Prior, clip, estimate
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special, stats
 
-Floats: TypeAlias = NDArray[np.float64]
+from bench.analysis.statistics import Floats, Prior
 
 MOST_DF = 4.0
 """A prior has at most so many degrees of freedom, whatever is behind it."""
@@ -77,32 +76,6 @@ class Variances:
 
 
 NOTHING = Variances(np.empty(0), np.empty(0))
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What other differences say of a variance.
-
-    Args:
-        df: degrees of freedom; 0 where they say nothing.
-        variance: points squared; of no meaning where `df` is 0.
-    """
-
-    df: Floats
-    variance: Floats
-
-    def moderate(self, variance: ArrayLike, df: float) -> tuple[Floats, Floats]:
-        """The moderated variance, points squared, and its degrees of freedom.
-
-        >>> Prior(np.array(4.0), np.array(1.0)).moderate(4.0, 2)
-        (array(2.), array(6.))
-        """
-        total = self.df + df
-        lent = np.where(self.df > 0, self.df * self.variance, 0.0)
-        return np.asarray((lent + df * np.asarray(variance)) / total), np.asarray(total)
-
-
-NO_PRIOR = Prior(np.array(0.0), np.array(1.0))
 
 
 def variances_of(differences: Sequence[Sequence[float]]) -> Variances:

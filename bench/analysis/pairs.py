@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.judging import Looks, Predictions, Verdict, judge, one_class
-from bench.analysis.moderated import NO_PRIOR, Prior, Variances, prior_of, variances_of
+from bench.analysis.moderated import Variances, prior_of, variances_of
 from bench.analysis.pooled import Regime, length, lent
+from bench.analysis.statistics import NO_PRIOR, Prior
 
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""

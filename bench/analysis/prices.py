@@ -17,8 +17,7 @@ from bench.analysis.equal_price import (
     relative,
 )
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.moderated import NO_PRIOR
-from bench.analysis.statistics import Ratio
+from bench.analysis.statistics import NO_PRIOR, Ratio
 from bench.metrics import METRICS
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from bench.analysis.moderated import NO_PRIOR, NOTHING, Floats, Prior, Variances, prior_of
+from bench.analysis.moderated import NOTHING, Variances, prior_of
+from bench.analysis.statistics import NO_PRIOR, Floats, Prior
 
 ERROR = 0.05
 DIFFERENCE_SD = 1.1

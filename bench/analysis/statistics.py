@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from bench.analysis.moderated import NO_PRIOR, Prior
+Floats: TypeAlias = NDArray[np.float64]
 
 LEVEL = 0.95
 
@@ -103,6 +105,32 @@ class Estimate:
         """What its design finds in four of five experiments; None without spread."""
         found = (error.detectable(level) for error in self.errors if error.se > LEAST_SE)
         return max(found, default=None)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What other differences say of a variance.
+
+    Args:
+        df: degrees of freedom; 0 where they say nothing.
+        variance: points squared; of no meaning where `df` is 0.
+    """
+
+    df: Floats
+    variance: Floats
+
+    def moderate(self, variance: ArrayLike, df: float) -> tuple[Floats, Floats]:
+        """The moderated variance, points squared, and its degrees of freedom.
+
+        >>> Prior(np.array(4.0), np.array(1.0)).moderate(4.0, 2)
+        (array(2.), array(6.))
+        """
+        total = self.df + df
+        lent = np.where(self.df > 0, self.df * self.variance, 0.0)
+        return np.asarray((lent + df * np.asarray(variance)) / total), np.asarray(total)
+
+
+NO_PRIOR = Prior(np.array(0.0), np.array(1.0))
 
 
 def clip(points: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -12,11 +12,9 @@ from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
 from bench.analysis.judging import Answer, Reason, Verdict
 from bench.analysis.statistics import Interval, differences
 from bench.data.specs import DATASETS
-from bench.spec.trial import Trial
+from bench.spec.trial import Length, Trial
 
 UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
-
-Length = tuple[int, Literal["epochs", "steps"]]
 
 
 @dataclass(frozen=True)
@@ -157,16 +155,11 @@ def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
         "output_size": trial.output_size,
         "backbone": trial.backbone,
         "others": {name: row.context[name] for name in others},
-        "length": length(trial) if evidence.experiment.spec.train else (0, "epochs"),
+        "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
         "started_from": tuple(
-            dict.fromkeys(length(known[key]) for key in trial.parents if key in known)
+            dict.fromkeys(known[key].length for key in trial.parents if key in known)
         ),
     }
-
-
-def length(trial: Trial) -> Length:
-    """How long a trial trains."""
-    return (trial.epochs, "epochs") if trial.epochs else (trial.steps or 0, "steps")
 
 
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:

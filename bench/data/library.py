@@ -500,7 +500,7 @@ def _generate(name: str, generator: str, progress: Progress) -> None:
     splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
     record: Manifest = {
         "origin": "generated",
-        "generator": generator,
+        "generator": f"{module.NAME}:{function}",
         "version": module.VERSION,
         "classes": list(module.CLASSES),
     }

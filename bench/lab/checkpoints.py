@@ -7,14 +7,16 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import InputError
-from bench.records import LoadedWeights
+
+if TYPE_CHECKING:
+    from bench.records import LoadedWeights
 
 WRAPPERS = (
     *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),

@@ -13,7 +13,7 @@ from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import LEAST_SEEDS, SETTLED, Reason, Verdict
 from bench.analysis.prices import EqualSide, Paid, equal_sides, multiples, paid, times
-from bench.analysis.verdicts import holds_for, length
+from bench.analysis.verdicts import holds_for
 from bench.metrics import METRICS
 from bench.report import words
 from bench.report.environment import devices
@@ -102,8 +102,8 @@ def scope(evidence: Evidence) -> str:
     sizes = list(dict.fromkeys(trial.size for trial in trials))
     if len(sizes) > MOST_SIZES:
         sizes = [words.span((trial.input_size for trial in trials), str)]
-    first = [length(trial) for trial in trials if not trial.parents]
-    then = [length(trial) for trial in trials if trial.parents]
+    first = [trial.length for trial in trials if not trial.parents]
+    then = [trial.length for trial in trials if trial.parents]
     trained = words.lengths(then, first) if then else words.lengths(first)
     tuned = [
         f"{arm} tuned over {words.count(evidence.tried(arm), 'configuration')}"

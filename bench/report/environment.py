@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.analysis.evidence import Evidence
+from bench.records import doubts
 from bench.report import words
 
 COMPARED = (
@@ -39,6 +40,7 @@ def warnings(evidence: Evidence) -> list[str]:
         for name, values in counted.items()
         if len(values) > 1
     ]
+    lines += [f"{name}: {doubt}." for name, doubt in doubts(evidence.records.values()).items()]
     for context, lane in evidence.timings.items():
         if lane["status"] != "ok":
             what = f"Timing {context or 'the arms'}"

@@ -10,13 +10,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.analysis.crossed import Crossed
-from bench.analysis.evidence import Evidence
+from bench.analysis.evidence import Evidence, gather
 from bench.analysis.statistics import Interval
 from bench.records import write_whole
-from bench.report import answer, environment, index, render, table, words
+from bench.report import answer, environment, front, made, render, table, words
+from bench.report.figures.draw import draw
 from bench.report.figures.style import Drawing, arm_styles
 from bench.report.tuning import Tuning, tuning
 from bench.spec.experiment import Experiment
+from bench.store import Store
 
 
 class BySeed(NamedTuple):
@@ -33,7 +35,7 @@ class Page:
     """All that the template of a report says, in the order of the page."""
 
     experiment: Experiment
-    summary: index.Summary
+    summary: front.Summary
     controls: list[tuple[str, pd.DataFrame]]  # of each answer that has some: its place, a table
     drawings: dict[str, Drawing]
     warnings: list[str]
@@ -50,6 +52,21 @@ class Page:
     matched: list[str]
     recipe: pd.DataFrame
     environment: pd.DataFrame
+
+
+def make(experiment: Experiment, store: Store, folder: Path) -> made.Report:
+    """Write the report of an experiment, finished or not, into `folder`.
+
+    Files: table.csv (a row per arm, context and seed), results.csv and results.tex (the table of
+    the page), answer.md (the answer alone), report.md, report.html (complete in itself) and
+    figures/*.svg.
+    """
+    evidence = gather(experiment, store)
+    stamp = made.stamp(experiment, store)
+    (folder / made.STAMP).unlink(missing_ok=True)
+    write(evidence, draw(evidence), folder)
+    write_whole(folder / made.STAMP, f"{stamp} {made.COMPLETE if evidence.complete else 'open'}")
+    return made.Report(answer.in_words(evidence), folder, evidence.complete)
 
 
 def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> None:
@@ -69,13 +86,13 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
     write_whole(folder / "report.md", text)
     write_whole(folder / "report.html", render.html(text, page.summary.question, drawings, colours))
-    index.save(page.summary, folder)
+    front.save(page.summary, folder)
 
 
 def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
     """What the page says of an experiment."""
     alt = drawings["differences"].alt if "differences" in drawings else ""
-    summary = index.summary(evidence, alt)
+    summary = front.summary(evidence, alt)
     return Page(
         experiment=evidence.experiment,
         summary=summary,

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.statistics import LEVEL, Interval, Ratio
-from bench.analysis.verdicts import Length
-from bench.spec.trial import SETTING_FIELDS
+from bench.spec.trial import SETTING_FIELDS, Length
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from resizer.sources import source_digest
-from resizer.specs import ANTIALIASED, RESIZERS, check_name, source_file
+from resizer.sources import source_digest, source_file
+from resizer.specs import ANTIALIASED, RESIZERS, check_name
 
 Fields = dict[str, Any]
 """Fields of a trial, or of a table in an experiment's file, by name."""
@@ -77,6 +77,9 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Part = Literal["resizer", "backbone"]
+
+Length = tuple[int, Literal["epochs", "steps"]]
+"""How long a trial trains."""
 
 
 class Trial(BaseModel):
@@ -188,7 +191,6 @@ class Trial(BaseModel):
         """The digest of a user's own resizer: its file, and those of theirs that it imports."""
         if ":" not in self.resizer:
             return {}
-        source_file(self.resizer)
         return {"resizer_source": source_digest(self.resizer)}
 
     @property
@@ -206,6 +208,11 @@ class Trial(BaseModel):
         """The options to build the resizer with."""
         options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
+
+    @property
+    def length(self) -> Length:
+        """How long it trains."""
+        return (self.epochs, "epochs") if self.epochs else (self.steps or 0, "steps")
 
     @property
     def size(self) -> str:
@@ -308,6 +315,8 @@ def _collapse_resizer(fields: Fields, resizer: str) -> None:
 def _options(resizer: str) -> tuple[tuple[str, ...], Fields]:
     """Which fields the resizer does not use, and the defaults of those that it does."""
     check_name(resizer)
+    if ":" in resizer:
+        source_file(resizer)
     untrained = () if has_weights(resizer) else ("resizer_from",)
     if resizer == "none":
         return ("output_size", *RESIZER_OPTIONS, *untrained), {}

@@ -170,9 +170,9 @@ def _caption(evidence: Evidence, rows: Sequence[Row]) -> str:
         )
     text = f"A tick is one seed, the marker their mean; shaded: within {margin} of zero."
     if any(row.difference.n > 1 for row in rows if row.difference):
-        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds."
+        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds, each by itself."
     levels = {v.difference.level for row in rows if (v := row.verdict) and v.difference.n > 1}
     if levels:
         level = words.join(sorted(map(words.percent, levels)))
-        text += f" Thick: the verdict's, {level}, its variance moderated."
+        text += f" Thick: the interval of the verdict, {level}."
     return text
