@@ -1,15 +1,11 @@
-"""Checks of the harness itself, on what is saved.
+"""How often arms that do not differ are called different: one time in twenty is expected.
 
-    python -m bench.checks [EXPERIMENT]
-
-cuts the seeds of an experiment whose arms do not differ (check-verdicts unless named) into
-experiments of three and counts the verdicts of each: one in twenty is expected to be false. Once
-each has its own variance alone, and once eight others moderate it, as those of ten arms do.
+The seeds of an experiment are cut into experiments of three, and the verdicts of these counted:
+once each has its own variance alone, and once eight others moderate it, as those of ten arms do.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,8 +16,7 @@ from bench.analysis.moderated import prior_of, variances_of
 from bench.analysis.pairs import pairs
 from bench.analysis.statistics import NO_PRIOR
 from bench.errors import InputError
-from bench.paths import local_results
-from bench.spec.files import load
+from bench.spec.experiment import Experiment
 from bench.store import Store
 
 NEIGHBOURS = 8
@@ -50,23 +45,21 @@ def counted(
     return answers
 
 
-def verdicts(name: str = "check-verdicts") -> str:
-    """The verdicts of an experiment's parts, counted, in a sentence for each variance."""
-    experiment = load(name)
-    assert experiment.spec.primary
-    (pair,) = pairs(Store(local_results()).table(experiment), *experiment.spec.primary)
-    differences = [value for _, value in sorted(pair.differences.items())]
+def verdicts(experiment: Experiment, store: Store) -> list[str]:
+    """The verdicts of an experiment's parts, counted, in a sentence for each variance.
+
+    Raises:
+        InputError: if the experiment has no primary comparison.
+    """
+    if not experiment.spec.primary:
+        raise InputError(f"{experiment.name} has no primary comparison, whose verdicts are counted")
     lines = []
-    for variance, neighbours in (("own variance", 0), ("moderated", NEIGHBOURS)):
-        found = counted(differences, experiment.spec.margin_pct, neighbours)
-        told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"
-        many = f"{found.total()} experiments of {LEAST_SEEDS} seeds"
-        lines.append(f"{experiment.name}, {variance}: {many}: {told}")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    try:
-        print(verdicts(*sys.argv[1:]))  # noqa: T201
-    except InputError as error:
-        sys.exit(f"check: {error}")
+    for pair in pairs(store.table(experiment), *experiment.spec.primary):
+        differences = [value for _, value in sorted(pair.differences.items())]
+        for variance, neighbours in (("own variance", 0), ("moderated", NEIGHBOURS)):
+            found = counted(differences, experiment.spec.margin_pct, neighbours)
+            told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"
+            many = f"{found.total()} experiments of {LEAST_SEEDS} seeds"
+            where = f"{experiment.name} {pair.context}".rstrip()
+            lines.append(f"{where}, {variance}: {many}: {told}")
+    return lines

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.data.library import Dataset
-    from bench.records import SmokeRecord
+    from bench.records import TrialRecord
     from bench.report.made import Report
     from bench.run.runner import Outcome
     from bench.spec.experiment import Experiment
@@ -33,6 +33,8 @@ data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is
 app.add_typer(data, name="data")
 results = typer.Typer(help="What is saved: clean.", no_args_is_help=True)
 app.add_typer(results, name="results")
+check = typer.Typer(help="The harness itself: data, verdicts.", no_args_is_help=True)
+app.add_typer(check, name="check")
 out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
@@ -203,7 +205,7 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     _end_run(experiment, store, outcome)
 
 
-def _end_smoke(failures: Sequence[SmokeRecord], names: Mapping[str, str]) -> NoReturn:
+def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
     for record in failures:
         say(f"{names[record['key']]}: {record['status']} ({record['reason']})")
     raise typer.Exit(1 if failures else 0)
@@ -350,7 +352,7 @@ def clean(
     if not yes:
         say(f"{told}: `--yes` deletes them; records, predictions and pictures stay")
         return
-    keeping.drop(experiment, store, found)
+    keeping.drop(experiment, store)
     say(f"deleted: {told}")
 
 
@@ -425,6 +427,36 @@ def verify(dataset: str) -> None:
     say(summary)
     for note in library.notes(library.open_dataset(dataset)):
         say(note)
+
+
+@check.command("data")
+def check_data(name: Name = "woof-first", small: Small = False) -> None:
+    """Time the treatment's training step with its data and without: how much speed is left."""
+    from bench import terminal as console
+    from bench.run import jobs, processes
+    from bench.run.readiness import prepare
+
+    experiment, store = _open(name, small)
+    treatments = {arm.name for arm in experiment.spec.arm if arm.role == "treatment"}
+    trials = [cell.trial for cell in experiment.cells if cell.arm in treatments]
+    if not (trials and experiment.runs):
+        raise InputError(f"{experiment.name} has no treatment that is trained")
+    with console.Display(out).shown() as display:
+        prepare(experiment, trials[:1], store, display)
+        ratio, low, high = processes.call(jobs.data_overhead, trials[0])
+    say(
+        f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
+        f"batch that is there (95 % interval {low:.3f} to {high:.3f})"
+    )
+
+
+@check.command("verdicts")
+def check_verdicts(name: Name = "check-verdicts", small: Small = False) -> None:
+    """Count the verdicts of arms that do not differ: one in twenty is expected to be false."""
+    from bench.checks import verdicts
+
+    for line in verdicts(*_open(name, small)):
+        say(line)
 
 
 def _open(name: str, small: bool) -> tuple[Experiment, Store]:

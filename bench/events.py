@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.records import CurveRow, Environment, SmokeRecord, TrialRecord
+    from bench.records import CurveRow, Environment, TrialRecord
     from bench.spec.experiment import SizeRequest
     from bench.spec.trial import Fields, Trial
 
@@ -64,18 +64,11 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Smoked:
-    """The training steps of a smoke run are done."""
-
-    seconds_per_step: float
-
-
-@dataclass(frozen=True)
 class End:
     """A trial, or its smoke run, has ended with this record."""
 
     trial: Trial
-    record: TrialRecord | SmokeRecord
+    record: TrialRecord
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,6 @@ Event = (
     | Begin
     | Step
     | Epoch
-    | Smoked
     | End
     | MatchingBegun
     | SizeMatched

@@ -97,7 +97,10 @@ class Ending(TypedDict):
 
 
 class TrialRecord(Ending, total=False):
-    """A trial: `trials/<key>/record.json`. One that failed lacks what it did not come to."""
+    """A trial: `trials/<key>/record.json`. One that failed lacks what it did not come to.
+
+    A smoke run, a few training steps at full size, has one too: `smoke/<speed key>/record.json`.
+    """
 
     schema: int
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "trial"
@@ -114,22 +117,13 @@ class TrialRecord(Ending, total=False):
     wall_s: float  # from the process's start of work to its record
     pruned_by: str  # the study that wanted no more of it; "pruned" alone
     reused_from: str  # the published experiment that it was copied from
-
-
-class SmokeRecord(Ending, total=False):
-    """A few training steps at full size: `smoke/<speed key>/record.json`."""
-
-    schema: int
-    key: str
-    trial: Fields
-    metrics: dict[str, Measured]  # always empty: nothing is validated
-    seconds_per_step: float  # of the last, warm one
+    seconds_per_step: float  # of the last, warm step of a smoke run, which has no metrics
 
 
 class DisturbanceFacts(TypedDict):
     """What else went on in a round of the timing; None where the platform does not tell."""
 
-    share: float | None  # of all cores' time that others took
+    share: float | None  # of all cores' time that others took, the hypervisor's included
     switches_per_s: float | None  # times a second that we were put off the processor
     load: float | None  # the load average over a minute, our own part included
     disturbed: bool
@@ -226,7 +220,7 @@ class OwnerRecord(Ending, total=False):
     file: str  # the experiment's file
 
 
-def loaded_from(record: TrialRecord) -> str:
+def loaded_from(record: TrialRecord | Record) -> str:
     """What the backbone started from, in words; "" where it started from no checkpoint."""
     if (weights := record.get("weights")) is None:
         return ""
@@ -237,9 +231,9 @@ def loaded_from(record: TrialRecord) -> str:
     )
 
 
-def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
+def doubts(records: Iterable[TrialRecord | Record]) -> dict[str, str]:
     """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
-    facts = [record["data"] for record in records if "data" in record]
+    facts: list[DataFacts] = [record["data"] for record in records if "data" in record]
     return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}
 
 

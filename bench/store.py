@@ -18,7 +18,6 @@ from bench.records import (
     Record,
     SearchRecord,
     SizeRecord,
-    SmokeRecord,
     TimingRecord,
     TrialRecord,
     read_record,
@@ -128,9 +127,9 @@ class Store:
         """Where the smoke run of every trial of this speed is recorded."""
         return self.root / "smoke" / trial.speed_key
 
-    def smoke(self, trial: Trial) -> SmokeRecord | None:
+    def smoke(self, trial: Trial) -> TrialRecord | None:
         """The record of a smoke run of this speed, or None before the first."""
-        return cast("SmokeRecord | None", self._read(self.smoke_folder(trial)))
+        return cast("TrialRecord | None", self._read(self.smoke_folder(trial)))
 
     def size_folder(self, key: str) -> Path:
         """Where the record of a matched size is, by the key of its `SizeRequest`."""

@@ -30,14 +30,13 @@ from bench.events import (
     Round,
     SearchBegun,
     SizeMatched,
-    Smoked,
     SmokePlanned,
     Step,
     TimingBegun,
     Turn,
     Waiting,
 )
-from bench.records import SearchRecord, SmokeRecord, TrialRecord
+from bench.records import SearchRecord, TrialRecord
 from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
@@ -118,8 +117,6 @@ class Display:
                 self._step(event)
             case Epoch():
                 self._epoch(event)
-            case Smoked(seconds):
-                self._note(f"{seconds:.3f} s a step")
             case End(trial, record):
                 self._end(trial, record)
             case MatchingBegun(sizes):
@@ -208,7 +205,7 @@ class Display:
             speed = row["step"] * self.batch_size / row["train_s"]
             self._say(f"  epoch {row['epoch']}, {speed:.0f} images/s{self.accuracy}")
 
-    def _end(self, trial: Trial, record: TrialRecord | SmokeRecord) -> None:
+    def _end(self, trial: Trial, record: TrialRecord) -> None:
         self._end_part()
         took = duration(time.monotonic() - self.began)
         self._say(f"{self._name(trial)}: {outcome(record)}, {took}")
@@ -248,10 +245,6 @@ class Display:
         assert self.part is not None
         self.progress.update(self.part, completed=done, total=total, count=count, note=note)
 
-    def _note(self, text: str) -> None:
-        assert self.part is not None
-        self.progress.update(self.part, note=text)
-
     def _end_part(self) -> None:
         if self.part is not None:
             self.progress.remove_task(self.part)
@@ -282,10 +275,12 @@ def shown_value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def outcome(record: TrialRecord | SmokeRecord) -> str:
+def outcome(record: TrialRecord) -> str:
     """How a trial ended, in a few words."""
     if record["status"] != "ok":
         return f"{record['status']} ({record['reason']})"
+    if "seconds_per_step" in record:
+        return f"{record['seconds_per_step']:.3f} s a step"
     if "top1_pct" not in record["metrics"]:
         return "ok"
     return f"top-1 {record['metrics']['top1_pct']['value']:.1f} %"
@@ -409,7 +404,8 @@ def text_table(
     table = Table(title=plain(title), title_justify="left", box=None, header_style="bold")
     used = 0
     for place, heading in enumerate(headings):
-        column_width = longest([*heading.split(), *(line[place] for line in lines)])
+        words = [*heading.split(), *(line[place] for line in lines)]
+        column_width = max(map(len, words), default=0)
         used += column_width + 2
         if used > width:
             break
@@ -436,12 +432,3 @@ def are_numbers(texts: Iterable[str]) -> bool:
     (True, False)
     """
     return all(text[:1].isdigit() or text[:1] in "+\N{MINUS SIGN}\N{EN DASH}" for text in texts)
-
-
-def longest(words: Iterable[str]) -> int:
-    """Length of the longest word.
-
-    >>> longest(["a", "abc"])
-    3
-    """
-    return max(map(len, words), default=0)

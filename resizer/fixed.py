@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, nearest
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, one_of
 
 Size = int | tuple[int, int]
 
@@ -48,8 +48,14 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
 
     `nearest` takes the pixel under the centre of the new one ("nearest-exact" in torch, whose
     plain "nearest" is shifted by half a pixel); `area` is the mean of the pixels covered;
-    `lanczos` is the windowed sinc of radius 3, widened when reducing.
+    `lanczos` is the windowed sinc of radius 3, widened when reducing. With antialias, and `lanczos`
+    always, images of half precision are resampled in float32: torch has no antialias of theirs on
+    a CPU, and rows of `lanczos` weights would sum to 0.997.
     """
+    wide = antialias or interpolation == "lanczos"
+    if wide and images.dtype in (torch.bfloat16, torch.float16):
+        whole = resize(images.float(), size, interpolation=interpolation, antialias=antialias)
+        return whole.to(images.dtype)
     if interpolation == "lanczos":
         return resize_lanczos(images, size)
     if antialias and size[1] == 1 < size[0]:  # torch 2.14 is wrong there: channels-last, gradient
@@ -103,8 +109,7 @@ def check_interpolation(interpolation: str, *, antialias: bool) -> None:
     """Raise ValueError unless the interpolation is known and has the antialias asked of it."""
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
-            f"unknown interpolation {interpolation!r}{nearest(interpolation, INTERPOLATIONS)} "
-            f"One of: {', '.join(INTERPOLATIONS)}"
+            f"unknown interpolation {interpolation!r}{one_of(interpolation, INTERPOLATIONS)}"
         )
     if antialias and interpolation not in ANTIALIASED:
         raise ValueError(

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from resizer.fixed import resize
 from resizer.learned import LearnedResizer
 
 
@@ -28,8 +27,7 @@ class FoldedResizer(nn.Module):
     def __init__(self, module: LearnedResizer) -> None:
         super().__init__()
         module = copy.deepcopy(module).float().eval().requires_grad_(False)
-        self.size, self.interpolation = module.output_size, module.interpolation
-        self.antialias = module.antialias
+        self.resize = module.resize
         self.head = nn.Sequential(*module.head[:-1])
         gain, offset = factors(cast("nn.BatchNorm2d", module.head[-1]))
         self.gain: Tensor
@@ -40,15 +38,12 @@ class FoldedResizer(nn.Module):
         self.merge, self.tail, self.skip = fused(module.merge), module.tail, module.skip
 
     def forward(self, images: Tensor) -> Tensor:
-        branch = self._resize(self.head(images)) * self.gain + self.offset
+        branch = self.resize(self.head(images)) * self.gain + self.offset
         z = branch
         for block in self.blocks:
             z = z + block(z)
-        out: Tensor = self.tail(self.merge(z) + branch) + self._resize(self.skip(images))
+        out: Tensor = self.tail(self.merge(z) + branch) + self.resize(self.skip(images))
         return out
-
-    def _resize(self, x: Tensor) -> Tensor:
-        return resize(x, self.size, interpolation=self.interpolation, antialias=self.antialias)
 
 
 def fused(layers: nn.Sequential) -> nn.Sequential:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from resizer.fixed import Size, check_interpolation, checked_size, resize
+from resizer.fixed import FixedResizer, Size
 
 
 class LearnedResizer(nn.Module):
@@ -46,8 +46,9 @@ class LearnedResizer(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        self.output_size = checked_size(output_size)
-        check_interpolation(interpolation, antialias=antialias)
+        self.resize = FixedResizer(
+            output_size=output_size, interpolation=interpolation, antialias=antialias
+        )
         for name, count, least in (
             ("in_channels", in_channels, 1),
             ("out_channels", out_channels, 1),
@@ -56,8 +57,6 @@ class LearnedResizer(nn.Module):
         ):
             if count < least:
                 raise ValueError(f"{name} is {count}; it takes {least} or more")
-        self.interpolation = interpolation
-        self.antialias = antialias
         n = num_kernels
         self.head = nn.Sequential(
             nn.Conv2d(in_channels, n, 7, padding=3),
@@ -75,20 +74,14 @@ class LearnedResizer(nn.Module):
             else nn.Conv2d(in_channels, out_channels, 1)
         )
         if zero_init:
-            nn.init.zeros_(self.tail.weight)
-            if self.tail.bias is not None:
-                nn.init.zeros_(self.tail.bias)
+            for parameter in self.tail.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
-        branch = self._resize(self.head(images))  # (B, n, height, width)
+        branch = self.resize(self.head(images))  # (B, n, height, width)
         refined = self.merge(self.blocks(branch)) + branch
-        out: Tensor = self.tail(refined) + self._resize(self.skip(images))
+        out: Tensor = self.tail(refined) + self.resize(self.skip(images))
         return out
-
-    def _resize(self, x: Tensor) -> Tensor:
-        return resize(
-            x, self.output_size, interpolation=self.interpolation, antialias=self.antialias
-        )
 
 
 class ResBlock(nn.Module):

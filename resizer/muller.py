@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resizer.fixed import Size, check_interpolation, checked_size, resize
+from resizer.fixed import FixedResizer, Size
 
 
 class MullerResizer(nn.Module):
@@ -42,15 +42,14 @@ class MullerResizer(nn.Module):
         antialias: bool = False,
     ) -> None:
         super().__init__()
-        self.output_size = checked_size(output_size)
-        check_interpolation(interpolation, antialias=antialias)
+        self.resize = FixedResizer(
+            output_size=output_size, interpolation=interpolation, antialias=antialias
+        )
         if num_layers < 1 or kernel_size < 1 or kernel_size % 2 == 0 or sigma <= 0:
             raise ValueError(
                 f"num_layers is {num_layers}, kernel_size {kernel_size}, sigma {sigma}; they take "
                 "1 or more, an odd number, and a positive one"
             )
-        self.interpolation = interpolation
-        self.antialias = antialias
         self.alpha = nn.Parameter(torch.zeros(num_layers))
         self.beta = nn.Parameter(torch.zeros(num_layers))
         at = torch.arange(kernel_size) - kernel_size // 2
@@ -59,17 +58,13 @@ class MullerResizer(nn.Module):
         self.register_buffer("line", line / line.sum(), persistent=False)  # (kernel_size,)
 
     def forward(self, images: Tensor) -> Tensor:
-        out, band = self._resize(images), images
+        out: Tensor = self.resize(images)
+        band = images
         for alpha, beta in zip(self.alpha.unbind(), self.beta.unbind(), strict=True):
             blurred = self._blur(band)
-            out = out + torch.tanh(alpha * self._resize(blurred - band) + beta)
+            out = out + torch.tanh(alpha * self.resize(blurred - band) + beta)
             band = blurred
         return out
-
-    def _resize(self, x: Tensor) -> Tensor:
-        return resize(
-            x, self.output_size, interpolation=self.interpolation, antialias=self.antialias
-        )
 
     def _blur(self, x: Tensor) -> Tensor:
         channels, k = x.shape[1], len(self.line)

@@ -16,9 +16,16 @@ INSTALLED = ("site-packages", "dist-packages")
 """Folders of packages that are installed; what is in them counts by its version."""
 
 SHIPPED = (
-    *("resizer", "resizer.fixed", "resizer.learned", "resizer.muller", "resizer.strided"),
-    *("resizer.chunked", "resizer.folded", "resizer.kernels", "resizer.moments"),
-    *("resizer.building", "resizer.specs", "resizer.sources", "bench"),
+    "bench",
+    "resizer",
+    "resizer.building",
+    "resizer.fixed",
+    "resizer.folded",
+    "resizer.learned",
+    "resizer.muller",
+    "resizer.sources",
+    "resizer.specs",
+    "resizer.strided",
 )
 """Modules that come with this project: `bench.spec.trial.SEMANTICS` stands for them."""
 

@@ -60,8 +60,7 @@ def check_name(name: str) -> None:
     """Raise ValueError unless `name` is known, or is a `package.module:Class` of the user's own."""
     if ":" not in name and name not in names():
         raise ValueError(
-            f"unknown resizer {name!r}{nearest(name, names())} One of: {', '.join(names())}, "
-            "or package.module:Class of your own"
+            f"unknown resizer {name!r}{one_of(name, names())}, or package.module:Class of your own"
         )
 
 
@@ -70,10 +69,7 @@ def refuse_unknown_options(name: str, given: Iterable[str], allowed: Iterable[st
     allowed = sorted(allowed)
     for option in given:
         if option not in allowed:
-            raise ValueError(
-                f"resizer {name!r} has no option {option!r}{nearest(option, allowed)} "
-                f"One of: {', '.join(allowed)}"
-            )
+            raise ValueError(f"resizer {name!r} has no option {option!r}{one_of(option, allowed)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -86,3 +82,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def one_of(name: str, known: Iterable[str]) -> str:
+    """The same, and then every known one.
+
+    >>> one_of("lerned", ["fixed", "learned"])
+    "; did you mean 'learned'? One of: fixed, learned"
+    """
+    known = list(known)
+    return f"{nearest(name, known)} One of: {', '.join(known)}"

@@ -97,6 +97,10 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["data", "fetch", "imagewof"], "unknown dataset 'imagewof'; did you mean 'imagewoof'"),
         (["data", "import", "/nowhere.tgz"], "/nowhere.tgz does not exist"),
         (["data", "verify", "imagewoof"], "resizer-bench data fetch imagewoof"),
+        (["check", "data", "lerned"], "no experiment 'lerned'"),
+        (["check", "data", "check-lane"], "check-lane has no treatment that is trained"),
+        (["check", "data"], "resizer-bench data fetch imagewoof-160"),
+        (["check", "verdicts", "grid"], "grid has no primary comparison"),
     ],
 )
 @pytest.mark.usefixtures("store")
@@ -114,6 +118,14 @@ def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
     assert sentence in told
     assert told.startswith("resizer-bench: ")
     assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_the_checks_of_the_harness_say_what_they_found(toy: Path) -> None:
+    ratio = command("check", "data", toy)
+    assert "a training step with its data is " in ratio.stdout, ratio.stderr
+    found = command("check", "verdicts")
+    assert "check-verdicts, moderated: 0 experiments of 3 seeds: none yet" in found.stdout
 
 
 def test_results_that_cannot_be_written_are_one_sentence(

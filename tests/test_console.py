@@ -31,7 +31,7 @@ def test_words_stand_left_in_their_column_and_numbers_right() -> None:
 
 def test_columns_that_do_not_fit_are_counted() -> None:
     table = text_table(["arm", "top-1"], [["plain", "43.9"]], width=8)
-    assert [column.header for column in table.columns] == ["arm"]
+    assert [str(column.header) for column in table.columns] == ["arm"]
     assert table.caption == "1 more column in the report, or in a wider terminal"
 
 

@@ -82,8 +82,9 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         for i in range(module.COUNTS[split]):
             yield f"{split}-{i}", i % 2, np.full((2, 2, 3), i + module.VERSION, np.uint8)
 
+    counts = {"train": 4, "val": 2}
     module = types.SimpleNamespace(
-        VERSION=1, CLASSES=("odd", "even"), COUNTS={"train": 4, "val": 2}, make=make, calls=[]
+        NAME="toy", VERSION=1, CLASSES=("odd", "even"), COUNTS=counts, make=make, calls=[]
     )
     monkeypatch.setitem(sys.modules, "toy_generator", module)
     monkeypatch.setitem(DATASETS, "toy-made", DatasetSpec("made", generator="toy_generator:make"))

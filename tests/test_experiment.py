@@ -61,11 +61,21 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"precision": "bf16", "channels_last": False, "deterministic": True},
         **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
         **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
-        **{"replicate": 1, "micro_batch": 8, "holdout": 0.2},
+        **{"replicate": 1, "micro_batch": 8, "holdout": 0.2, "resizer_lr_factor": 0.5},
     }
-    assert set(other) == set(Trial.model_fields) - {"steps", "warmup_fraction"}
+    elsewhere = {"steps", "warmup_fraction", "frozen_resizer_norm"}
+    assert set(other) == set(Trial.model_fields) - elsewhere
     keys = {Trial(**{**base, name: value}).key for name, value in other.items()}
     assert len(keys | {Trial(**base).key}) == len(other) + 1
+
+
+def test_fields_of_a_resizer_that_learns_or_is_frozen_enter_the_key_where_they_are_used() -> None:
+    frozen = {**FIELDS, "resizer": "learned", "frozen": ["resizer"]}
+    assert Trial(**frozen, frozen_resizer_norm="batch").key != Trial(**frozen).key
+    assert Trial(**frozen, resizer_lr_factor=0.1).key == Trial(**frozen).key
+    for fields in (FIELDS, {**FIELDS, "resizer": "fixed"}, {**FIELDS, "resizer": "learned"}):
+        assert Trial(**fields, frozen_resizer_norm="batch").key == Trial(**fields).key
+        assert Trial(**fields, resizer_lr_factor=1).key == Trial(**fields).key
 
 
 def test_options_that_came_later_leave_older_keys_as_they_were() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from statsmodels.stats import contingency_tables
 
 from bench import checks, publish
 from bench.analysis.evidence import gather
-from bench.data.library import fingerprint
+from bench.data.library import fingerprint, open_dataset
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
@@ -298,3 +299,14 @@ def test_verdicts_are_counted_with_the_own_variance_and_with_that_of_others() ->
     assert moderated != own
     assert checks.counted([0.0] * 6, 1.0) == {"no verdict": 2}
     assert checks.counted([5.0, 5.01, 5.0], 1.0) == {"better": 1}
+
+
+@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.generator])
+def test_generated_data_is_what_published_trials_were_run_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(tmp_path))
+    records = PUBLISHED.glob("*/trials/*/record.json")
+    facts = [json.loads(path.read_text()).get("data", {}) for path in records]
+    seen = {one["fingerprint"] for one in facts if one.get("name") == name}
+    assert seen == {open_dataset(name).fingerprint}

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 import resizer
+from resizer.fixed import resize
 from resizer.sources import source_file
 from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
 
@@ -251,3 +252,19 @@ def test_looking_up_and_building_a_users_resizer_leaves_the_import_path_as_it_wa
     assert sys.path == before
     resizer.build("of_my_own:Front", output_size=8)
     assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "antialias"), [("lanczos", False), ("bilinear", True), ("bicubic", True)]
+)
+def test_wide_filters_are_as_precise_in_mixed_precision_as_their_output(
+    interpolation: str, antialias: bool
+) -> None:
+    flat = torch.full((1, 3, 32, 32), 1.0)
+    small = resize(flat.bfloat16(), (12, 12), interpolation=interpolation, antialias=antialias)
+    assert torch.equal(small.float(), flat[..., :12, :12])
+    how = {"interpolation": interpolation, "antialias": antialias}
+    front = resizer.build("learned", output_size=8, num_kernels=2, **how)
+    with torch.autocast("cpu", torch.bfloat16):
+        front(torch.rand(2, 3, 16, 16)).float().sum().backward()
+    assert all(p.grad is not None for p in front.parameters())

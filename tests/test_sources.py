@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.paths import PROJECT
 from bench.spec.trial import Trial
-from resizer.sources import own_modules, source_digest
+from resizer.sources import SHIPPED, own_modules, source_digest
 
 NUMBER = itertools.count()
 
@@ -123,3 +124,8 @@ def test_a_file_that_cannot_be_parsed_counts_by_its_bytes(code: Path, text: str)
 def test_nothing_of_the_users_is_run_to_find_it(code: Path) -> None:
     prefix = write(code, {"@pkg/__init__.py": "raise SystemExit(0)", "@pkg/a.py": "1 / 0"})
     assert len(own_modules(f"{prefix}pkg.a")) == 2
+
+
+def test_every_module_that_comes_with_the_project_is_known_to() -> None:
+    there = {f"resizer.{path.stem}" for path in (PROJECT / "resizer").glob("*.py")}
+    assert set(SHIPPED) == there - {"resizer.__init__"} | {"resizer", "bench"}

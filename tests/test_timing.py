@@ -120,7 +120,7 @@ def test_the_device_is_waited_for_after_blocks_of_calls_and_after_each_one_for_l
 
 def test_the_resizer_is_timed_with_a_gradient_of_its_own_shape_for_each_value() -> None:
     one = toy(resizer="learned", num_kernels=4)
-    steps = timing.Stepper(one, 2, CPU, "fp32")
+    steps = timing.Stepper(one, 2)
     steps.model.train()
     seen: list[torch.Tensor] = []
     steps.model.resizer.register_full_backward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -229,10 +229,10 @@ def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPat
     wall = (os.cpu_count() or 1) * (time.perf_counter() - watch.began)
     monkeypatch.setattr(machine, "_busy_s", lambda: busy + wall)
     found = watch.disturbance()
-    assert found.share == pytest.approx(1.0, abs=0.2)
-    assert found.disturbed
+    assert found["share"] == pytest.approx(1.0, abs=0.2)
+    assert found["disturbed"]
     monkeypatch.setattr(machine, "_busy_s", lambda: busy)
-    assert not watch.disturbance().disturbed
+    assert not watch.disturbance()["disturbed"]
 
 
 def test_speeds_are_medians_of_the_raw_samples() -> None:

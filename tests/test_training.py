@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.events import Epoch, Event, Step, ignore
+from bench.events import Epoch, Event, Step
 from bench.lab import models, pictures, training, trial
 from bench.records import Record, write_record
 from bench.spec.trial import Trial
@@ -334,7 +334,7 @@ def test_a_smoke_run_that_fails_says_which_trial_it_was(
 ) -> None:
     monkeypatch.setattr(trial, "Stepper", _out_of_memory)
     one = toy(resizer="learned", num_kernels=4)
-    trial.smoke(ignore, one, store.smoke_folder(one))
+    trial.smoke(one, store.smoke_folder(one))
     record = store.smoke(one)
     assert record is not None
     assert (record["status"], record["key"]) == ("oom", one.key)
@@ -440,6 +440,6 @@ def test_a_frozen_resizer_that_normalises_by_the_batch_gathers_statistics_and_le
         assert bool(changed) == (norm == "batch")
         assert not any(p.requires_grad for p in model.resizer.parameters())
         front: Any = model.eval().resizer
-        branch = front(model.normalised(images)) - front._resize(model.normalised(images))
+        branch = front(model.normalised(images)) - front.resize(model.normalised(images))
         spreads[norm] = float(branch.std())
     assert spreads["batch"] > 2 * spreads[None]

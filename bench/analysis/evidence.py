@@ -277,7 +277,8 @@ def _row(evidence: Evidence, group: _Group) -> Row:
 
 def _speed(timing: TimingRecord | None, trial: Trial) -> dict[str, float]:
     subject = _subject(timing, trial.speed_key)
-    return {name: one["value"] for name, one in subject.get("metrics", {}).items()} if subject else {}
+    metrics = subject.get("metrics", {}) if subject else {}
+    return {name: one["value"] for name, one in metrics.items()}
 
 
 def _times(timing: TimingRecord | None, trial: Trial, base: Trial) -> dict[str, Ratio]:

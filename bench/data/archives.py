@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import tarfile
@@ -37,15 +36,6 @@ class Survey:
 
     unpacked: int
     decoded: int
-
-
-def digests(archive: Path) -> dict[str, str]:
-    """The md5 and sha256 of a file, in hexadecimal, by name of the algorithm."""
-    found = {}
-    for algorithm in ("md5", "sha256"):
-        with archive.open("rb") as file:
-            found[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
-    return found
 
 
 def top_folder(archive: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from bench.data.folders import Folder
 from bench.data.master import SPLITS, Image, Master, Progress, open_split, write_split
 from bench.data.specs import DatasetSpec
 from bench.errors import InputError, told
+from bench.records import write_whole
 
 FORMAT = 1
 """Of the files of a dataset; raised by hand when their meaning changes."""
@@ -134,7 +134,7 @@ def build(
     }
     if "fingerprint" not in manifest:
         manifest["fingerprint"] = _generated_fingerprint(manifest)
-    _write_manifest(made / "manifest.json", manifest)
+    write_whole(made / "manifest.json", json.dumps(manifest, indent=1))
     if place.exists():
         place.rename(staging / "old")
     made.rename(place)
@@ -155,10 +155,3 @@ def _generated_fingerprint(manifest: Manifest) -> str:
     pixels = [manifest["sha256"][f"{split}.bin"] for split in SPLITS]
     named = [manifest["generator"], str(manifest["version"]), *pixels]
     return hashlib.sha256("\n".join(named).encode()).hexdigest()
-
-
-def _write_manifest(path: Path, manifest: Manifest) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())

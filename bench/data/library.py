@@ -30,7 +30,7 @@ from bench.data.specs import BASE_ADDRESS, DATASETS, DatasetSpec
 from bench.errors import InputError, readable
 from bench.machine import free_bytes
 from bench.seeds import seed_for
-from resizer.specs import nearest
+from resizer.specs import one_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,6 @@ class Dataset:
     doubt: str
 
     def split(self, name: str) -> Master:
-        """The split "train" or "val"."""
         return {"train": self.train, "val": self.val}[name]
 
     def held_out(self, share: float) -> Dataset:
@@ -122,7 +121,7 @@ def pixels(name: str) -> str | None:
     return _pixels(manifest) if manifest else None
 
 
-def open_dataset(name: str, progress: Progress | None = None) -> Dataset:
+def open_dataset(name: str, progress: Progress = no_progress) -> Dataset:
     """Open a dataset; an embedded one is generated first if it is not there.
 
     Raises:
@@ -133,7 +132,7 @@ def open_dataset(name: str, progress: Progress | None = None) -> Dataset:
         spec = _spec(name)
         if spec.generator is None:
             raise _absent(name, spec)
-        _generate(name, spec.generator, progress or no_progress)
+        _generate(name, spec.generator, progress)
     return _opened(name)
 
 
@@ -147,7 +146,7 @@ def train_images(dataset: str) -> int | None:
     spec = DATASETS.get(dataset)
     if spec and spec.counts:
         return sum(spec.counts["train"].values())
-    return next(row.train_images for row in listing() if row.name == dataset)
+    return _row(dataset).train_images
 
 
 def class_count(dataset: str) -> int:
@@ -156,14 +155,13 @@ def class_count(dataset: str) -> int:
     return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)
 
 
-def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress | None = None) -> Dataset:
+def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress = no_progress) -> Dataset:
     """Download a dataset's archive, check its digest and contents, and make the master copy.
 
     Raises:
         InputError: if the name has no archive, the dataset is there already, the server fails, or
             what it sends is not what was published; nothing is then left behind.
     """
-    progress = progress or no_progress
     spec = _spec(name)
     if spec.archive is None:
         why = "it is generated on first use" if spec.generator else "it is a set of your own"
@@ -185,7 +183,7 @@ def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress | None = No
 
 
 def import_local(
-    path: Path | str, *, name: str | None = None, progress: Progress | None = None
+    path: Path | str, *, name: str | None = None, progress: Progress = no_progress
 ) -> Dataset:
     """Make the master copy of an archive or folder that has train/<class>/… and val/<class>/….
 
@@ -207,11 +205,11 @@ def import_local(
         _refuse_if_there(name)
         if path.is_file():
             record["archive"] = _archive_record(path, DATASETS.get(name))
-        _build(name, path, staging, record, progress or no_progress)
+        _build(name, path, staging, record, progress)
     return _opened(name)
 
 
-def verify(name: str, progress: Progress | None = None) -> str:
+def verify(name: str, progress: Progress = no_progress) -> str:
     """Read all of a dataset again and compare it with its manifest; returns a summary for people.
 
     Raises:
@@ -225,7 +223,7 @@ def verify(name: str, progress: Progress | None = None) -> str:
         with building.plain_errors(path):
             if file_digest(path) != digest:
                 raise InputError(f"{path} is damaged: its digest has changed; {_again(name)}")
-        (progress or no_progress)("verify", done, len(manifest["sha256"]))
+        progress("verify", done, len(manifest["sha256"]))
     dataset = _opened(name)
     for split in SPLITS:
         _check_index(dataset, split)
@@ -338,7 +336,7 @@ def _spec(name: str) -> DatasetSpec:
     known = known_names()
     if name not in known:
         raise InputError(
-            f"unknown dataset {name!r}{nearest(name, known)} One of: {', '.join(known)}; or bring "
+            f"unknown dataset {name!r}{one_of(name, known)}; or bring "
             "in a folder of your own with `resizer-bench data import`"
         )
     return DATASETS.get(name, DatasetSpec("a set of your own"))
@@ -449,7 +447,7 @@ def _guessed_name(path: Path) -> str:
 
 
 def _archive_record(archive: Path, spec: DatasetSpec | None) -> dict[str, Any]:
-    found = archives.digests(archive)
+    found = {name: file_digest(archive, name) for name in ("md5", "sha256")}
     published = spec.digests if spec else ()
     match = any(f"{algorithm}:{digest}" in published for algorithm, digest in found.items())
     return {"file": archive.name, **found, "published digest": match}
@@ -502,7 +500,7 @@ def _generate(name: str, generator: str, progress: Progress) -> None:
     splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
     record: Manifest = {
         "origin": "generated",
-        "generator": generator,
+        "generator": f"{module.NAME}:{function}",
         "version": module.VERSION,
         "classes": list(module.CLASSES),
     }

@@ -7,7 +7,6 @@ has one row an image: name, label, offset (bytes), height, width (pixels).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,8 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bench.records import synced
+
 SPLITS = ("train", "val")
-INDEX = ("offsets", "heights", "widths")
+INDEX = pa.schema(
+    {
+        "name": pa.string(),
+        "label": pa.int64(),
+        "offset": pa.int64(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+    }
+)
 
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -60,7 +69,8 @@ class Master:
     def part(self, rows: NDArray[np.int64]) -> Master:
         """The named rows alone, in their order."""
         assert self.rows is None, "a part of a part"
-        kept = {name: getattr(self, name)[rows] for name in (*INDEX, "labels")}
+        columns = ("labels", "offsets", "heights", "widths")
+        kept = {name: getattr(self, name)[rows] for name in columns}
         names = tuple(self.names[row] for row in rows)
         return replace(self, names=names, rows=rows, **kept)
 
@@ -102,43 +112,23 @@ def write_split(
 
     Returns: the sha256 of each file written, by file name.
     """
-    digest = hashlib.sha256()
-    rows: list[tuple[str, int, int, int, int]] = []
+    rows = []
     offset = 0
-    with (folder / f"{split}.bin").open("wb") as pixels:
+    pixels, index = folder / f"{split}.bin", folder / f"{split}.parquet"
+    with pixels.open("wb") as file:
         for name, label, image in images:
             assert image.dtype == np.uint8, image.dtype
             assert image.shape[2:] == (3,), image.shape
-            data = image.tobytes()
-            pixels.write(data)
-            digest.update(data)
-            rows.append((name, label, offset, image.shape[0], image.shape[1]))
-            offset += len(data)
-        pixels.flush()
-        os.fsync(pixels.fileno())
-    index = _write_index(folder / f"{split}.parquet", rows)
-    return {f"{split}.bin": digest.hexdigest(), f"{split}.parquet": index}
+            height, width, _ = image.shape
+            rows.append(dict(zip(INDEX.names, (name, label, offset, height, width), strict=True)))
+            offset += file.write(image.tobytes())
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), index)
+    for path in (pixels, index):
+        synced(path)
+    return {path.name: file_digest(path) for path in (pixels, index)}
 
 
-def _write_index(path: Path, rows: list[tuple[str, int, int, int, int]]) -> str:
-    fields = (
-        ("name", pa.string()),
-        ("label", pa.int64()),
-        ("offset", pa.int64()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-    )
-    columns = {
-        column: pa.array([row[i] for row in rows], kind) for i, (column, kind) in enumerate(fields)
-    }
-    with path.open("wb") as file:
-        pq.write_table(pa.table(columns), file)
-        file.flush()
-        os.fsync(file.fileno())
-    return file_digest(path)
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file, in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -18,7 +18,7 @@ from bench.lab import checkpoints, weights
 from bench.lab import device as devices
 from bench.records import LoadedWeights
 from bench.spec.trial import Fields, Trial
-from resizer.specs import nearest
+from resizer.specs import nearest, one_of
 
 TORCHVISION = "torchvision:"
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
@@ -99,7 +99,7 @@ def _check_name(name: str) -> None:
         there, names = timm.is_model(name), "timm.list_models()"
         family, dot, tag = name.partition(".")
         if there and dot and tag not in (tags := _tags(family)):
-            said = f"{nearest(tag, tags)} One of: {', '.join(tags)}" if tags else ": it has none"
+            said = one_of(tag, tags) if tags else ": it has none"
             raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from bench.records import DisturbanceFacts
 
 try:
     import resource
@@ -19,16 +20,6 @@ LIMIT = 0.10
 """Share of the processor's time beyond which other load disturbs a measurement."""
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """What else went on during a measurement; None where the platform does not tell."""
-
-    share: float | None  # of all cores' time that others took, the hypervisor's included
-    switches_per_s: float | None  # times a second that we were put off the processor
-    load: float | None  # the system's load average over a minute, our own part included
-    disturbed: bool
-
-
 class Watch:
     """Watches from its making to `disturbance()`."""
 
@@ -36,7 +27,7 @@ class Watch:
         self.began = time.perf_counter()
         self.busy, self.own, self.switches = _busy_s(), time.process_time(), _switches()
 
-    def disturbance(self) -> Disturbance:
+    def disturbance(self) -> DisturbanceFacts:
         """What else went on since."""
         wall = time.perf_counter() - self.began
         cores = os.cpu_count() or 1
@@ -47,7 +38,12 @@ class Watch:
         if (now := _switches()) is not None and self.switches is not None:
             switches = (now - self.switches) / wall
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        return Disturbance(share, switches, load, judge(share, load, cores))
+        return {
+            "share": share,
+            "switches_per_s": switches,
+            "load": load,
+            "disturbed": judge(share, load, cores),
+        }
 
 
 def judge(share: float | None, load: float | None, cores: int) -> bool:

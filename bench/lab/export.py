@@ -95,9 +95,7 @@ def write_onnx(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tenso
         import onnxruntime
         import onnxscript  # noqa: F401 # torch needs it
     except ImportError as error:
-        raise InputError(
-            f"--onnx needs {error.name}: pip install onnx onnxscript onnxruntime"
-        ) from None
+        raise InputError(f"--onnx needs {error.name}: pip install 'resizer-bench[onnx]'") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own exporter about itself
         made = torch.onnx.export(program, dynamo=True, verbose=False)

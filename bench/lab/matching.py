@@ -58,18 +58,14 @@ def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
 
 def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
     """The smallest multiple of TIME_STEP whose training step takes as long as the one asked for."""
-    device = devices.pick()
-    precision = devices.resolve_precision(request.like.precision, device)
-    devices.configure(deterministic=request.like.deterministic)
-    like = Stepper(request.like, classes, device, precision)
+    like = Stepper(request.like, classes)
 
     @cache
     def ratio(size: int) -> float:
-        other = Stepper(enlarged(request.plain, size), classes, device, precision)
-        return ratio_of_steps(other, like, TIMED_ROUNDS)
+        return ratio_of_steps(Stepper(enlarged(request.plain, size), classes), like, TIMED_ROUNDS)
 
     size = smallest(request, TIME_STEP, ratio)
-    chosen = Stepper(enlarged(request.plain, size), classes, device, precision)
+    chosen = Stepper(enlarged(request.plain, size), classes)
     return size, ratio_of_steps(chosen, like, CONFIRMING_ROUNDS)
 
 

@@ -1,28 +1,21 @@
 """How much of a training step's speed is left when it must also get its data.
 
-    python -m bench.lab.overhead [EXPERIMENT] [--small]
-
-takes the experiment's treatment (woof-first unless named) and times its training step in
-interleaved rounds: on batches that the loader makes, and on one batch that is already there. It
-prints the ratio of the two speeds; 1 means that the data cost nothing.
+The step is timed in interleaved rounds: on batches that the loader makes, and on one batch that is
+already there. The ratio of the two speeds is 1 where the data cost nothing.
 """
 
 from __future__ import annotations
 
-import itertools
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.data.batches import Batch, Loader
+from bench.data.batches import Batch
 from bench.data.library import open_dataset
-from bench.errors import InputError
 from bench.lab import device as devices
 from bench.lab.stepper import Stepper
-from bench.spec.files import load
 from bench.spec.trial import Trial
 
 ROUNDS = 15
@@ -36,7 +29,7 @@ def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[
 
     def step() -> None:
         if batches is not None:
-            stepper.images, stepper.labels = devices.put(next(batches), stepper.device)
+            stepper.images, stepper.labels = next(batches)
         stepper.train_step()
 
     return [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)][UNTIMED_STEPS:]
@@ -45,13 +38,10 @@ def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[
 def rounds(trial: Trial) -> tuple[list[float], list[float]]:
     """Seconds of steps without their data and with it, from interleaved rounds."""
     devices.keep_freed_memory()
-    device = devices.pick()
     dataset = open_dataset(trial.dataset)
-    precision = devices.resolve_precision(trial.precision, device)
-    stepper = Stepper(trial, len(dataset.classes), device, precision)
+    stepper = Stepper(trial, len(dataset.classes))
     stepper.model.train()
-    loader = Loader(dataset.train, trial, devices.loader_threads(device))
-    batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
+    batches = stepper.batches(dataset)
     without, with_data = [], []
     for _ in range(ROUNDS):
         without += seconds_of_steps(stepper, None)
@@ -74,24 +64,3 @@ def speed_ratio(without: list[float], with_data: list[float]) -> tuple[float, fl
     interval = stats.bootstrap(pair, ratio, rng=np.random.default_rng(0), method="percentile")
     low, high = interval.confidence_interval
     return float(ratio(*pair)), float(low), float(high)
-
-
-def main(arguments: list[str]) -> None:
-    """Print the ratio for the treatment of the experiment that the arguments name."""
-    names = [argument for argument in arguments if argument != "--small"] or ["woof-first"]
-    experiment = load(names[0], small="--small" in arguments)
-    roles = {arm.name: arm.role for arm in experiment.spec.arm}
-    trial = next(c.trial for c in experiment.cells if roles[c.arm] == "treatment")
-    ratio, low, high = speed_ratio(*rounds(trial))
-    print(  # noqa: T201
-        f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
-        f"batch that is there (95 % interval {low:.3f} to {high:.3f}, {ROUNDS} rounds of {STEPS} "
-        "steps each)"
-    )
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"overhead: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.data.batches import Loader
+from bench.data.batches import Batch, Loader
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.spec.trial import Trial
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 class Stepper:
     """A classifier and one resident batch of noise: steps whose cost holds no data loading."""
 
-    def __init__(
-        self, trial: Trial, classes: int, device: torch.device, precision: devices.Precision
-    ) -> None:
-        self.device, self.precision, self.trial = device, precision, trial
+    def __init__(self, trial: Trial, classes: int) -> None:
+        devices.configure(deterministic=trial.deterministic)
+        self.trial, self.device = trial, (device := devices.pick())
+        self.precision = devices.resolve_precision(trial.precision, device)
         self.model: models.Classifier = models.placed(
             models.build(trial, classes, start=False), trial, device
         )
         self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
-        self.scaler = devices.gradient_scaler(device, precision)
+        self.scaler = devices.gradient_scaler(device, self.precision)
         side = trial.input_size
         layout = torch.channels_last if trial.channels_last else torch.contiguous_format
         images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
@@ -92,15 +92,11 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         self.resized.grad = None
 
-    def data_step(self, dataset: Dataset) -> Callable[[], None]:
-        """What makes one batch of the dataset and puts it on the device, again and again."""
+    def batches(self, dataset: Dataset) -> Iterator[Batch]:
+        """The dataset's batches on the device, epoch after epoch."""
         loader = Loader(dataset.train, self.trial, devices.loader_threads(self.device))
-        batches = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
-
-        def step() -> None:
-            devices.put(next(batches), self.device)
-
-        return step
+        endless = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
+        return (devices.put(batch, self.device) for batch in endless)
 
     def infer_step(self) -> None:
         """Classify the resident batch; the model is in evaluation mode."""

@@ -10,17 +10,18 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
-from bench.lab.disturbance import Disturbance, Watch
+from bench.lab.disturbance import Watch
 from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
 from bench.metrics import Weight
-from bench.records import DisturbanceFacts, RoundRecord, write_record
+from bench.records import RoundRecord, write_record
 from bench.seeds import seed_for
 from bench.spec.experiment import Sitting
 from bench.spec.trial import Trial
@@ -91,31 +92,19 @@ def take_round(
         "samples": samples,
         "again": again,
         "failures": failures,
-        "disturbance": _facts(watch.disturbance()),
+        "disturbance": watch.disturbance(),
         "environment": environment.describe(device, precision),
         "finished": environment.now(),
     }
     write_record(folder, record)
 
 
-def _facts(disturbance: Disturbance) -> DisturbanceFacts:
-    return {
-        "share": disturbance.share,
-        "switches_per_s": disturbance.switches_per_s,
-        "load": disturbance.load,
-        "disturbed": disturbance.disturbed,
-    }
-
-
 def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> Samples:
     """One subject's samples of one round; data is timed of `dataset`, where it is here."""
-    device = devices.pick()
-    devices.configure(deterministic=subject.deterministic)
-    precision = devices.resolve_precision(subject.precision, device)
-    stepper = Stepper(subject, classes, device, precision)
+    stepper = Stepper(subject, classes)
     steps = {phase: step_of(stepper) for phase, step_of in PHASES.items()}
     if dataset:
-        steps["data"] = stepper.data_step(dataset)
+        steps["data"] = partial(next, stepper.batches(dataset))
     if subject.resizer == "none":
         del steps["resizer"]
     samples: Samples = {}
@@ -171,9 +160,7 @@ def measured_weight(
     What the first step alone takes, such as the workspaces in which algorithms are tried out, is
     not in the peak; what it leaves, such as the optimiser's state, is.
     """
-    devices.configure(deterministic=subject.deterministic)
-    precision = devices.resolve_precision(subject.precision, memory.device)
-    stepper = Stepper(subject, classes, memory.device, precision)
+    stepper = Stepper(subject, classes)
     stepper.model.train(use == "train")
     step = stepper.train_step if use == "train" else stepper.infer_step
     memory.start()

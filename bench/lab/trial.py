@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,13 +15,13 @@ import torch
 from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
 from bench.errors import InputError, MachineError, machine_trouble
-from bench.events import Listener, Smoked
+from bench.events import Listener
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.metrics import as_metrics
-from bench.records import DataFacts, SmokeRecord, TrialRecord, synced, write_record
+from bench.records import DataFacts, TrialRecord, synced, write_record
 from bench.spec.trial import Trial
 
 SMOKE_STEPS = 3
@@ -30,9 +32,21 @@ FILES = ("predictions.parquet", "pictures.npz", "weights.safetensors")
 def run(tell: Listener, trial: Trial, folder: Path) -> None:
     """Train, validate and record one trial.
 
-    Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`; a trial
-    that fails leaves a record that says why, and the traceback in log.txt. An exception that
-    `tell` raises (the runner wants no more) leaves no record.
+    Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`. An exception
+    that `tell` raises (the runner wants no more) leaves no record.
+    """
+    with recorded(trial, folder) as (record, device, precision):
+        _train(record, tell, trial, folder, device, precision)
+
+
+@contextmanager
+def recorded(
+    trial: Trial, folder: Path
+) -> Iterator[tuple[TrialRecord, torch.device, devices.Precision]]:
+    """A trial's record, written at the end; of one that fails it says why, and log.txt where.
+
+    Raises:
+        MachineError: if the machine fails; there is no record then.
     """
     devices.keep_freed_memory()
     devices.keep_to_our_share()
@@ -50,7 +64,8 @@ def run(tell: Listener, trial: Trial, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     try:
-        _train(record, tell, trial, folder, device, precision)
+        devices.configure(deterministic=trial.deterministic)
+        yield record, device, precision
     except Exception as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
@@ -71,7 +86,6 @@ def _train(
     """Train, leave the files, and add to the record what came of it when all is there."""
     if Trial(**trial.model_dump()).key != trial.key:
         raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
-    devices.configure(deterministic=trial.deterministic)
     dataset = open_dataset(trial.dataset)
     if trial.holdout:
         dataset = dataset.held_out(trial.holdout)
@@ -118,35 +132,16 @@ def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
     }
 
 
-def smoke(tell: Listener, trial: Trial, folder: Path) -> None:
+def smoke(trial: Trial, folder: Path) -> None:
     """Take a few training steps at full size and record how long the last, warm one took."""
-    devices.keep_freed_memory()
-    devices.keep_to_our_share()
-    device = devices.pick()
-    precision = devices.resolve_precision(trial.precision, device)
-    record: SmokeRecord = {
-        "status": "ok",
-        "reason": "",
-        "key": trial.key,
-        "trial": trial.model_dump(),
-        "metrics": {},
-    }
-    try:
-        devices.configure(deterministic=trial.deterministic)
-        classes = len(open_dataset(trial.dataset).classes)
-        stepper = Stepper(trial, classes, device, precision)
+    with recorded(trial, folder) as (record, _, _):
+        stepper = Stepper(trial, len(open_dataset(trial.dataset).classes))
         stepper.model.train()
         seconds = [stepper.timed(stepper.train_step) for _ in range(SMOKE_STEPS)]
-        record["seconds_per_step"] = seconds[-1]
         stepper.model.eval()
         stepper.infer_step()
         weights.rehearse(stepper.model, "the model")
-        tell(Smoked(seconds[-1]))
-    except Exception as error:
-        if trouble := machine_trouble(error):
-            raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
-        record["status"], record["reason"] = explain(error)
-    write_record(folder, record)
+        record["seconds_per_step"] = seconds[-1]
 
 
 def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
-from bench.records import Environment, TimingRecord, TrialRecord
+from bench.records import Environment, TimingRecord, TrialRecord, doubts
 from bench.report import words
 
 COMPARED = (
@@ -41,6 +41,7 @@ def warnings(evidence: Evidence) -> list[str]:
         for name, values in counted.items()
         if len(values) > 1
     ]
+    lines += [f"{name}: {doubt}." for name, doubt in doubts(evidence.records.values()).items()]
     for context, lane in evidence.timings.items():
         if lane["status"] != "ok":
             what = f"Timing {context or 'the arms'}"

@@ -15,7 +15,7 @@ import pandas as pd
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
-from bench.records import CurveRow
+from bench.records import CurveRow, loaded_from
 from bench.report import words
 
 SIZES = ("input_size", "output_size")
@@ -116,7 +116,7 @@ def _places(evidence: Evidence) -> Columns:
     columns: Columns = {name: _axis(name) for name in evidence.axes if name not in SIZES}
     columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
     if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
-        columns["starts from"] = _start
+        columns["starts from"] = lambda row: _start(evidence, row)
     return columns
 
 
@@ -128,11 +128,13 @@ def _axis(name: str) -> Callable[[Row], str]:
     return show
 
 
-def _start(row: Row) -> str:
-    """The weights that the row's trials start from."""
+def _start(evidence: Evidence, row: Row) -> str:
+    """The weights that the row's trials start from: of a checkpoint, what of it was loaded."""
     named = dict.fromkeys(to for field, to in row.arm.arms.items() if field != "match")
-    pretrained = ["ImageNet weights"] if row.trial.pretrained else []
-    return words.join([*pretrained, *named]) or words.NONE
+    records = [evidence.records[key] for key in row.seeds["key"] if key in evidence.records]
+    loaded = dict.fromkeys(filter(None, map(loaded_from, records)))
+    published = ["published weights"] if row.trial.pretrained is True else []
+    return words.join([*published, *loaded, *named]) or words.NONE
 
 
 def _accuracies(evidence: Evidence) -> Columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from filelock import FileLock, Timeout
 
@@ -20,27 +20,24 @@ from bench.store import Store
 @contextmanager
 def claim(store: Store, key: str) -> Iterator[bool]:
     """Hold the key's lock, which the system lets go if we die; False if another process has it."""
-    folder = store.root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / key)
     try:
-        lock.acquire(timeout=0)
+        held = _lock(store, key).acquire(timeout=0)
     except Timeout:
         yield False
         return
-    try:
+    with held:
         yield True
-    finally:
-        lock.release()
 
 
-@contextmanager
-def exclusive(store: Store) -> Iterator[None]:
+def exclusive(store: Store) -> AbstractContextManager[object]:
     """Wait until no other process of this store is timing, and keep others from it."""
+    return _lock(store, "timing")
+
+
+def _lock(store: Store, name: str) -> FileLock:
     folder = store.root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "timing"):
-        yield
+    return FileLock(folder / name)
 
 
 def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:

@@ -33,11 +33,11 @@ def train(tell: Listener, trial: Trial, folder: Path) -> None:
     program.run(tell, trial, folder)
 
 
-def smoke(tell: Listener, trial: Trial, folder: Path) -> None:
+def smoke(_: Listener, trial: Trial, folder: Path) -> None:
     """Take a few training steps at full size; the record in `folder` says how long one took."""
     from bench.lab import trial as program
 
-    program.smoke(tell, trial, folder)
+    program.smoke(trial, folder)
 
 
 def match_size(_: Listener, request: SizeRequest, classes: int) -> SizeMatched:
@@ -70,6 +70,13 @@ def take_round(
     from bench.lab import timing
 
     timing.take_round(tell, folder, number, sitting, datasets, classes)
+
+
+def data_overhead(_: Listener, trial: Trial) -> tuple[float, float, float]:
+    """The speed of the trial's training step with its data over that without, and its interval."""
+    from bench.lab import overhead
+
+    return overhead.speed_ratio(*overhead.rounds(trial))
 
 
 def export(_: Listener, results: Path, key: str, form: Literal["onnx", "pt2"], path: Path) -> None:

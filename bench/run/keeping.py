@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from bench.spec.experiment import Experiment, context_of
 from bench.store import Store
@@ -35,27 +36,22 @@ def _best(experiment: Experiment, store: Store) -> set[str]:
     return {key for _, key in best.values()}
 
 
-def drop(experiment: Experiment, store: Store, among: Iterable[str]) -> int:
-    """Delete the weights of those of some trials that the experiment does not keep.
+def droppable(
+    experiment: Experiment, store: Store, among: Iterable[str] | None = None
+) -> dict[Path, int]:
+    """The files of weights that the experiment does not keep, and their bytes.
 
     Args:
-        among: keys; those of trials that an earlier run or another experiment left are not touched
-            while a run goes on.
-    Returns: bytes that were freed.
+        among: keys: of these trials alone.
     """
-    freed, kept = 0, needed(experiment, store)
-    for key in set(among) - kept:
-        path = store.trial_folder(key) / WEIGHTS
-        if path.exists():
-            freed += path.stat().st_size
-            path.unlink()
-    return freed
+    keys = set(experiment.runs if among is None else among) - needed(experiment, store)
+    files = [store.trial_folder(key) / WEIGHTS for key in keys]
+    return {path: path.stat().st_size for path in files if path.exists()}
 
 
-def droppable(experiment: Experiment, store: Store) -> dict[str, int]:
-    """Bytes of the weights that the experiment does not keep, by key."""
-    files = {
-        key: store.trial_folder(key) / WEIGHTS
-        for key in set(experiment.runs) - needed(experiment, store)
-    }
-    return {key: path.stat().st_size for key, path in files.items() if path.exists()}
+def drop(experiment: Experiment, store: Store, among: Iterable[str] | None = None) -> int:
+    """Delete what is `droppable`; returns the bytes that were freed."""
+    found = droppable(experiment, store, among)
+    for path in found:
+        path.unlink()
+    return sum(found.values())

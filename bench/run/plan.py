@@ -11,9 +11,10 @@ from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
+from bench.spec.mistakes import shown
 from bench.spec.trial import Trial
 from bench.store import Store
-from resizer.specs import nearest
+from resizer.specs import one_of
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ def check_datasets(experiment: Experiment) -> None:
     for name in {trial.dataset for trial in experiment.trials.values()} - set(DATASETS):
         if name not in known_names():
             raise InputError(
-                f"{experiment.file.parent.name}/{experiment.file.name}: unknown dataset {name!r}"
-                f"{nearest(name, known_names())} One of: {', '.join(known_names())}"
+                f"{shown(experiment.file)}: unknown dataset {name!r}{one_of(name, known_names())}"
             )
 
 
@@ -98,15 +98,10 @@ def select(
     for name, value in where.items():
         if name not in Trial.model_fields:
             known = list(Trial.model_fields)
-            raise InputError(
-                f"--where: unknown field {name!r}{nearest(name, known)} One of: {', '.join(known)}"
-            )
+            raise InputError(f"--where: unknown field {name!r}{one_of(name, known)}")
         values = {str(getattr(trial, name)): None for trial in experiment.trials.values()}
         if value.lower() not in map(str.lower, values):
-            raise InputError(
-                f"--where: no trial has {name} = {value!r}{nearest(value, values)} "
-                f"One of: {', '.join(values)}"
-            )
+            raise InputError(f"--where: no trial has {name} = {value!r}{one_of(value, values)}")
     wanted: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
         fits = all(str(getattr(trial, n)).lower() == v.lower() for n, v in where.items())

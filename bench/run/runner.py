@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SizeMatched, SmokePlanned
+from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned
 from bench.opening import load_from
-from bench.records import SizeRecord, SmokeRecord, TrialRecord, write_record
+from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
-from bench.run.attempt import attempt, claim, exclusive
+from bench.run.attempt import attempt, claim, ended, exclusive
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.run.readiness import prepare
@@ -55,22 +55,19 @@ def _match(experiment: Experiment, request: SizeRequest, store: Store, listener:
         matched = call(jobs.match_size, request, class_count(request.like.dataset))
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: the size of {request.arm!r}: {error}") from None
-    write_record(store.size_folder(request.key), _size_record(matched))
-    listener(matched)
-
-
-def _size_record(matched: SizeMatched) -> SizeRecord:
-    return {
+    record: SizeRecord = {
         "status": "ok",
         "reason": "",
-        "kind": matched.request.kind,
-        "arm": matched.request.arm,
+        "kind": request.kind,
+        "arm": request.arm,
         "size": matched.size,
         "ratio": matched.ratio,
         "environment": matched.environment,
-        "like": matched.request.like.model_dump(),
-        "plain": matched.request.plain.model_dump(),
+        "like": request.like.model_dump(),
+        "plain": request.plain.model_dump(),
     }
+    write_record(store.size_folder(request.key), record)
+    listener(matched)
 
 
 def run(
@@ -104,6 +101,7 @@ def run(
             if claimed and (record is None or (retry and record["status"] != "ok")):
                 attempt(trial, store, listener, experiment.spec.timeout_s)
                 ours.append(key)
+                # those that an earlier run or another experiment left are not touched meanwhile
                 keeping.drop(experiment, store, ours)
     planned = make_plan(experiment, store) if todo else planned
     if to_time and "missing" not in planned.states.values():
@@ -124,7 +122,7 @@ def _outcome(
 
 def smoke(
     experiment: Experiment, store: Store, listener: Listener, *, where: Mapping[str, str]
-) -> list[SmokeRecord]:
+) -> list[TrialRecord]:
     """Take training steps of every distinct arm at full size; returns the failed ones' records."""
     todo = timing.subjects(select(experiment, experiment.trials, where).values())
     prepare(experiment, todo.values(), store, listener)
@@ -133,22 +131,15 @@ def smoke(
     return [record for record in records if record["status"] != "ok"]
 
 
-def _smoke(trial: Trial, store: Store, listener: Listener) -> SmokeRecord:
+def _smoke(trial: Trial, store: Store, listener: Listener) -> TrialRecord:
     folder = store.smoke_folder(trial)
     listener(Begin(trial))
     try:
         call(jobs.smoke, trial, folder, listener=listener, timeout_s=SMOKE_TIMEOUT_S)
-    except TimedOutError:
-        _note_failed_smoke(trial, store, f"no step within {SMOKE_TIMEOUT_S} s")
-    except DiedError as error:
-        _note_failed_smoke(trial, store, str(error))
+    except (TimedOutError, DiedError) as error:
+        reason = str(error) or f"no step within {SMOKE_TIMEOUT_S} s"
+        write_record(folder, ended(trial, "failed", reason))
     record = store.smoke(trial)
     assert record
     listener(End(trial, record))
     return record
-
-
-def _note_failed_smoke(trial: Trial, store: Store, reason: str) -> None:
-    record: SmokeRecord = {"status": "failed", "reason": reason, "metrics": {}}
-    record |= {"key": trial.key, "trial": trial.model_dump()}
-    write_record(store.smoke_folder(trial), record)

@@ -30,6 +30,7 @@ from bench.records import Configuration, SearchRecord, TunedArm, write_record
 from bench.run.readiness import prepare
 from bench.run.search import POLL_S, Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
+from bench.spec.ranges import Range
 from bench.spec.trial import Fields
 from bench.spec.tuning import written
 from bench.store import Store
@@ -94,7 +95,9 @@ class Tuner:
         with self.gate:
             try:
                 self.storage = self._storage()
-                self.studies = dict(self._studies())
+                self.studies = {
+                    arm: self._study(f"{arm} {digest}") for arm, digest in binding(search).items()
+                }
             except (DatabaseError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
                 said = str(error.__cause__ or error).splitlines()[0]
                 raise InputError(
@@ -114,28 +117,14 @@ class Tuner:
                 ),
             )
 
-    def _studies(self) -> Iterator[tuple[str, optuna.Study]]:
-        for arm, digest in binding(self.search).items():
-            study = optuna.create_study(
-                storage=self.storage,
-                study_name=f"{arm} {digest}",
-                directions=[_direction(name) for name in self.settings.objectives],
-                load_if_exists=True,
-            )
-            study.set_user_attr("optuna", optuna.__version__)
-            study.set_user_attr("sampler", self._named_sampler)
-            study.set_user_attr("pruner", self._named_pruner)
-            yield arm, study
-
-    @property
-    def _named_sampler(self) -> Fields:
-        """The sampler with every argument, as the record keeps it."""
-        return {"name": self.settings.sampler, **self._sampler_arguments}
-
-    @property
-    def _named_pruner(self) -> Fields:
-        """Every argument of the pruner, likewise."""
-        return self._pruner_arguments or {"name": "none"}
+    def _study(self, name: str) -> optuna.Study:
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if METRICS[objective].better == "higher" else "minimize"
+            for objective in self.settings.objectives
+        ]
+        return optuna.create_study(
+            storage=self.storage, study_name=name, directions=directions, load_if_exists=True
+        )
 
     @property
     def _sampler_arguments(self) -> Fields:
@@ -219,7 +208,7 @@ class Tuner:
 
     def _scored(self, arm: str, proposal: optuna.Trial) -> tuple[float, ...]:
         space = self.search.spaces[arm]
-        chosen = space.chosen(lambda name, of: of.suggested(name, proposal))
+        chosen = space.chosen(partial(_suggested, proposal))
         trial = self.search.trial(arm, chosen)
         proposal.set_user_attr("chosen", chosen)
         proposal.set_user_attr("key", trial.key)
@@ -234,19 +223,19 @@ class Tuner:
 
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""
-        record: SearchRecord = {
-            "status": "ok",
-            "reason": "",
-            "asked": binding(self.search),
-            "optuna": optuna.__version__,
-            "sampler": self._named_sampler,
-            "pruner": self._named_pruner,
-            "settings": self.settings.model_dump(),
-            "spaces": written(self.search.spec),
-        }
         with self.gate:
-            studies = self.studies.items()
-            record["arms"] = {arm: self._exported(study, weighed) for arm, study in studies}
+            arms = {arm: self._exported(study, weighed) for arm, study in self.studies.items()}
+            record: SearchRecord = {
+                "status": "ok",
+                "reason": "",
+                "asked": binding(self.search),
+                "optuna": optuna.__version__,
+                "sampler": {"name": self.settings.sampler, **self._sampler_arguments},
+                "pruner": self._pruner_arguments or {"name": "none"},
+                "settings": self.settings.model_dump(),
+                "spaces": written(self.search.spec),
+                "arms": arms,
+            }
             write_record(self.folder, record)
 
     def _exported(self, study: optuna.Study, weighed: bool) -> TunedArm:
@@ -279,6 +268,15 @@ class Tuner:
             "epochs": len(record.get("curve", [])) if record else 0,
             "seconds": record.get("wall_s", 0.0) if record else 0.0,
         }
+
+
+def _suggested(proposal: optuna.Trial, name: str, of: Range) -> object:
+    if of.kind == "choice":
+        return proposal.suggest_categorical(name, of.values)
+    low, high = of.ends
+    if of.kind == "int":
+        return proposal.suggest_int(name, int(low), int(high))
+    return proposal.suggest_float(name, low, high, log=of.kind == "log")
 
 
 def connected(file: Path) -> dict[str, object]:
@@ -324,10 +322,6 @@ def _taken_up(study: optuna.Study, number: int) -> bool:
 
 def _running(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-
-
-def _direction(objective: str) -> Literal["maximize", "minimize"]:
-    return "maximize" if METRICS[objective].better == "higher" else "minimize"
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

@@ -16,7 +16,7 @@ from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentF
 from bench.spec.grid import Cross
 from bench.spec.mistakes import brief, sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
-from resizer.specs import nearest
+from resizer.specs import one_of
 
 OWN = ("cost", "looks", "margin_pct", "recipe_for")
 DEEPEST = 16
@@ -78,45 +78,44 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
     """
     file = _find(name)
     raw = _parsed(file)
-    if small:
-        raw = _with_small(file, raw)
     try:
-        spec = controls.expand(ExperimentFile.model_validate(raw))
+        _check_values(raw)
+        spec = controls.expand(ExperimentFile.model_validate(_with_small(raw) if small else raw))
+        _check(spec)
+        tuning.check(spec)
     except ValidationError as error:
         raise InputError(sentence(file, error, {}, ExperimentFile)) from None
-    _check(file, spec)
-    tuning.check(file, spec)
+    except ValueError as error:
+        raise InputError(f"{shown(file)}: {error}") from None
     return file, spec
 
 
 def _parsed(file: Path) -> Fields:
     """What is in a TOML file, a byte order mark before it or not."""
     try:
-        raw = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except RecursionError:
         raise InputError(f"{shown(file)} is nested too deeply") from None
     except ValueError as error:  # of syntax, encoding, or a number of thousands of digits
         raise InputError(f"{shown(file)} is not TOML: {error}") from None
-    _check_values(file, raw)
-    return raw
 
 
-def _check_values(file: Path, raw: Fields) -> None:
-    """Raise InputError at the first number that TOML does not promise, or what is nested deeply."""
+def _check_values(raw: Fields) -> None:
+    """Raise ValueError at the first number that TOML does not promise, or what is nested deeply."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), raw)]
     while waiting:
         at, value = waiting.pop()
-        where = f"{shown(file)}: {'.'.join(at)}"
+        where = ".".join(at)
         if len(at) > DEEPEST:
-            raise InputError(f"{where[:200]}… is nested more than {DEEPEST} deep")
+            raise ValueError(f"{where[:200]}… is nested more than {DEEPEST} deep")
         if isinstance(value, dict):
             waiting += [((*at, name), of) for name, of in value.items()]
         elif isinstance(value, list):
             waiting += [((*at, str(place)), of) for place, of in enumerate(value)]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise InputError(f"{where} is a whole number of more than 64 bits")
+            raise ValueError(f"{where} is a whole number of more than 64 bits")
         elif isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{where} = {value}: it is no finite number")
+            raise ValueError(f"{where} = {value}: it is no finite number")
 
 
 def result_name(file: Path, *, small: bool) -> str:
@@ -142,35 +141,31 @@ def _find(name: str) -> Path:
             )
         return file
     if name not in shipped():
-        raise InputError(
-            f"no experiment {name!r} in {EXPERIMENTS}{nearest(name, shipped())} "
-            f"One of: {', '.join(shipped())}"
-        )
+        raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
     return EXPERIMENTS / f"{name}.toml"
 
 
-def _with_small(file: Path, raw: Fields) -> Fields:
+def _with_small(raw: Fields) -> Fields:
     """The file with its `[small]` table laid over the other tables and the arms."""
     if "small" not in raw:
-        raise InputError(f"{shown(file)} has no [small] table: --small has nothing to lay over it")
-    fields = _table(file, "small", raw["small"])
+        raise ValueError("--small: the file has no [small] table to lay over it")
+    fields = _table("small", raw["small"])
     raw = raw | {
-        name: _table(file, name, raw[name])
+        name: _table(name, raw[name])
         for name in ("trial", "axes", "timing", "search")
         if name in raw
     }
     arms = raw.get("arm", [])
     if not isinstance(arms, list) or not all(isinstance(arm, dict) for arm in arms):
-        raise InputError(f"{shown(file)}: [[arm]] is a list of tables")
-    laid = {name: _table(file, f"small.{name}", fields.pop(name, {})) for name in LAID}
+        raise ValueError("[[arm]] is a list of tables")
+    laid = {name: _table(f"small.{name}", fields.pop(name, {})) for name in LAID}
     if laid["search"] and "search" not in raw:
-        raise InputError(f"{shown(file)}: [small.search] without a [search] table")
-    arms = [arm | _laid_over(file, arm, laid["arm"]) for arm in arms]
+        raise ValueError("[small.search] without a [search] table")
+    arms = [arm | _laid_over(arm, laid["arm"]) for arm in arms]
     for name in laid["arm"]:
         known = [arm["name"] for arm in arms if "name" in arm]
-        raise InputError(
-            f"{shown(file)}: [small.arm] names the arm {name!r}, which is not there"
-            f"{nearest(name, known)} One of: {', '.join(known)}"
+        raise ValueError(
+            f"[small.arm] names the arm {name!r}, which is not there" + one_of(name, known)
         )
     whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
     whole |= {"trial": raw.get("trial", {}) | fields, "arm": arms}
@@ -181,69 +176,65 @@ def _with_small(file: Path, raw: Fields) -> Fields:
     return whole
 
 
-def _table(file: Path, name: str, value: object) -> Fields:
+def _table(name: str, value: object) -> Fields:
     if not isinstance(value, dict):
-        raise InputError(f"{shown(file)}: {name} = {brief(value)}: it is a table")
+        raise ValueError(f"{name} = {brief(value)}: it is a table")
     return dict(value)
 
 
-def _laid_over(file: Path, arm: Fields, laid: Fields) -> Fields:
+def _laid_over(arm: Fields, laid: Fields) -> Fields:
     """The fields that [small.arm] has for this arm; taken out, so that what is left is unknown."""
     name = arm.get("name")
-    return _table(file, f"small.arm.{name}", laid.pop(name, {})) if isinstance(name, str) else {}
+    return _table(f"small.arm.{name}", laid.pop(name, {})) if isinstance(name, str) else {}
 
 
-def _check(file: Path, spec: ExperimentFile) -> None:
-    """Raise InputError at the first name that is not there or stands twice."""
+def _check(spec: ExperimentFile) -> None:
+    """Raise ValueError at the first name that is not there or stands twice."""
     arms = [arm.name for arm in spec.arm]
     for name in arms:
         if arms.count(name) > 1:
-            raise InputError(f"{shown(file)}: two arms are named {name!r}")
+            raise ValueError(f"two arms are named {name!r}")
     for name, values in spec.axes.items():
         if any(value in values[:place] for place, value in enumerate(values)):  # 1, 1.0 and true
-            raise InputError(f"{shown(file)}: [axes] {name} = {values} names a value twice")
+            raise ValueError(f"[axes] {name} = {values} names a value twice")
     named = [("primary", name) for name in spec.primary or ()]
     named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []
     named += [(f"[arm {a.name!r}] {field}", to) for a in spec.arm for field, to in a.arms.items()]
     for where, name in named:
         if name not in arms:
-            raise InputError(
-                f"{shown(file)}: {where} names the arm {name!r}, which is not there"
-                f"{nearest(name, arms)} One of: {', '.join(arms)}"
+            raise ValueError(
+                f"{where} names the arm {name!r}, which is not there{one_of(name, arms)}"
             )
     for arm in spec.arm:
         if arm.control and arm.control not in controls.STANDARD:
-            raise InputError(
-                f"{shown(file)}: [arm {arm.name!r}] control = {arm.control!r} is not a standard "
-                f"control{nearest(arm.control, controls.STANDARD)} "
-                f"One of: {', '.join(controls.STANDARD)}"
+            raise ValueError(
+                f"[arm {arm.name!r}] control = {arm.control!r} is not a standard "
+                f"control{one_of(arm.control, controls.STANDARD)}"
             )
-    _check_seeds(file, spec)
+    _check_seeds(spec)
     if spec.primary and spec.primary[0] == spec.primary[1]:
-        raise InputError(f"{shown(file)}: primary compares {spec.primary[0]!r} with itself")
-    _check_fields(file, spec)
+        raise ValueError(f"primary compares {spec.primary[0]!r} with itself")
+    _check_fields(spec)
 
 
-def _check_seeds(file: Path, spec: ExperimentFile) -> None:
-    """Raise InputError where an arm, or a look, asks for more seeds than there are to it."""
+def _check_seeds(spec: ExperimentFile) -> None:
+    """Raise ValueError where an arm, or a look, asks for more seeds than there are to it."""
     total = len(spec.axes.get("seed", [0]))
     seeds = {arm.name: arm.seeds or total for arm in spec.arm}
     if sorted({look for look in spec.looks if look <= total}) != list(spec.looks):
-        raise InputError(
-            f"{shown(file)}: looks = {list(spec.looks)}: rising numbers of seeds, none beyond the "
+        raise ValueError(
+            f"looks = {list(spec.looks)}: rising numbers of seeds, none beyond the "
             f"{total} that [axes] has"
         )
     for arm in spec.arm:
         if max(seeds[arm.name], arm.control_seeds or 0) > total:
-            raise InputError(f"{shown(file)}: [arm {arm.name!r}] seeds: [axes] has {total} of them")
+            raise ValueError(f"[arm {arm.name!r}] seeds: [axes] has {total} of them")
         for field, parent in arm.arms.items():
             if field != "match" and seeds[arm.name] > seeds[parent]:
-                raise InputError(
-                    f"{shown(file)}: [arm {arm.name!r}] {field} = {parent!r}, which has fewer seeds"
-                )
+                raise ValueError(f"[arm {arm.name!r}] {field} = {parent!r}, which has fewer seeds")
 
 
-def _check_fields(file: Path, spec: ExperimentFile) -> None:
+def _check_fields(spec: ExperimentFile) -> None:
     tables: dict[str, Fields] = {"trial": spec.trial, "axes": spec.axes}
     tables |= {"search.trial": spec.search.trial} if spec.search else {}
     tables |= {f"arm {arm.name!r}": arm.fields for arm in spec.arm}
@@ -251,9 +242,9 @@ def _check_fields(file: Path, spec: ExperimentFile) -> None:
     for table, fields in tables.items():
         for name in fields:
             if name not in known:
-                raise InputError(unknown(file, table, name, known))
+                raise ValueError(unknown(table, name, known))
             if name == "seed" and table.startswith("arm "):
-                raise InputError(f"{shown(file)}: [{table}] seed: arms are paired by [axes] seed")
+                raise ValueError(f"[{table}] seed: arms are paired by [axes] seed")
 
 
 def _idle(arm: Arm, spec: ExperimentFile, cells: Sequence[Cell]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from resizer.specs import nearest
+from resizer.specs import nearest, one_of
 
 
 def shown(file: Path) -> str:
@@ -42,7 +42,8 @@ def sentence(
     field = ".".join(parts)
     table = next((name for name, fields in layers.items() if field in fields), "")
     if first["type"] == "extra_forbidden":
-        return unknown(file, table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
+        inner = unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
+        return f"{shown(file)}: {inner}"
     where = f"{shown(file)}: " + (f"[{table}] " if table else "")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
@@ -57,14 +58,10 @@ def sentence(
     return said.rstrip(".")
 
 
-def unknown(file: Path, table: str, field: str, known: Iterable[str]) -> str:
+def unknown(table: str, field: str, known: Iterable[str]) -> str:
     """A field that nobody knows."""
-    known = list(known)
     where = f"[{table}] " if table else ""
-    return (
-        f"{shown(file)}: {where}unknown field {field!r}{nearest(field, known)} "
-        f"One of: {', '.join(known)}"
-    )
+    return f"{where}unknown field {field!r}{one_of(field, known)}"
 
 
 def _inner(model: type[BaseModel], path: Iterable[str]) -> list[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
 
 from bench.spec.trial import Fields, canonical
-from resizer.specs import nearest
+from resizer.specs import one_of
 
 KINDS = ("log", "uniform", "int", "choice")
 DECIDING = ("resizer", "optimizer", "schedule", "crop", "interpolation")
@@ -17,34 +16,12 @@ DECIDING = ("resizer", "optimizer", "schedule", "crop", "interpolation")
 Scalar = str | int | float
 
 
-class Proposal(Protocol):
-    """What a range asks of Optuna: these methods of its Trial."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A float between two ends."""
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number between two ends."""
-
-    def suggest_categorical(self, name: str, choices: tuple[Scalar, ...]) -> object:
-        """One of some values."""
-
-
 @dataclass(frozen=True)
 class Range:
     """The values that a field may take, both ends included."""
 
     kind: str  # "log", "uniform": floats; "int": whole numbers; "choice": one of some values
     values: tuple[Scalar, ...]  # two ends, or what is to choose from
-
-    def suggested(self, name: str, proposal: Proposal) -> object:
-        """The value that Optuna suggests for the field of this name."""
-        if self.kind == "choice":
-            return proposal.suggest_categorical(name, self.values)
-        low, high = self.ends
-        if self.kind == "int":
-            return proposal.suggest_int(name, int(low), int(high))
-        return proposal.suggest_float(name, low, high, log=self.kind == "log")
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -77,7 +54,7 @@ def parsed(value: object) -> Range | None:
         return None
     kind, values = next(iter(value.items()), ("", []))
     if kind not in KINDS:
-        raise ValueError(f"unknown range {kind!r}{nearest(kind, KINDS)} One of: {', '.join(KINDS)}")
+        raise ValueError(f"unknown range {kind!r}{one_of(kind, KINDS)}")
     if len(value) > 1:
         raise ValueError(f"a range is of one kind, not of {' and '.join(value)}")
     if not isinstance(values, list):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from bench.errors import InputError
 from bench.spec.experiment import Arm, ExperimentFile
-from bench.spec.mistakes import shown
 from bench.spec.ranges import Space, space
 from bench.spec.trial import Fields
-from resizer.specs import nearest
+from resizer.specs import one_of
 
 
 def spaces(spec: ExperimentFile) -> dict[str, Space]:
@@ -31,15 +28,12 @@ def written(spec: ExperimentFile) -> dict[str, dict[str, Fields]]:
     }
 
 
-def check(file: Path, spec: ExperimentFile) -> None:
-    """Raise InputError at the first thing that makes no sense in a search, or only in one."""
-    try:
-        if spec.search is None:
-            _check_ranges(spec)
-        else:
-            _check_search(spec)
-    except ValueError as error:
-        raise InputError(f"{shown(file)}: {error}") from None
+def check(spec: ExperimentFile) -> None:
+    """Raise ValueError at the first thing that makes no sense in a search, or only in one."""
+    if spec.search is None:
+        _check_ranges(spec)
+    else:
+        _check_search(spec)
 
 
 def _check_ranges(spec: ExperimentFile) -> None:
@@ -58,8 +52,7 @@ def _check_search(spec: ExperimentFile) -> None:
     for name in spec.search.arms:
         if name not in names:
             raise ValueError(
-                f"[search] arms names the arm {name!r}, which is not there{nearest(name, names)} "
-                f"One of: {', '.join(names)}"
+                f"[search] arms names the arm {name!r}, which is not there{one_of(name, names)}"
             )
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")

@@ -114,9 +114,9 @@ def _caption(evidence: Evidence, rows: Drawn, span: Span) -> str:
     margin = words.count_points(evidence.experiment.spec.margin_pct)
     text = f"A tick is one seed, the marker their mean; shaded: within {margin} of zero."
     if any(found.n > 1 for _, found in rows):
-        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds."
+        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds, each by itself."
     if levels := {found.level for row, found in rows if row.verdict and found.n > 1}:
         level = words.join(sorted(map(words.percent, levels)))
-        text += f" Thick: the verdict's, {level}, its variance moderated."
+        text += f" Thick: the interval of the verdict, {level}."
     cut = any(any(_beyond(found, span)) for _, found in rows)
     return f"{text} An arrow: the interval goes on." if cut else text

@@ -1,0 +1,43 @@
+"""What ran the trials, and what a reader must know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.evidence import gather
+from bench.records import read_record, write_record
+from bench.report.environment import warnings
+from bench.report.table import results
+from bench.store import Store
+from tests.fakes import NARROW, experiment, fill, top1
+
+WEIGHTS = {"file": "net.pt", "sha256": "0123456789abcdef", "loaded": 60, "tensors": 62}
+
+
+def filled(folder: Path, axes: str = NARROW, **facts: Any) -> tuple[Any, Store]:
+    """Finished trials of an experiment whose records say these things, too."""
+    asked, store = experiment(folder, axes), Store(folder)
+    fill(asked, store, top1)
+    for key in asked.trials:
+        record = read_record(store.trial_folder(key))
+        assert record
+        write_record(store.trial_folder(key), record | facts)
+    return asked, store
+
+
+def test_data_that_may_not_be_the_published_set_are_told_once(tmp_path: Path) -> None:
+    doubt = "the digest of woof.tgz is not that of the published archive"
+    data = {"name": "fine", "fingerprint": "f", "train_images": 9, "val_images": 500}
+    asked, store = filled(tmp_path, data=data | {"doubt": doubt})
+    assert f"fine: {doubt}." in warnings(gather(asked, store))
+    asked, store = filled(tmp_path, data=data)
+    assert not [line for line in warnings(gather(asked, store)) if line.startswith("fine")]
+
+
+def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Path) -> None:
+    (tmp_path / "net.pt").touch()
+    axes = f"{NARROW}\npretrained = ['{tmp_path / 'net.pt'}']"
+    asked, store = filled(tmp_path, axes, weights=WEIGHTS | {"head": False})
+    told = "net.pt (sha256 0123456789ab): 60 of 62 tensors, a new classifying layer"
+    assert set(results(gather(asked, store))["starts from"]) == {told}
