@@ -94,6 +94,7 @@ class Ending(TypedDict):
 
     status: Status
     reason: str  # why it is not "ok", in a sentence; "" where it is
+    schema: NotRequired[int]
 
 
 class TrialRecord(Ending, total=False):
@@ -102,7 +103,6 @@ class TrialRecord(Ending, total=False):
     A smoke run, a few training steps at full size, has one too: `smoke/<speed key>/record.json`.
     """
 
-    schema: int
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "trial"
     key: str
     trial: Fields
@@ -132,7 +132,6 @@ class DisturbanceFacts(TypedDict):
 class RoundRecord(Ending, total=False):
     """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
 
-    schema: int
     samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
     again: dict[str, list[float]]  # by phase, of the reference's second turn
     failures: dict[str, str]  # why a subject could not be timed, by speed key
@@ -153,7 +152,6 @@ class TimedArm(TypedDict):
 class TimingRecord(Ending, total=False):
     """Arms timed side by side: `timings/<key>/record.json`."""
 
-    schema: int
     settings: Fields  # rounds, seconds
     environment: Environment
     finished: str
@@ -168,7 +166,6 @@ class TimingRecord(Ending, total=False):
 class SizeRecord(Ending, total=False):
     """A size of equal cost: `sizes/<key>/record.json`."""
 
-    schema: int
     kind: Literal["equal_gmacs", "equal_time"]
     arm: str  # whose size it is
     size: int  # pixels
@@ -203,7 +200,6 @@ class TunedArm(TypedDict):
 class SearchRecord(Ending, total=False):
     """A search: `searches/<name>/record.json`."""
 
-    schema: int
     asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.binding`
     optuna: str  # its version
     sampler: Fields  # name and every argument
@@ -216,7 +212,6 @@ class SearchRecord(Ending, total=False):
 class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 
-    schema: int
     file: str  # the experiment's file
 
 
