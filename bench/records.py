@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
 
 from bench.errors import InputError
+from bench.machine import synced
 from bench.metrics import Measured, Status
 
 if TYPE_CHECKING:
@@ -323,14 +324,3 @@ def write_whole(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     synced(path.parent)
-
-
-def synced(path: Path) -> None:
-    """Wait until a file, or the list of a folder's files, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bench.report.index import SUMMARIES, first_screen
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import gather
 from bench.metrics import as_metrics
 from bench.records import write_record
-from bench.report import make, render
+from bench.report import render
 from bench.report.answer import answers, in_words
-from bench.report.pages import content
+from bench.report.front import SUMMARIES, first_screen
+from bench.report.pages import content, make
 from bench.report.words import MINUS
 from bench.spec.experiment import Experiment
 from bench.store import Store
