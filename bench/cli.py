@@ -279,7 +279,6 @@ def _name_damaged(store: Store) -> None:
 
 
 def _show(made: Report) -> None:
-    """Print a report: its table, its answer, where it is."""
     from bench import terminal as console
 
     out.print(console.results_table(made.results, out.width))

@@ -42,15 +42,11 @@ class SmokePlanned:
 
 @dataclass(frozen=True)
 class Begin:
-    """A trial begins, or its smoke run."""
-
     trial: Trial
 
 
 @dataclass(frozen=True)
 class Step:
-    """A training step is done."""
-
     step: int  # counted over all epochs, from 1
     total: int
     epoch: int  # from 1
@@ -80,8 +76,6 @@ class MatchingBegun:
 
 @dataclass(frozen=True)
 class SizeMatched:
-    """The size of equal cost is found."""
-
     request: SizeRequest
     size: int  # pixels
     ratio: float  # the cost at that size over the cost to be met
@@ -112,8 +106,6 @@ class Round:
 
 @dataclass(frozen=True)
 class SearchBegun:
-    """A search begins, or goes on."""
-
     configurations: int  # of each arm
     on_record: Mapping[str, int]  # configurations by tuned arm
 

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors, room on a disk."""
+"""The machine under this process: processors, room on a disk, files that are on it."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, or of the nearest one above it that is there."""
     there = next(at for at in (folder, *folder.parents) if at.exists())
     return shutil.disk_usage(there).free
+
+
+def synced(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -258,7 +258,6 @@ def answers(every: Sequence[Evidence]) -> str:
 
 
 def of_the_harness(experiment: Experiment) -> bool:
-    """Whether it asks of generated images alone."""
     return all(is_generated(trial) for trial in experiment.trials.values())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
 
 from bench.errors import InputError
+from bench.machine import synced
 from bench.metrics import Measured, Status
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Ending(TypedDict):
 
     status: Status
     reason: str  # why it is not "ok", in a sentence; "" where it is
+    schema: NotRequired[int]
 
 
 class TrialRecord(Ending, total=False):
@@ -102,7 +104,6 @@ class TrialRecord(Ending, total=False):
     A smoke run, a few training steps at full size, has one too: `smoke/<speed key>/record.json`.
     """
 
-    schema: int
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "trial"
     key: str
     trial: Fields
@@ -132,7 +133,6 @@ class DisturbanceFacts(TypedDict):
 class RoundRecord(Ending, total=False):
     """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
 
-    schema: int
     samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
     again: dict[str, list[float]]  # by phase, of the reference's second turn
     failures: dict[str, str]  # why a subject could not be timed, by speed key
@@ -153,7 +153,6 @@ class TimedArm(TypedDict):
 class TimingRecord(Ending, total=False):
     """Arms timed side by side: `timings/<key>/record.json`."""
 
-    schema: int
     settings: Fields  # rounds, seconds
     environment: Environment
     finished: str
@@ -168,7 +167,6 @@ class TimingRecord(Ending, total=False):
 class SizeRecord(Ending, total=False):
     """A size of equal cost: `sizes/<key>/record.json`."""
 
-    schema: int
     kind: Literal["equal_gmacs", "equal_time"]
     arm: str  # whose size it is
     size: int  # pixels
@@ -203,7 +201,6 @@ class TunedArm(TypedDict):
 class SearchRecord(Ending, total=False):
     """A search: `searches/<name>/record.json`."""
 
-    schema: int
     asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.binding`
     optuna: str  # its version
     sampler: Fields  # name and every argument
@@ -216,7 +213,6 @@ class SearchRecord(Ending, total=False):
 class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 
-    schema: int
     file: str  # the experiment's file
 
 
@@ -328,14 +324,3 @@ def write_whole(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     synced(path.parent)
-
-
-def synced(path: Path) -> None:
-    """Wait until a file, or the list of a folder's files, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

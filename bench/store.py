@@ -55,7 +55,6 @@ class Store:
         return self.root / "trials" / key
 
     def sitting_folder(self, sitting: Sitting) -> Path:
-        """Where the record of a sitting is, and those of its rounds."""
         return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)
 
     def earlier_timing_folder(self, experiment: Experiment) -> Path:
@@ -82,11 +81,9 @@ class Store:
         return {c: cast("TimingRecord", record) for c, record in found.items() if record}
 
     def search_folder(self, name: str) -> Path:
-        """Where a search's studies and its record are."""
         return self.root / "searches" / name
 
     def owner_folder(self, name: str) -> Path:
-        """Where it stands which file the results of this name are of."""
         return self.root / "names" / name
 
     def owner(self, name: str) -> OwnerRecord | None:
@@ -120,7 +117,6 @@ class Store:
         return sorted(path.parent.name for path in self.root.glob("trials/*/record.json"))
 
     def trial(self, key: str) -> TrialRecord | None:
-        """The trial's record, or None while it is not finished."""
         return cast("TrialRecord | None", self._read(self.trial_folder(key)))
 
     def smoke_folder(self, trial: Trial) -> Path:
@@ -128,7 +124,6 @@ class Store:
         return self.root / "smoke" / trial.speed_key
 
     def smoke(self, trial: Trial) -> TrialRecord | None:
-        """The record of a smoke run of this speed, or None before the first."""
         return cast("TrialRecord | None", self._read(self.smoke_folder(trial)))
 
     def size_folder(self, key: str) -> Path:

@@ -276,7 +276,6 @@ def shown_value(value: object) -> str:
 
 
 def outcome(record: TrialRecord) -> str:
-    """How a trial ended, in a few words."""
     if record["status"] != "ok":
         return f"{record['status']} ({record['reason']})"
     if "seconds_per_step" in record:
@@ -345,7 +344,6 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
 
 
 def _finds(design: Design, margin_pct: float) -> str:
-    """What a design finds, in sentences."""
     least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
     wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
     needed = design.seeds_for(margin_pct) or "more than 1,000"
@@ -377,7 +375,6 @@ def shortened(words: list[str], most: int = 4) -> str:
 
 
 def class_table(dataset: Dataset) -> Table:
-    """The images that were read, by class and split."""
     table = Table(box=None, header_style="bold")
     for heading in ("class", *SPLITS):
         table.add_column(heading, justify="left" if heading == "class" else "right")

@@ -83,7 +83,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.spec.files": SPEC,
     "bench.data": (),
     "bench.data.specs": DATA,
-    "bench.data.master": (*DATA, "bench.records"),
+    "bench.data.master": DATA,
     "bench.data.archives": DATA,
     "bench.data.decoding": DATA,
     "bench.data.download": DATA,

@@ -9,13 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.analysis.statistics import (
-    by_seed,
-    differences,
-    noise_floor,
-    t_interval,
-    time_ratio,
-)
+from bench.analysis.statistics import by_seed, differences, noise_floor, t_interval, time_ratio
 
 
 def pairs(plain: list[float], learned: list[float]) -> pd.DataFrame:

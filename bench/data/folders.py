@@ -34,8 +34,6 @@ Passed = dict[str, list[str]]
 
 
 class Found(NamedTuple):
-    """An image file."""
-
     name: str  # "<class folder>/<file>", in UTF-8 whatever the file system has
     label: int
     path: Path
@@ -169,7 +167,6 @@ def _is_image(name: str) -> bool:
 
 
 def _why(entry: os.DirEntry[str]) -> str:
-    """Why an entry is passed over."""
     kind = "folder" if entry.is_dir() else "file"
     if _hidden(entry.name):
         return f"hidden {kind}"

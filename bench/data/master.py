@@ -7,17 +7,17 @@ has one row an image: name, label, offset (bytes), height, width (pixels).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-
-from bench.records import synced
 
 SPLITS = ("train", "val")
 INDEX = pa.schema(
@@ -122,10 +122,16 @@ def write_split(
             height, width, _ = image.shape
             rows.append(dict(zip(INDEX.names, (name, label, offset, height, width), strict=True)))
             offset += file.write(image.tobytes())
-    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), index)
-    for path in (pixels, index):
-        synced(path)
+        _sync(file)
+    with index.open("wb") as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), file)
+        _sync(file)
     return {path.name: file_digest(path) for path in (pixels, index)}
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

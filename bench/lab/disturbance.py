@@ -28,7 +28,6 @@ class Watch:
         self.busy, self.own, self.switches = _busy_s(), time.process_time(), _switches()
 
     def disturbance(self) -> DisturbanceFacts:
-        """What else went on since."""
         wall = time.perf_counter() - self.began
         cores = os.cpu_count() or 1
         share = switches = None

@@ -40,7 +40,6 @@ def describe(device: torch.device, precision: Precision) -> Environment:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's or the processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")

@@ -275,6 +275,5 @@ def _trial(key: str, record: Record) -> Trial:
 
 
 def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
-    """The model on the device, in the trial's memory layout."""
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]

@@ -76,7 +76,6 @@ class Stepper:
         )
 
     def resizer_step(self) -> None:
-        """Forward and backward through the resizer alone."""
         with devices.autocast(self.device, self.precision):
             out = self.model.resizer(self.model.normalised(self.images))
         if out.requires_grad:

@@ -39,8 +39,6 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves besides the model's weights."""
-
     curve: list[CurveRow]  # a row for each epoch
     predictions: Predictions  # after the final step
     train_s: float  # training alone, evaluation excluded
@@ -185,7 +183,6 @@ def _at_own_rate(optimizer: torch.optim.Optimizer, part: nn.Module, factor: floa
 def validate(
     model: nn.Module, data: Loader, device: torch.device, precision: devices.Precision
 ) -> Predictions:
-    """Classify every validation image once."""
     model.eval()
     predicted, probability, losses = [], [], []
     for images, labels in _placed(data.evaluate(), device):

@@ -20,8 +20,9 @@ from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
+from bench.machine import synced
 from bench.metrics import as_metrics
-from bench.records import DataFacts, TrialRecord, synced, write_record
+from bench.records import DataFacts, TrialRecord, write_record
 from bench.spec.trial import Trial
 
 SMOKE_STEPS = 3

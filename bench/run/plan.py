@@ -19,8 +19,6 @@ from resizer.specs import one_of
 
 @dataclass(frozen=True)
 class Plan:
-    """What an experiment consists of, what is done, and how long the rest takes."""
-
     experiment: Experiment
     states: Mapping[str, str]  # trial key -> status, or "missing"
     seconds: Mapping[str, float]  # trial key -> estimate, for the missing trials that have one
@@ -35,7 +33,6 @@ class Plan:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many trials there are of each state."""
         return Counter(self.states.values())
 
 

@@ -24,8 +24,6 @@ SMOKE_TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
-
     plan: Plan
     failures: Mapping[str, TrialRecord]  # trial key -> record, of every trial that is not ok
     elsewhere: int  # trials that another process is running, or that wait for one of these

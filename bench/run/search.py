@@ -36,8 +36,6 @@ from bench.store import Store
 
 @dataclass(frozen=True)
 class Search:
-    """A file whose tuned arms have ranges in place of values."""
-
     name: str
     file: Path
     small: bool
@@ -46,7 +44,6 @@ class Search:
 
     @property
     def settings(self) -> SearchSettings:
-        """The file's [search] table."""
         assert self.spec.search
         return self.spec.search
 
@@ -57,7 +54,6 @@ class Search:
         return Experiment(self.name, self.file, self.small, spec, cells, {}, {})
 
     def trial(self, arm: str, chosen: Fields) -> Trial:
-        """The trial that scores one choice of an arm."""
         (cell,) = self.configuration({arm: chosen}).cells
         return cell.trial
 

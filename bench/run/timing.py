@@ -169,7 +169,6 @@ def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> Tim
 
 
 def medians(samples: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
-    """Median seconds of each phase in each round."""
     phases = samples[0] if samples else ()
     return {phase: [float(np.median(one[phase])) for one in samples] for phase in phases}
 

@@ -106,6 +106,21 @@ class SearchSettings(BaseModel):
         return len(self.objectives) == 1 and self.pruner != "none"
 
 
+class Small(BaseModel):
+    """What `[small]` lays over the file's other tables; its other fields are those of [trial]."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    axes: Fields = {}
+    timing: Fields = {}
+    search: Fields = {}
+    arm: dict[str, Fields] = {}
+
+    @property
+    def fields(self) -> Fields:
+        return dict(self.__pydantic_extra__ or {})
+
+
 class ExperimentFile(BaseModel):
     """The shape of a file in `experiments/`."""
 
@@ -130,7 +145,7 @@ class ExperimentFile(BaseModel):
     arm: Annotated[list[Arm], Field(min_length=1)]
     timing: Timing = Timing()
     search: SearchSettings | None = None
-    small: Fields = {}
+    small: Small | None = None
 
     @property
     def baseline(self) -> str:

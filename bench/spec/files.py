@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning
-from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile
+from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
-from bench.spec.mistakes import brief, sentence, shown, unknown
+from bench.spec.mistakes import sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import one_of
 
@@ -27,9 +27,6 @@ RESERVED = (
     *("cluster", "published"),
 )
 """Folders of a store: no experiment is called so, as its results would be written into them."""
-
-LAID = ("axes", "timing", "search", "arm")
-"""Fields of the file, and tables, that `[small]` may have; its others are those of [trial]."""
 
 
 def load(
@@ -80,7 +77,10 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
     raw = _parsed(file)
     try:
         _check_values(raw)
-        spec = controls.expand(ExperimentFile.model_validate(_with_small(raw) if small else raw))
+        spec = ExperimentFile.model_validate(raw)
+        if small:
+            spec = ExperimentFile.model_validate(_with_small(raw, spec.small))
+        spec = controls.expand(spec)
         _check(spec)
         tuning.check(spec)
     except ValidationError as error:
@@ -145,47 +145,26 @@ def _find(name: str) -> Path:
     return EXPERIMENTS / f"{name}.toml"
 
 
-def _with_small(raw: Fields) -> Fields:
+def _with_small(raw: Fields, small: Small | None) -> Fields:
     """The file with its `[small]` table laid over the other tables and the arms."""
-    if "small" not in raw:
+    if small is None:
         raise ValueError("--small: the file has no [small] table to lay over it")
-    fields = _table("small", raw["small"])
-    raw = raw | {
-        name: _table(name, raw[name])
-        for name in ("trial", "axes", "timing", "search")
-        if name in raw
-    }
-    arms = raw.get("arm", [])
-    if not isinstance(arms, list) or not all(isinstance(arm, dict) for arm in arms):
-        raise ValueError("[[arm]] is a list of tables")
-    laid = {name: _table(f"small.{name}", fields.pop(name, {})) for name in LAID}
-    if laid["search"] and "search" not in raw:
+    if small.search and "search" not in raw:
         raise ValueError("[small.search] without a [search] table")
-    arms = [arm | _laid_over(arm, laid["arm"]) for arm in arms]
-    for name in laid["arm"]:
-        known = [arm["name"] for arm in arms if "name" in arm]
-        raise ValueError(
-            f"[small.arm] names the arm {name!r}, which is not there" + one_of(name, known)
-        )
+    arms = [arm["name"] for arm in raw["arm"]]
+    for name in small.arm:
+        if name not in arms:
+            raise ValueError(
+                f"[small.arm] names the arm {name!r}, which is not there{one_of(name, arms)}"
+            )
+    fields = small.fields
     whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
-    whole |= {"trial": raw.get("trial", {}) | fields, "arm": arms}
-    for name in ("axes", "timing"):
-        whole[name] = raw.get(name, {}) | laid[name]
-    if "search" in raw:
-        whole["search"] = raw["search"] | laid["search"]
+    whole["trial"] = raw["trial"] | fields
+    whole["arm"] = [arm | small.arm.get(arm["name"], {}) for arm in raw["arm"]]
+    for name in ("axes", "timing", "search"):
+        if laid := getattr(small, name):
+            whole[name] = raw.get(name, {}) | laid
     return whole
-
-
-def _table(name: str, value: object) -> Fields:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} = {brief(value)}: it is a table")
-    return dict(value)
-
-
-def _laid_over(arm: Fields, laid: Fields) -> Fields:
-    """The fields that [small.arm] has for this arm; taken out, so that what is left is unknown."""
-    name = arm.get("name")
-    return _table(f"small.arm.{name}", laid.pop(name, {})) if isinstance(name, str) else {}
 
 
 def _check(spec: ExperimentFile) -> None:

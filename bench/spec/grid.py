@@ -41,7 +41,6 @@ class Cross:
         ]
 
     def cells(self) -> Iterator[Cell]:
-        """The cells, arm by arm."""
         for arm in self.spec.arm:
             seeds = self.spec.axes.get("seed", [])[: arm.seeds]
             for place, axes in enumerate(self._axes):

@@ -46,6 +46,8 @@ def sentence(
         return f"{shown(file)}: {inner}"
     where = f"{shown(file)}: " + (f"[{table}] " if table else "")
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("dict_type", "model_type"):
+        message = "it is a table"
     if first["type"] == "missing":
         return f"{where}{field!r} is missing"
     if not field:
@@ -59,7 +61,6 @@ def sentence(
 
 
 def unknown(table: str, field: str, known: Iterable[str]) -> str:
-    """A field that nobody knows."""
     where = f"[{table}] " if table else ""
     return f"{where}unknown field {field!r}{one_of(field, known)}"
 

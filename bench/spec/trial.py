@@ -205,7 +205,6 @@ class Trial(BaseModel):
 
     @property
     def resizer_options(self) -> Fields:
-        """The options to build the resizer with."""
         options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
 
