@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.seeds": (),
     "bench.metrics": (),
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
-    "bench.records": ("bench.errors", "bench.metrics", "bench.spec"),
+    "bench.records": ("bench.errors", "bench.machine", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.terminal": (
