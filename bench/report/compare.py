@@ -109,7 +109,7 @@ def side(folder: Path, label: str) -> Side:
 def _trial(line: Mapping[Any, Any]) -> Trial:
     """The trial of a line: a column with a gap holds floats, whatever its field is."""
     fields = {name: line[name] for name in Trial.model_fields if name in line}
-    given = {name: value for name, value in fields.items() if value == value}
+    given = {name: words.plain(value) for name, value in fields.items() if value == value}
     if "frozen" in given:
         given["frozen"] = ast.literal_eval(given["frozen"])
     return Trial.model_validate(given, context=CANONICAL)
