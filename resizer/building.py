@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resizer.sources import source_file, working_directory_importable
 from resizer.specs import RESIZERS, check_name, refuse_unknown_options
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(name: str, *, output_size: int | tuple[int, int], **options: Any) -> nn.Module:
+def build(name: str, *, output_size: int | tuple[int, int], **options: object) -> nn.Module:
     """Make the resizer `name`, or a user's own `package.module:Class`.
 
     A module of the user's own may import others of the working directory at its top.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 ANTIALIASED = ("bilinear", "bicubic")
@@ -17,7 +16,7 @@ class Spec:
     """One entry of `RESIZERS`: where the class is, and its options with their defaults."""
 
     implementation: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 RESIZERS: dict[str, Spec] = {

@@ -121,7 +121,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.studies": RUN,
     "bench.analysis": (),
     "bench.analysis.moderated": ("bench.analysis.statistics",),
-    "bench.analysis.statistics": (),
+    "bench.analysis.statistics": (),  # arrays and tables alone
     "bench.analysis.crossed": STATISTICS,
     "bench.analysis.judging": STATISTICS,
     "bench.analysis.meta": STATISTICS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def test_the_front_page_and_the_answers_are_what_the_records_say() -> None:
         assert front.SUMMARIES.dump_python(summary) == front.SUMMARIES.dump_python(wanted), stale
         summaries.append(wanted)
     assert (PUBLISHED / "index.html").read_text() == front.front_page(summaries), "stale index"
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_at_most_forty_words_stand_between_the_question_and_the_first_figure(name: str) -> None:
+    """Of a page that has no figure, before what it holds for."""
+    _, text = (PUBLISHED / name / "report.md").read_text().split("\n", maxsplit=1)
+    begin, *_ = re.split(r"!\[|<small>Scope", text)
+    assert 5 < len(re.sub(r"<[^>]*>", "", begin).split()) <= 40
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)

@@ -356,7 +356,7 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     evidence = gather(asked, store)
     told = "The trials differ in precision: bf16 (1 trial) and fp32 (8 trials)."
     assert environment.warnings(evidence) == [told]
-    assert ("novelty", "shown", NONE) in environment.table(evidence)
+    assert ["novelty", "shown", NONE] in environment.table(evidence).to_numpy().tolist()
 
 
 def test_a_report_is_read_back_only_while_all_that_it_was_made_of_is_as_it_was(

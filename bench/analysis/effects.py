@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from bench.analysis.evidence import Evidence
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
 from bench.spec.experiment import context_label
+from bench.spec.trial import Fields
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Effect:
     """What a value of an axis does to the gain, in place of the axis's first value."""
 
     axis: str
-    value: Any
-    first: Any
+    value: object
+    first: object
     change: Interval  # points
 
 
@@ -52,8 +52,8 @@ def effects(evidence: Evidence) -> list[Effect]:
 
 
 def _changes(
-    axis: str, contexts: list[dict[str, Any]], gains: pd.DataFrame
-) -> Iterator[tuple[str, Any, Any, Estimate]]:
+    axis: str, contexts: list[Fields], gains: pd.DataFrame
+) -> Iterator[tuple[str, object, object, Estimate]]:
     """The axis, a value, the first value, and what the one in place of the other changes."""
     others = np.array([_others(axis, context) for context in contexts])
     at = np.array([str(context[axis]) for context in contexts])  # text: a value may be a list
@@ -67,5 +67,5 @@ def _changes(
             yield axis, values[value], values[first], mean
 
 
-def _others(axis: str, context: Mapping[str, Any]) -> str:
+def _others(axis: str, context: Mapping[str, object]) -> str:
     return context_label({name: value for name, value in context.items() if name != axis})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, cast
 
 import pandas as pd
 
@@ -22,9 +21,9 @@ from bench.analysis.statistics import (
     t_interval,
     time_ratio,
 )
-from bench.records import Record
+from bench.records import SearchRecord, TimedArm, TimingRecord, TrialRecord
 from bench.spec.experiment import Arm, Experiment, context_label, context_of
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 from bench.store import Store
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
@@ -37,7 +36,7 @@ class Row:
 
     arm: Arm
     trial: Trial  # of one seed
-    context: dict[str, Any]  # axis values; the first of them, where the arm does not use an axis
+    context: Fields  # axis values; the first of them, where the arm does not use an axis
     contexts: frozenset[str]  # the labels of all that it answers, this one among them
     seeds: pd.DataFrame  # its lines of the store's table
     accuracy: Interval
@@ -74,8 +73,8 @@ class Evidence:
 
     experiment: Experiment
     table: pd.DataFrame
-    records: dict[str, Record]  # by key, those that are there
-    timings: dict[str, Record]  # of the sitting of each context that has been timed, by its label
+    records: dict[str, TrialRecord]  # by key, those that are there
+    timings: dict[str, TimingRecord]  # of each context that has been timed, by its label
     store: Store  # for what is too large for a record: pictures, predictions
 
     @property
@@ -92,34 +91,33 @@ class Evidence:
         return whole and timed and all_there and not any(arm.get("reason") for arm in arms)
 
     @cached_property
-    def search(self) -> Record | None:
+    def search(self) -> SearchRecord | None:
         """What the experiment's arms were tuned by, if they were."""
-        name = self.experiment.name
-        return (
-            cast("Record | None", self.store.search(name)) if self.experiment.spec.search else None
-        )
+        searched = self.experiment.spec.search
+        return self.store.search(self.experiment.name) if searched else None
 
     def tried(self, arm: str) -> int:
         """The configurations that an arm was tuned over; 0 of an arm that was not."""
-        told = (self.search or {"arms": {}})["arms"].get(arm, {"configurations": []})
-        return sum(one["state"] != "running" for one in told["configurations"])
+        tuned = self.search["arms"].get(arm) if self.search else None
+        return sum(one["state"] != "running" for one in tuned["configurations"]) if tuned else 0
 
     @cached_property
-    def sittings(self) -> list[Record]:
+    def sittings(self) -> list[TimingRecord]:
         """What was timed side by side, each sitting once."""
         return list({id(record): record for record in self.timings.values()}.values())
 
     def floor(self, label: str, phase: str) -> float:
         """How far apart two measurements of one arm may be in a context: 1.02 is 2 %."""
-        lane = self.timings.get(label, {})
-        once = _subject(lane, str(lane.get("reference"))).get("seconds", {}).get(phase, [])
-        again = lane.get("again", {}).get(phase, [])
+        timing = self.timings.get(label)
+        if timing is None or "reference" not in timing:
+            return 1.0
+        once = _seconds(timing, timing["reference"]).get(phase, [])
+        again = timing.get("again", {}).get(phase, [])
         return noise_floor(once, again) if len(once) == len(again) > 1 else 1.0
 
     def seconds(self, label: str, phase: str, trial: Trial) -> list[float]:
         """Of a call, round by round of the context's sitting."""
-        timed = _subject(self.timings.get(label, {}), trial.speed_key)
-        return list(timed.get("seconds", {}).get(phase, []))
+        return _seconds(self.timings.get(label), trial.speed_key).get(phase, [])
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -222,9 +220,8 @@ class Evidence:
 def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
-    records = {key: cast("Record", record) for key, record in found.items() if record is not None}
-    timings = {label: cast("Record", one) for label, one in store.timings(experiment).items()}
-    return Evidence(experiment, store.table(experiment), records, timings, store)
+    records = {key: record for key, record in found.items() if record is not None}
+    return Evidence(experiment, store.table(experiment), records, store.timings(experiment), store)
 
 
 @dataclass(frozen=True)
@@ -234,7 +231,7 @@ class _Group:
     arm: str
     trial: Trial
     base: Trial | None  # None while its size is not matched yet
-    context: dict[str, Any]  # the first that has them
+    context: Fields  # the first that has them
     contexts: set[str]
 
 
@@ -255,7 +252,7 @@ def _groups(experiment: Experiment) -> list[_Group]:
 def _row(evidence: Evidence, group: _Group) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arm, base, label = group.arm, group.base, context_label(group.context)
-    table, timing = evidence.by_context[label], evidence.timings.get(label, {})
+    table, timing = evidence.by_context[label], evidence.timings.get(label)
     seeds = table[table["arm"] == arm]
     verdict = difference = None
     if base and arm == (spec.primary or ("",))[0]:
@@ -278,19 +275,20 @@ def _row(evidence: Evidence, group: _Group) -> Row:
     )
 
 
-def _speed(timing: Record, trial: Trial) -> dict[str, float]:
-    metrics = _subject(timing, trial.speed_key).get("metrics", {})
-    return {name: float(metric["value"]) for name, metric in metrics.items()}
+def _speed(timing: TimingRecord | None, trial: Trial) -> dict[str, float]:
+    subject = _subject(timing, trial.speed_key)
+    metrics = subject.get("metrics", {}) if subject else {}
+    return {name: one["value"] for name, one in metrics.items()}
 
 
-def _times(timing: Record, trial: Trial, base: Trial) -> dict[str, Ratio]:
+def _times(timing: TimingRecord | None, trial: Trial, base: Trial) -> dict[str, Ratio]:
     """The trial's times over the baseline's, by phase, where both have several rounds.
 
     None where they ran under other settings: their steps are not the same work.
     """
     if trial.setting != base.setting:
         return {}
-    ours, theirs = (_subject(timing, t.speed_key).get("seconds", {}) for t in (trial, base))
+    ours, theirs = (_seconds(timing, one.speed_key) for one in (trial, base))
     return {
         phase: time_ratio(ours[phase], theirs[phase])
         for phase in ours
@@ -298,5 +296,11 @@ def _times(timing: Record, trial: Trial, base: Trial) -> dict[str, Ratio]:
     }
 
 
-def _subject(timing: Record, key: str) -> dict[str, Any]:
-    return dict(timing.get("subjects", {}).get(key, {}))
+def _seconds(timing: TimingRecord | None, key: str) -> dict[str, list[float]]:
+    """Of a call of the trials with this speed key, by phase, round by round."""
+    subject = _subject(timing, key)
+    return subject.get("seconds", {}) if subject else {}
+
+
+def _subject(timing: TimingRecord | None, key: str) -> TimedArm | None:
+    return timing.get("subjects", {}).get(key) if timing else None

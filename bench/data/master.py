@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ class Master:
         # A plain array over the map: slicing an np.memmap itself costs several times as much.
         return np.asarray(np.memmap(self.folder / f"{self.split}.bin", np.uint8, mode="r"))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return open_split, (self.folder, self.split, self.rows)
 
 

@@ -53,6 +53,7 @@ class Answer:
     badge: str  # the verdict as a word: "better", "not settled", "mixed", "no verdict", "cost", …
     sentence: str  # one, free of Markdown: the difference with its interval and seeds
     place: str  # data, sizes, backbone, length: for what it holds
+    at: str = ""  # what tells its place from the other answer's, where there are two
     controls: list[ControlLine] = field(default_factory=list)
     price: list[str] = field(default_factory=list)  # a step's time, what the same price buys
     details: list[str] = field(default_factory=list)  # what else is worth saying, folded
@@ -138,12 +139,13 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     bought = paid(evidence, row)
     details = [*_of_the_interval(verdict), *_of_controls(evidence, others), *_of_prices(bought)]
     return Answer(
-        verdict.answer,
-        _sentence(evidence, verdict),
-        _holds_for(evidence, [row]),
-        [_control_line(one) for one in others],
-        [*_price(evidence, [row]), *(line for one in bought for line in _bought(row, one))],
-        [*details, *_noise(evidence)],
+        badge=verdict.answer,
+        sentence=_sentence(evidence, verdict),
+        place=_holds_for(evidence, [row]),
+        at=words.place(row.context, evidence.axes) if len(evidence.judged) > 1 else "",
+        controls=[_control_line(one) for one in others],
+        price=[*_price(evidence, [row]), *(line for one in bought for line in _bought(row, one))],
+        details=[*details, *_noise(evidence)],
     )
 
 
@@ -159,6 +161,8 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if _is_small(verdict):
         return f"{shown}; within the margin of {words.count_points(verdict.margin_pct)}."
     assert finds is not None
+    if len(evidence.judged) > 1:
+        return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."
 
 

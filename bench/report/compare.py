@@ -8,11 +8,10 @@ multiples of each side's own baseline arm. What cannot be compared is listed wit
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -22,7 +21,7 @@ from bench.metrics import METRICS
 from bench.records import write_whole
 from bench.report import render, words
 from bench.report.front import Summary, read_summary
-from bench.spec.trial import CANONICAL, SETTING_FIELDS, Trial
+from bench.spec.trial import CANONICAL, Trial
 
 NOT_COMPARED = {"seed", "resizer_from", "backbone_from"}
 ALIKE = ("device", "device_name", "driver", "threads", "precision", "torch")
@@ -33,46 +32,33 @@ COUNTED = ("gmacs", "params_m")
 
 
 @dataclass(frozen=True)
-class Row:
-    """The trials of one report that differ in their seed alone."""
-
-    name: str  # what the report calls it
-    arm: str
-    trial: Trial  # of one seed
-    lines: pd.DataFrame  # of the report's table.csv
-
-    @cached_property
-    def top1(self) -> dict[int, float]:
-        """By seed."""
-        done = self.lines[self.lines["status"] == "ok"].drop_duplicates("seed")
-        return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
-
-    def metric(self, name: str) -> float:
-        return float(self.lines[name].iloc[0])
-
-
-@dataclass(frozen=True)
 class Side:
     """One of the two reports."""
 
     label: str
     summary: Summary
-    rows: dict[str, Row]  # by recipe
+    trials: pd.DataFrame  # its table.csv, each line with its name, recipe and Trial
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The first line of the trials that differ in their seed alone, by recipe."""
+        return self.trials.drop_duplicates("recipe").set_index("recipe")
+
+    def top1(self, recipe: str) -> pd.Series[float]:
+        """By seed, of trials that ended well."""
+        done = self.trials[(self.trials["recipe"] == recipe) & (self.trials["status"] == "ok")]
+        return done.drop_duplicates("seed").set_index("seed")["top1_pct"]
 
     def has(self, metric: str) -> bool:
-        return any(metric in row.lines and row.lines[metric].notna().any() for row in self)
+        return metric in self.rows and bool(self.rows[metric].notna().any())
 
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows.values())
-
-    def baseline(self, row: Row, metric: str) -> float:
-        """The metric of the baseline arm on the row's dataset and backbone, under its setting."""
-        fields = ("dataset", "backbone", *SETTING_FIELDS)
-        for other in self:
-            alike = all(getattr(other.trial, f) == getattr(row.trial, f) for f in fields)
-            if other.arm == self.summary.baseline and alike:
-                return other.metric(metric)
-        return float("nan")
+    def measured(self, metric: str, *, relative: bool) -> pd.Series[float]:
+        """The metric by recipe; where `relative`, over that of the baseline arm on like terms."""
+        if not relative:
+            return self.rows[metric]
+        terms = self.rows["trial"].map(lambda it: str((it.dataset, it.backbone, it.setting)))
+        own = self.rows[self.rows["arm"] == self.summary.baseline].groupby(terms)[metric].first()
+        return self.rows[metric] / terms.map(own)
 
 
 @dataclass(frozen=True)
@@ -96,22 +82,21 @@ def side(folder: Path, label: str) -> Side:
         raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")
     table = pd.read_csv(folder / "table.csv", keep_default_na=False, na_values=[""])
     trials = [_trial(line) for line in table.to_dict("records")]
-    recipes = [trial.model_dump_json(exclude=NOT_COMPARED) for trial in trials]
-    rows = {}
-    for recipe, lines in table.groupby(recipes, sort=False):
-        first = lines.iloc[0]
-        context = f" ({first['context']})" if isinstance(first["context"], str) else ""
-        name = f"{first['arm']}{context}"
-        rows[str(recipe)] = Row(name, str(first["arm"]), trials[lines.index[0]], lines)
-    return Side(label, summary, rows)
+    contexts = [f" ({context})" if isinstance(context, str) else "" for context in table["context"]]
+    named = table.assign(
+        name=table["arm"] + contexts,
+        trial=pd.Series(trials, dtype=object),
+        recipe=[trial.model_dump_json(exclude=NOT_COMPARED) for trial in trials],
+    )
+    return Side(label, summary, named)
 
 
-def _trial(line: Mapping[Any, Any]) -> Trial:
+def _trial(line: Mapping[Hashable, object]) -> Trial:
     """The trial of a line: a column with a gap holds floats, whatever its field is."""
     fields = {name: line[name] for name in Trial.model_fields if name in line}
     given = {name: words.plain(value) for name, value in fields.items() if value == value}
     if "frozen" in given:
-        given["frozen"] = ast.literal_eval(given["frozen"])
+        given["frozen"] = ast.literal_eval(str(given["frozen"]))
     return Trial.model_validate(given, context=CANONICAL)
 
 
@@ -121,15 +106,13 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     reason = _another_machine(ours.summary, theirs.summary)
     speeds = [name for name in (*MEASURED, *COUNTED) if ours.has(name) and theirs.has(name)]
     relative = [name for name in speeds if name in MEASURED and reason]
-    lines = [
-        _accuracies(row, theirs.rows[recipe], row.trial.dataset in other_files)
-        | {
-            _heading(name, name in relative): _ratio(ours, theirs, recipe, name, name in relative)
-            for name in speeds
-        }
-        for recipe, row in ours.rows.items()
-        if recipe in theirs.rows
-    ]
+    shared = ours.rows.index.intersection(theirs.rows.index, sort=False)
+    table = pd.DataFrame([_accuracies(ours, theirs, recipe, other_files) for recipe in shared])
+    for name in speeds if len(shared) else []:
+        of = {"relative": name in relative}
+        ratios = theirs.measured(name, **of) / ours.measured(name, **of)
+        heading = f"{METRICS[name].label}, ratio{' over own baseline' * of['relative']}"
+        table[heading] = [words.number(ratio) for ratio in ratios.reindex(shared)]
     apart = list(dict.fromkeys([*_alone(ours, theirs, "AB"), *_alone(theirs, ours, "BA")]))
     apart += [(f"accuracy on {name}", why) for name, why in other_files.items()]
     if reason:
@@ -138,21 +121,21 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     untimed = [letter for letter, of in sides.items() if not of.summary.environments["timing"]]
     if untimed:
         apart.append(("speeds and memory", f"not timed: {words.join(untimed)}"))
-    return Comparison((ours, theirs), pd.DataFrame(lines), apart, _differing(ours, theirs))
+    return Comparison((ours, theirs), table, apart, _differing(ours, theirs))
 
 
-def _heading(name: str, relative: bool) -> str:
-    return f"{METRICS[name].label}, {'ratio over own baseline' if relative else 'ratio'}"
-
-
-def _accuracies(one: Row, other: Row, other_files: bool) -> dict[str, str]:
+def _accuracies(
+    ours: Side, theirs: Side, recipe: str, other_files: Mapping[str, str]
+) -> dict[str, str]:
     """Both accuracies, and the difference over shared seeds unless it is of other images."""
-    shared = [seed for seed in one.top1 if seed in other.top1 and not other_files]
-    difference = t_interval([other.top1[seed] - one.top1[seed] for seed in shared])
+    rows = [side.rows.loc[recipe] for side in (ours, theirs)]
+    one, other = ours.top1(recipe), theirs.top1(recipe)
+    comparable = rows[0]["trial"].dataset not in other_files
+    difference = t_interval((other - one).dropna().tolist() if comparable else [])
     return {
-        "row": " / ".join(dict.fromkeys([one.name, other.name])),
-        "top-1 of A, %": words.mean(t_interval(list(one.top1.values()))),
-        "top-1 of B, %": words.mean(t_interval(list(other.top1.values()))),
+        "row": " / ".join(dict.fromkeys(str(row["name"]) for row in rows)),
+        "top-1 of A, %": words.mean(t_interval(one.tolist())),
+        "top-1 of B, %": words.mean(t_interval(other.tolist())),
         "difference, points": _difference(difference),
         "shared seeds": str(difference.n),
     }
@@ -162,15 +145,6 @@ def _difference(found: Interval) -> str:
     if found.n and found.mean == 0 and (found.n < 2 or found.sd == 0):
         return "identical"
     return words.mean(found, signed=True)
-
-
-def _ratio(ours: Side, theirs: Side, recipe: str, name: str, relative: bool) -> str:
-    """Theirs over ours, each first divided by its own baseline where that is asked for."""
-    values = []
-    for of in (ours, theirs):
-        row = of.rows[recipe]
-        values.append(row.metric(name) / (of.baseline(row, name) if relative else 1))
-    return words.number(values[1] / values[0] if values[0] else float("nan"), 3)
 
 
 def _another_machine(ours: Summary, theirs: Summary) -> str:
@@ -199,24 +173,22 @@ def _alone(of: Side, other: Side, letters: str) -> Iterator[tuple[str, str]]:
     Args:
         letters: that of the one side, then that of the other.
     """
-    namesakes = {row.name: row.trial for row in other}
-    for recipe, row in of.rows.items():
-        if recipe in other.rows:
+    namesakes = dict(zip(other.rows["name"], other.rows["trial"], strict=True))
+    for name, trial in of.rows.loc[~of.rows.index.isin(other.rows.index), ["name", "trial"]].values:
+        if name not in namesakes:
+            yield name, f"only in {letters[0]}"
             continue
-        if row.name not in namesakes:
-            yield row.name, f"only in {letters[0]}"
-            continue
-        pair = [row.trial, namesakes[row.name]]
+        pair = [trial, namesakes[name]]
         first, second = pair if letters == "AB" else pair[::-1]
         differing = [
             f"{field} {_text(getattr(first, field))} and {_text(getattr(second, field))}"
             for field in Trial.model_fields
             if field not in NOT_COMPARED and getattr(first, field) != getattr(second, field)
         ]
-        yield row.name, f"A and B have {words.join(differing)}"
+        yield name, f"A and B have {words.join(differing)}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return words.NONE
     return words.number(value) if isinstance(value, float) else str(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+import pandas as pd
 
 from bench.analysis.evidence import Evidence
-from bench.records import doubts
+from bench.records import Environment, TimingRecord, TrialRecord, doubts
 from bench.report import words
 
 COMPARED = (
@@ -25,8 +26,8 @@ def devices(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(map(_device, ran)))
 
 
-def _device(env: Mapping[str, Any]) -> str:
-    threads = words.count(int(env["threads"]), "thread") if env.get("threads") else ""
+def _device(env: Environment) -> str:
+    threads = words.count(env["threads"], "thread") if env.get("threads") else ""
     inside = filter(None, [env.get("device_name"), threads, env.get("precision")])
     return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
@@ -56,25 +57,25 @@ def warnings(evidence: Evidence) -> list[str]:
     return lines
 
 
-def table(evidence: Evidence) -> list[tuple[str, str, str]]:
+def table(evidence: Evidence) -> pd.DataFrame:
     """A line for each thing that is known: its name, of the trials, of the timing lane."""
     ran, timed = _environments(evidence.records.values()), _environments(evidence.sittings)
-    names = dict.fromkeys(name for env in [*ran, *timed] for name in env)
-    return [
-        (
-            name.replace("_", " "),
-            _counted(_values(ran, name)) or words.NONE,
-            _counted(_values(timed, name), "sitting") or words.NONE,
-        )
-        for name in names
+    lines = [
+        {
+            "what": name.replace("_", " "),
+            "trials": _counted(_values(ran, name)) or words.NONE,
+            "timing lane": _counted(_values(timed, name), "sitting") or words.NONE,
+        }
+        for name in dict.fromkeys(name for env in [*ran, *timed] for name in env)
     ]
+    return pd.DataFrame(lines)
 
 
-def _environments(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _environments(records: Iterable[TrialRecord | TimingRecord]) -> list[Environment]:
     return [record["environment"] for record in records if record.get("environment")]
 
 
-def _values(environments: Iterable[Mapping[str, Any]], name: str) -> Counter[str]:
+def _values(environments: Iterable[Environment], name: str) -> Counter[str]:
     return Counter(str(env.get(name, words.NONE)) for env in environments)
 
 

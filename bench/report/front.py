@@ -66,7 +66,7 @@ def summary(evidence: Evidence, figure: str) -> Summary:
         figure: what the figure of differences shows, in words.
     """
     done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    lane = evidence.sittings[-1] if evidence.sittings else {}
+    timed = [one.get("environment", {}) for one in evidence.sittings]
     dated = [*evidence.records.values(), *evidence.sittings]
     return Summary(
         name=evidence.experiment.name,
@@ -80,7 +80,7 @@ def summary(evidence: Evidence, figure: str) -> Summary:
         fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},
         environments={
             "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(lane.get("environment", {})),
+            "timing": dict(timed[-1]) if timed else {},
         },
         generated=all(map(is_generated, evidence.experiment.trials.values())),
         schema=SCHEMA,

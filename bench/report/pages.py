@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,7 @@ from bench.records import write_whole
 from bench.report import answer, environment, front, made, render, table, words
 from bench.report.figures.draw import draw
 from bench.report.figures.style import Drawing, arm_styles
-from bench.report.tuning import Tuning, tuning
+from bench.report.tuning import tuning
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
@@ -28,30 +26,6 @@ class BySeed(NamedTuple):
     crossed: Crossed
     interval: Interval  # over new seeds and new images
     tests: pd.DataFrame  # McNemar's, a line for each pair
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that the template of a report says, in the order of the page."""
-
-    experiment: Experiment
-    summary: front.Summary
-    controls: list[tuple[str, pd.DataFrame]]  # of each answer that has some: its place, a table
-    drawings: dict[str, Drawing]
-    warnings: list[str]
-    timed: bool
-    results: pd.DataFrame
-    reasons: Counter[tuple[str, str]]  # why trials are not in the results, and how many
-    problems: pd.DataFrame
-    costs: pd.DataFrame
-    by_axis: list[str]  # the names of these figures
-    about_axes: bool  # whether it asks of more than datasets, arms and seeds
-    tuning: Tuning | None
-    by_seed: list[BySeed]
-    arms: pd.DataFrame
-    matched: list[str]
-    recipe: pd.DataFrame
-    environment: pd.DataFrame
 
 
 def make(experiment: Experiment, store: Store, folder: Path) -> made.Report:
@@ -77,33 +51,39 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     for old in (folder / "figures").glob("*.svg"):
         if old.stem not in drawings:
             old.unlink()
-    page = content(evidence, drawings)
+    alt = drawings["differences"].alt if "differences" in drawings else ""
+    summary, results = front.summary(evidence, alt), table.results(evidence)
     write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
-    write_whole(folder / "results.csv", page.results.to_csv(index=False))
-    write_whole(folder / "results.tex", table.latex(page.results))
+    write_whole(folder / "results.csv", results.to_csv(index=False))
+    write_whole(folder / "results.tex", table.latex(results))
     write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
-    text = render.markdown("report.md.j2", page=page)
+    text = markdown(evidence, summary, results, drawings)
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
     write_whole(folder / "report.md", text)
-    write_whole(folder / "report.html", render.html(text, page.summary.question, drawings, colours))
-    front.save(page.summary, folder)
+    write_whole(folder / "report.html", render.html(text, summary.question, drawings, colours))
+    front.save(summary, folder)
 
 
-def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
-    """What the page says of an experiment."""
-    alt = drawings["differences"].alt if "differences" in drawings else ""
-    summary = front.summary(evidence, alt)
-    return Page(
+def markdown(
+    evidence: Evidence,
+    summary: front.Summary,
+    results: pd.DataFrame,
+    drawings: dict[str, Drawing],
+) -> str:
+    """The page as text, of all that its template says."""
+    return render.markdown(
+        "report.md.j2",
         experiment=evidence.experiment,
-        summary=summary,
-        controls=[(one.place, _controls(evidence, one)) for one in summary.answers if one.controls],
+        spec=evidence.experiment.spec,
+        about=summary,
+        controls=[(one.at, _controls(evidence, one)) for one in summary.answers if one.controls],
         drawings=drawings,
         warnings=environment.warnings(evidence),
         timed=bool(evidence.timings),
-        results=table.results(evidence),
+        results=results,
         reasons=table.reasons(evidence),
         problems=table.problems(evidence),
-        costs=table.costs(evidence),
+        measured=table.costs(evidence),
         by_axis=[name for name in drawings if name.startswith("by-")],
         about_axes=any(axis != "dataset" for axis in evidence.axes),
         tuning=tuning(evidence),
@@ -111,9 +91,7 @@ def content(evidence: Evidence, drawings: dict[str, Drawing]) -> Page:
         arms=_arms(evidence),
         matched=_matched(evidence),
         recipe=_recipe(evidence),
-        environment=pd.DataFrame(
-            environment.table(evidence), columns=["what", "trials", "timing lane"]
-        ),
+        environment=environment.table(evidence),
     )
 
 

@@ -9,14 +9,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
-from bench.records import loaded_from
+from bench.records import CurveRow, loaded_from
 from bench.report import words
 
 SIZES = ("input_size", "output_size")
@@ -83,7 +82,7 @@ def latex(frame: pd.DataFrame) -> str:
     return text.replace(words.NONE, "--").translate(str.maketrans(TEX))
 
 
-def is_numeric(column: pd.Series[Any]) -> bool:
+def is_numeric(column: pd.Series[str]) -> bool:
     """Whether a column of texts holds numbers, each alone or before its unit or interval.
 
     >>> is_numeric(pd.Series(["+1.5 ± 0.2", "3 of 3"])), is_numeric(pd.Series(["1", "a 1"]))
@@ -96,7 +95,7 @@ def is_numeric(column: pd.Series[Any]) -> bool:
 NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
 
 
-def time_to(curve: Sequence[Mapping[str, float]], target_pct: float) -> float | None:
+def time_to(curve: Sequence[CurveRow], target_pct: float) -> float | None:
     """Training seconds at the first evaluation that reached the target; None if none did.
 
     >>> time_to([{"train_s": 5, "top1_pct": 40}, {"train_s": 10, "top1_pct": 61}], 60)
@@ -207,7 +206,7 @@ def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:
     return columns
 
 
-def _speed(name: str, setting: tuple[Any, ...] | None = None) -> Callable[[Row], str]:
+def _speed(name: str, setting: tuple[object, ...] | None = None) -> Callable[[Row], str]:
     """The metric, of the rows with the setting alone, if one is given."""
 
     def show(row: Row) -> str:

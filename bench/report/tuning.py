@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
-from bench.records import Record
+from bench.records import Configuration, SearchRecord
 from bench.report import words
 from bench.spec.ranges import Range, parsed
 
@@ -33,7 +33,7 @@ def tuning(evidence: Evidence) -> Tuning | None:
     return Tuning(_described(record), best, _ledger(record), _importances(record))
 
 
-def ranges(record: Record) -> dict[str, dict[str, Range]]:
+def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
     """What each arm chose from, by field."""
     return {
         arm: {name: found for name, written in space.items() if (found := parsed(written))}
@@ -41,7 +41,7 @@ def ranges(record: Record) -> dict[str, dict[str, Range]]:
     }
 
 
-def _described(record: Record) -> list[tuple[str, str]]:
+def _described(record: SearchRecord) -> list[tuple[str, str]]:
     settings = record["settings"]
     spaces = [
         (f"{arm} chooses", "; ".join(f"{name}: {of}" for name, of in space.items()))
@@ -63,7 +63,7 @@ def _described(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def _best(evidence: Evidence, record: Record) -> pd.DataFrame:
+def _best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
     """Each retrained arm: what was chosen, its score in the search and after retraining."""
     retrained = {row.arm.name: row.accuracy for row in evidence.rows}
     lines = []
@@ -76,7 +76,7 @@ def _best(evidence: Evidence, record: Record) -> pd.DataFrame:
                 {
                     "arm": name,
                     "chosen": _values(found),
-                    "held-out, %": words.points(found["values"][0]),
+                    "held-out, %": words.points((found["values"] or [math.nan])[0]),
                     "validation, %": words.mean(accuracy) if accuracy else words.NONE,
                     "seeds": str(accuracy.n) if accuracy else words.NONE,
                 }
@@ -84,39 +84,35 @@ def _best(evidence: Evidence, record: Record) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _values(configuration: dict[str, Any]) -> str:
+def _values(configuration: Configuration) -> str:
     return ", ".join(
         f"{name} {words.number(value) if isinstance(value, float) else value}"
         for name, value in configuration["chosen"].items()
     )
 
 
-def _ledger(record: Record) -> pd.DataFrame:
+def _ledger(record: SearchRecord) -> pd.DataFrame:
     """What tuning each arm took; a trial that two configurations share counts once."""
     lines = []
     for arm, tuned in record["arms"].items():
-        rows = tuned["configurations"]
-        states = Counter(one["state"] for one in rows)
-        trials = {one["key"]: one for one in rows if one["key"]}.values()
-        counts = {"scored": states["ok"], "pruned": states["pruned"], "failed": states["failed"]}
+        states = Counter(one["state"] for one in tuned["configurations"])
+        trials = {one["key"]: one for one in tuned["configurations"] if one["key"]}.values()
         lines.append(
-            {"arm": arm, "configurations": str(len(rows))}
-            | {name: str(n) for name, n in counts.items()}
-            | {"epochs": str(sum(one["epochs"] for one in trials))}
-            | {"time, min": words.number(sum(one["seconds"] for one in trials) / 60)}
+            {
+                "arm": arm,
+                "configurations": states.total(),
+                "scored": states["ok"],
+                "pruned": states["pruned"],
+                "failed": states["failed"],
+                "epochs": sum(one["epochs"] for one in trials),
+                "time, min": words.number(sum(one["seconds"] for one in trials) / 60),
+            }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).astype(str)
 
 
-def _importances(record: Record) -> pd.DataFrame:
+def _importances(record: SearchRecord) -> pd.DataFrame:
     """The importance of each field, by arm; empty where there is none."""
-    shares = {
-        arm: {name: words.percent(share) for name, share in tuned["importances"].items()}
-        for arm, tuned in record["arms"].items()
-    }
-    names = list(dict.fromkeys(name for of in shares.values() for name in of))
-    lines = [
-        {"field": name} | {arm: of.get(name, words.NONE) for arm, of in shares.items()}
-        for name in names
-    ]
-    return pd.DataFrame(lines)
+    shares = pd.DataFrame({arm: tuned["importances"] for arm, tuned in record["arms"].items()})
+    shown = shares.map(words.percent, na_action="ignore").fillna(words.NONE)
+    return shown.rename_axis("field").reset_index()

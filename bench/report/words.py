@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -23,6 +22,9 @@ AXES = {
     "epochs": "{} epochs",
 }
 """How a value of an axis is put into words; any other: its name and the value."""
+
+MOST_VALUES = 6
+"""So many values of an axis are listed where it is said for what a comparison holds."""
 
 
 def points(value: float, *, signed: bool = False) -> str:
@@ -139,7 +141,7 @@ def join(parts: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
-def setting(one: Sequence[Any], among: Iterable[Sequence[Any]]) -> str:
+def setting(one: Sequence[object], among: Iterable[Sequence[object]]) -> str:
     """How a setting differs among others: `batch_size 64`.
 
     >>> base = (64, None, "auto", True, False)
@@ -189,12 +191,13 @@ def holds_for(table: pd.DataFrame) -> str:
     told = [join(dict.fromkeys(map(str, column))) for column in columns]
     for name in table["others"].iloc[0]:
         first, *rest = dict.fromkeys(plain(others[name]) for others in table["others"])
-        told.append(join([axis_value(name, first), *map(str, rest)]))
+        among = map(str, rest) if len(rest) < MOST_VALUES else [f"{len(rest)} more"]
+        told.append(join([axis_value(name, first), *among]))
     trained = map(lengths, table["length"].map(lambda one: [one]), table["started_from"])
-    return ", ".join([*told, join(dict.fromkeys(trained), "or")])
+    return ", ".join(filter(None, [*told, join(dict.fromkeys(trained), "or")]))
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """The value of an axis as it was written: pandas makes None and whole numbers into floats.
 
     A list is told by its parts.
@@ -209,7 +212,7 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def axis_value(name: str, value: Any) -> str:
+def axis_value(name: str, value: object) -> str:
     """One value of an axis, readable on its own."""
     shown = plain(value)
     return NONE if shown is None else AXES.get(name, f"{name} {{}}").format(shown)
@@ -217,9 +220,9 @@ def axis_value(name: str, value: Any) -> str:
 
 def axis_label(name: str) -> str:
     """An axis with its unit, for a figure."""
-    return f"{name}, px" if name.endswith("_size") else name
+    return f"{name}, px" if name in ("input_size", "output_size") else name
 
 
-def place(context: Mapping[str, Any], axes: Sequence[str]) -> str:
+def place(context: Mapping[str, object], axes: Sequence[str]) -> str:
     """A context in the axes that tell it from the others."""
     return " · ".join(axis_value(name, context[name]) for name in axes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -44,7 +43,7 @@ def _valued(evidence: Evidence, axis: str) -> pd.DataFrame:
 
     None where the arm does not use the axis and the trial answers cells of several values.
     """
-    asked: dict[tuple[str, str], list[Any]] = {}
+    asked: dict[tuple[str, str], list[object]] = {}
     for cell in evidence.experiment.cells:
         asked.setdefault((cell.arm, cell.trial.key), []).append(words.plain(cell.axes[axis]))
     done = evidence.trials[evidence.trials["status"] == "ok"]
@@ -82,13 +81,13 @@ def _panel(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: s
             label.set(rotation=15, horizontalalignment="right", rotation_mode="anchor")
 
 
-def _numbers(values: list[Any]) -> bool:
+def _numbers(values: list[object]) -> bool:
     return all(isinstance(value, int | float | None) for value in values)
 
 
-def _ordered(column: pd.Series[Any]) -> list[Any]:
+def _ordered(column: pd.Series[str]) -> list[object]:
     """The distinct values: none first, then numbers by size or names as they come."""
     values = list(dict.fromkeys(map(words.plain, column)))
     if _numbers(values):
-        return sorted(values, key=lambda value: -math.inf if value is None else value)
+        return sorted(values, key=lambda value: -math.inf if value is None else float(str(value)))
     return sorted(values, key=lambda value: value is not None)

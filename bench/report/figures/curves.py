@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
@@ -14,7 +12,7 @@ from bench.report.figures.style import Drawing, arm_styles, drawing, legend, pan
 from bench.spec.experiment import context_label
 
 MOST_PANELS = 8
-"""With more contexts than these, a panel for each dataset and a line for each context."""
+"""With more contexts than these, a panel for each dataset, over all its contexts."""
 
 
 def curves(evidence: Evidence) -> Drawing | None:
@@ -24,23 +22,15 @@ def curves(evidence: Evidence) -> Drawing | None:
         return None
     few = points["context"].nunique() <= MOST_PANELS
     titles = {context_label(c): words.place(c, evidence.axes) for c in evidence.experiment.contexts}
-    shown: dict[str, Any] = {"estimator": "mean", "errorbar": ("pi", 100)}
-    if not few:
-        points = points.groupby(["arm", "context", "dataset", "epoch"], as_index=False).mean()
-        shown = {
-            "estimator": None,
-            "units": "context",
-            "linewidth": 0.8,
-            "alpha": 0.6,
-        }
     panel = points.groupby("context" if few else "dataset", sort=False)
     styles = arm_styles(evidence.arms.values())
     colours = {name: style.colour for name, style in styles.items()}
     figure, axes = panels(len(panel))
     for ax, (name, lines) in zip(axes, panel, strict=True):
         sns.lineplot(
-            lines, x="epoch", y="top1_pct", hue="arm", palette=colours, legend=False, ax=ax, **shown
-        )
+            lines, x="epoch", y="top1_pct", hue="arm",
+            palette=colours, errorbar=("pi", 100), legend=False, ax=ax,
+        )  # fmt: skip
         ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, styles)
@@ -48,9 +38,7 @@ def curves(evidence: Evidence) -> Drawing | None:
         figure,
         "learning-curves",
         "Learning curves",
-        "Mean over seeds; the band is from the least seed to the most."
-        if few
-        else "A line is the mean over the seeds of one arm in one context.",
+        f"Mean over seeds{'' if few else ' and contexts'}; the band is from the least to the most.",
         f"{words.TOP1} by epoch for each arm; the last epoch is the result.",
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +59,10 @@ def _with_pictures(evidence: Evidence) -> Iterator[tuple[Row, Pictures]]:
 
 
 def _strip(
-    line: NDArray[Any], row: Row, kept: Mapping[str, NDArray[np.float64]], numbers: Iterator[int]
+    line: NDArray[np.object_],
+    row: Row,
+    kept: Mapping[str, NDArray[np.float64]],
+    numbers: Iterator[int],
 ) -> None:
     difference = kept["output"] - kept["plain"]
     largest = max(float(np.abs(difference).max()), 1e-6)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS
-from bench.records import Record
+from bench.records import SearchRecord
 from bench.report import words
 from bench.report.figures.style import (
     ArmStyle,
@@ -25,42 +24,52 @@ from bench.report.tuning import ranges
 
 HELD_OUT = "held-out top-1, %"
 
+Scored = Mapping[str, pd.DataFrame]
+"""By arm, a line for each configuration that has a score, in the order of the search."""
+
 
 def tuning(evidence: Evidence) -> Iterator[Drawing]:
     """History and slices, and the front of two objectives."""
     record = evidence.search
-    if record is None or not any(_scored(record, arm) for arm in record["arms"]):
+    scored = {arm: _scored(record, arm) for arm in record["arms"]} if record else {}
+    if record is None or all(rows.empty for rows in scored.values()):
         return
     styles = arm_styles(evidence.arms.values())
-    styles = {arm: styles[arm] for arm in record["arms"]}
-    yield _history(record, styles)
-    yield _slices(record, styles)
+    styles = {arm: styles[arm] for arm in scored}
+    yield _history(scored, styles)
+    yield _slices(record, scored, styles)
     if len(record["settings"]["objectives"]) > 1:
-        yield _front(record, styles)
+        yield _front(record["settings"]["objectives"][1], scored, styles)
 
 
-def _scored(record: Record, arm: str) -> list[dict[str, Any]]:
-    """The arm's configurations that have a score, pruned ones with their last."""
-    return [one for one in record["arms"][arm]["configurations"] if one["values"]]
+def _scored(record: SearchRecord, arm: str) -> pd.DataFrame:
+    """State, scores and chosen fields of the arm's configurations; pruned ones have their last."""
+    tuned = record["arms"][arm]
+    return pd.DataFrame(
+        {"state": one["state"], "score": one["values"][0], "second": one["values"][-1]}
+        | {"front": one["number"] in tuned["front"]}
+        | one["chosen"]
+        for one in tuned["configurations"]
+        if one["values"]
+    )
 
 
-def _dots(ax: Axes, style: ArmStyle, xs: Sequence[Any], rows: Sequence[dict[str, Any]]) -> None:
+def _dots(ax: Axes, style: ArmStyle, xs: pd.Series[float], rows: pd.DataFrame) -> None:
     """A dot for each configuration, hollow where it was pruned."""
     for state, face in (("ok", style.colour), ("pruned", "none")):
-        drawn = [(x, row) for x, row in zip(xs, rows, strict=True) if row["state"] == state]
-        scores = [row["values"][0] for _, row in drawn]
-        (dots,) = ax.plot([x for x, _ in drawn], scores, style.marker, color=style.colour)
+        drawn = rows["state"] == state
+        (dots,) = ax.plot(xs[drawn], rows["score"][drawn], style.marker, color=style.colour)
         dots.set(markersize=5, markerfacecolor=face)
 
 
-def _history(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
+def _history(scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
     figure, (ax,) = panels(1)
     for arm, style in styles.items():
-        rows = _scored(record, arm)
-        numbers = range(1, len(rows) + 1)
+        rows = scored[arm]
+        numbers = pd.Series(range(1, len(rows) + 1), dtype=float)
         _dots(ax, style, numbers, rows)
-        scores = [row["values"][0] if row["state"] == "ok" else np.nan for row in rows]
-        ax.step(numbers, np.fmax.accumulate(scores), where="post", color=style.colour, lw=1.2)
+        best = rows["score"].where(rows["state"] == "ok").cummax().ffill()
+        ax.step(numbers, best, where="post", color=style.colour, lw=1.2)
     ax.set(xlabel="configuration", ylabel=HELD_OUT)
     legend(figure, styles)
     return drawing(
@@ -73,22 +82,20 @@ def _history(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
     )
 
 
-def _slices(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
+def _slices(record: SearchRecord, scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
     fields = {name: of for space in ranges(record).values() for name, of in space.items()}
     figure, axes = panels(len(fields))
     for ax, (name, of) in zip(axes, fields.items(), strict=True):
-        chosen = []
         for arm, style in styles.items():
-            rows = [row for row in _scored(record, arm) if name in row["chosen"]]
-            values = [row["chosen"][name] for row in rows]
-            choice = of.kind == "choice"
-            _dots(ax, style, [of.values.index(v) if choice else v for v in values], rows)
-            chosen += rows
+            if name in scored[arm]:
+                rows = scored[arm].dropna(subset=[name])
+                choice = of.kind == "choice"
+                _dots(ax, style, rows[name].map(of.values.index) if choice else rows[name], rows)
         if of.kind == "choice":
             ax.set_xticks(range(len(of.values)), map(str, of.values))
             ax.set_xlim(-0.6, len(of.values) - 0.4)
         elif of.kind == "log":
-            logarithmic(ax, [row["chosen"][name] for row in chosen])
+            logarithmic(ax, pd.concat([one[name] for one in scored.values() if name in one]))
         ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
     legend(figure, styles)
     return drawing(
@@ -100,14 +107,14 @@ def _slices(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
     )
 
 
-def _front(record: Record, styles: Mapping[str, ArmStyle]) -> Drawing:
-    second = METRICS[record["settings"]["objectives"][1]]
+def _front(objective: str, scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
+    second = METRICS[objective]
     figure, (ax,) = panels(1)
     for arm, style in styles.items():
-        rows, best = _scored(record, arm), record["arms"][arm]["front"]
-        _dots(ax, style, [row["values"][1] for row in rows], rows)
-        front = sorted(row["values"][::-1] for row in rows if row["number"] in best)
-        ax.plot([x for x, _ in front], [y for _, y in front], "--", color=style.colour, lw=1)
+        rows = scored[arm]
+        _dots(ax, style, rows["second"], rows)
+        front = rows[rows["front"]].sort_values(["second", "score"])
+        ax.plot(front["second"], front["score"], "--", color=style.colour, lw=1)
     ax.set(xlabel=f"{second.label}, {second.unit}", ylabel=HELD_OUT)
     legend(figure, styles)
     return drawing(
