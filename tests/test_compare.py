@@ -146,7 +146,7 @@ def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first
     ]
     assert len({name for name, _ in headings}) == 3
     assert "<strong>Does it help?</strong>" in page
-    assert page.index("+51.0 points [+48.5, +53.5]") < page.index(f'<h2 id="{headings[0][0]}"')
+    assert page.index("+51.0 points [+49.3, +52.7]") < page.index(f'<h2 id="{headings[0][0]}"')
     assert page.count(summary.answers[0].sentence) == 2
     assert page.count('<strong class="badge better">better</strong>') == 2
     assert "<script>alert(1)" not in (tmp_path / "index.html").read_text()
