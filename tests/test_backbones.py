@@ -185,3 +185,20 @@ def test_published_weights_are_asked_of_torchvision_and_their_second_classifiers
 
 def test_the_classifying_layers_of_timms_are_those_that_it_names() -> None:
     assert backbones.classifying_layers(timm.create_model("test_resnet")) == ["fc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("resnet50.a1_in1q", r"backbone 'resnet50' has no weights called 'a1_in1q'; did you mean "),
+        (
+            "resnet50.none_such_at_all",
+            r"no weights called 'none_such_at_all'\. One of: a1_in1k",
+        ),
+        ("test_resnett.r160_in1k", r"unknown backbone 'test_resnett.r160_in1k'"),
+    ],
+)
+def test_a_tag_of_weights_that_does_not_exist_is_one_sentence(name: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as told:
+        backbones.build(Trial(dataset="toy", backbone=name, input_size=32, epochs=1), 2)
+    assert "\n" not in str(told.value)

@@ -214,3 +214,22 @@ def test_help_answers_without_importing_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
     assert done.returncode == 0
+
+
+def test_clean_says_how_much_it_would_delete_and_deletes_when_told_to(
+    toy: Path, store: Store, write_experiment: WriteExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = write_experiment(top='keep_weights = "parents"')
+    assert experiment.file == toy
+    files = [store.trial_folder(key) / "weights.safetensors" for key in experiment.trials]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(1_500_000))
+    cli.clean(str(toy))
+    assert "weights of 4 trials, 6 MB: `--yes` deletes them" in capsys.readouterr().out
+    assert all(file.exists() for file in files)
+    cli.clean(str(toy), yes=True)
+    assert "deleted: weights of 4 trials, 6 MB" in capsys.readouterr().out
+    assert not any(file.exists() for file in files)
+    cli.clean(str(toy), yes=True)
+    assert "deleted: weights of 0 trials, 0 MB" in capsys.readouterr().out

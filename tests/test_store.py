@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.errors import InputError
 from bench.metrics import METRICS, as_metrics
 from bench.records import SCHEMA, read_record, write_record
+from bench.report.pages import make
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.fakes import NARROW, experiment, fill, top1
+
+SAVED = ("predictions.parquet", "pictures.npz")
 
 
 def test_a_record_comes_back_and_leaves_no_temporary_file(store: Store) -> None:
@@ -98,3 +104,23 @@ def test_every_metric_says_its_unit_in_its_name_or_is_a_count(name: str) -> None
     units |= {"nat": "_loss", "GMAC": "gmacs", "M": "_m"}
     assert name.endswith(units[METRICS[name].unit])
     assert METRICS[name].better in ("higher", "lower")
+
+
+@pytest.mark.parametrize("left", [0, 10, 400])
+def test_predictions_and_pictures_that_were_cut_are_named_and_the_report_is_made_without_them(
+    tmp_path: Path, left: int
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    frame = pd.DataFrame({"image": ["a", "b"], "label": [0, 1], "predicted": [0, 0]})
+    for key in asked.trials:
+        frame.assign(probability=0.5).to_parquet(store.trial_folder(key) / "predictions.parquet")
+    cut = [store.trial_folder(key) / name for key in asked.trials for name in SAVED]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:left])
+    made = make(asked, store, tmp_path / "out")
+    assert made.html.exists()
+    assert {Path(path).name for path in store.damaged} == set(SAVED)
+    assert set(store.damaged) <= {str(path) for path in cut}
+    assert all(told.startswith(f"{path} is damaged: ") for path, told in store.damaged.items())
+    assert not any("\n" in told for told in store.damaged.values())
