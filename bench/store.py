@@ -187,7 +187,7 @@ class Store:
 
         path = self.trial_folder(key) / "pictures.npz"
         try:
-            with np.load(path) as kept:
+            with path.open("rb") as file, np.load(file) as kept:
                 return dict(kept)
         except FileNotFoundError:
             return None
