@@ -237,12 +237,14 @@ class DamagedError(InputError):
     """A file of the store is there, but is not what it should be."""
 
 
+TEXTS = "reason key started finished file"
+TABLES = "trial metrics environment spectrum data weights subjects arms asked settings spaces"
 KINDS: dict[str, type | tuple[type, ...]] = {
-    **{"reason": str, "key": str, "trial": dict, "metrics": dict, "environment": dict},
-    **{"started": str, "finished": str, "steps": int, "curve": list, "spectrum": dict},
-    **{"data": dict, "weights": dict, "wall_s": (int, float), "subjects": dict, "size": int},
-    **{"ratio": (int, float), "seconds_per_step": (int, float), "arms": dict, "asked": dict},
-    **{"settings": dict, "spaces": dict, "file": str, "schema": int},
+    **dict.fromkeys(TEXTS.split(), str),
+    **dict.fromkeys(TABLES.split(), dict),
+    **dict.fromkeys(("steps", "size", "schema"), int),
+    **dict.fromkeys(("wall_s", "ratio", "seconds_per_step"), (int, float)),
+    "curve": list,
 }
 """What the keys of records hold, of whatever kind the record is."""
 

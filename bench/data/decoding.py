@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from bench.data.master import Image
 
-FORMATS = (
-    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM"),
-    *("QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
-)
+COMMON = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
+SELDOM = ("DDS", "DIB", "ICO", "PCX", "PPM", "QOI", "SGI", "TGA", "XBM", "XPM")
+FORMATS = (*COMMON, *SELDOM)
 """What is read, where this Pillow can. Not documents, films, or what needs another program."""
 
 TURNED = "turned upright, as EXIF says"

@@ -396,8 +396,12 @@ def _lacking(manifest: Manifest) -> str:
 
 
 FIELDS = {
-    **{"classes": list, "origin": str, "fingerprint": str},
-    **{"counts": dict, "images": dict, "sha256": dict},
+    "classes": list,
+    "origin": str,
+    "fingerprint": str,
+    "counts": dict,
+    "images": dict,
+    "sha256": dict,
 }
 """What every manifest has."""
 

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from bench.records import LoadedWeights
 
 WRAPPERS = (
-    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state"),
-    *("model", "module", "net", "network"),
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "net",
+    "network",
 )
 """Keys under which training programs keep the weights among other things, by preference."""
 

@@ -11,10 +11,9 @@ from bench.analysis.evidence import Evidence
 from bench.records import Environment, TimingRecord, TrialRecord, doubts
 from bench.report import words
 
-COMPARED = (
-    *("device", "device_name", "driver", "threads", "precision", "platform"),
-    *("python", "torch", "torchvision", "timm", "numpy", "pillow"),
-)
+PLACES = ("device", "device_name", "driver", "threads", "precision", "platform")
+VERSIONS = ("python", "torch", "torchvision", "timm", "numpy", "pillow")
+COMPARED = (*PLACES, *VERSIONS)
 """Trials that differ in one of these are not of one environment."""
 
 

@@ -23,8 +23,17 @@ DEEPEST = 16
 """Tables and lists in one another, in a file."""
 
 RESERVED = (
-    *("trials", "timings", "sizes", "looks", "searches", "locks", "smoke", "comparisons", "names"),
-    *("cluster", "published"),
+    "trials",
+    "timings",
+    "sizes",
+    "looks",
+    "searches",
+    "locks",
+    "smoke",
+    "comparisons",
+    "names",
+    "cluster",
+    "published",
 )
 """Folders of a store: no experiment is called so, as its results would be written into them."""
 
