@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -486,3 +487,15 @@ def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Pa
     assert "For the same training time, a plain image has 40 px instead of 32." in page
     assert page.count("A training step of learned takes") == 1
     assert "1 seed" not in page
+
+
+def test_a_dollar_in_a_name_is_a_dollar_in_every_figure(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW)
+    file = asked.file
+    file.write_text(file.read_text().replace('name = "fixed"', 'name = "$5 \\\\frac{$"'))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    drawn = draw(gather(asked, store))
+    assert drawn
+    assert any(r"$5 \frac{$" in html.unescape(one.file) for one in drawn.values())

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
@@ -90,6 +91,9 @@ def spectra(evidence: Evidence) -> Drawing | None:
             palette=colours, errorbar=None, linewidth=1.4, legend=False, ax=ax,
         )  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
         ax.set_title(titles[context])
     legend(figure, styles)
     return drawing(

@@ -70,6 +70,7 @@ MANY_TIMES = 30
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # a name of the user's may have a dollar
     "font.family": "DejaVu Sans",  # wider than the fonts above: what fits in it fits in them
     "font.size": 11,
     "axes.titlesize": 11,
