@@ -36,7 +36,7 @@ class Price:
 
 
 def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price:
-    """A time as multiples of a reference's, paired by round of the timing lane.
+    """A time as multiples of a reference's, paired by round of the timing.
 
     A drift of the machine is in both and leaves the ratio. The reference itself has the price 1,
     without an error; so the treatment is best taken as the reference.

@@ -43,7 +43,7 @@ class Row:
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
     verdict: Verdict | None  # of the primary comparison's treatment; `difference` is then its own
     speed: dict[str, float]
-    times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing lane
+    times: dict[str, Ratio]  # over the baseline arm's, by phase of the timing
 
     @property
     def label(self) -> str:

@@ -111,7 +111,7 @@ def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
 
 
 def times(rows: Sequence[Row], phase: str) -> list[Ratio]:
-    """The rows' times over their baselines', by a phase of the timing lane, where measured."""
+    """The rows' times over their baselines', by a phase of the timing, where measured."""
     return [row.times[phase] for row in rows if phase in row.times]
 
 

@@ -34,7 +34,7 @@ PHASES = {
     "infer": "Inference with {}",
     "latency": "A single image through {}",
 }
-"""The phases of the timing lane that an answer tells, and how."""
+"""The phases of the timing that an answer tells, and how."""
 
 
 @dataclass(frozen=True)
