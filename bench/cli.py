@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -39,6 +40,9 @@ out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 
 
@@ -140,6 +144,7 @@ def run(
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Retry = False,
+    workers: Workers = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
     ] = False,
@@ -149,7 +154,7 @@ def run(
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
-    from bench.run import runner
+    from bench.run import executors, runner
     from bench.run.plan import make_plan
 
     experiment, store = _open(name, small)
@@ -172,7 +177,10 @@ def run(
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
-            outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(
+                experiment, store, display, where=chosen, retry=retry, choose=choose
+            )
     except KeyboardInterrupt:
         counts = make_plan(experiment, store).counts
         say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
@@ -181,11 +189,19 @@ def run(
 
 
 @app.command()
-def search(name: Name, small: Small = False, retry: Retry = False) -> None:
+def search(
+    name: Name,
+    small: Small = False,
+    retry: Retry = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
+    ] = None,
+) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
-    from bench.run import runner, studies
+    from bench.run import executors, runner, studies
     from bench.run.search import open_search
 
     opened = open_search(name, small=small)
@@ -195,10 +211,11 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     display = console.Display(out)
     try:
         with display.shown():
-            studies.tune(opened, store, display)
+            studies.tune(opened, store, display, workers=workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            outcome = runner.run(experiment, store, display, retry=retry)
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     except KeyboardInterrupt:
         say("stopped; the same command goes on")
         raise typer.Exit(130) from None

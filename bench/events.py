@@ -31,6 +31,7 @@ class PlanMade:
 
     to_run: int
     on_record: int
+    places: str = ""  # how many are run at once, and on what
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Epoch:
     """An epoch is done, and validated where its row has an accuracy."""
 
     row: CurveRow
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """What a trial in a process of its own tells."""
+
+    trial: Trial
+    told: Event  # `Step`, `Epoch`
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,7 @@ class Round:
 class SearchBegun:
     configurations: int  # of each arm
     on_record: Mapping[str, int]  # configurations by tuned arm
+    places: str = ""  # as of `PlanMade`
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,7 @@ Event = (
     | Begin
     | Step
     | Epoch
+    | TrialProgress
     | End
     | MatchingBegun
     | SizeMatched

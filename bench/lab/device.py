@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.machine import cores
+from bench.machine import Share, cores
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -82,6 +82,28 @@ def keep_to_our_share() -> None:
         torch.set_num_threads(cores())
 
 
+def cards() -> list[str | None]:
+    """The GPUs of which trials may have one each, as CUDA_VISIBLE_DEVICES names them.
+
+    Returns: none on a CPU; None in place of a name where RESIZER_BENCH_DEVICE has chosen one.
+    """
+    device = pick()
+    if device.type == "cpu":
+        return []
+    if device != torch.device("cuda"):
+        return [None]
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return list(visible.split(",")[:count])
+
+
+def take(share: Share) -> None:
+    """Keep to a share of the machine; of a GPU only before the first use of CUDA."""
+    if share.card is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.card
+    torch.set_num_threads(min(share.threads, torch.get_num_threads()))
+
+
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -107,7 +129,7 @@ def loader_threads(device: torch.device) -> int:
 
     On a CPU one is enough: it competes with the step for the same cores.
     """
-    return min(8, cores()) if device.type == "cuda" else 1
+    return min(8, torch.get_num_threads()) if device.type == "cuda" else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bench.events import Begin, End, Epoch, Event, Listener, PrunedError
+from bench.events import Begin, End, Epoch, Event, Listener, PrunedError, TrialProgress
 from bench.metrics import Status
 from bench.records import CurveRow, TrialRecord, write_record
-from bench.run import jobs
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError
 from bench.spec.trial import Trial
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.run.executors import Executor
 
 
 @contextmanager
@@ -40,7 +43,9 @@ def _lock(store: Store, name: str) -> FileLock:
     return FileLock(folder / name)
 
 
-def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
+async def attempt(
+    trial: Trial, store: Store, executor: Executor, listener: Listener, timeout_s: float
+) -> None:
     """Run one trial to its record.
 
     A trial that starts from one that failed is skipped, with the reason; one that starts from one
@@ -57,13 +62,15 @@ def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) ->
         reason = f"it starts from {key}, which ended as {record['status']}: {record['reason']}"
         write_record(store.trial_folder(trial.key), ended(trial, "skipped", reason))
     else:
-        _attempt(trial, store, listener, timeout_s)
+        await _attempt(trial, store, executor, listener, timeout_s)
     written = store.trial(trial.key)
     assert written
     listener(End(trial, written))
 
 
-def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
+async def _attempt(
+    trial: Trial, store: Store, executor: Executor, listener: Listener, timeout_s: float
+) -> None:
     folder = store.trial_folder(trial.key)
     curve: list[CurveRow] = []
     began = time.perf_counter()
@@ -71,10 +78,10 @@ def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -
     def hear(event: Event) -> None:
         if isinstance(event, Epoch):
             curve.append(event.row)
-        listener(event)
+        listener(TrialProgress(trial, event))
 
     try:
-        call(jobs.train, trial, folder, listener=hear, timeout_s=timeout_s)
+        await executor.train(trial, folder, hear, timeout_s)
         return
     except TimedOutError:
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"

@@ -6,14 +6,14 @@ milliseconds and from the same clean state. This module does not import torch it
 
 from __future__ import annotations
 
+import asyncio
 import math
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -62,6 +62,24 @@ def call(
     listener: Listener = ignore,
     timeout_s: float = math.inf,
 ) -> T:
+    """`perform` a job, and wait for its end."""
+    return waited_for(perform(job, *arguments, listener=listener, timeout_s=timeout_s))
+
+
+def waited_for(work: Coroutine[object, object, T]) -> T:
+    """What comes of work on several things at once; the first error of one of them is raised."""
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def perform(
+    job: Callable[[Listener, *Ts], T],
+    *arguments: *Ts,
+    listener: Listener = ignore,
+    timeout_s: float = math.inf,
+) -> T:
     """Run `job(tell, *arguments)` in a fresh process; returns what it returns.
 
     Args:
@@ -78,29 +96,37 @@ def call(
     process.start()
     there.close()
     try:
-        for message in _messages(here, time.monotonic() + timeout_s):
-            if isinstance(message, Answer):
-                return cast("T", message.value)
-            if isinstance(message, InputError):
-                raise message
-            listener(message)
+        async with asyncio.timeout(timeout_s) as limit:
+            while True:
+                message = await _received(here)
+                if isinstance(message, Answer):
+                    return cast("T", message.value)
+                if isinstance(message, InputError):
+                    raise message
+                listener(message)
+    except EOFError:
         process.join()
-        raise DiedError(_how_it_ended(process.exitcode))
+        raise DiedError(_how_it_ended(process.exitcode)) from None
+    except TimeoutError:
+        if limit.expired():
+            raise TimedOutError from None
+        raise
     finally:
         here.close()
         process.kill()
         process.join()
 
 
-def _messages(here: Connection, deadline: float) -> Iterator[Message]:
-    while True:
-        left = deadline - time.monotonic()
-        if not here.poll(max(0.0, left) if left < 1e9 else None):
-            raise TimedOutError
-        try:
-            yield here.recv()
-        except EOFError:
-            return
+async def _received(connection: Connection) -> Message:
+    """The next message; EOFError where none will come."""
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(connection.fileno(), there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_reader(connection.fileno())
+    return cast("Message", connection.recv())
 
 
 def _serve(
