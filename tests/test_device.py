@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -103,3 +105,44 @@ def test_the_environment_says_what_ran() -> None:
     assert facts["threads"] == torch.get_num_threads()
     assert facts["device_name"]
     assert facts["driver"] is None
+
+
+def test_a_gpu_gets_the_next_batch_while_it_works_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Stream:
+        def __init__(self, *_: object) -> None: ...
+
+        def record_event(self) -> str:
+            return "copied"
+
+        def wait_event(self, event: str) -> None:
+            told.append(f"wait until {event}")
+
+    def batches() -> Iterator[device.Placed]:
+        for number in range(3):
+            told.append(f"made {number}")
+            yield torch.tensor([number]), torch.tensor([number])
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: None)
+    monkeypatch.setattr(device, "put", lambda batch, _: batch)
+    seen = []
+    for images, _ in device.delivered(batches(), CUDA):
+        told.append("step")
+        seen.append(images.item())
+    assert seen == [0, 1, 2]
+    waited = ["wait until copied", "step"]
+    assert told == ["made 0", "made 1", *waited, "made 2", *waited, *waited]
+
+
+def test_the_last_odd_batch_is_padded_on_a_gpu_alone() -> None:
+    images = torch.ones(3, 3, 4, 4, dtype=torch.uint8).to(memory_format=torch.channels_last)
+    whole = device.padded(images, 8, CUDA)
+    assert whole.shape == (8, 3, 4, 4)
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(whole[:3], images)
+    assert device.padded(images, 8, CPU) is images
+    assert device.padded(images, 3, CUDA) is images

@@ -5,18 +5,21 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.errors import InputError
 from bench.machine import cores
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Placed = tuple[Tensor, Tensor]
+"""Images and labels."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -83,8 +86,8 @@ def keep_to_our_share() -> None:
 
 
 def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def release_memory(device: torch.device) -> None:
@@ -94,12 +97,48 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def put(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The batch on the device; to a GPU it goes from pinned memory, beside what runs there."""
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that nothing has taken."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def put(batch: Placed, device: torch.device) -> Placed:
+    """The batch on the device; from pinned memory to a GPU, the copy is not waited for."""
+    return batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+
+
+def delivered(batches: Iterator[Placed], device: torch.device) -> Iterator[Placed]:
+    """The batches on the device; to a GPU, each is copied beside the work on the one before."""
     if device.type != "cuda":
-        return batch[0].to(device), batch[1].to(device)
-    images, labels = (part.pin_memory().to(device, non_blocking=True) for part in batch)
-    return images, labels
+        yield from (put(batch, device) for batch in batches)
+        return
+    beside, ahead = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(beside):
+            sent = put(batch, device), beside.record_event()
+        if ahead:
+            yield _received(*ahead, device)
+        ahead = sent
+    if ahead:
+        yield _received(*ahead, device)
+
+
+def _received(batch: Placed, copied: torch.cuda.Event, device: torch.device) -> Placed:
+    """The batch, for the stream that works: it waits for the copy, and holds the memory."""
+    here = torch.cuda.current_stream(device)
+    here.wait_event(copied)
+    for part in batch:
+        part.record_stream(here)
+    return batch
+
+
+def padded(images: Tensor, size: int, device: torch.device) -> Tensor:
+    """On a GPU the images as a whole batch of `size`, black ones added: cudnn knows its shape.
+
+    For another one it would search for its algorithms again, which takes longer than the batch.
+    """
+    lacking = size - len(images) if device.type == "cuda" else 0
+    return F.pad(images, (0, 0, 0, 0, 0, 0, 0, lacking)) if lacking else images
 
 
 def loader_threads(device: torch.device) -> int:
