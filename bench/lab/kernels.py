@@ -5,11 +5,14 @@ With TRITON_INTERPRET=1 in the environment before that, it runs on a CPU, slowly
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from bench.lab.resampling import PRECISION_BITS, Pass
+if TYPE_CHECKING:
+    from bench.lab.resampling import Pass
 
 BLOCK = 64
 """Pixels of a program."""
@@ -23,7 +26,7 @@ def triton_pass(source: Tensor, out: Tensor, one: Pass) -> None:
     grid = (side, triton.cdiv(one.extent, BLOCK), n)
     steps = [part for at in (one.source, one.out) for part in (at.base, at.along, at.across)]
     sizes = taps, one.extent, one.channel, len(source) - 1
-    _pass[grid](source, out, one.first, one.weights, *steps, *sizes, BLOCK, PRECISION_BITS)
+    _pass[grid](source, out, one.first, one.weights, *steps, *sizes, BLOCK, one.bits)
 
 
 @triton.jit(do_not_specialize=SIZES)

@@ -23,8 +23,8 @@ from bench.data.master import Master
 from bench.lab import device as devices
 from bench.spec.trial import Trial
 
-PRECISION_BITS = 22
-"""Of the weights: with 8 bits of a pixel and what negative lobes add, 32 are enough."""
+WEIGHT_BITS = 22
+"""With 8 bits of a pixel, and what negative lobes add, 32 are enough for a sum."""
 RESIDENT_SHARE = 0.5
 """Of the device's free memory, that a split's pixels or its validation batches may take."""
 
@@ -58,8 +58,8 @@ class Steps:
 class Pass:
     """`out[b, i, j]` is the sum over k of `weights[b, i, k] * source[b, first[b, i] + k, j]`.
 
-    Shapes: first (n, side) int64; weights (n, side, taps) int32, scaled by 2 ** PRECISION_BITS, and
-    zero where the image ends before `first + k`.
+    Shapes: first (n, side) int64; weights (n, side, taps) int32, scaled by 2 ** bits, and zero
+    where the image ends before `first + k`.
     """
 
     first: Tensor
@@ -68,6 +68,7 @@ class Pass:
     out: Steps
     extent: int  # j goes from 0 to it; an image that has less is read beyond its end, for nothing
     channel: int  # step between the values of a pixel of the output; in the source it is 1
+    bits: int = WEIGHT_BITS
 
 
 Run = Callable[[Tensor, Tensor, Pass], None]
@@ -84,7 +85,7 @@ def torch_pass(source: Tensor, out: Tensor, one: Pass) -> None:
         return (rows[:, :, None] + (j * steps.across[:, None])[:, None])[..., None]
 
     at = places(one.source, one.first) + channel  # (n, side, extent, 3)
-    total = torch.full(at.shape, 1 << (PRECISION_BITS - 1), dtype=torch.int32, device=out.device)
+    total = torch.full(at.shape, 1 << (one.bits - 1), dtype=torch.int32, device=out.device)
     for k in range(one.weights.shape[2]):
         pixels = source.take(
             (at + k * one.source.along[:, None, None, None]).clamp(max=len(source) - 1)
@@ -92,7 +93,7 @@ def torch_pass(source: Tensor, out: Tensor, one: Pass) -> None:
         total += pixels * one.weights[:, :, k, None, None]
     outputs = torch.arange(one.first.shape[1], device=out.device)
     to = places(one.out, outputs) + channel * one.channel
-    out[to] = (total >> PRECISION_BITS).clamp(0, 255).to(torch.uint8)
+    out[to] = (total >> one.bits).clamp(0, 255).to(torch.uint8)
 
 
 def taps(
@@ -117,7 +118,7 @@ def taps(
     values = kernel((pixels - centre[:, :, None] + 0.5) * (1 / stretch)[:, :, None])
     values = values * (pixels < end[:, :, None])
     total = values.sum(dim=2, keepdim=True)
-    values = values / torch.where(total == 0, 1.0, total) * 2**PRECISION_BITS
+    values = values / torch.where(total == 0, 1.0, total) * 2**WEIGHT_BITS
     return first, (values + 0.5 * values.sign()).int()  # rounded: int() cuts towards zero
 
 
