@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.lab import device, environment
+from bench.lab import device, environment, models
+from bench.spec.trial import Trial
+from resizer import fixed
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -61,6 +63,10 @@ def test_autocast_computes_in_the_precision_asked_for() -> None:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
         (MemoryError(), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), False),
         (RuntimeError("shapes do not match"), False),
     ],
 )
@@ -146,3 +152,37 @@ def test_the_last_odd_batch_is_padded_on_a_gpu_alone() -> None:
     assert torch.equal(whole[:3], images)
     assert device.padded(images, 8, CPU) is images
     assert device.padded(images, 3, CUDA) is images
+
+
+def test_a_gpu_that_is_named_is_the_one_that_everything_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cuda:1")
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert device.pick() == torch.device("cuda:1")
+    assert taken == [torch.device("cuda:1")]
+
+
+def test_every_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda one: waited.append(one.type))
+    for name in ("cpu", "mps", "xpu", "cuda"):
+        device.synchronise(torch.device(name))
+    assert waited == ["mps", "xpu", "cuda"]
+
+
+def test_a_resizer_without_a_deterministic_form_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"dataset": "d", "backbone": "b", "input_size": 24, "epochs": 1, "deterministic": True}
+    monkeypatch.setattr(fixed, "strict", lambda _: True)
+    halved = Trial(**given, resizer="learned", output_size=12)
+    models.refuse_undeterministic(halved, CPU)
+    other = Trial(**given, resizer="learned", output_size=10)
+    with pytest.raises(
+        InputError, match="resizer 'learned' cannot be deterministic here: .* bilinear from"
+    ):
+        models.refuse_undeterministic(other, CPU)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -38,6 +38,8 @@ def pick() -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # for what asks for no device: events, streams, libraries
     return device
 
 
@@ -74,6 +76,8 @@ def configure(*, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
+    if torch.cuda.is_available():  # filling what is overwritten anyway would be a false price
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
@@ -149,11 +153,22 @@ def loader_threads(device: torch.device) -> int:
     return min(8, cores()) if device.type == "cuda" else 1
 
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "status_alloc_failed",  # of cuDNN and cuBLAS
+    "status_internal_error_host_allocation_failed",
+    "unable to find an engine",  # of cuDNN, where none fits into what is left
+    "unable to find a valid cudnn algorithm",
+)
+"""How libraries say it, in small letters."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    text = str(error)
-    return "out of memory" in text or "can't allocate memory" in text
+    text = str(error).lower()
+    return any(words in text for words in OUT_OF_MEMORY)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
