@@ -182,7 +182,7 @@ def test_a_resizer_without_a_deterministic_form_is_refused_by_name(
     models.refuse_undeterministic(halved, CPU)
     other = Trial(**given, resizer="learned", output_size=10)
     with pytest.raises(
-        InputError, match="resizer 'learned' cannot be deterministic here: .* bilinear from"
+        InputError, match=r"resizer 'learned' cannot be deterministic here: .* bilinear from"
     ):
         models.refuse_undeterministic(other, CPU)
     assert not torch.are_deterministic_algorithms_enabled()
