@@ -23,6 +23,8 @@ from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
+pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first
+
 KILLS, RATES = 3, 4
 
 
