@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
 from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Listener
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
+from bench.lab.resampling import loader
 from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
@@ -96,8 +96,7 @@ def _train(
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
-    threads = devices.loader_threads(device)
-    data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
+    data = loader(dataset.train, trial, device), loader(dataset.val, trial, device)
     snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
     if snapshots.resumptions:
         record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
@@ -121,6 +120,8 @@ def _train(
         "spectrum": spectrum,
         "data": _facts(dataset, trial),
     }
+    if data[0].name != "pillow":
+        record["loader"] = data[0].name
     if model.loaded:
         record["weights"] = model.loaded
 
