@@ -45,6 +45,10 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--for", metavar="MINUTES", min=0.01, help="Stop after so long; again = go on."),
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -155,6 +159,7 @@ def run(
     ] = False,
     retry: Retry = False,
     workers: Workers = None,
+    minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
     ] = False,
@@ -165,7 +170,7 @@ def run(
     from bench.opening import note_owner
     from bench.report.made import saved
     from bench.run import executors, runner
-    from bench.run.plan import make_plan
+    from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -182,7 +187,7 @@ def run(
         return
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             experiment = runner.match_sizes(experiment, store, display)
             display.experiment = experiment
             if smoke:
@@ -191,10 +196,8 @@ def run(
             outcome = runner.run(
                 experiment, store, display, where=chosen, retry=retry, choose=choose
             )
-    except KeyboardInterrupt:
-        counts = make_plan(experiment, store).counts
-        say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
 
@@ -207,12 +210,14 @@ def search(
         int | None,
         typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
     ] = None,
+    minutes: Minutes = None,
 ) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
     from bench.run import executors, runner, studies
     from bench.run.search import open_search
+    from bench.run.stopping import stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -220,16 +225,29 @@ def search(
     note_owner(store, opened.example)
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             studies.tune(opened, store, display, workers=workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
             choose = partial(executors.local, workers=workers)
             outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
+
+
+def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+    """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
+    from bench.run.plan import make_plan
+    from bench.run.stopping import status
+
+    left = ""
+    if experiment:
+        missing = make_plan(experiment, store).missing()
+        begun = sum(store.snapshot(key).exists() for key in missing)
+        left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+    say(f"stopped{left}; the same command goes on")
+    raise typer.Exit(status(stop)) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:

@@ -28,10 +28,12 @@ from bench.events import (
     OnRecord,
     PlanMade,
     Proposed,
+    Resumed,
     Round,
     SearchBegun,
     SizeMatched,
     SmokePlanned,
+    StartedAnew,
     Step,
     TimingBegun,
     TrialProgress,
@@ -136,12 +138,10 @@ class Display:
                 self._whole(arms)
             case Begin(trial):
                 self._begin(trial)
-            case TrialProgress(trial, Step() as step):
-                self._step(self.running[trial.key], step)
-            case TrialProgress(trial, Epoch(row)):
-                self._epoch(self.running[trial.key], row)
-            case TrialProgress() | Step() | Epoch():
-                pass
+            case TrialProgress(trial, told):
+                self._progress(self.running[trial.key], told)
+            case Step() | Epoch() | Resumed() | StartedAnew():
+                pass  # a trial's, which says whose it is
             case End(trial, record):
                 self._end(trial, record)
             case MatchingBegun(sizes):
@@ -219,6 +219,18 @@ class Display:
             running.bar = self.progress.add_task(running.name, total=None, count="", note="")
         self.running[trial.key] = running
 
+    def _progress(self, running: Running, told: Event) -> None:
+        name = f"{running.name}: " if len(self.running) > 1 else ""
+        match told:
+            case Step():
+                self._step(running, told)
+            case Epoch(row):
+                self._epoch(running, row, name)
+            case Resumed(step):
+                self._say(f"  {name}goes on after step {step}")
+            case StartedAnew(reason):
+                self._say(f"  {name}starts anew: {reason}")
+
     def _step(self, running: Running, event: Step) -> None:
         now = time.monotonic()
         step, began = running.first_step = running.first_step or (event.step, now)
@@ -234,12 +246,11 @@ class Display:
         if now > self.updated + 1:
             self._show_whole()
 
-    def _epoch(self, running: Running, row: CurveRow) -> None:
+    def _epoch(self, running: Running, row: CurveRow, name: str) -> None:
         if "top1_pct" in row:
             running.accuracy = f", top-1 {row['top1_pct']:.1f} %"
         if self.progress.disable and running.bar is not None:
             speed = row["step"] * running.batch_size / row["train_s"]
-            name = f"{running.name}: " if len(self.running) > 1 else ""
             self._say(f"  {name}epoch {row['epoch']}, {speed:.0f} images/s{running.accuracy}")
 
     def _end(self, trial: Trial, record: TrialRecord) -> None:

@@ -132,7 +132,8 @@ def test_the_same_threads_give_the_same_bits_whatever_runs_beside(
     assert most == 4
     for key, trial in experiment.trials.items():
         executor = local([trial], [], workers=4)  # one thread, and nothing beside it
-        asyncio.run(executor.train(trial, alone.trial_folder(key), lambda _: None, 600))
+        folder, snapshot = alone.trial_folder(key), alone.snapshot(key)
+        asyncio.run(executor.train(trial, folder, snapshot, lambda _: None, 600))
         ours, theirs = beside.trial(key), alone.trial(key)
         assert ours
         assert theirs
@@ -146,7 +147,7 @@ class Made:
     def __init__(self, workers: int) -> None:
         self.workers, self.places = workers, f"{workers} at a time"
 
-    async def train(self, trial: Trial, folder: Path, tell: Listener, _: float) -> None:
+    async def train(self, trial: Trial, folder: Path, _: Path, tell: Listener, __: float) -> None:
         tell(Step(1, 2, 1))
         await asyncio.sleep(0)
         tell(Step(2, 2, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bench.events import Begin, End, Epoch, Event, Listener, PrunedError, TrialProgress
+from bench.events import Begin, End, Event, Listener, PrunedError, TrialProgress, epochs_of
 from bench.metrics import Status
 from bench.records import CurveRow, TrialRecord, write_record
 from bench.run.processes import DiedError, TimedOutError
@@ -65,6 +66,7 @@ async def attempt(
         await _attempt(trial, store, executor, listener, timeout_s)
     written = store.trial(trial.key)
     assert written
+    shutil.rmtree(store.snapshot(trial.key).parent, ignore_errors=True)
     listener(End(trial, written))
 
 
@@ -76,12 +78,11 @@ async def _attempt(
     began = time.perf_counter()
 
     def hear(event: Event) -> None:
-        if isinstance(event, Epoch):
-            curve.append(event.row)
+        curve.extend(epochs_of(event))
         listener(TrialProgress(trial, event))
 
     try:
-        await executor.train(trial, folder, hear, timeout_s)
+        await executor.train(trial, folder, store.snapshot(trial.key), hear, timeout_s)
         return
     except TimedOutError:
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"

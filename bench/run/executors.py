@@ -16,13 +16,21 @@ BYTES_A_PIXEL = 4000
 """Of memory, for each pixel that is loaded of a batch in training: published peaks reach 3,700."""
 BYTES_OF_PROCESS = 2**30
 
+SAVING_S = 60.0
+"""So long a stopped trial has to come to the end of its step and to save its state."""
+
 
 class Executor(Protocol):
     workers: int  # trials that it trains at once
     places: str  # how many that is, and on what, for people
 
-    async def train(self, trial: Trial, folder: Path, tell: Listener, timeout_s: float) -> None:
-        """Train one trial to its record in `folder`; it raises what `perform` does."""
+    async def train(
+        self, trial: Trial, folder: Path, snapshot: Path, tell: Listener, timeout_s: float
+    ) -> None:
+        """Train one trial to its record in `folder`; it raises what `perform` does.
+
+        Stopped, it leaves its state in the file `snapshot`, from which it goes on.
+        """
 
 
 class Choose(Protocol):
@@ -43,10 +51,13 @@ class Local:
         threads = f"{one.threads} thread" + ("" if one.threads == 1 else "s")
         self.places = f"{self.workers} at a time, {threads}{' and a GPU' if one.card else ''} each"
 
-    async def train(self, trial: Trial, folder: Path, tell: Listener, timeout_s: float) -> None:
+    async def train(
+        self, trial: Trial, folder: Path, snapshot: Path, tell: Listener, timeout_s: float
+    ) -> None:
         share = self.free.pop()
+        where = trial, folder, snapshot, share
         try:
-            await perform(jobs.train, trial, folder, share, listener=tell, timeout_s=timeout_s)
+            await perform(jobs.train, *where, listener=tell, timeout_s=timeout_s, grace_s=SAVING_S)
         finally:
             self.free.append(share)
 

@@ -17,13 +17,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.util import get_temp_dir
 from typing import TypeVar, TypeVarTuple, cast
 
 from bench.errors import InputError
-from bench.events import Event, Listener, ignore
+from bench.events import Event, Listener, StoppedError, ignore
 
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
 
@@ -40,10 +41,6 @@ class TimedOutError(Exception):
 
 class DiedError(Exception):
     """The process ended without finishing what it was asked to do."""
-
-
-class StoppedError(BaseException):
-    """Raised inside the process when the one that started it wants no more, or is gone."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,7 @@ async def perform(
     *arguments: *Ts,
     listener: Listener = ignore,
     timeout_s: float = math.inf,
+    grace_s: float = 0.0,
 ) -> T:
     """Run `job(tell, *arguments)` in a fresh process; returns what it returns.
 
@@ -86,6 +84,7 @@ async def perform(
         job: a function of a module, which the process can import; see `bench.run.jobs`.
         listener: hears what the job tells. If it raises, the process is ended.
         timeout_s: seconds after which the process is ended.
+        grace_s: seconds that it has to save what it does when this one is interrupted.
     Raises:
         InputError: as the job does.
         TimedOutError: when the time is up.
@@ -111,6 +110,10 @@ async def perform(
         if limit.expired():
             raise TimedOutError from None
         raise
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        here.close()  # which the job notices when it tells of its next step
+        await _readable(process.sentinel, grace_s)
+        raise
     finally:
         here.close()
         process.kill()
@@ -119,14 +122,20 @@ async def perform(
 
 async def _received(connection: Connection) -> Message:
     """The next message; EOFError where none will come."""
-    loop = asyncio.get_running_loop()
-    there = asyncio.Event()
-    loop.add_reader(connection.fileno(), there.set)
-    try:
-        await there.wait()
-    finally:
-        loop.remove_reader(connection.fileno())
+    await _readable(connection.fileno())
     return cast("Message", connection.recv())
+
+
+async def _readable(descriptor: int, timeout_s: float = math.inf) -> None:
+    """Wait until there is something to read, or the time is up."""
+    loop, there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, there.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await there.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _serve(
@@ -156,6 +165,10 @@ def _context() -> BaseContext:
     _keep_sockets_short()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
+    resource_tracker.ensure_running()  # unblocks the signal where it starts one
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    forkserver.ensure_running()  # it and its jobs leave the signal to the runner, who decides
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
 
 

@@ -20,13 +20,13 @@ import optuna
 from bench.data.library import fingerprint
 from bench.errors import InputError
 from bench.events import (
-    Epoch,
     Event,
     Listener,
     OnRecord,
     PrunedError,
     TrialProgress,
     Waiting,
+    epochs_of,
 )
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
@@ -185,15 +185,14 @@ class Evaluator:
 
         def heed(event: Event) -> None:
             listener(event)
-            match event:
-                case TrialProgress(_, Epoch(row)) if self.settings.prunes and "top1_pct" in row:
-                    report(row["epoch"], row["top1_pct"])
-
-        def report(epoch: int, top1_pct: float) -> None:
-            proposal.report(top1_pct, epoch)
-            if epoch != trial.epochs and proposal.should_prune():
-                reason = f"below the median after epoch {epoch}"
-                raise PrunedError(reason, by=proposal.study.study_name)
+            told = event.told if isinstance(event, TrialProgress) else event
+            for row in epochs_of(told) if self.settings.prunes else ():
+                if "top1_pct" in row:
+                    epoch = row["epoch"]
+                    proposal.report(row["top1_pct"], epoch)
+                    if epoch != trial.epochs and proposal.should_prune():
+                        reason = f"below the median after epoch {epoch}"
+                        raise PrunedError(reason, by=proposal.study.study_name)
 
         return heed
 
