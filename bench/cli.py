@@ -293,10 +293,11 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 def _report(experiment: Experiment, store: Store) -> None:
     from bench.opening import note_owner
-    from bench.report.pages import make
+    from bench.report import front, pages
 
     note_owner(store, experiment)
-    _show(make(experiment, store, store.root / experiment.name))
+    _show(pages.make(experiment, store, store.root / experiment.name))
+    front.write_index(store.root)
     _name_damaged(store)
 
 

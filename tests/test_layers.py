@@ -141,6 +141,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.controls": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
     "bench.analysis.verdicts": ANALYSIS,
+    "bench.analysis.overview": ANALYSIS,
     "bench.report": REPORT,
     "bench.report.answer": REPORT,
     "bench.report.compare": REPORT,
@@ -150,6 +151,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.pages": REPORT,
     "bench.report.table": REPORT,
     "bench.report.render": REPORT,
+    "bench.report.summary": REPORT,
     "bench.report.tuning": REPORT,
     "bench.report.words": REPORT,
     "bench.report.figures": REPORT,
@@ -160,6 +162,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.figures.differences": REPORT,
     "bench.report.figures.draw": REPORT,
     "bench.report.figures.images": REPORT,
+    "bench.report.figures.overview": REPORT,
     "bench.report.figures.style": REPORT,
     "bench.report.figures.tuning": REPORT,
 }
