@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
     "bench.records": ("bench.errors", "bench.machine", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
+    "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.terminal": (
         *SPEC,
@@ -72,6 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "bench.version",
         "bench.lab",
         "bench.run",
+        "bench.merging",
         "bench.publish",
         "bench.terminal",
         "bench.checks",
