@@ -41,6 +41,10 @@ out = Console(soft_wrap=False)
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--for", metavar="MINUTES", min=0.01, help="Stop after so long; again = go on."),
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -150,6 +154,7 @@ def run(
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Retry = False,
+    minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
     ] = False,
@@ -160,7 +165,7 @@ def run(
     from bench.opening import note_owner
     from bench.report.made import saved
     from bench.run import runner
-    from bench.run.plan import make_plan
+    from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -177,26 +182,25 @@ def run(
         return
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             experiment = runner.match_sizes(experiment, store, display)
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
             outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
-    except KeyboardInterrupt:
-        counts = make_plan(experiment, store).counts
-        say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
 
 @app.command()
-def search(name: Name, small: Small = False, retry: Retry = False) -> None:
+def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minutes = None) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
     from bench.run import runner, studies
     from bench.run.search import open_search
+    from bench.run.stopping import stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -204,15 +208,28 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     note_owner(store, opened.example)
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             studies.tune(opened, store, display)
             experiment, _ = _open(name, small)
             display.experiment = experiment
             outcome = runner.run(experiment, store, display, retry=retry)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
+
+
+def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+    """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
+    from bench.run.plan import make_plan
+    from bench.run.stopping import status
+
+    left = ""
+    if experiment:
+        missing = make_plan(experiment, store).missing()
+        begun = sum(store.snapshot(key).exists() for key in missing)
+        left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+    say(f"stopped{left}; the same command goes on")
+    raise typer.Exit(status(stop)) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
