@@ -225,6 +225,26 @@ class SearchRecord(Ending, total=False):
     arms: dict[str, TunedArm]
 
 
+class Finding(TypedDict):
+    """A line of a check of the harness."""
+
+    what: str  # with its unit
+    found: float | None  # None where it came to no figure
+    wanted: str  # the tolerance; "" of a figure that has none
+    holds: bool | None  # None likewise
+
+
+class CheckRecord(Ending, total=False):
+    """What `check gpu` found: `checks/gpu/record.json`."""
+
+    findings: list[Finding]
+    dataset: str  # of the speeds
+    environment: Environment
+    card: CardFacts  # after it, where NVML knows the card
+    wall_s: float
+    finished: str
+
+
 class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 

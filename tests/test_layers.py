@@ -104,6 +104,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.training": (*LAB, "bench.lab"),
     "bench.lab.card": (*LAB, "bench.lab"),
     "bench.lab.snapshots": (*LAB, "bench.lab"),
+    "bench.lab.gpu": (*LAB, "bench.lab"),
     "bench.lab.resampling": (*LAB, "bench.lab"),
     "bench.lab.kernels": (*LAB, "bench.lab"),
     "bench.lab.stepper": (*LAB, "bench.lab"),

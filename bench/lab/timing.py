@@ -140,7 +140,7 @@ def busy_samples(stepper: Stepper, phase: str, wall_s: float) -> Samples:
 
 
 def timed_blocks(
-    stepper: Stepper, step: Callable[[], None], seconds: float, block_s: float
+    stepper: Stepper, step: Callable[[], object], seconds: float, block_s: float
 ) -> list[float]:
     """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
 
