@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
-results = typer.Typer(help="What is saved: clean.", no_args_is_help=True)
+results = typer.Typer(help="What is saved: clean, merge.", no_args_is_help=True)
 app.add_typer(results, name="results")
 check = typer.Typer(help="The harness itself: data, gpu, verdicts.", no_args_is_help=True)
 app.add_typer(check, name="check")
@@ -293,10 +293,11 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 def _report(experiment: Experiment, store: Store) -> None:
     from bench.opening import note_owner
-    from bench.report.pages import make
+    from bench.report import front, pages
 
     note_owner(store, experiment)
-    _show(make(experiment, store, store.root / experiment.name))
+    _show(pages.make(experiment, store, store.root / experiment.name))
+    front.write_index(store.root)
     _name_damaged(store)
 
 
@@ -380,6 +381,16 @@ def clean(
         return
     keeping.drop(experiment, store)
     say(f"deleted: {told}")
+
+
+@results.command()
+def merge(folder: Path) -> None:
+    """Take in what another folder of results has: finished trials, their weights, begun ones."""
+    from bench import merging
+
+    taken = merging.merge(_store(), folder)
+    found = ", ".join(f"{count} {kind}" for kind, count in taken.items())
+    say(f"taken from {folder}: {found or 'nothing that was not here'}")
 
 
 @data.command("list")

@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
     "bench.records": ("bench.errors", "bench.machine", "bench.metrics", "bench.spec"),
     "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
+    "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.terminal": (
         *SPEC,
@@ -68,6 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *REPORT,
         "bench.lab",
         "bench.run",
+        "bench.merging",
         "bench.publish",
         "bench.terminal",
         "bench.checks",
@@ -141,6 +143,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.controls": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
     "bench.analysis.verdicts": ANALYSIS,
+    "bench.analysis.overview": ANALYSIS,
     "bench.report": REPORT,
     "bench.report.answer": REPORT,
     "bench.report.compare": REPORT,
@@ -150,6 +153,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.pages": REPORT,
     "bench.report.table": REPORT,
     "bench.report.render": REPORT,
+    "bench.report.summary": REPORT,
     "bench.report.tuning": REPORT,
     "bench.report.words": REPORT,
     "bench.report.figures": REPORT,
@@ -160,6 +164,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.figures.differences": REPORT,
     "bench.report.figures.draw": REPORT,
     "bench.report.figures.images": REPORT,
+    "bench.report.figures.overview": REPORT,
     "bench.report.figures.style": REPORT,
     "bench.report.figures.tuning": REPORT,
 }
