@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -16,11 +17,12 @@ from bench import __version__
 from bench.errors import InputError, machine_trouble, readable, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.data.library import Dataset
     from bench.records import TrialRecord
     from bench.report.made import Report
+    from bench.run.executors import Choose
     from bench.run.runner import Outcome
     from bench.spec.experiment import Experiment
     from bench.store import Store
@@ -43,6 +45,13 @@ Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a T
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Run on a Ray cluster; `local` starts one."),
+]
+CpusPerTrial = Annotated[
+    int | None, typer.Option(min=1, help="Cores of a trial on a cluster; 1 by default.")
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
@@ -159,6 +168,8 @@ def run(
     ] = False,
     retry: Retry = False,
     workers: Workers = None,
+    cluster: ClusterAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
     minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
@@ -169,7 +180,7 @@ def run(
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
-    from bench.run import executors, runner
+    from bench.run import runner
     from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
@@ -192,10 +203,10 @@ def run(
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
-            choose = partial(executors.local, workers=workers)
-            outcome = runner.run(
-                experiment, store, display, where=chosen, retry=retry, choose=choose
-            )
+            with _placed(workers, cluster, cpus_per_trial) as choose:
+                outcome = runner.run(
+                    experiment, store, display, where=chosen, retry=retry, choose=choose
+                )
     except KeyboardInterrupt as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
@@ -210,12 +221,14 @@ def search(
         int | None,
         typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
     ] = None,
+    cluster: ClusterAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
     minutes: Minutes = None,
 ) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
-    from bench.run import executors, runner, studies
+    from bench.run import runner, studies
     from bench.run.search import open_search
     from bench.run.stopping import stoppable
 
@@ -225,15 +238,34 @@ def search(
     note_owner(store, opened.example)
     display = console.Display(out)
     try:
-        with stoppable(minutes), display.shown():
-            studies.tune(opened, store, display, workers=workers or 1)
+        where = _placed(workers, cluster, cpus_per_trial)
+        with stoppable(minutes), display.shown(), where as choose:
+            studies.tune(opened, store, display, choose, workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            choose = partial(executors.local, workers=workers)
             outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     except KeyboardInterrupt as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
+
+
+@contextmanager
+def _placed(workers: int | None, address: str | None, cpus: int | None) -> Iterator[Choose]:
+    """Where trials are run: on this machine, or on the cluster at an address."""
+    from bench.run import executors
+
+    if address is None:
+        if cpus:
+            raise InputError("--cpus-per-trial is for --cluster; --workers shares out the cores")
+        yield partial(executors.local, workers=workers)
+        return
+    try:
+        from bench.run.cluster import joined
+    except ModuleNotFoundError as error:
+        said = "--cluster needs Ray: pip install 'resizer-bench[cluster]'"
+        raise InputError(said) from error
+    with joined(address, cpus) as choose:
+        yield partial(choose, workers=workers)
 
 
 def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
