@@ -142,8 +142,8 @@ def test_a_killed_run_goes_on_with_what_is_left(
 def test_a_search_with_one_configuration_at_a_time_has_the_numbers_of_one_here(
     tmp_path: Path, store: Store, data_folder: Path, nodes: Nodes
 ) -> None:
-    rest = '[search]\narms = ["plain", "learned"]\ntrials = 3\nholdout = 0.3\npruner_startup_trials = 1\n'
-    rest += "pruner_warmup_epochs = 0\n"
+    rest = '[search]\narms = ["plain", "learned"]\ntrials = 3\nholdout = 0.3\n'
+    rest += "pruner_startup_trials = 1\npruner_warmup_epochs = 0\n"
     file = tmp_path / "tuned.toml"
     file.write_text(toy_toml(trial="lr = { log = [1e-4, 1e-1] }", rest=rest))
     found = open_search(str(file))

@@ -165,6 +165,8 @@ class Cluster:
 
         def hear(event: Event) -> None:
             nonlocal epochs
+            if problems:
+                return
             epochs += bool(epochs_of(event))
             try:
                 tell(event)
