@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
+import socket
 import tempfile
 import time
 from collections import defaultdict
@@ -205,18 +207,22 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
     """Join a cluster, or start one on this machine, for as long as the block runs.
 
     Args:
-        address: of the cluster's head, or "local".
+        address: "local", or of the head of a cluster: HOST:PORT, or "auto" on one of its nodes.
         cpus: cores of a trial; one by default.
     Raises:
         InputError: if it cannot be joined.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     own = {"num_cpus": cores()} if address == "local" else {"address": address}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
+        if address not in ("local", "auto"):
+            _reach(address)
         ray.init(**own, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         raise InputError(f"--cluster {address}: no cluster can be joined: {said}") from error
+    signal.signal(signal.SIGTERM, handler)  # Ray sets its own
 
     def choose(
         trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
@@ -228,6 +234,12 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
         yield choose
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise OSError or ValueError unless something answers there: Ray itself waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _content(dataset: str) -> tuple[str | None, str | None]:
