@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import webbrowser
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -18,11 +19,12 @@ from bench.errors import InputError, machine_trouble, readable, told
 from bench.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.data.library import Dataset
     from bench.records import TrialRecord
     from bench.report.made import Report
+    from bench.run.executors import Choose
     from bench.run.plan import Plan
     from bench.run.runner import Outcome
     from bench.spec.experiment import Experiment, ExperimentFile
@@ -73,6 +75,13 @@ DatasetName = Annotated[str, typer.Argument(help="As in `data list`.", autocompl
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Run on a Ray cluster; `local` starts one."),
+]
+CpusPerTrial = Annotated[
+    int | None, typer.Option(min=1, help="Cores of a trial on a cluster; 1 by default.")
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
@@ -220,6 +229,8 @@ def run(
     ] = False,
     retry: Retry = False,
     workers: Workers = None,
+    cluster: ClusterAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
     minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
@@ -230,7 +241,7 @@ def run(
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
-    from bench.run import executors, runner
+    from bench.run import runner
     from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
@@ -253,10 +264,10 @@ def run(
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
-            choose = partial(executors.local, workers=workers)
-            outcome = runner.run(
-                experiment, store, display, where=chosen, retry=retry, choose=choose
-            )
+            with _placed(workers, cluster, cpus_per_trial) as choose:
+                outcome = runner.run(
+                    experiment, store, display, where=chosen, retry=retry, choose=choose
+                )
     except KeyboardInterrupt as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
@@ -271,12 +282,14 @@ def search(
         int | None,
         typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
     ] = None,
+    cluster: ClusterAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
     minutes: Minutes = None,
 ) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
-    from bench.run import executors, runner, studies
+    from bench.run import runner, studies
     from bench.run.search import open_search
     from bench.run.stopping import stoppable
 
@@ -286,15 +299,34 @@ def search(
     note_owner(store, opened.example)
     display = console.Display(out)
     try:
-        with stoppable(minutes), display.shown():
-            studies.tune(opened, store, display, workers=workers or 1)
+        where = _placed(workers, cluster, cpus_per_trial)
+        with stoppable(minutes), display.shown(), where as choose:
+            studies.tune(opened, store, display, choose, workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            choose = partial(executors.local, workers=workers)
             outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     except KeyboardInterrupt as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
+
+
+@contextmanager
+def _placed(workers: int | None, address: str | None, cpus: int | None) -> Iterator[Choose]:
+    """Where trials are run: on this machine, or on the cluster at an address."""
+    from bench.run import executors
+
+    if address is None:
+        if cpus:
+            raise InputError("--cpus-per-trial is for --cluster; --workers shares out the cores")
+        yield partial(executors.local, workers=workers)
+        return
+    try:
+        from bench.run.cluster import joined
+    except ModuleNotFoundError as error:
+        said = "--cluster needs Ray: pip install 'resizer-bench[cluster]'"
+        raise InputError(said) from error
+    with joined(address, cpus) as choose:
+        yield partial(choose, workers=workers)
 
 
 def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:

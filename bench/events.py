@@ -47,6 +47,13 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A trial begins on this GPU, or on this node of a cluster."""
+
+    where: str
+
+
+@dataclass(frozen=True)
 class Step:
     step: int  # counted over all epochs, from 1
     total: int
@@ -80,7 +87,7 @@ class TrialProgress:
     """What a trial in a process of its own tells."""
 
     trial: Trial
-    told: Event  # `Step`, `Epoch`, `Resumed`, `StartedAnew`
+    told: Event  # `Placed`, `Step`, `Epoch`, `Resumed`, `StartedAnew`
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ Event = (
     | PlanMade
     | SmokePlanned
     | Begin
+    | Placed
     | Step
     | Epoch
     | Resumed

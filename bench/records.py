@@ -120,6 +120,7 @@ class TrialRecord(Ending, total=False):
     finished: str
     wall_s: float  # from the process's start of work to its record, earlier processes included
     resumptions: int  # how often it went on from a snapshot; absent where it never did
+    retries: int  # how often it was begun again as its node was lost; absent where it never was
     pruned_by: str  # the study that wanted no more of it; "pruned" alone
     reused_from: str  # the published experiment that it was copied from
     seconds_per_step: float  # of the last, warm step of a smoke run, which has no metrics
@@ -280,7 +281,7 @@ TABLES = "trial metrics environment spectrum data weights subjects arms asked se
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(TEXTS.split(), str),
     **dict.fromkeys(TABLES.split(), dict),
-    **dict.fromkeys(("steps", "size", "schema", "resumptions"), int),
+    **dict.fromkeys(("steps", "size", "schema", "resumptions", "retries"), int),
     **dict.fromkeys(("wall_s", "ratio", "seconds_per_step"), (int, float)),
     "curve": list,
 }

@@ -26,6 +26,7 @@ from bench.events import (
     Event,
     MatchingBegun,
     OnRecord,
+    Placed,
     PlanMade,
     Proposed,
     Resumed,
@@ -92,6 +93,7 @@ class Running:
     done: float = 0.0  # share of its steps
     speed: float = 0.0  # images/s
     accuracy: str = ""  # of the last validation
+    where: str = ""  # GPU or node
 
 
 class Display:
@@ -140,7 +142,7 @@ class Display:
                 self._begin(trial)
             case TrialProgress(trial, told):
                 self._progress(self.running[trial.key], told)
-            case Step() | Epoch() | Resumed() | StartedAnew():
+            case Placed() | Step() | Epoch() | Resumed() | StartedAnew():
                 pass  # a trial's, which says whose it is
             case End(trial, record):
                 self._end(trial, record)
@@ -222,6 +224,8 @@ class Display:
     def _progress(self, running: Running, told: Event) -> None:
         name = f"{running.name}: " if len(self.running) > 1 else ""
         match told:
+            case Placed(where):
+                running.where = f" on {where}"
             case Step():
                 self._step(running, told)
             case Epoch(row):
@@ -239,7 +243,8 @@ class Display:
         running.done = event.step / event.total
         if running.bar is not None:
             count = f"step {event.step}/{event.total}"
-            note = f"epoch {event.epoch}, {running.speed:.0f} images/s{running.accuracy}"
+            speed = f"{running.speed:.0f} images/s{running.where}"
+            note = f"epoch {event.epoch}, {speed}{running.accuracy}"
             self.progress.update(
                 running.bar, completed=event.step, total=event.total, count=count, note=note
             )
@@ -260,7 +265,7 @@ class Display:
         self._advance()
         took = duration(time.monotonic() - running.began)
         left = self._left() if self.progress.disable else ""
-        self._say(f"{running.name}: {outcome(record)}, {took}{left}")
+        self._say(f"{running.name}: {outcome(record)}, {took}{running.where}{left}")
 
     def _advance(self) -> None:
         self.ended += 1

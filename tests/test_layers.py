@@ -125,6 +125,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.plan": RUN,
     "bench.run.readiness": RUN,
     "bench.run.attempt": RUN,
+    "bench.run.cluster": RUN,
     "bench.run.executors": RUN,
     "bench.run.scheduling": RUN,
     "bench.run.timing": RUN,

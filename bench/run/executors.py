@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench.events import Listener
+from bench.events import Listener, Placed
 from bench.machine import Share, shares
 from bench.run import jobs
 from bench.run.processes import perform
@@ -56,6 +56,8 @@ class Local:
     ) -> None:
         share = self.free.pop()
         where = trial, folder, snapshot, share
+        if share.card:
+            tell(Placed(f"GPU {share.card}"))
         try:
             await perform(jobs.train, *where, listener=tell, timeout_s=timeout_s, grace_s=SAVING_S)
         finally:
