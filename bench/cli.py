@@ -173,11 +173,17 @@ def plan(
     name: Name,
     small: Small = False,
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Time on so many GPUs, or machines without one.")
+    ] = 1,
+    hourly: Annotated[float | None, typer.Option(min=0, help="Price of one for an hour.")] = None,
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import terminal as console
+    from bench.paths import PUBLISHED
     from bench.run.plan import lacking, make_plan
     from bench.spec.files import read, result_name
+    from bench.store import Store
 
     store = _store()
     file, spec = read(name, small=small)
@@ -189,7 +195,7 @@ def plan(
             return
         say("to be retrained and validated, the best of them so far:")
     experiment, store = _open(name, small)
-    planned = make_plan(experiment, store)
+    planned = make_plan(experiment, store, Store(PUBLISHED / experiment.name))
     out.print(console.plan_table(planned))
     _name_damaged(store)
     for line in console.arm_lines(experiment):
@@ -202,6 +208,8 @@ def plan(
         say(f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}")
     else:
         say("nothing is trained: the arms are timed side by side")
+    for line in console.cost_lines(planned, devices, hourly):
+        say(line)
     for line in lacking(experiment):
         say(line)
     for arm in dict.fromkeys(request.arm for request in experiment.sizes.values()):

@@ -445,6 +445,21 @@ def time_left(plan: Plan, keys: Iterable[str]) -> str:
     return duration(sum(known)) if missing else "-"
 
 
+def cost_lines(plan: Plan, devices: int, hourly: float | None) -> list[str]:
+    """What the missing trials take on several devices, and their price; by whose pace, if lent."""
+    elapsed, lines = plan.elapsed_s(devices), []
+    if elapsed and (devices > 1 or hourly is not None):
+        hours = devices * elapsed / 3600
+        price = f", {hours * hourly:,.2f} at {hourly:g} an hour" if hourly is not None else ""
+        on = f"on {devices} device{'s' * (devices > 1)}"
+        lines.append(
+            f"{on}: {duration(elapsed)}, {hours:.1f} device hours{price}; timing comes on top"
+        )
+    if elapsed and plan.lent:
+        lines.append(f"by the published pace of {', '.join(plan.lent)}")
+    return lines
+
+
 def shortened(words: list[str], most: int = 4) -> str:
     """The first words of a list, and how many more there are.
 

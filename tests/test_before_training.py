@@ -305,12 +305,17 @@ def test_weights_are_kept_as_the_experiment_says(
     store: Store, write_experiment: WriteExperiment, keep: str, left: int
 ) -> None:
     experiment = write_experiment(top=f'keep_weights = "{keep}"')
-    for number, key in enumerate(experiment.trials):
-        finished(store, experiment, key, number)
     keys = list(experiment.trials)
+    keeper = keeping.Keeper(experiment, store)
+    for number, key in enumerate(keys):
+        finished(store, experiment, key, number)
     assert len(keeping.droppable(experiment, store)) == 4 - left
-    freed = keeping.drop(experiment, store, keys)
-    assert freed == 100 * (4 - left)
+    for key in keys:
+        keeper.ended(key)
+    assert keeping.drop(experiment, store) == 0
+    for number, key in enumerate(keys):
+        finished(store, experiment, key, number)
+    assert keeping.drop(experiment, store) == 100 * (4 - left)
     kept = {key for key in keys if (store.trial_folder(key) / keeping.WEIGHTS).exists()}
     assert len(kept) == left
     if keep == "best":
@@ -327,7 +332,9 @@ def test_weights_of_parents_and_of_other_runs_stay(
         finished(store, experiment, key, number)
     parents = {cell.trial.key for cell in experiment.cells if cell.arm == "plain"}
     others = [key for key in experiment.trials if key not in parents]
-    keeping.drop(experiment, store, [*parents, others[0]])
+    keeper = keeping.Keeper(experiment, store)
+    for key in [*parents, others[0]]:
+        keeper.ended(key)
     kept = {
         key for key in experiment.trials if (store.trial_folder(key) / keeping.WEIGHTS).exists()
     }

@@ -132,14 +132,16 @@ def test_the_version_is_told_and_cited() -> None:
 
 def test_the_declared_dependencies_are_what_is_imported() -> None:
     optional = DECLARED["optional-dependencies"]
-    extras = names(optional["onnx"] + optional["gpu"]) - {"onnx"}  # which onnxscript needs
+    extras = names(optional["onnx"] + optional["gpu"] + optional["cluster"]) - {
+        "onnx"
+    }  # which onnxscript needs
     with_torch = {"triton"}  # where it is one for GPUs
     assert imported("bench", "resizer") == names(DECLARED["dependencies"]) | extras | with_torch
 
 
 def test_what_the_tests_import_is_declared_too() -> None:
     extras = DECLARED["optional-dependencies"]
-    declared = [*DECLARED["dependencies"], *extras["dev"], *extras["onnx"]]
+    declared = [*DECLARED["dependencies"], *extras["dev"], *extras["onnx"], *extras["cluster"]]
     assert imported("tests") <= names(declared)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
-from bench.metrics import Weight
+from bench.metrics import Weight, as_metrics
 from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, stopping, timing
 from bench.run.attempt import claim, ended
@@ -23,6 +23,7 @@ from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
+from bench.terminal import cost_lines
 from tests.conftest import WriteExperiment
 
 pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first
@@ -315,6 +316,41 @@ def test_a_plan_estimates_from_what_was_measured(
     assert set(plan.seconds) == set(experiment.trials)
     assert all(seconds > 0 for seconds in plan.seconds.values())
     assert plan.counts == {"missing": 4}  # a smoke run leaves no result behind
+
+
+def test_a_plan_tells_hours_and_price_of_several_devices(
+    store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.run.plan.cores", lambda: 2)
+    experiment = write_experiment(rest=WARM)
+    lender = Store(store.root / "published")
+    for key, trial in experiment.trials.items():
+        record = ended(trial, "ok", "") | {
+            "steps": 10,
+            "wall_s": 7200.0,
+            "metrics": as_metrics({"train_s": 1.0}),
+        }
+        record |= {"environment": {"device": "cpu", "device_name": "Toy", "threads": 1}}  # type: ignore[typeddict-item]
+        write_record((lender if trial.seed else store).trial_folder(key), record)
+    here, both = make_plan(experiment, store), make_plan(experiment, store, lender)
+    assert both.seconds == here.seconds
+    assert not both.lent
+    elsewhere = make_plan(experiment, Store(store.root / "empty"), lender)
+    assert elsewhere.lent == ["Toy"]
+    per_step = 7200 / 10 / 2  # a half of the processor
+    steps = {arm: total_steps(experiment, arm) for arm in ("plain", "learned", "warmer")}
+    each_s = {arm: per_step * number for arm, number in steps.items()}
+    assert here.elapsed_s(1) == pytest.approx(sum(here.seconds.values()))
+    assert here.elapsed_s(99) == pytest.approx(each_s["learned"] + each_s["warmer"])
+    lines = cost_lines(elsewhere, 99, 2.0)
+    assert lines[0].startswith("on 99 devices: ")
+    assert lines[0].endswith(" at 2 an hour; timing comes on top")
+    assert lines[1] == "by the published pace of Toy"
+    assert make_plan(experiment, Store(store.root / "empty")).elapsed_s(2) is None
+
+
+def total_steps(experiment: Experiment, arm: str) -> int:
+    return next(cell.trial.total_steps(20) for cell in experiment.cells if cell.arm == arm)
 
 
 def test_a_users_own_resizer_runs_in_a_grid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -26,6 +27,7 @@ from bench.spec.trial import Trial
 from bench.store import Store
 from bench.terminal import Display
 from tests.conftest import WriteExperiment
+from tests.simulated import simulated
 
 
 def toy(**changes: Any) -> Trial:
@@ -64,6 +66,17 @@ def test_a_trial_waits_for_those_that_it_starts_from_and_then_goes_first() -> No
     trials = by_key(parent, child, toy(seed=3), toy(seed=4))
     assert taken(trials, 2) == ["+1", "+3", "-1", "+2", "-3", "+4", "-2", "-4"]
     assert taken(by_key(child), 2) == ["+2", "-2"]  # its parent is none of these
+
+
+def test_many_workers_are_never_idle_while_there_is_work() -> None:
+    async def take(_: Trial) -> None:
+        await asyncio.sleep(600)
+
+    parents = [toy(seed=seed) for seed in range(300)]
+    children = [toy(seed=trial.seed, backbone_from=trial.key) for trial in parents]
+    trials = by_key(*parents, *children)
+    assert simulated(take_all(trials, 64, take)) == 600 * math.ceil(600 / 64)
+    assert simulated(take_all(trials, 512, take)) == 600 * 2  # no child before its parent
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), KeyboardInterrupt()])

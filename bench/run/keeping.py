@@ -3,55 +3,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import defaultdict
 from pathlib import Path
 
+from bench.records import TrialRecord
 from bench.spec.experiment import Experiment, context_of
 from bench.store import Store
 
 WEIGHTS = "weights.safetensors"
 
 
-def needed(experiment: Experiment, store: Store) -> set[str]:
-    """The keys of the trials whose weights the experiment keeps, by its `keep_weights`."""
-    keys = set(experiment.runs)
-    if experiment.spec.keep_weights == "all":
-        return keys
-    parents = {key for trial in experiment.runs.values() for key in trial.parents}
-    return (
-        parents if experiment.spec.keep_weights == "parents" else parents | _best(experiment, store)
-    )
+class Keeper:
+    """Which weights of an experiment's trials are kept, as its `keep_weights` says."""
 
-
-def _best(experiment: Experiment, store: Store) -> set[str]:
-    """The most accurate trial of each arm in each context, so far."""
-    records = store.trials(experiment.runs)
-    best: dict[str, tuple[float, str]] = {}
-    for cell in experiment.cells:
-        record = records.get(cell.trial.key)
-        if record and "top1_pct" in record["metrics"]:
+    def __init__(self, experiment: Experiment, store: Store) -> None:
+        spec, runs = experiment.spec, experiment.runs
+        parents = {key for trial in runs.values() for key in trial.parents}
+        self.store, self.ours = store, set[str]()
+        self.always = set(runs) if spec.keep_weights == "all" else parents
+        self.groups: dict[str, list[str]] = defaultdict(list)  # arm and context, by trial
+        for cell in experiment.cells if spec.keep_weights == "best" else ():
             group = json.dumps([cell.arm, context_of(cell.axes)], default=str)
-            scored = (record["metrics"]["top1_pct"]["value"], cell.trial.key)
-            best[group] = max(best.get(group, scored), scored)
-    return {key for _, key in best.values()}
+            self.groups[cell.trial.key].append(group)
+        self.best: dict[str, tuple[float, str]] = {}  # accuracy and trial, by group, so far
+        for key, record in store.trials(runs).items():
+            self._score(key, record)
+
+    def _score(self, key: str, record: TrialRecord | None) -> set[str]:
+        """Take a trial into account. Returns: those that were the best before it."""
+        if not record or "top1_pct" not in record["metrics"]:
+            return set()
+        scored, surpassed = (record["metrics"]["top1_pct"]["value"], key), set()
+        for group in self.groups.get(key, ()):
+            before = self.best.setdefault(group, scored)
+            if before < scored:
+                surpassed.add(before[1])
+                self.best[group] = scored
+        return surpassed
+
+    @property
+    def needed(self) -> set[str]:
+        """The keys of the trials whose weights are kept."""
+        return self.always | {key for _, key in self.best.values()}
+
+    def ended(self, key: str) -> None:
+        """Delete what is needed no more now that a trial has ended, of those that ended so."""
+        self.ours.add(key)
+        surpassed = self._score(key, self.store.trial(key))
+        for lost in (self.ours & {key, *surpassed}) - self.needed:
+            (self.store.trial_folder(lost) / WEIGHTS).unlink(missing_ok=True)
 
 
-def droppable(
-    experiment: Experiment, store: Store, among: Iterable[str] | None = None
-) -> dict[Path, int]:
-    """The files of weights that the experiment does not keep, and their bytes.
-
-    Args:
-        among: keys: of these trials alone.
-    """
-    keys = set(experiment.runs if among is None else among) - needed(experiment, store)
+def droppable(experiment: Experiment, store: Store) -> dict[Path, int]:
+    """The files of weights that the experiment does not keep, and their bytes."""
+    keys = set(experiment.runs) - Keeper(experiment, store).needed
     files = [store.trial_folder(key) / WEIGHTS for key in keys]
     return {path: path.stat().st_size for path in files if path.exists()}
 
 
-def drop(experiment: Experiment, store: Store, among: Iterable[str] | None = None) -> int:
+def drop(experiment: Experiment, store: Store) -> int:
     """Delete what is `droppable`; returns the bytes that were freed."""
-    found = droppable(experiment, store, among)
+    found = droppable(experiment, store)
     for path in found:
         path.unlink()
     return sum(found.values())

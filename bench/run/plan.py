@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.data.library import fingerprint, known_names, train_images
 from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.records import TrialRecord
+from bench.machine import cores
+from bench.records import Environment, TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.mistakes import shown
 from bench.spec.trial import Trial
@@ -21,7 +22,9 @@ from resizer.specs import one_of
 class Plan:
     experiment: Experiment
     states: Mapping[str, str]  # trial key -> status, or "missing"
-    seconds: Mapping[str, float]  # trial key -> estimate, for the missing trials that have one
+    seconds: Mapping[str, float]  # trial key -> estimate, for the missing trials that have one:
+    # of a whole device, so that of a processor trials at once take a part each
+    lent: Sequence[str] = ()  # other devices by whose published pace some are estimated
 
     def missing(self, *, retry: bool = False) -> dict[str, Trial]:
         """The trials to run, by key; `retry` takes the failed ones in."""
@@ -31,25 +34,49 @@ class Plan:
             if self.states[key] == "missing" or (retry and self.states[key] != "ok")
         }
 
+    def elapsed_s(self, devices: int) -> float | None:
+        """About how long the missing trials take on so many devices; None without estimates.
+
+        The work shared out evenly, or the longest chain of trials that start from one another.
+        """
+        missing = self.missing()
+        if not missing.keys() <= self.seconds.keys():
+            return None
+        ends: dict[str, float] = {}
+        for key, trial in missing.items():  # each after its parents
+            ends[key] = self.seconds[key] + max((ends.get(k, 0) for k in trial.parents), default=0)
+        return max(sum(self.seconds.values()) / devices, max(ends.values(), default=0))
+
     @property
     def counts(self) -> Counter[str]:
         return Counter(self.states.values())
 
 
-def make_plan(experiment: Experiment, store: Store) -> Plan:
-    """Look at what is saved; nothing is run."""
+def make_plan(experiment: Experiment, store: Store, lender: Store | None = None) -> Plan:
+    """Look at what is saved; nothing is run.
+
+    Args:
+        lender: by whose records the time is estimated where nothing was measured here.
+    """
     check_datasets(experiment)
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = [key for key, state in states.items() if state == "missing"]
-    pace = _pace(experiment, store, records) if missing else {}
+    pace = _smoked(experiment, store) | _pace(experiment, records) if missing else {}
+    lent: set[str] = set()
+    if lender and any(experiment.trials[key].speed_key not in pace for key in missing):
+        others = lender.trials(experiment.runs)
+        pace = _pace(experiment, others) | pace
+        lent = {
+            r["environment"]["device_name"] for r in others.values() if r and "environment" in r
+        }
     images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
     seconds = {}
     for key in missing:
         trial = experiment.trials[key]
         if images[trial.dataset] and trial.speed_key in pace:
             seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
-    return Plan(experiment, states, seconds)
+    return Plan(experiment, states, seconds, sorted(lent))
 
 
 def lacking(experiment: Experiment) -> list[str]:
@@ -74,25 +101,35 @@ def check_datasets(experiment: Experiment) -> None:
             )
 
 
-def _pace(
-    experiment: Experiment, store: Store, records: Mapping[str, TrialRecord | None]
-) -> dict[str, float]:
-    """Seconds of a step by speed key: of trials that finished here, or else of a smoke run.
+def _pace(experiment: Experiment, records: Mapping[str, TrialRecord | None]) -> dict[str, float]:
+    """Seconds that a step of a finished trial took of a whole device, by speed key.
 
-    A trial's seconds are all that it took, loading and validation included.
+    They are of all that the trial took, loading and validation included.
     """
     pace: dict[str, float] = {}
     for key, record in records.items():
         if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
+            seconds *= _share(record.get("environment"))
             pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
-    if not (store.root / "smoke").exists():
-        return pace
-    for speed_key, trial in {t.speed_key: t for t in experiment.trials.values()}.items():
-        smoked = store.smoke(trial) if speed_key not in pace else None
-        if smoked and smoked["status"] == "ok":
-            pace[speed_key] = smoked["seconds_per_step"]
     return pace
+
+
+def _share(environment: Environment | None) -> float:
+    """What a trial has of its device: of a processor, its threads."""
+    if environment is None or environment["device"] != "cpu":
+        return 1.0
+    return min(1.0, environment["threads"] / cores())
+
+
+def _smoked(experiment: Experiment, store: Store) -> dict[str, float]:
+    """Seconds of a step in smoke runs, which have the device for themselves, by speed key."""
+    if not (store.root / "smoke").exists():
+        return {}
+    trials = {trial.speed_key: trial for trial in experiment.trials.values()}
+    smoked = {key: store.smoke(trial) for key, trial in trials.items()}
+    ok = {key: record for key, record in smoked.items() if record and record["status"] == "ok"}
+    return {key: record["seconds_per_step"] for key, record in ok.items()}
 
 
 def select(

@@ -120,16 +120,14 @@ async def _train(
     retry: bool,
 ) -> None:
     """Run those of the trials that no other process has."""
-    ours: list[str] = []
+    keeper = keeping.Keeper(experiment, store)
 
     async def take(trial: Trial) -> None:
         with claim(store, trial.key) as claimed:
             record = store.trial(trial.key)
             if claimed and (record is None or (retry and record["status"] != "ok")):
                 await attempt(trial, store, executor, listener, experiment.spec.timeout_s)
-                ours.append(trial.key)
-                # those that an earlier run or another experiment left are not touched meanwhile
-                keeping.drop(experiment, store, ours)
+                keeper.ended(trial.key)
 
     await take_all(todo, executor.workers, take)
 
