@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -40,6 +41,9 @@ out = Console(soft_wrap=False)
 
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
     float | None,
@@ -154,6 +158,7 @@ def run(
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Retry = False,
+    workers: Workers = None,
     minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
@@ -164,7 +169,7 @@ def run(
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
-    from bench.run import runner
+    from bench.run import executors, runner
     from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
@@ -187,18 +192,30 @@ def run(
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
-            outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(
+                experiment, store, display, where=chosen, retry=retry, choose=choose
+            )
     except KeyboardInterrupt as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
 
 @app.command()
-def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minutes = None) -> None:
+def search(
+    name: Name,
+    small: Small = False,
+    retry: Retry = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
+    ] = None,
+    minutes: Minutes = None,
+) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
-    from bench.run import runner, studies
+    from bench.run import executors, runner, studies
     from bench.run.search import open_search
     from bench.run.stopping import stoppable
 
@@ -209,10 +226,11 @@ def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minu
     display = console.Display(out)
     try:
         with stoppable(minutes), display.shown():
-            studies.tune(opened, store, display)
+            studies.tune(opened, store, display, workers=workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            outcome = runner.run(experiment, store, display, retry=retry)
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     except KeyboardInterrupt as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)

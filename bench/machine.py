@@ -1,4 +1,4 @@
-"""The machine under this process: processors, room on a disk, files that are on it."""
+"""The machine under this process: processors, memory, room on a disk, files that are on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,38 @@ def _quota(cgroups: Path) -> float | None:
         return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
     except (OSError, ValueError):  # no such file; "max"
         return None
+
+
+def memory_bytes(cgroups: Path = CGROUPS) -> int:
+    """The memory that this process and its children may use: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
+        try:
+            return min(machine, int((cgroups / limit).read_text()))
+        except (OSError, ValueError):  # no such file; "max"
+            continue
+    return machine
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of the machine a process may use."""
+
+    threads: int  # of torch on the processor
+    card: str | None = None  # the one GPU, as CUDA_VISIBLE_DEVICES names it; None: as it is
+
+
+def shares(workers: int | None, cards: Sequence[str | None], need: int) -> list[Share]:
+    """What each of the processes gets that run at once: it is the same however many are busy.
+
+    Args:
+        workers: how many they are; by default one a GPU, or one a core.
+        cards: the GPUs; none on a processor.
+        need: memory, bytes, of one of them, of which a processor's default takes account.
+    """
+    count = workers or len(cards) or max(1, min(cores(), memory_bytes() // need))
+    threads = max(1, cores() // count)
+    return [Share(threads, cards[n % len(cards)] if cards else None) for n in range(count)]
 
 
 def free_bytes(folder: Path) -> int:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
 from bench.paths import PROJECT, local_results
 from bench.run import attempt, jobs, keeping, readiness, runner
+from bench.run.executors import local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
 from bench.run.studies import connected
@@ -169,14 +170,9 @@ def test_a_run_stops_at_the_first_trial_that_meets_a_full_disk(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Event] = []
-    real = attempt.call
-
-    def fails(job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return real(full_disk if job is jobs.train else job, *arguments, **options)
-
-    monkeypatch.setattr(attempt, "call", fails)
+    monkeypatch.setattr(jobs, "train", full_disk)
     with pytest.raises(MachineError, match="no space left"):
-        runner.run(write_experiment(), store, begun.append)
+        runner.run(write_experiment(), store, begun.append, choose=partial(local, workers=1))
     assert sum(isinstance(event, Begin) for event in begun) == 1
     assert make_plan(write_experiment(), store).counts == {"missing": 4}
 

@@ -119,6 +119,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.plan": RUN,
     "bench.run.readiness": RUN,
     "bench.run.attempt": RUN,
+    "bench.run.executors": RUN,
+    "bench.run.scheduling": RUN,
     "bench.run.timing": RUN,
     "bench.run.runner": RUN,
     "bench.run.keeping": RUN,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import InputError
-from bench.events import Begin, Event, Listener, Step, Turn
+from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
 from bench.metrics import Weight
 from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, stopping, timing
 from bench.run.attempt import claim, ended
+from bench.run.executors import local
 from bench.run.plan import make_plan
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -169,7 +171,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     experiment = write_experiment()
     good = next(iter(experiment.trials.values()))
     broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
-    weights = [timing.weigh(trial, 2) for trial in (good, broken)]
+    weights = [waited_for(timing.weigh(trial, 2)) for trial in (good, broken)]
     assert not weights[0].reason
     assert weights[1].reason.startswith("unknown backbone 'test_resnett'")
     sitting = Sitting((good, broken), good, experiment.spec.timing)
@@ -188,14 +190,14 @@ def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = write_experiment()
-    real = timing.call
+    real = timing.perform
 
-    def dying(job: Any, *arguments: Any, **options: Any) -> Any:
+    async def dying(job: Any, *arguments: Any, **options: Any) -> Any:
         if job is jobs.take_round:
             raise DiedError("out of luck")
-        return real(job, *arguments, **options)
+        return await real(job, *arguments, **options)
 
-    monkeypatch.setattr(timing, "call", dying)
+    monkeypatch.setattr(timing, "perform", dying)
     outcome, _ = go(experiment, store)
     assert outcome.untimed == {"all arms": "out of luck"}
     assert not timing.unfinished(experiment, store, retry=False)
@@ -346,11 +348,11 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
     experiment = write_experiment()
 
     def stop_at_2(event: Event) -> None:
-        if isinstance(event, Step) and event.step == 2:
+        if isinstance(event, TrialProgress) and event.told == Step(2, 4, 1):
             os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=60):
-        runner.run(experiment, store, stop_at_2)
+        runner.run(experiment, store, stop_at_2, choose=partial(local, workers=1))
     assert stopping.status(stop.value) == status
     first, *_ = experiment.runs
     assert store.snapshot(first).exists()

@@ -6,19 +6,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bench.events import Begin, End, Event, Listener, PrunedError, epochs_of
+from bench.events import Begin, End, Event, Listener, PrunedError, TrialProgress, epochs_of
 from bench.metrics import Status
 from bench.records import CurveRow, TrialRecord, write_record
-from bench.run import jobs
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError
 from bench.spec.trial import Trial
 from bench.store import Store
 
-SAVING_S = 60.0
-"""So long a stopped trial has to come to the end of its step and to save its state."""
+if TYPE_CHECKING:
+    from bench.run.executors import Executor
 
 
 @contextmanager
@@ -44,7 +44,9 @@ def _lock(store: Store, name: str) -> FileLock:
     return FileLock(folder / name)
 
 
-def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
+async def attempt(
+    trial: Trial, store: Store, executor: Executor, listener: Listener, timeout_s: float
+) -> None:
     """Run one trial to its record.
 
     A trial that starts from one that failed is skipped, with the reason; one that starts from one
@@ -61,32 +63,26 @@ def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) ->
         reason = f"it starts from {key}, which ended as {record['status']}: {record['reason']}"
         write_record(store.trial_folder(trial.key), ended(trial, "skipped", reason))
     else:
-        _attempt(trial, store, listener, timeout_s)
+        await _attempt(trial, store, executor, listener, timeout_s)
     written = store.trial(trial.key)
     assert written
     shutil.rmtree(store.snapshot(trial.key).parent, ignore_errors=True)
     listener(End(trial, written))
 
 
-def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
+async def _attempt(
+    trial: Trial, store: Store, executor: Executor, listener: Listener, timeout_s: float
+) -> None:
     folder = store.trial_folder(trial.key)
     curve: list[CurveRow] = []
     began = time.perf_counter()
 
     def hear(event: Event) -> None:
         curve.extend(epochs_of(event))
-        listener(event)
+        listener(TrialProgress(trial, event))
 
     try:
-        call(
-            jobs.train,
-            trial,
-            folder,
-            store.snapshot(trial.key),
-            listener=hear,
-            timeout_s=timeout_s,
-            grace_s=SAVING_S,
-        )
+        await executor.train(trial, folder, store.snapshot(trial.key), hear, timeout_s)
         return
     except TimedOutError:
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.data.library import class_count
@@ -12,9 +12,11 @@ from bench.opening import load_from
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
 from bench.run.attempt import attempt, claim, ended, exclusive
+from bench.run.executors import Choose, Executor, local
 from bench.run.plan import Plan, make_plan, select
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.run.readiness import prepare
+from bench.run.scheduling import take_all
 from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -75,38 +77,61 @@ def run(
     *,
     where: Mapping[str, str] | None = None,
     retry: bool = False,
+    choose: Choose = local,
 ) -> Outcome:
-    """Run every trial that is missing, then time the arms. Again = resume.
+    """Run every trial that is missing, several at once, then time the arms. Again = resume.
 
     Args:
         experiment: with every size matched.
         where: run only trials whose fields print as these values, and those that they start from;
             nothing is timed then.
         retry: take up the trials that failed, too.
+        choose: where they are run.
     Raises:
         InputError: before anything is run, if the experiment cannot be.
     """
     planned = make_plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
     to_time = not where and bool(timing.unfinished(experiment, store, retry=retry))
+    cards: Sequence[str | None] = []
     if todo or to_time:
-        prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
-    listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"]))
-    ours: list[str] = []
-    for key, trial in todo.items():
-        with claim(store, key) as claimed:
-            record = store.trial(key)
-            if claimed and (record is None or (retry and record["status"] != "ok")):
-                attempt(trial, store, listener, experiment.spec.timeout_s)
-                ours.append(key)
-                # those that an earlier run or another experiment left are not touched meanwhile
-                keeping.drop(experiment, store, ours)
-    planned = make_plan(experiment, store) if todo else planned
+        to_check = (experiment.trials if to_time else todo).values()
+        cards = prepare(experiment, to_check, store, listener)
+    executor = choose(todo.values(), cards) if todo else None
+    places = executor.places if executor else ""
+    listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"], places))
+    if executor:
+        waited_for(_train(experiment, todo, store, executor, listener, retry=retry))
+        planned = make_plan(experiment, store)
     if to_time and "missing" not in planned.states.values():
         with exclusive(store):
             for folder, sitting in timing.unfinished(experiment, store, retry=retry).items():
-                timing.sit(folder, sitting, listener)
+                waited_for(timing.sit(folder, sitting, listener))
     return _outcome(experiment, store, planned, todo)
+
+
+async def _train(
+    experiment: Experiment,
+    todo: Mapping[str, Trial],
+    store: Store,
+    executor: Executor,
+    listener: Listener,
+    *,
+    retry: bool,
+) -> None:
+    """Run those of the trials that no other process has."""
+    ours: list[str] = []
+
+    async def take(trial: Trial) -> None:
+        with claim(store, trial.key) as claimed:
+            record = store.trial(trial.key)
+            if claimed and (record is None or (retry and record["status"] != "ok")):
+                await attempt(trial, store, executor, listener, experiment.spec.timeout_s)
+                ours.append(trial.key)
+                # those that an earlier run or another experiment left are not touched meanwhile
+                keeping.drop(experiment, store, ours)
+
+    await take_all(todo, executor.workers, take)
 
 
 def _outcome(
