@@ -257,11 +257,14 @@ def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoR
 
 
 def _end_run(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
-    """Report, unless another process is still at it; then what is missing, and the exit status."""
-    if outcome.elsewhere:
-        say(f"{counted(outcome.elsewhere, 'trial')} left to another process, which will report")
-        raise typer.Exit(1)
-    _report(experiment, store)
+    """Report, unless another process is at it; then what is missing, and the exit status."""
+    from bench.run.claims import claim
+
+    with claim(store, f"report of {experiment.name}") as claimed:
+        if claimed:
+            _report(experiment, store)
+        else:
+            say("another process writes the report")
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():
