@@ -22,7 +22,7 @@ from typing import Any
 
 import bench.lab.snapshots
 import bench.lab.timing
-import bench.lab.trial  # noqa: F401 # loads torch, once
+import bench.lab.trial  # loads torch, once
 from bench.errors import InputError
 from bench.events import Begin, Event
 from bench.opening import load_from
