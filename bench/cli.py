@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.report.made import Report
     from bench.run.plan import Plan
     from bench.run.runner import Outcome
+    from bench.run.stopping import SignalledError
     from bench.spec.experiment import Experiment, ExperimentFile
     from bench.store import Store
 
@@ -231,7 +232,7 @@ def run(
     from bench.opening import note_owner
     from bench.report.made import saved
     from bench.run import executors, runner
-    from bench.run.stopping import stoppable
+    from bench.run.stopping import SignalledError, stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -257,7 +258,7 @@ def run(
             outcome = runner.run(
                 experiment, store, display, where=chosen, retry=retry, choose=choose
             )
-    except KeyboardInterrupt as stop:
+    except SignalledError as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
@@ -278,7 +279,7 @@ def search(
     from bench.opening import check_owner, note_owner
     from bench.run import executors, runner, studies
     from bench.run.search import open_search
-    from bench.run.stopping import stoppable
+    from bench.run.stopping import SignalledError, stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -292,15 +293,14 @@ def search(
             display.experiment = experiment
             choose = partial(executors.local, workers=workers)
             outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
-    except KeyboardInterrupt as stop:
+    except SignalledError as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
 
 
-def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+def _end_stopped(stop: SignalledError, experiment: Experiment | None, store: Store) -> NoReturn:
     """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
     from bench.run.plan import make_plan
-    from bench.run.stopping import status
 
     left = ""
     if experiment:
@@ -308,7 +308,7 @@ def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: 
         begun = sum(store.snapshot(key).exists() for key in missing)
         left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
     say(f"stopped{left}; the same command goes on")
-    raise typer.Exit(status(stop)) from None
+    raise typer.Exit(stop.status) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
