@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bench.run.executors import Choose
     from bench.run.plan import Plan
     from bench.run.runner import Outcome
+    from bench.run.stopping import SignalledError
     from bench.spec.experiment import Experiment, ExperimentFile
     from bench.store import Store
 
@@ -250,7 +251,7 @@ def run(
     from bench.opening import note_owner
     from bench.report.made import saved
     from bench.run import runner
-    from bench.run.stopping import stoppable
+    from bench.run.stopping import SignalledError, stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -276,7 +277,7 @@ def run(
                 outcome = runner.run(
                     experiment, store, display, where=chosen, retry=retry, choose=choose
                 )
-    except KeyboardInterrupt as stop:
+    except SignalledError as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
@@ -299,7 +300,7 @@ def search(
     from bench.opening import check_owner, note_owner
     from bench.run import runner, studies
     from bench.run.search import open_search
-    from bench.run.stopping import stoppable
+    from bench.run.stopping import SignalledError, stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -313,7 +314,7 @@ def search(
             experiment, _ = _open(name, small)
             display.experiment = experiment
             outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
-    except KeyboardInterrupt as stop:
+    except SignalledError as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
 
@@ -337,10 +338,9 @@ def _placed(workers: int | None, address: str | None, cpus: int | None) -> Itera
         yield partial(choose, workers=workers)
 
 
-def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+def _end_stopped(stop: SignalledError, experiment: Experiment | None, store: Store) -> NoReturn:
     """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
     from bench.run.plan import make_plan
-    from bench.run.stopping import status
 
     left = ""
     if experiment:
@@ -348,7 +348,7 @@ def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: 
         begun = sum(store.snapshot(key).exists() for key in missing)
         left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
     say(f"stopped{left}; the same command goes on")
-    raise typer.Exit(status(stop)) from None
+    raise typer.Exit(stop.status) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
@@ -358,11 +358,14 @@ def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoR
 
 
 def _end_run(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
-    """Report, unless another process is still at it; then what is missing, and the exit status."""
-    if outcome.elsewhere:
-        say(f"{counted(outcome.elsewhere, 'trial')} left to another process, which will report")
-        raise typer.Exit(1)
-    _report(experiment, store)
+    """Report, unless another process is at it; then what is missing, and the exit status."""
+    from bench.run.claims import claim
+
+    with claim(store, f"report of {experiment.name}") as claimed:
+        if claimed:
+            _report(experiment, store)
+        else:
+            say("another process writes the report")
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():

@@ -80,13 +80,18 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
+def own_name() -> str:
+    """A name for a file or a folder that no other process, of whatever host, gives."""
+    return f"{platform.node()}-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that has its name once it is complete: a crash leaves all of it or nothing.
 
-    Until then it has a name that no other process, of whatever host, gives.
+    Until then it has an `own_name`.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{own_name()}")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -16,7 +16,7 @@ from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
 from bench.metrics import Weight, as_metrics
 from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, stopping, timing
-from bench.run.attempt import claim, ended
+from bench.run.attempt import ended
 from bench.run.executors import local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, TimedOutError, call, waited_for
@@ -139,19 +139,6 @@ def test_a_trial_whose_parent_failed_is_skipped_with_the_reason_until_it_is_mend
     assert not outcome.failures
 
 
-def test_a_trial_whose_parent_another_process_has_is_left_for_later(
-    store: Store, write_experiment: WriteExperiment
-) -> None:
-    experiment = write_experiment(rest=WARM)
-    keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
-    with claim(store, keys["learned"]) as claimed:
-        assert claimed
-        outcome, begun = go(experiment, store, where={"seed": "0"})
-    assert {arm for arm, key in keys.items() if key in begun} == {"plain", "warm"}
-    assert outcome.elsewhere == 3
-    assert not outcome.failures
-
-
 def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
@@ -213,21 +200,6 @@ def test_a_trial_that_takes_too_long_is_a_timeout_row(
     outcome, _ = go(experiment, store)
     assert {r["status"] for r in outcome.failures.values()} == {"timeout"}
     assert "not finished within 0.01 s" in next(iter(outcome.failures.values()))["reason"]
-
-
-def test_a_claimed_trial_is_left_to_the_process_that_has_it(
-    store: Store, write_experiment: WriteExperiment
-) -> None:
-    experiment = write_experiment()
-    taken, *_ = experiment.trials
-    with claim(store, taken) as claimed:
-        assert claimed
-        with claim(store, taken) as again:
-            assert not again
-        outcome, begun = go(experiment, store)
-    assert taken not in begun
-    assert outcome.elsewhere == 1
-    assert outcome.plan.states[taken] == "missing"
 
 
 def test_a_backbone_that_does_not_exist_stops_the_run_before_it_starts(
@@ -387,9 +359,9 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
         if isinstance(event, TrialProgress) and event.told == Step(2, 4, 1):
             os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=60):
+    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=60):
         runner.run(experiment, store, stop_at_2, choose=partial(local, workers=1))
-    assert stopping.status(stop.value) == status
+    assert stop.value.status == status
     first, *_ = experiment.runs
     assert store.snapshot(first).exists()
     go(experiment, store)
@@ -400,9 +372,9 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
 
 
 def test_a_run_stops_when_its_minutes_are_up() -> None:
-    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=0.001):
+    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=0.001):
         time.sleep(60)
-    assert stopping.status(stop.value) == 0
+    assert stop.value.status == 0
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -145,8 +145,7 @@ def test_the_same_threads_give_the_same_bits_whatever_runs_beside(
     assert most == 4
     for key, trial in experiment.trials.items():
         executor = local([trial], [], workers=4)  # one thread, and nothing beside it
-        folder, snapshot = alone.trial_folder(key), alone.snapshot(key)
-        asyncio.run(executor.train(trial, folder, snapshot, lambda _: None, 600))
+        asyncio.run(executor.train(trial, alone.trial_folder(key), alone.root, lambda _: None, 600))
         ours, theirs = beside.trial(key), alone.trial(key)
         assert ours
         assert theirs

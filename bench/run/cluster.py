@@ -1,7 +1,8 @@
 """Trials on a Ray cluster: this process plans, claims and writes, and a node trains.
 
 No disk need be shared. What a trial starts from goes to its node, and its files come back; a node
-without the data gets them from here. Every node has resizer-bench installed.
+without the data gets them from here. Every node has resizer-bench installed. A trial that is
+stopped, or whose node is lost, begins again.
 """
 
 from __future__ import annotations
@@ -138,11 +139,11 @@ class Cluster:
         self.listening: asyncio.Task[None] | None = None
 
     async def train(
-        self, trial: Trial, folder: Path, _: Path, tell: Listener, timeout_s: float
+        self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
     ) -> None:
         for retries in range(MOST_RETRIES + 1):
             try:
-                answer = await self._asked(trial, folder.parent, tell, timeout_s)
+                answer = await self._asked(trial, results / "trials", tell, timeout_s)
             except LOST:
                 continue
             if answer.error:
@@ -309,11 +310,11 @@ def _trained(order: Order, place: Path, desk: Any, tell: Listener) -> Files:
     for dataset, content in order.data.items():
         _stage(dataset, content, node, desk)
     for name, data in order.inherited.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(data)
+        (path := place / "trials" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     share = Share(order.threads, gpus)
-    folder, timeout_s = place / order.key, order.timeout_s
-    call(jobs.train, trial, folder, place / "snapshot", share, listener=tell, timeout_s=timeout_s)
+    folder, timeout_s = place / "done", order.timeout_s
+    call(jobs.train, trial, folder, place, share, listener=tell, timeout_s=timeout_s)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

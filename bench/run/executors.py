@@ -25,11 +25,11 @@ class Executor(Protocol):
     places: str  # how many that is, and on what, for people
 
     async def train(
-        self, trial: Trial, folder: Path, snapshot: Path, tell: Listener, timeout_s: float
+        self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
     ) -> None:
         """Train one trial to its record in `folder`; it raises what `perform` does.
 
-        Stopped, it leaves its state in the file `snapshot`, from which it goes on.
+        What it starts from is in `results`, and there its state stays when it is stopped.
         """
 
 
@@ -52,10 +52,10 @@ class Local:
         self.places = f"{self.workers} at a time, {threads}{' and a GPU' if one.card else ''} each"
 
     async def train(
-        self, trial: Trial, folder: Path, snapshot: Path, tell: Listener, timeout_s: float
+        self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
     ) -> None:
         share = self.free.pop()
-        where = trial, folder, snapshot, share
+        where = trial, folder, results, share
         if share.card:
             tell(Placed(f"GPU {share.card}"))
         try:

@@ -32,16 +32,16 @@ def check(_: Listener, trials: Sequence[Trial]) -> list[str | None]:
     return device.cards()
 
 
-def train(tell: Listener, trial: Trial, folder: Path, snapshot: Path, share: Share) -> None:
+def train(tell: Listener, trial: Trial, folder: Path, results: Path, share: Share) -> None:
     """Train and validate one trial; its record in `folder` says what became of it.
 
-    Stopped, it leaves its state in the file `snapshot`, from which it goes on.
+    What it starts from is in `results`, and there its state stays when it is stopped.
     """
     from bench.lab import device
     from bench.lab import trial as program
 
     device.take(share)
-    program.run(tell, trial, folder, snapshot)
+    program.run(tell, trial, folder, results)
 
 
 def smoke(_: Listener, trial: Trial, folder: Path) -> None:

@@ -7,7 +7,6 @@ from which the best are retrained and the report is made.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,12 +24,12 @@ from bench.events import (
     OnRecord,
     PrunedError,
     TrialProgress,
-    Waiting,
     epochs_of,
 )
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
-from bench.run.attempt import attempt, claim, ended, exclusive
+from bench.run.attempt import attempt, ended
+from bench.run.claims import waiting_claim
 from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
@@ -138,9 +137,6 @@ def binding(search: Search) -> dict[str, str]:
     return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}
 
 
-POLL_S = 1.0
-"""Between two looks at what another process is doing."""
-
 Evaluate = Callable[[Trial, optuna.Trial, Listener], Awaitable[TrialRecord]]
 """Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
 
@@ -156,12 +152,8 @@ class Evaluator:
     async def __call__(
         self, trial: Trial, proposal: optuna.Trial, listener: Listener
     ) -> TrialRecord:
-        while True:
-            with claim(self.store, trial.key) as claimed:
-                if claimed:
-                    return await self._record(trial, proposal, listener)
-            listener(Waiting(running=1))
-            await asyncio.sleep(POLL_S)
+        async with waiting_claim(self.store, trial.key, listener):
+            return await self._record(trial, proposal, listener)
 
     async def _record(
         self, trial: Trial, proposal: optuna.Trial, listener: Listener
@@ -205,7 +197,7 @@ class Evaluator:
         alone = Sitting((trial,), trial, settings)
         folder = self.store.sitting_folder(alone)
         if read_record(folder) is None:
-            with exclusive(self.store):
+            async with waiting_claim(self.store, "timing", listener):
                 await timing.sit(folder, alone, listener)
         timed = cast("TimingRecord", read_record(folder))
         arm = timed["subjects"].get(trial.speed_key)

@@ -28,10 +28,11 @@ from bench.errors import InputError
 from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
+from bench.run.claims import POLL_S
 from bench.run.executors import Choose, local
 from bench.run.processes import waited_for
 from bench.run.readiness import prepare
-from bench.run.search import POLL_S, Evaluate, Evaluator, Search, binding, finished
+from bench.run.search import Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
 from bench.spec.ranges import Range
 from bench.spec.trial import Fields

@@ -75,12 +75,12 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
         rounds = await take_rounds(folder / "rounds", sitting, datasets, classes, listener)
+        weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
+        record = assembled(sitting, rounds, weights)
     except DiedError as error:
-        failed: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
-        write_record(folder, failed)
-        return
-    weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
-    write_record(folder, assembled(sitting, rounds, weights))
+        record = {"status": "failed", "reason": str(error), "subjects": {}}
+    if read_sound(folder) is None:  # by a process that took this one for dead
+        write_record(folder, record)
 
 
 async def take_rounds(
