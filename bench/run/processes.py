@@ -31,6 +31,9 @@ PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks f
 LONGEST_FOLDER = 60
 """Bytes; a socket's address has at most 107, of which multiprocessing's own names take some 40."""
 
+ENDING_S = 30.0
+"""A process that has told all is waited for; one may hang in a GPU's driver, killed or not."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -83,7 +86,7 @@ def call(
             if isinstance(message, InputError):
                 raise message
             listener(message)
-        process.join()
+        process.join(ENDING_S)
         raise DiedError(_how_it_ended(process.exitcode))
     except KeyboardInterrupt:
         here.close()  # which the job notices when it tells of its next step
@@ -92,7 +95,7 @@ def call(
     finally:
         here.close()
         process.kill()
-        process.join()
+        process.join(ENDING_S)
 
 
 def _messages(here: Connection, deadline: float) -> Iterator[Message]:
@@ -150,7 +153,9 @@ def _keep_sockets_short() -> None:
             tempfile.tempdir = usual
 
 
-def _how_it_ended(exitcode: int) -> str:
+def _how_it_ended(exitcode: int | None) -> str:
+    if exitcode is None:
+        return f"the process told no more, and did not end within {ENDING_S} s"
     if exitcode == -signal.SIGKILL:
         return "the process was killed (signal 9), as the system does when memory runs out"
     if exitcode < 0:
