@@ -36,7 +36,7 @@ data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is
 app.add_typer(data, name="data")
 results = typer.Typer(help="What is saved: clean, merge.", no_args_is_help=True)
 app.add_typer(results, name="results")
-check = typer.Typer(help="The harness itself: data, verdicts.", no_args_is_help=True)
+check = typer.Typer(help="The harness itself: data, gpu, verdicts.", no_args_is_help=True)
 app.add_typer(check, name="check")
 out = Console(soft_wrap=False)
 WATCH_S = 5.0
@@ -599,6 +599,28 @@ def check_data(name: Name = "woof-first", small: Small = False) -> None:
         f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
         f"batch that is there (95 % interval {low:.3f} to {high:.3f})"
     )
+
+
+@check.command("gpu")
+def check_gpu(
+    dataset: Annotated[
+        str, typer.Option(help="Whose images the speeds are of.")
+    ] = "synthetic-coarse",
+) -> None:
+    """Prove the harness on this GPU, in some minutes: known answers, and how fast it is."""
+    from bench import terminal as console
+    from bench.data.library import open_dataset
+    from bench.lab import device, gpu
+
+    here = device.pick()
+    if here.type != "cuda":
+        raise InputError(f"check gpu needs a GPU with CUDA; the device here is {here}")
+    folder = _store().root / "checks" / "gpu"
+    made = gpu.prove(
+        gpu.Bench(here, open_dataset(dataset)), folder, lambda line: say(console.finding(line))
+    )
+    say(f"{made['environment']['device_name']}: {made['status']}; {_near(folder / 'record.json')}")
+    raise typer.Exit(made["status"] != "ok")
 
 
 @check.command("verdicts")

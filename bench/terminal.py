@@ -38,7 +38,7 @@ from bench.events import (
     Turn,
     Waiting,
 )
-from bench.records import SearchRecord, TrialRecord
+from bench.records import Finding, SearchRecord, TrialRecord
 from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
@@ -427,6 +427,18 @@ def _least_important(headings: Sequence[str], lines: Sequence[Sequence[str]]) ->
 def _width(heading: str, column: Iterable[str]) -> int:
     """Of a column that breaks its heading alone."""
     return max(map(len, [*readable(heading).split(), *map(readable, column)]), default=0)
+
+
+def finding(line: Finding) -> str:
+    """A line of a check: `fails  1.2   peak of …, MiB (wanted: …)`.
+
+    >>> finding({"what": "levels at most", "found": 0.25, "wanted": "≤ 1", "holds": True})
+    'holds      0.25  levels at most (wanted: ≤ 1)'
+    """
+    state = {True: "holds", False: "fails", None: ""}[line["holds"]]
+    found = "" if line["found"] is None else f"{line['found']:,.4g}"
+    wanted = f" (wanted: {line['wanted']})" if line["wanted"] else ""
+    return f"{state:6}{found:>9}  {line['what']}{wanted}"
 
 
 def text_table(
