@@ -38,6 +38,9 @@ from bench.run.cluster import joined  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
 """Ray's own: it announces changes, and leaves sockets and files open."""
 
+MISSED_SOON = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+"""How Ray notices that a node is gone: by default after half a minute."""
+
 WARM = """
 [[arm]]
 name = "warm"
@@ -52,7 +55,8 @@ class Nodes:
 
     def __init__(self, data: Path) -> None:
         os.environ["RESIZER_BENCH_DATA"] = str(data)  # of the head, where the driver is
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        head = {"num_cpus": 0, "_system_config": MISSED_SOON}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: dict[Path, Any] = {}
 
     def have(self, *data: Path) -> str:
