@@ -35,6 +35,9 @@ app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="To begin: `run quick` takes minutes and needs no download; its report tells how to "
+    "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
+    "your own.",
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -497,7 +500,7 @@ def publish(
     ] = None,
     small: Small = False,
 ) -> None:
-    """Copy records and report to results/published; renew README, answers and front page.
+    """Copy records and report to results/published; renew README and front page.
 
     Without a name nothing is copied: every published report is made anew from its own records.
     """
