@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
-from bench.spec.trial import MATCHING_VERSION, Count, Fields, Positive, Trial, digest
+from bench.spec.trial import MATCHING_VERSIONS, Count, Fields, Pixels, Positive, Trial, digest
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Objective = Literal[
@@ -27,12 +27,17 @@ Objective = Literal[
 ]
 """Metrics that a search may be for."""
 
+EQUAL = ("equal_gmacs", "equal_time")
+"""Words for an `input_size`: the smallest at which a cost reaches that of another arm."""
+Settled = tuple[Pixels, ...]
+
 
 class Arm(BaseModel):
     """One pipeline under comparison: a name, a role, and the trial fields that it sets.
 
     `input_size` may be words: "output_size", "2 * output_size", or the size at which the arm's cost
-    reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time".
+    reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time". `matched_px` is
+    that size, settled once and written down, so that every machine asks for the same trials.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -42,12 +47,20 @@ class Arm(BaseModel):
     isolates: str = ""  # what its difference to the treatment tells, in a few words
     controls: Literal["standard"] | None = None  # adds the arms of `bench.spec.controls.STANDARD`
     control_seeds: Annotated[int, Field(ge=1)] | None = None  # how many seeds these have
+    control_px: dict[str, Settled] = {}  # matched_px of those whose size is matched, by name
     control: str | None = None  # which of these it is
     seeds: Annotated[int, Field(ge=1)] | None = None  # the first so many of [axes] seed; None: all
     match: str | None = None  # the arm whose cost an "equal_..." input_size meets
+    matched_px: Settled = ()  # that size: one for all contexts, or one for each
     init_from: str | None = None  # the arm of whose trained weights it takes what both have
     resizer_from: str | None = None  # the arm whose trained resizer it takes
     backbone_from: str | None = None  # the arm whose trained backbone it takes
+
+    @model_validator(mode="after")
+    def _check(self) -> Arm:
+        if self.matched_px and self.fields.get("input_size") not in EQUAL:
+            raise ValueError(f"matched_px is for an input_size that is one of {', '.join(EQUAL)}")
+        return self
 
     @property
     def fields(self) -> Fields:
@@ -177,9 +190,8 @@ class SizeRequest:
     @cached_property
     def key(self) -> str:
         """16 hex digits, the same for all seeds."""
-        named: list[object] = [self.kind, self.like.speed_key, self.plain.speed_key]
-        if self.kind == "equal_time":
-            named.append(MATCHING_VERSION)
+        own = [self.like.speed_key, self.plain.speed_key, MATCHING_VERSIONS[self.kind]]
+        named = [self.kind, *own]
         return digest(json.dumps(named).encode())[:16]
 
 
