@@ -50,6 +50,7 @@ class Arm(BaseModel):
     control_px: dict[str, Settled] = {}  # matched_px of those whose size is matched, by name
     control: str | None = None  # which of these it is
     seeds: Annotated[int, Field(ge=1)] | None = None  # the first so many of [axes] seed; None: all
+    search_seed: Count | None = None  # of its configurations; None: that of [search]
     match: str | None = None  # the arm whose cost an "equal_..." input_size meets
     matched_px: Settled = ()  # that size: one for all contexts, or one for each
     init_from: str | None = None  # the arm of whose trained weights it takes what both have
@@ -226,16 +227,6 @@ class Experiment:
             return 1 + max(map(depth, trial.parents), default=0) if trial else 0
 
         return dict(sorted(by_key.items(), key=lambda item: (item[1].seed, depth(item[0]))))
-
-    def recipe(self, trial: Trial) -> str:
-        """What tells a trial from others but for its seed; of what it starts from, likewise."""
-        own = trial.model_dump_json(exclude={"seed", "resizer_from", "backbone_from"})
-        starts = [
-            self.recipe(self.trials[key]) if key in self.trials else key
-            for key in (trial.resizer_from, trial.backbone_from)
-            if key
-        ]
-        return json.dumps([own, *starts]) if starts else own
 
     @property
     def runs(self) -> Mapping[str, Trial]:

@@ -20,6 +20,7 @@ from bench.spec.experiment import (
     context_of,
 )
 from bench.spec.mistakes import sentence, shown
+from bench.spec.ranges import of_seed
 from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, enlarged
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
@@ -73,7 +74,8 @@ class Cross:
         return self._made[name, place]
 
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
-        fields = self.spec.trial | self._axes[place] | arm.fields
+        given = self.spec.trial | self._axes[place] | arm.fields
+        fields = self._in_turn(arm, given)
         word = fields.get("input_size")
         if isinstance(word, str) and word in (*TIMES, *EQUAL):
             side = fields.get("output_size")
@@ -84,6 +86,14 @@ class Cross:
             size = self._settled(arm, place) or self._size(arm, word, trial, needed.get("match"))
             return enlarged(trial, size) if size else None
         return trial
+
+    def _in_turn(self, arm: Arm, given: Fields) -> Fields:
+        """The fields of one seed: each of several recipes is that of every so many-th."""
+        seed = given.get("seed", 0)
+        try:
+            return {name: of_seed(value, seed) for name, value in given.items()}
+        except ValueError as error:
+            raise InputError(f"{shown(self.file)}: [arm {arm.name!r}] {error}") from None
 
     def _settled(self, arm: Arm, place: int) -> int | None:
         """The size that the file has in place of one that this machine would match."""
