@@ -82,7 +82,8 @@ def timed(asked: Experiment, store: Store, subjects: dict[str, object]) -> None:
 def treats(trial: Trial) -> bool:
     """Whether it is the treatment's."""
     whole = trial.input_size == 64 and trial.interpolation == "bilinear"
-    return trial.resizer == "learned" and whole and not trial.frozen
+    changed = trial.frozen or trial.zero_init
+    return trial.resizer == "learned" and whole and not changed
 
 
 def speed(trial: Trial) -> dict[str, dict[str, object]]:

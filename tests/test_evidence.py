@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.evidence import gather
+from bench.errors import InputError
+from bench.report.answer import answers
+from bench.report.words import MINUS
 from bench.spec.files import load
+from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import NARROW, experiment, fill, time_all, top1
 
@@ -29,3 +33,47 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     assert row.times["train"].rounds == 2 * 3
     assert row.times["train"].value == pytest.approx(2.0)
     assert row.speed["train_images_per_s"] == 100.0
+
+
+SECONDARY = 'secondary = ["learned", "fixed"]\n'
+
+
+@pytest.mark.parametrize(("plain", "answer"), [(10.0, "worse"), (61.0, "no verdict")])
+def test_the_secondary_comparison_waits_until_the_primary_is_settled(
+    tmp_path: Path, plain: float, answer: str
+) -> None:
+    """Learned is 62 ± 2; fixed 70.5 ± 0.5: settled, where plain is far below alone."""
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(SECONDARY + file.read_text())
+    asked, store = load(str(file)), Store(tmp_path / "store")
+
+    def accuracy(trial: Trial) -> float:
+        means = {"none": plain, "fixed": 70.0 + 0.5 * trial.seed, "learned": 60.0}
+        return means[trial.resizer] + (2.0 * trial.seed if trial.resizer == "learned" else 0.0)
+
+    fill(asked, store, accuracy)
+    (row,) = [row for row in gather(asked, store).rows if row.verdict]
+    assert row.verdict
+    assert row.verdict.answer == ("better" if plain == 10 else "not settled")
+    (second,) = gather(asked, store).secondary.values()
+    assert second.answer == answer
+    assert second.reason == (None if answer == "worse" else "primary not settled")
+    (told,) = answers(gather(asked, store))
+    assert told.price[0].startswith(f"Secondary: {answer}; learned {MINUS} fixed = ")
+
+
+@pytest.mark.parametrize(
+    ("secondary", "said"),
+    [
+        ('["learned", "learned"]', "secondary compares 'learned' with itself"),
+        ('["fixed", "plain"]', "secondary compares the treatment of primary with another arm"),
+        ('["learned", "plian"]', "secondary names the arm 'plian', which is not there; did you"),
+    ],
+)
+def test_a_secondary_comparison_that_makes_no_sense_is_refused(
+    tmp_path: Path, secondary: str, said: str
+) -> None:
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(f"secondary = {secondary}\n" + file.read_text())
+    with pytest.raises(InputError, match=said):
+        load(str(file))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from statistics import mean
 
 import pandas as pd
 
-from bench.analysis.judging import Verdict
+from bench.analysis.judging import SETTLED, Verdict
 from bench.analysis.pairs import Pair, Predicted, of_treatment, prior_for, verdicts
 from bench.analysis.statistics import (
     Estimate,
@@ -172,17 +172,30 @@ class Evidence:
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """Of the primary comparison, by the label of the first context that it is of."""
+        return self._verdicts(self.experiment.spec.primary)
+
+    @cached_property
+    def secondary(self) -> dict[str, Verdict]:
+        """Of the secondary comparison: none where the primary one, tested first, is not settled."""
+        first = self.verdicts
+        return {
+            label: verdict
+            if label in first and first[label].answer in SETTLED
+            else replace(verdict, answer="no verdict", reason="primary not settled")
+            for label, verdict in self._verdicts(self.experiment.spec.secondary).items()
+        }
+
+    def _verdicts(self, compared: tuple[str, str] | None) -> dict[str, Verdict]:
         spec = self.experiment.spec
-        if not spec.primary or not spec.train:
+        if not compared or not spec.train:
             return {}
-        treatment, baseline = spec.primary
         return verdicts(
             self.table,
-            spec.primary,
+            compared,
             spec.margin_pct,
             looks=spec.looks,
             predicted=self.predicted,
-            unequal=self.tried(treatment) != self.tried(baseline),
+            unequal=len({self.tried(arm) for arm in compared}) > 1,
         )
 
     @cached_property

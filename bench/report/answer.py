@@ -144,7 +144,11 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         place=_holds_for(evidence, [row]),
         at=words.place(row.context, evidence.axes) if len(evidence.judged) > 1 else "",
         controls=[_control_line(one) for one in others],
-        price=[*_price(evidence, [row]), *(line for one in bought for line in _bought(row, one))],
+        price=[
+            *_secondary(evidence, row),
+            *_price(evidence, [row]),
+            *(line for one in bought for line in _bought(row, one)),
+        ],
         details=[*details, *_noise(evidence)],
     )
 
@@ -164,6 +168,18 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."
+
+
+def _secondary(evidence: Evidence, row: Row) -> list[str]:
+    """The secondary comparison of a row's context, if one is declared."""
+    arms = f" {MINUS} ".join(evidence.experiment.spec.secondary or ())
+    given = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
+    return [
+        f"Secondary: {one.answer}; {arms} = {words.difference(one.difference)}, "
+        f"{why_not(one) or words.count(one.difference.n, 'seed')}."
+        for one in given[:1]
+        if one.difference.n
+    ]
 
 
 def _is_small(verdict: Verdict) -> bool:
@@ -194,6 +210,7 @@ def why_not(verdict: Verdict) -> str:
         "too few images": f"{verdict.images} validation images cannot resolve "
         f"{words.count_points(verdict.margin_pct)}",
         "tuned unequally": "the arms were tuned over different numbers of configurations",
+        "primary not settled": "it is tested once the primary comparison is settled",
     }
     return reasons[verdict.reason] if verdict.reason else ""
 

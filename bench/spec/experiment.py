@@ -146,6 +146,8 @@ class ExperimentFile(BaseModel):
     cost: str = ""
     recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
     primary: tuple[str, str] | None = None  # (treatment, baseline)
+    secondary: tuple[str, str] | None = None  # (treatment, another arm): tested, at the same level,
+    # only where the primary comparison is settled
     margin_pct: Positive = 1.0
     looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
     # given, the error shared out over them; one, at the number of seeds in [axes], unless any
