@@ -94,7 +94,7 @@ def _train(
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
     threads = devices.loader_threads(device)
-    data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial, threads)
+    data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial.evaluated, threads)
     trained = training.train(model, trial, data, device, precision, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
     spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
