@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -48,6 +49,12 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _choose_device(named: str | None) -> None:
+    """Let this process, and those that it starts, run on the device."""
+    if named:
+        os.environ["RESIZER_BENCH_DEVICE"] = named
+
+
 @app.callback()
 def options(
     version: Annotated[
@@ -56,6 +63,9 @@ def options(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", callback=_choose_device, help="cpu, cuda, cuda:1, …")
+    ] = None,
 ) -> None:
     """Options that stand before the command."""
 

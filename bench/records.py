@@ -113,6 +113,7 @@ class TrialRecord(Ending, total=False):
     curve: list[CurveRow]  # a row for each epoch
     spectrum: Spectrum
     data: DataFacts
+    loader: str  # what made the batches on the device: "triton", "torch"; absent: Pillow did
     weights: LoadedWeights  # where it starts from a checkpoint
     finished: str
     wall_s: float  # from the process's start of work to its record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -61,6 +62,14 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
     if antialias and size[1] == 1 < size[0]:  # torch 2.14 is wrong there: channels-last, gradient
         rows = resize(images.mT, (1, size[0]), interpolation=interpolation, antialias=True)
         return rows.mT
+    if strict(images) and not antialias:
+        if block := covered(images.shape[2:], size, interpolation):
+            return F.avg_pool2d(images, block)
+        if interpolation == "bilinear":
+            raise ValueError(
+                f"bilinear from {tuple(images.shape[2:])} to {size} is deterministic on a GPU only "
+                "by another, slower algorithm, unless it halves both sides"
+            )
     if interpolation in ANTIALIASED:
         return F.interpolate(
             images, size, mode=interpolation, align_corners=False, antialias=antialias
@@ -68,6 +77,28 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
     return F.interpolate(
         images, size, mode="nearest-exact" if interpolation == "nearest" else interpolation
     )
+
+
+def strict(images: Tensor) -> bool:
+    """Whether torch would put slower algorithms in place of those that are not deterministic."""
+    return images.is_cuda and torch.are_deterministic_algorithms_enabled()
+
+
+def covered(
+    before: Sequence[int], after: tuple[int, int], interpolation: str
+) -> tuple[int, int] | None:
+    """The block of pixels whose mean is an output; None where the outputs are no such means.
+
+    >>> covered((8, 6), (4, 3), "bilinear"), covered((8, 6), (2, 3), "bilinear")
+    ((2, 2), None)
+    >>> covered((8, 6), (2, 3), "area"), covered((8, 6), (3, 3), "area")
+    ((4, 2), None)
+    """
+    if before[0] % after[0] or before[1] % after[1]:
+        return None
+    block = before[0] // after[0], before[1] // after[1]
+    means = interpolation == "area" or (interpolation == "bilinear" and block == (2, 2))
+    return block if means else None
 
 
 def resize_lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resizer.fixed import FixedResizer, Size
+from resizer.fixed import FixedResizer, Size, strict
 
 
 class MullerResizer(nn.Module):
@@ -68,8 +68,19 @@ class MullerResizer(nn.Module):
 
     def _blur(self, x: Tensor) -> Tensor:
         channels, k = x.shape[1], len(self.line)
-        padded = F.pad(x, [k // 2] * 4, mode="replicate")
+        padded = repeated_edges(x, k // 2)
         kernel = self.line.to(x.dtype).expand(channels, 1, 1, k)
         with torch.autocast(x.device.type, enabled=False):  # a filter, as precise as the resize
             rows = F.conv2d(padded, kernel, groups=channels)
             return F.conv2d(rows, kernel.transpose(2, 3), groups=channels)
+
+
+def repeated_edges(x: Tensor, width: int) -> Tensor:
+    """(B, C, H, W) with `width` more pixels at each side, which repeat the border's."""
+    if not strict(x):
+        return F.pad(x, [width] * 4, mode="replicate")
+    rows, columns = (
+        torch.arange(-width, side + width, device=x.device).clamp(0, side - 1)
+        for side in x.shape[2:]
+    )
+    return x.index_select(2, rows).index_select(3, columns)

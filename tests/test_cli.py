@@ -160,11 +160,8 @@ def test_smoke_failures_of_two_learned_arms_are_told_apart(
     assert lines == ["learned, seed 0: oom (full)", "wide, seed 0: oom (full)"]
 
 
-def test_a_device_that_is_not_there_is_one_sentence(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cuda:9")
-    done = command("run", toy)
+def test_a_device_that_is_not_there_is_one_sentence(toy: Path) -> None:
+    done = command("--device", "cuda:9", "run", toy)
     assert done.returncode == 2
     assert "RESIZER_BENCH_DEVICE='cuda:9' cannot be used" in done.stderr
     assert "Traceback" not in done.stderr

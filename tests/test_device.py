@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from bench.errors import InputError
-from bench.lab import device, environment
+from bench.lab import device, environment, models
+from bench.spec.trial import Trial
+from resizer import fixed
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -59,6 +63,10 @@ def test_autocast_computes_in_the_precision_asked_for() -> None:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
         (MemoryError(), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), False),
         (RuntimeError("shapes do not match"), False),
     ],
 )
@@ -115,3 +123,78 @@ def test_auto_means_the_precision_that_the_environment_names(
     monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf61")
     with pytest.raises(InputError, match="RESIZER_BENCH_PRECISION='bf61' is unknown; did you mean"):
         device.resolve_precision("auto", CPU)
+
+
+def test_a_gpu_gets_the_next_batch_while_it_works_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Stream:
+        def __init__(self, *_: object) -> None: ...
+
+        def record_event(self) -> str:
+            return "copied"
+
+        def wait_event(self, event: str) -> None:
+            told.append(f"wait until {event}")
+
+    def batches() -> Iterator[device.Placed]:
+        for number in range(3):
+            told.append(f"made {number}")
+            yield torch.tensor([number]), torch.tensor([number])
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *_: None)
+    monkeypatch.setattr(device, "put", lambda batch, _: batch)
+    seen = []
+    for images, _ in device.delivered(batches(), CUDA):
+        told.append("step")
+        seen.append(images.item())
+    assert seen == [0, 1, 2]
+    waited = ["wait until copied", "step"]
+    assert told == ["made 0", "made 1", *waited, "made 2", *waited, *waited]
+
+
+def test_the_last_odd_batch_is_padded_on_a_gpu_alone() -> None:
+    images = torch.ones(3, 3, 4, 4, dtype=torch.uint8).to(memory_format=torch.channels_last)
+    whole = device.padded(images, 8, CUDA)
+    assert whole.shape == (8, 3, 4, 4)
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(whole[:3], images)
+    assert device.padded(images, 8, CPU) is images
+    assert device.padded(images, 3, CUDA) is images
+
+
+def test_a_gpu_that_is_named_is_the_one_that_everything_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[torch.device] = []
+    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cuda:1")
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert device.pick() == torch.device("cuda:1")
+    assert taken == [torch.device("cuda:1")]
+
+
+def test_every_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda one: waited.append(one.type))
+    for name in ("cpu", "mps", "xpu", "cuda"):
+        device.synchronise(torch.device(name))
+    assert waited == ["mps", "xpu", "cuda"]
+
+
+def test_a_resizer_without_a_deterministic_form_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"dataset": "d", "backbone": "b", "input_size": 24, "epochs": 1, "deterministic": True}
+    monkeypatch.setattr(fixed, "strict", lambda _: True)
+    halved = Trial(**given, resizer="learned", output_size=12)
+    models.refuse_undeterministic(halved, CPU)
+    other = Trial(**given, resizer="learned", output_size=10)
+    with pytest.raises(
+        InputError, match=r"resizer 'learned' cannot be deterministic here: .* bilinear from"
+    ):
+        models.refuse_undeterministic(other, CPU)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -35,6 +35,18 @@ def test_data_that_may_not_be_the_published_set_are_told_once(tmp_path: Path) ->
     assert not [line for line in warnings(gather(asked, store)) if line.startswith("fine")]
 
 
+def test_trials_whose_batches_were_made_differently_are_told(tmp_path: Path) -> None:
+    asked, store = filled(tmp_path, loader="triton")
+    assert not [line for line in warnings(gather(asked, store)) if "made their batches" in line]
+    key = next(iter(asked.trials))
+    record = read_record(store.trial_folder(key))
+    assert record
+    del record["loader"]
+    write_record(store.trial_folder(key), record)
+    told = "The trials differ in what made their batches: pillow (1 trial) and triton (8 trials)"
+    assert [line for line in warnings(gather(asked, store)) if line.startswith(told)]
+
+
 def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Path) -> None:
     (tmp_path / "net.pt").touch()
     axes = f"{NARROW}\npretrained = ['{tmp_path / 'net.pt'}']"

@@ -102,6 +102,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.models": (*LAB, "bench.lab"),
     "bench.lab.export": (*LAB, "bench.lab"),
     "bench.lab.training": (*LAB, "bench.lab"),
+    "bench.lab.resampling": (*LAB, "bench.lab"),
+    "bench.lab.kernels": (*LAB, "bench.lab"),
     "bench.lab.stepper": (*LAB, "bench.lab"),
     "bench.lab.pictures": (*LAB, "bench.lab"),
     "bench.lab.trial": (*LAB, "bench.lab"),

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 import resizer
+from resizer import fixed, muller
 from resizer.fixed import resize
 from resizer.sources import source_file
 from resizer.specs import ANTIALIASED, INTERPOLATIONS, RESIZERS
@@ -268,3 +269,34 @@ def test_wide_filters_are_as_precise_in_mixed_precision_as_their_output(
     with torch.autocast("cpu", torch.bfloat16):
         front(torch.rand(2, 3, 16, 16)).float().sum().backward()
     assert all(p.grad is not None for p in front.parameters())
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "size"), [("bilinear", (8, 6)), ("area", (8, 6)), ("area", (4, 12))]
+)
+def test_means_of_blocks_are_deterministic_forms_of_the_same_resize(
+    interpolation: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.randn(2, 3, 16, 12)
+    wanted = resize(images, size, interpolation=interpolation, antialias=False)
+    monkeypatch.setattr(fixed, "strict", lambda _: True)
+    torch.testing.assert_close(
+        resize(images, size, interpolation=interpolation, antialias=False), wanted
+    )
+
+
+def test_bilinear_by_other_factors_is_refused_where_its_deterministic_form_is_slower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fixed, "strict", lambda _: True)
+    with pytest.raises(ValueError, match=r"from \(16, 12\) to \(5, 5\) is deterministic on a GPU"):
+        resize(torch.zeros(1, 3, 16, 12), (5, 5), interpolation="bilinear", antialias=False)
+
+
+def test_edges_are_repeated_by_gathering_where_it_must_be_deterministic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = torch.randn(2, 3, 5, 4)
+    wanted = muller.repeated_edges(images, 2)
+    monkeypatch.setattr(muller, "strict", lambda _: True)
+    assert torch.equal(muller.repeated_edges(images, 2), wanted)

@@ -33,6 +33,10 @@ AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
 
 
+PARENTS = ("resizer_from", "backbone_from")
+"""Fields that differ from seed to seed as the seeds of those do that a trial starts from."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the results: the trials of an arm that differ in their seed alone."""
@@ -158,6 +162,13 @@ class Evidence:
     def gain(self, row: Row) -> pd.Series[float]:
         """The row's accuracy minus the baseline arm's, points by seed."""
         return differences(self.pairs(row.label), row.arm.name, self.experiment.baseline)
+
+    def gain_by_recipe(self, row: Row) -> list[pd.Series[float]]:
+        """The same, apart for each recipe that the row's seeds take in turn."""
+        told = [name for name in Trial.model_fields if name not in ("seed", *PARENTS)]
+        recipes = row.seeds.set_index("seed")[told].map(str).agg("|".join, axis=1)
+        gain = self.gain(row)
+        return [of for _, of in gain.groupby(recipes.reindex(gain.index), sort=False)]
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -22,6 +22,12 @@ Batch = tuple[Tensor, Tensor]
 Boxes = NDArray[np.float64]
 """(N, 4): left, top, right, bottom, in pixels of each image's master copy."""
 
+Rows = NDArray[np.int64]
+"""(n,) numbers of images in a split."""
+
+Asked = tuple[Rows, Boxes, NDArray[np.bool_]]
+"""What a batch is made of: images, the box of each, and whether it is mirrored."""
+
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -40,10 +46,13 @@ class Loader:
     epoch alone, so that arms of other sizes see the same pictures in the same order.
     """
 
-    def __init__(self, master: Master, trial: Trial, threads: int) -> None:
+    name = "pillow"
+
+    def __init__(self, master: Master, trial: Trial, threads: int, *, pinned: bool = False) -> None:
         self.master = master
         self.trial = trial
         self.threads = threads
+        self.pinned = pinned  # batches lie in memory that a GPU can fetch by itself
         self.sizes = np.stack([master.heights, master.widths], axis=1)  # (N, 2)
 
     def train(self, epoch: int) -> Iterator[Batch]:
@@ -61,7 +70,7 @@ class Loader:
         boxes = fit_boxes(self.sizes, self.trial.eval_fit)
         return self._batches(np.arange(count), boxes, np.zeros(count, dtype=bool))
 
-    def pictures(self, rows: NDArray[np.int64]) -> Batch:
+    def pictures(self, rows: Rows) -> Batch:
         """The named rows, fitted as for evaluation."""
         boxes = fit_boxes(self.sizes, self.trial.eval_fit)
         return next(self._batches(rows, boxes, np.zeros(len(self.master), dtype=bool), len(rows)))
@@ -71,31 +80,34 @@ class Loader:
 
     def _batches(
         self,
-        order: NDArray[np.int64],
+        order: Rows,
         boxes: Boxes,
         mirrored: NDArray[np.bool_],
         size: int | None = None,
     ) -> Iterator[Batch]:
         size = size or self.trial.batch_size
         parts = [order[start : start + size] for start in range(0, len(order), size)]
+        return self._prepared((rows, boxes[rows], mirrored[rows]) for rows in parts)
 
-        def make(rows: NDArray[np.int64]) -> Batch:
-            images = np.empty((len(rows), *[self.trial.input_size] * 2, 3), dtype=np.uint8)
-            for out, row in zip(images, rows, strict=True):
-                out[:] = self._picture(row, boxes[row], bool(mirrored[row]))
-            laid = torch.from_numpy(images).permute(0, 3, 1, 2)
-            if not self.trial.channels_last:
-                laid = laid.contiguous()
-            return laid, torch.from_numpy(self.master.labels[rows])
-
+    def _prepared(self, asked: Iterator[Asked]) -> Iterator[Batch]:
         with ThreadPoolExecutor(self.threads) as pool:
             waiting: deque[Future[Batch]] = deque()
-            for part in parts:
-                waiting.append(pool.submit(make, part))
+            for one in asked:
+                waiting.append(pool.submit(self._make, *one))
                 if len(waiting) > self.threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+
+    def _make(self, rows: Rows, boxes: Boxes, mirrored: NDArray[np.bool_]) -> Batch:
+        images = np.empty((len(rows), *[self.trial.input_size] * 2, 3), dtype=np.uint8)
+        for out, row, box, mirror in zip(images, rows, boxes, mirrored, strict=True):
+            out[:] = self._picture(row, box, bool(mirror))
+        laid = torch.from_numpy(images).permute(0, 3, 1, 2)
+        if not self.trial.channels_last:
+            laid = laid.contiguous()
+        labels = torch.from_numpy(self.master.labels[rows])
+        return (laid.pin_memory(), labels.pin_memory()) if self.pinned else (laid, labels)
 
     def _picture(self, row: int, box: NDArray[np.float64], mirror: bool) -> Image.Image:
         """One resampling, from the master copy to (input_size, input_size)."""

@@ -66,6 +66,11 @@ class Master:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def file(self) -> Path:
+        """The split's pixels."""
+        return self.folder / f"{self.split}.bin"
+
     def part(self, rows: NDArray[np.int64]) -> Master:
         """The named rows alone, in their order."""
         assert self.rows is None, "a part of a part"
@@ -83,7 +88,7 @@ class Master:
     @cached_property
     def _pixels(self) -> NDArray[np.uint8]:
         # A plain array over the map: slicing an np.memmap itself costs several times as much.
-        return np.asarray(np.memmap(self.folder / f"{self.split}.bin", np.uint8, mode="r"))
+        return np.asarray(np.memmap(self.file, np.uint8, mode="r"))
 
     def __reduce__(self) -> tuple[object, ...]:
         return open_split, (self.folder, self.split, self.rows)

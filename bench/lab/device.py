@@ -5,19 +5,22 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.errors import InputError
 from bench.machine import cores
 from resizer.specs import one_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Placed = tuple[Tensor, Tensor]
+"""Images and labels."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,6 +39,8 @@ def pick() -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # for what asks for no device: events, streams, libraries
     return device
 
 
@@ -82,6 +87,8 @@ def configure(*, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
+    if torch.cuda.is_available():  # filling what is overwritten anyway would be a false price
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
@@ -94,8 +101,8 @@ def keep_to_our_share() -> None:
 
 
 def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def release_memory(device: torch.device) -> None:
@@ -105,12 +112,48 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def put(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The batch on the device; to a GPU it goes from pinned memory, beside what runs there."""
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that nothing has taken."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def put(batch: Placed, device: torch.device) -> Placed:
+    """The batch on the device; from pinned memory to a GPU, the copy is not waited for."""
+    return batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+
+
+def delivered(batches: Iterator[Placed], device: torch.device) -> Iterator[Placed]:
+    """The batches on the device; to a GPU, each is copied beside the work on the one before."""
     if device.type != "cuda":
-        return batch[0].to(device), batch[1].to(device)
-    images, labels = (part.pin_memory().to(device, non_blocking=True) for part in batch)
-    return images, labels
+        yield from (put(batch, device) for batch in batches)
+        return
+    beside, ahead = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(beside):
+            sent = put(batch, device), beside.record_event()
+        if ahead:
+            yield _received(*ahead, device)
+        ahead = sent
+    if ahead:
+        yield _received(*ahead, device)
+
+
+def _received(batch: Placed, copied: torch.cuda.Event, device: torch.device) -> Placed:
+    """The batch, for the stream that works: it waits for the copy, and holds the memory."""
+    here = torch.cuda.current_stream(device)
+    here.wait_event(copied)
+    for part in batch:
+        part.record_stream(here)
+    return batch
+
+
+def padded(images: Tensor, size: int, device: torch.device) -> Tensor:
+    """On a GPU the images as a whole batch of `size`, black ones added: cudnn knows its shape.
+
+    For another one it would search for its algorithms again, which takes longer than the batch.
+    """
+    lacking = size - len(images) if device.type == "cuda" else 0
+    return F.pad(images, (0, 0, 0, 0, 0, 0, 0, lacking)) if lacking else images
 
 
 def loader_threads(device: torch.device) -> int:
@@ -121,11 +164,22 @@ def loader_threads(device: torch.device) -> int:
     return min(8, cores()) if device.type == "cuda" else 1
 
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "status_alloc_failed",  # of cuDNN and cuBLAS
+    "status_internal_error_host_allocation_failed",
+    "unable to find an engine",  # of cuDNN, where none fits into what is left
+    "unable to find a valid cudnn algorithm",
+)
+"""How libraries say it, in small letters."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    text = str(error)
-    return "out of memory" in text or "can't allocate memory" in text
+    text = str(error).lower()
+    return any(words in text for words in OUT_OF_MEMORY)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4

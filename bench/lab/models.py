@@ -200,13 +200,15 @@ def check(trials: Iterable[Trial]) -> None:
     fronts, networks = {}, {}
     for trial in trials:
         sizes = trial.input_size, trial.output_size
-        fronts[trial.resizer, *sizes, str(trial.resizer_options)] = trial
+        fronts[trial.resizer, *sizes, trial.deterministic, str(trial.resizer_options)] = trial
         networks[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
-    devices.pick()
+    device = devices.pick()
     for _, trial in sorted(networks.items()):
         backbones.check(trial)
     for trial in fronts.values():
         try_resizer(trial)
+        if trial.deterministic and device.type == "cuda":
+            refuse_undeterministic(trial, device)
 
 
 def try_resizer(trial: Trial) -> None:
@@ -224,6 +226,24 @@ def try_resizer(trial: Trial) -> None:
     if tuple(given.shape) != wanted:
         raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
     weights.rehearse(front, what)
+
+
+def refuse_undeterministic(trial: Trial, device: torch.device) -> None:
+    """Raise InputError where the resizer has no deterministic form, or one of another price."""
+    if (front := build_resizer(trial)) is None:
+        return
+    devices.configure(deterministic=True)
+    try:
+        out = front.to(device)(torch.zeros(2, 3, *[trial.input_size] * 2, device=device))
+        if out.requires_grad:
+            out.sum().backward()
+    except Exception as error:
+        raise InputError(
+            f"resizer {trial.resizer!r} cannot be deterministic here: {first_line(error)}; "
+            'interpolation = "nearest" and "lanczos" can'
+        ) from error
+    finally:
+        devices.configure(deterministic=False)
 
 
 def load(key: str, results: Path | None = None) -> Classifier:

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.data.batches import Batch, Loader
+from bench.data.batches import Batch
 from bench.lab import device as devices
 from bench.lab import models, training
+from bench.lab.resampling import loader
 from bench.spec.trial import Trial
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class Stepper:
 
     def batches(self, dataset: Dataset) -> Iterator[Batch]:
         """The dataset's batches on the device, epoch after epoch."""
-        loader = Loader(dataset.train, self.trial, devices.loader_threads(self.device))
-        endless = itertools.chain.from_iterable(map(loader.train, itertools.count(1)))
-        return (devices.put(batch, self.device) for batch in endless)
+        train = loader(dataset.train, self.trial, self.device).train
+        endless = itertools.chain.from_iterable(map(train, itertools.count(1)))
+        return devices.delivered(endless, self.device)
 
     def infer_step(self) -> None:
         """Classify the resident batch; the model is in evaluation mode."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.data.batches import Batch, Loader
+from bench.data.batches import Loader
 from bench.errors import InputError
 from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
@@ -83,7 +82,7 @@ def train(
         devices.synchronise(device)
         began = time.perf_counter()
         batches = itertools.islice(train_data.train(epoch), total - step)
-        for images, labels in _placed(batches, device):
+        for images, labels in devices.delivered(batches, device):
             lr = optimizer.param_groups[0]["lr"]
             losses += update(model, images, labels, trial, optimizer, scaler, precision)
             scheduler.step()
@@ -185,9 +184,10 @@ def validate(
 ) -> Predictions:
     model.eval()
     predicted, probability, losses = [], [], []
-    for images, labels in _placed(data.evaluate(), device):
+    for images, labels in devices.delivered(data.evaluate(), device):
+        whole = devices.padded(images, data.trial.batch_size, device)
         with devices.autocast(device, precision):
-            logits = model(images)
+            logits = model(whole)[: len(labels)]
         log_p = F.log_softmax(logits.float(), dim=1)
         own = log_p.gather(1, labels[:, None])[:, 0]  # (B,) of the true class
         predicted.append(log_p.argmax(dim=1))
@@ -201,10 +201,6 @@ def validate(
         val_loss=torch.cat(losses).double().mean().item(),
         top1_pct=100 * (hits == labels).double().mean().item(),
     )
-
-
-def _placed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    return (devices.put(batch, device) for batch in batches)
 
 
 def explain(error: Exception) -> tuple[Status, str]:

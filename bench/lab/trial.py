@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
 from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Listener
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
+from bench.lab.resampling import loader
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.machine import synced
@@ -93,8 +93,7 @@ def _train(
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
-    threads = devices.loader_threads(device)
-    data = Loader(dataset.train, trial, threads), Loader(dataset.val, trial.evaluated, threads)
+    data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
     trained = training.train(model, trial, data, device, precision, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
     spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
@@ -115,6 +114,8 @@ def _train(
         "spectrum": spectrum,
         "data": _facts(dataset, trial),
     }
+    if data[0].name != "pillow":
+        record["loader"] = data[0].name
     if model.loaded:
         record["weights"] = model.loaded
 

@@ -137,7 +137,12 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     """A verdict told by itself."""
     others = beside(evidence, row)
     bought = paid(evidence, row)
-    details = [*_of_the_interval(verdict), *_of_controls(evidence, others), *_of_prices(bought)]
+    details = [
+        *_of_the_interval(verdict),
+        *_of_recipes(evidence, row),
+        *_of_controls(evidence, others),
+        *_of_prices(bought),
+    ]
     return Answer(
         badge=verdict.answer,
         sentence=_sentence(evidence, verdict),
@@ -239,6 +244,16 @@ def _of_the_interval(verdict: Verdict) -> list[str]:
         own = words.difference(verdict.own)
         lines.append(f"Over seeds alone, by their own variance (plain t interval): {own}.")
     return lines
+
+
+def _of_recipes(evidence: Evidence, row: Row) -> list[str]:
+    """What each recipe says by itself, where the seeds take several in turn."""
+    means = [words.points(gain.mean(), signed=True) for gain in evidence.gain_by_recipe(row)]
+    if len(means) < 2:
+        return []
+    return [
+        f"Seeds take {len(means)} recipes in turn, of searches apart: {words.join(means)} points."
+    ]
 
 
 def _family(verdict: Verdict) -> str:

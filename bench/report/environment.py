@@ -40,6 +40,12 @@ def warnings(evidence: Evidence) -> list[str]:
         for name, values in counted.items()
         if len(values) > 1
     ]
+    made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
+    if len(made) > 1:
+        lines.append(
+            f"The trials differ in what made their batches: {_counted(made)}; pixels then differ "
+            "by a level here and there."
+        )
     lines += [f"{name}: {doubt}." for name, doubt in doubts(evidence.records.values()).items()]
     for context, lane in evidence.timings.items():
         if lane["status"] != "ok":

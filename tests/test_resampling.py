@@ -1,0 +1,174 @@
+"""Pictures resampled on the device: the same as Pillow's, from the same boxes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.data.batches import FILTERS, Loader
+from bench.data.library import Dataset, open_dataset
+from bench.lab import resampling
+from bench.lab.resampling import Cut, ResidentLoader, Run, resample, torch_pass
+from bench.spec.trial import Trial
+
+CPU = torch.device("cpu")
+
+
+def trial(**fields: Any) -> Trial:
+    given = {"dataset": "toy", "backbone": "b", "input_size": 16, "epochs": 1, "batch_size": 5}
+    return Trial(**{**given, **fields})
+
+
+def differences(
+    run: Run, sizes: NDArray[np.int64], side: int, name: str, seed: int, device: torch.device = CPU
+) -> NDArray[np.int64]:
+    """Levels between ours and Pillow's, of random boxes of noise images of these sizes."""
+    stream = np.random.default_rng(seed)
+    images = [stream.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in sizes]
+    offsets = np.cumsum([0, *(image.size for image in images)])[:-1]
+    low, high = stream.uniform(0, 0.5, (len(sizes), 2)), stream.uniform(0.5, 1, (len(sizes), 2))
+    low[::3], high[::3] = 0, 1  # a third of them are whole images
+    boxes = np.concatenate([low, high], axis=1) * np.tile(sizes[:, ::-1], 2)
+    mirrored = stream.random(len(sizes)) < 0.5
+    asked = trial(input_size=side, resample=name, channels_last=bool(seed % 2))
+    pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
+    out = resample(pixels, Cut(offsets, sizes, boxes, mirrored), asked, run)
+    layout = torch.channels_last if asked.channels_last else torch.contiguous_format
+    assert out.is_contiguous(memory_format=layout)
+    wanted = [
+        Image.fromarray(image).resize((side, side), FILTERS[name], box=tuple(box))
+        for image, box in zip(images, boxes, strict=True)
+    ]
+    turned = [
+        np.asarray(one)[:, ::-1] if mirror else np.asarray(one)
+        for one, mirror in zip(wanted, mirrored, strict=True)
+    ]
+    ours = out.permute(0, 2, 3, 1).cpu().numpy().astype(int)
+    return np.abs(ours - np.stack(turned))
+
+
+def sizes(count: int, largest: int, seed: int) -> NDArray[np.int64]:
+    """Heights and widths from 1 pixel up, every order of magnitude as often."""
+    drawn = np.random.default_rng(seed).uniform(0, np.log(largest + 1), (count, 2))
+    return np.exp(drawn).astype(np.int64)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_thousands_of_boxes_are_pillows_up_and_down_in_its_order(name: str) -> None:
+    for seed, side in enumerate((1, 2, 7, 24, 33)):
+        levels = differences(torch_pass, sizes(200, 100, seed), side, name, seed)
+        assert levels.max() <= 1
+        assert levels.mean() < 0.001
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_sides_of_one_pixel_and_of_thousands_are_pillows_too(name: str) -> None:
+    extreme = np.array([(5000, 1), (1, 5000), (5000, 3), (2, 5000), (1, 1)])
+    assert differences(torch_pass, extreme, 20, name, 1).max() <= 1
+
+
+def test_both_orders_of_the_passes_are_among_the_boxes() -> None:
+    first = resampling.columns_first(sizes(200, 100, 3), 24)
+    assert 20 < first.sum() < 180
+
+
+def test_an_image_is_never_read_beyond_the_end_of_the_pixels() -> None:
+    levels = differences(torch_pass, np.array([(90, 3), (2, 2)]), 8, "lanczos", 1)
+    assert levels.max() <= 1
+
+
+INTERPRETED = """
+import numpy as np
+from bench.data.batches import FILTERS
+from bench.lab.kernels import triton_pass
+from tests.test_resampling import differences, sizes
+for seed, name in enumerate(FILTERS):
+    levels = differences(triton_pass, sizes(13, 12, seed), (1, 3, 6, 5)[seed], name, seed)
+    assert levels.max() <= 1 and levels.mean() < 0.001, name
+print("as Pillow")
+"""
+
+
+def test_the_kernel_is_pillow_too_in_tritons_interpreter() -> None:
+    pytest.importorskip("triton")
+    project = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(project)}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "as Pillow\n", done.stderr
+
+
+def test_the_kernel_compiles_for_gpus_that_are_not_here() -> None:
+    triton = pytest.importorskip("triton")
+    compiler = pytest.importorskip("triton.backends.compiler")
+    from bench.lab.kernels import _pass
+
+    pointers = dict.fromkeys(_pass.arg_names[2:10], "*i64") | {"weights": "*i32"}
+    kinds = {"source": "*u8", "out": "*u8", **pointers}
+    kinds |= {"taps": "i32", "extent": "i32", "channel": "i32", "last": "i64"}
+    kinds |= {"block": "constexpr", "bits": "constexpr"}
+    signature = {name: kinds[name] for name in _pass.arg_names}
+    source = triton.compiler.ASTSource(_pass, signature, {"block": 64, "bits": 22})
+    for capability in (80, 90):
+        target = compiler.GPUTarget("cuda", capability, 32)
+        assert triton.compile(source, target=target).asm["cubin"]
+
+
+@pytest.fixture
+def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+    return open_dataset("toy")
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_batches_of_both_loaders_are_the_same(toy: Dataset, channels_last: bool) -> None:
+    asked = trial(channels_last=channels_last)
+    theirs, ours = Loader(toy.train, asked, threads=1), ResidentLoader(toy.train, asked, CPU)
+    for one, other in zip(theirs.train(2), ours.train(2), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+        assert one[0].stride() == other[0].stride()
+    rows = np.array([3, 0])
+    assert torch.equal(theirs.pictures(rows)[0], ours.pictures(rows)[0])
+
+
+def test_a_held_out_part_has_its_own_images(toy: Dataset) -> None:
+    part = toy.held_out(0.3).val
+    theirs, ours = Loader(part, trial(), threads=1), ResidentLoader(part, trial(), CPU)
+    for one, other in zip(theirs.train(1), ours.train(1), strict=True):
+        assert torch.equal(one[0], other[0])
+
+
+def test_validation_batches_are_made_once_where_there_is_room(
+    toy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(toy.val) * 3 * 16**2
+    for free, once in ((2 * size, True), (2 * size - 1, False)):
+        monkeypatch.setattr(resampling.devices, "free_bytes", lambda _, free=free: free)
+        loader = ResidentLoader(toy.val, trial(), CPU)
+        first, second = list(loader.evaluate()), list(loader.evaluate())
+        assert (first[0][0] is second[0][0]) == once
+        assert torch.equal(first[0][0], second[0][0])
+
+
+def test_a_split_that_takes_too_much_of_a_gpus_memory_stays_with_pillow(
+    toy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = toy.train.file.stat().st_size
+    monkeypatch.setattr(resampling.devices, "free_bytes", lambda _: 2 * size - 1)
+    refused = resampling.loader(toy.train, trial(), torch.device("cuda"))
+    assert refused.name == "pillow"
+    assert refused.pinned
+    here = resampling.loader(toy.train, trial(), CPU)
+    assert (here.name, here.pinned) == ("pillow", False)
