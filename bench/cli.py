@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
-results = typer.Typer(help="What is saved: clean.", no_args_is_help=True)
+results = typer.Typer(help="What is saved: clean, merge.", no_args_is_help=True)
 app.add_typer(results, name="results")
 check = typer.Typer(help="The harness itself: data, verdicts.", no_args_is_help=True)
 app.add_typer(check, name="check")
@@ -41,6 +41,10 @@ out = Console(soft_wrap=False)
 Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--for", metavar="MINUTES", min=0.01, help="Stop after so long; again = go on."),
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -150,6 +154,7 @@ def run(
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Retry = False,
+    minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
     ] = False,
@@ -160,7 +165,7 @@ def run(
     from bench.opening import note_owner
     from bench.report.made import saved
     from bench.run import runner
-    from bench.run.plan import make_plan
+    from bench.run.stopping import stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -177,26 +182,25 @@ def run(
         return
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             experiment = runner.match_sizes(experiment, store, display)
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
             outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
-    except KeyboardInterrupt:
-        counts = make_plan(experiment, store).counts
-        say(f"stopped with {counted(counts['ok'], 'trial')} finished; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
 
 @app.command()
-def search(name: Name, small: Small = False, retry: Retry = False) -> None:
+def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minutes = None) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
     from bench.run import runner, studies
     from bench.run.search import open_search
+    from bench.run.stopping import stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -204,15 +208,28 @@ def search(name: Name, small: Small = False, retry: Retry = False) -> None:
     note_owner(store, opened.example)
     display = console.Display(out)
     try:
-        with display.shown():
+        with stoppable(minutes), display.shown():
             studies.tune(opened, store, display)
             experiment, _ = _open(name, small)
             display.experiment = experiment
             outcome = runner.run(experiment, store, display, retry=retry)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
+
+
+def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+    """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
+    from bench.run.plan import make_plan
+    from bench.run.stopping import status
+
+    left = ""
+    if experiment:
+        missing = make_plan(experiment, store).missing()
+        begun = sum(store.snapshot(key).exists() for key in missing)
+        left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+    say(f"stopped{left}; the same command goes on")
+    raise typer.Exit(status(stop)) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
@@ -276,10 +293,11 @@ def _compare(name: str, other: str, small: bool) -> None:
 
 def _report(experiment: Experiment, store: Store) -> None:
     from bench.opening import note_owner
-    from bench.report.pages import make
+    from bench.report import front, pages
 
     note_owner(store, experiment)
-    _show(make(experiment, store, store.root / experiment.name))
+    _show(pages.make(experiment, store, store.root / experiment.name))
+    front.write_index(store.root)
     _name_damaged(store)
 
 
@@ -363,6 +381,16 @@ def clean(
         return
     keeping.drop(experiment, store)
     say(f"deleted: {told}")
+
+
+@results.command()
+def merge(folder: Path) -> None:
+    """Take in what another folder of results has: finished trials, their weights, begun ones."""
+    from bench import merging
+
+    taken = merging.merge(_store(), folder)
+    found = ", ".join(f"{count} {kind}" for kind, count in taken.items())
+    say(f"taken from {folder}: {found or 'nothing that was not here'}")
 
 
 @data.command("list")

@@ -1,7 +1,7 @@
 """What is told while a run goes on: each event is a dataclass, and `Event` is any of them.
 
-A trial in a process of its own tells its starter `Step` and `Epoch`; the other events are those of
-the program that started it.
+A trial in a process of its own tells its starter `Step`, `Epoch`, `Resumed` and `StartedAnew`; the
+other events are those of the program that started it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,21 @@ class Epoch:
     """An epoch is done, and validated where its row has an accuracy."""
 
     row: CurveRow
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A trial goes on from the snapshot of an earlier process."""
+
+    step: int  # that the snapshot was taken after
+    curve: tuple[CurveRow, ...]  # of the epochs before
+
+
+@dataclass(frozen=True)
+class StartedAnew:
+    """A trial has a snapshot that cannot be used here."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,8 @@ Event = (
     | Begin
     | Step
     | Epoch
+    | Resumed
+    | StartedAnew
     | End
     | MatchingBegun
     | SizeMatched
@@ -159,6 +176,20 @@ Listener = Callable[[Event], None]
 
 def ignore(_: Event) -> None:
     """A listener that does nothing."""
+
+
+def epochs_of(event: Event) -> tuple[CurveRow, ...]:
+    """The epochs that an event brings word of."""
+    match event:
+        case Epoch(row):
+            return (row,)
+        case Resumed():
+            return event.curve
+    return ()
+
+
+class StoppedError(BaseException):
+    """Raised inside a job's process when its starter wants no more of it for now, or is gone."""
 
 
 class PrunedError(Exception):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import platform
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -40,6 +45,25 @@ def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, or of the nearest one above it that is there."""
     there = next(at for at in (folder, *folder.parents) if at.exists())
     return shutil.disk_usage(there).free
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that has its name once it is complete: a crash leaves all of it or nothing.
+
+    Until then it has a name that no other process, of whatever host, gives.
+    """
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    synced(path.parent)
 
 
 def synced(path: Path) -> None:

@@ -5,12 +5,14 @@ What is copied are numbers, per-image predictions and plots; weights and picture
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from bench.analysis.evidence import Evidence, gather
+from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint, pixels
 from bench.data.specs import DATASETS
@@ -18,24 +20,20 @@ from bench.errors import InputError
 from bench.opening import load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
-from bench.report.answer import in_words
 from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
-from bench.spec.files import load
+from bench.spec.files import load, read, shipped
 from bench.spec.trial import Trial
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.report.figures.style import Drawing
 
 ROOMS = ("trials", "timings", "sizes", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
 END = "<!-- written by `resizer-bench publish`: end -->"
-
-ANSWERS = """# Every question asked so far, and its answer
-
-Written by `resizer-bench publish` from the records in this folder. Each report has its table,
-figures and records beside it; what was expected and what was learnt stands in
-[the log](../LOG.md)."""
 
 
 def publish(experiment: Experiment, store: Store) -> Path:
@@ -237,36 +235,60 @@ def marked(readme: str) -> tuple[str, str]:
 
 
 def pages() -> dict[Path, str]:
-    """The texts that are made of all that is published: the README, and the list of answers."""
-    from bench.report import front
+    """The texts and figures that are made of all that is published: the README, and the list."""
+    from bench.report import front, render
+    from bench.report.summary import read_summary
 
-    found = sorted(published(), key=lambda one: (one.spec.primary is None, one.name))
-    every = [gather(one, Store(PUBLISHED / one.name)) for one in found]
+    asked = published()
+    found = [one for it in asked if (one := read_summary(PUBLISHED / it.name))]
     before, after = marked(README.read_text())
-    summaries = [front.summary(one, "") for one in every]
-    first = front.first_screen(summaries, lambda name: f"results/published/{name}/report.md")
-    readme = f"{before}{BEGIN}\n\n{first}\n{END}{after}"
-    return {README: readme, PUBLISHED / "README.md": answers(every)}
-
-
-def answers(every: Sequence[Evidence]) -> str:
-    """Every question with its answer and scope, those of the harness itself last, in Markdown."""
-    asked = [answered(one) for one in every if not of_the_harness(one.experiment)]
-    checked = [answered(one) for one in every if of_the_harness(one.experiment)]
-    heading = "# The harness itself, on generated images"
-    return "\n\n".join([ANSWERS, *asked, heading, *checked]) + "\n"
-
-
-def of_the_harness(experiment: Experiment) -> bool:
-    return all(is_generated(trial) for trial in experiment.trials.values())
-
-
-def answered(evidence: Evidence) -> str:
-    """One experiment's paragraph in the list: question, answer, where to read on."""
-    experiment = evidence.experiment
-    told = "\n\n".join(in_words(evidence).splitlines())
-    small = " (--small)" if experiment.small else ""
-    return (
-        f"## {experiment.spec.question}{small}\n\n{told}\n\n"
-        f"[Report]({experiment.name}/report.md); again with `{experiment.command}`."
+    drawn = front.figures(found)
+    shown = [*drawn, *_hidden(asked)]
+    first = front.first_screen(
+        found,
+        lambda name: f"results/published/{name}/report.md",
+        [render.picture(one, "results/published") for one in drawn],
+        [render.picture(one, "results/published") for one in shown[len(drawn) :]],
+        not_run=_not_run({one.name for one in asked}),
+        took=_took(asked),
     )
+    files = {f"{one.name}.svg": one.file for one in shown}
+    files |= {f"{one.name}-dark.svg": one.dark for one in shown}
+    files |= {"README.md": front.listing(found, "report.md", drawn)}
+    files |= {"index.html": front.front_page(found)}
+    own = {PUBLISHED / name: text for name, text in files.items()}
+    return {README: f"{before}{BEGIN}\n\n{first}\n{END}{after}", **own}
+
+
+def _hidden(asked: Iterable[Experiment]) -> list[Drawing]:
+    """What a plain resize loses, of the first experiment that kept pictures of a gain."""
+    from bench.report.figures.images import hidden
+
+    for one in asked:
+        if any(map(is_generated, one.trials.values())):
+            evidence = gather(one, Store(PUBLISHED / one.name))
+            gained = any(verdict.answer == "better" for _, verdict in evidence.judged)
+            if gained and (drawn := hidden(evidence)):
+                return [drawn]
+    return []
+
+
+def _not_run(there: Container[str]) -> str:
+    """Which of the questions that are shipped were not asked yet at their full size."""
+    waiting = [read(name, small=False)[1] for name in shipped() if name not in there]
+    sizes = [spec.axes.get("input_size", [spec.trial.get("input_size")]) for spec in waiting]
+    most = max((size for of in sizes for size in of if isinstance(size, int)), default=0)
+    of = len(shipped())
+    return (
+        f"Not run at full size: {len(waiting)} of {of} experiments, up to {most} px."
+        if waiting
+        else ""
+    )
+
+
+def _took(asked: Iterable[Experiment]) -> str:
+    """How long `make bench` trains, for the README."""
+    quick = [Store(PUBLISHED / one.name).trials(one.runs) for one in asked if one.name == "quick"]
+    records = [record for of in quick for record in of.values() if record]
+    minutes = math.ceil(sum(record.get("wall_s", 0.0) for record in records) / 60)
+    return f"about {minutes} minutes on 2 CPU cores" if records else ""

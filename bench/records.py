@@ -6,14 +6,16 @@ Records of schema 0 have no "schema"; their keys are those of schema 1.
 
 from __future__ import annotations
 
+import errno
 import json
-import os
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
 
 from bench.errors import InputError
-from bench.machine import synced
+from bench.machine import synced, written_whole
 from bench.metrics import Measured, Status
 
 if TYPE_CHECKING:
@@ -116,7 +118,8 @@ class TrialRecord(Ending, total=False):
     loader: str  # what made the batches on the device: "triton", "torch"; absent: Pillow did
     weights: LoadedWeights  # where it starts from a checkpoint
     finished: str
-    wall_s: float  # from the process's start of work to its record
+    wall_s: float  # from the process's start of work to its record, earlier processes included
+    resumptions: int  # how often it went on from a snapshot; absent where it never did
     pruned_by: str  # the study that wanted no more of it; "pruned" alone
     reused_from: str  # the published experiment that it was copied from
     seconds_per_step: float  # of the last, warm step of a smoke run, which has no metrics
@@ -243,7 +246,7 @@ TABLES = "trial metrics environment spectrum data weights subjects arms asked se
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(TEXTS.split(), str),
     **dict.fromkeys(TABLES.split(), dict),
-    **dict.fromkeys(("steps", "size", "schema"), int),
+    **dict.fromkeys(("steps", "size", "schema", "resumptions"), int),
     **dict.fromkeys(("wall_s", "ratio", "seconds_per_step"), (int, float)),
     "curve": list,
 }
@@ -314,16 +317,29 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
     write_whole(folder / "record.json", text + "\n")
 
 
+def put_in_place(folder: Path, final: Path) -> bool:
+    """Give a whole folder its final name, in one step; False where a result was there before it.
+
+    What is there and is no result, as a trial that failed and is tried again, goes.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            folder.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            synced(final.parent)
+            return True
+        there = read_sound(final)
+        if there and there["status"] == "ok":
+            return False
+        with suppress(FileNotFoundError):  # another process has just moved it away
+            shutil.rmtree(final.rename(folder.with_name(f"{folder.name}-before")))
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    synced(path.parent)
+    with written_whole(path) as file:
+        file.write(text.encode())

@@ -54,6 +54,10 @@ class Store:
         """Where the trial's record, predictions, weights and log are."""
         return self.root / "trials" / key
 
+    def snapshot(self, key: str) -> Path:
+        """Where the state of a trial in training is saved, until it has a record."""
+        return self.root / "unfinished" / key / "snapshot.pt"
+
     def sitting_folder(self, sitting: Sitting) -> Path:
         return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)
 

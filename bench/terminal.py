@@ -27,10 +27,12 @@ from bench.events import (
     OnRecord,
     PlanMade,
     Proposed,
+    Resumed,
     Round,
     SearchBegun,
     SizeMatched,
     SmokePlanned,
+    StartedAnew,
     Step,
     TimingBegun,
     Turn,
@@ -117,6 +119,10 @@ class Display:
                 self._step(event)
             case Epoch():
                 self._epoch(event)
+            case Resumed(step):
+                self._say(f"  goes on after step {step}")
+            case StartedAnew(reason):
+                self._say(f"  starts anew: {reason}")
             case End(trial, record):
                 self._end(trial, record)
             case MatchingBegun(sizes):

@@ -161,7 +161,7 @@ def test_a_trial_that_meets_a_full_disk_is_left_missing(
     monkeypatch.setattr(f"bench.lab.trial.{place}", full)
     one = toy()
     with pytest.raises(MachineError, match=r"^no space left: "):
-        trial.run(lambda _: None, one, store.trial_folder(one.key))
+        trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
     assert store.trial(one.key) is None
 
 
@@ -269,7 +269,7 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
 ) -> None:
     experiment = write_experiment()
     for one in experiment.trials.values():
-        trial.run(lambda _: None, one, store.trial_folder(one.key))
+        trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
         break
     readiness.check_same_data("toy", experiment, store)
     monkeypatch.setattr(readiness, "pixels", lambda _: "other")
@@ -287,7 +287,7 @@ def test_a_model_of_a_users_class_is_loaded_with_its_own_code_or_not_at_all(
     file.write_text(text)
     monkeypatch.chdir(code)
     one = toy(resizer="own_front_for_loading:Front", output_size=8)
-    trial.run(lambda _: None, one, store.trial_folder(one.key))
+    trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
     assert models.load(one.key, store.root)
     file.write_text(text + "\n# another")
     with pytest.raises(InputError, match="is not the code that it was trained with"):

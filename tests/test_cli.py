@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -180,19 +179,24 @@ def test_a_users_module_that_does_not_load_is_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_interrupted_runs_say_so_and_go_on(toy: Path, store: Store) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", str(toy)],
-        cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while not list(store.root.glob("trials/*/record.json")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on" in printed
-    assert command("run", toy).returncode == 0
+def test_a_run_that_is_stopped_in_the_middle_of_a_trial_goes_on_from_there(
+    toy: Path, store: Store
+) -> None:
+    toy.write_text(toy.read_text().replace("epochs = 2", "epochs = 20000"))
+    for stop, seen in ((signal.SIGINT, "  epoch 1,"), (signal.SIGTERM, "  goes on after step")):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench", "run", str(toy)],
+            cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout
+        while not process.stdout.readline().startswith(seen):
+            assert process.poll() is None
+        os.killpg(process.pid, stop)
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + stop
+        said = "stopped with 4 trials left, 1 of them begun; the same command goes on"
+        assert printed.splitlines()[-1] == said
+    assert not list(store.root.glob("trials/*/record.json"))
 
 
 def test_the_datasets_are_listed_with_what_is_here(store: Store) -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, gather
+from bench.analysis.overview import overview
 from bench.analysis.verdicts import VerdictRow, as_table, verdicts
 from bench.report.answer import answers, scope
-from bench.report.front import bullets, comparisons, first_screen, read_summary, summary
+from bench.report.front import (
+    bullets,
+    comparisons,
+    figures,
+    first_screen,
+    in_short,
+    listing,
+    together,
+    write_index,
+)
 from bench.report.pages import make
+from bench.report.render import figure_file
+from bench.report.summary import read_summary, summary
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -45,11 +57,11 @@ def named(found: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def told(found: pd.DataFrame, **costs: str) -> dict[str, str]:
-    return {one.question: one.text for one in bullets(found, costs)}
+    return {one.question: one.text for one in bullets(overview(found), costs)}
 
 
 def lines(found: pd.DataFrame) -> list[list[str]]:
-    return [list(line) for line in comparisons(found, str).itertuples(index=False)]
+    return [list(row) for row in comparisons(overview(found).lines, str).itertuples(index=False)]
 
 
 def test_the_verdicts_of_many_experiments_are_one_table(tmp_path: Path) -> None:
@@ -70,21 +82,63 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
     every = [evidence(tmp_path / "one", NARROW, controls=True), evidence(tmp_path / "two", WIDE)]
     found = told(verdicts(every), dear="It takes long.")
     assert found["Does it help?"] == (
-        "Better in 2 of 4 comparisons on real images. No difference in 2. "
-        "Differences: +0.01 to +51.0 points, over 2 sets of baseline runs."
+        "Better in 2 of 4 comparisons on real images, worse in none; differences of +0.01 to +51.0 "
+        "points."
     )
     assert found["What does it cost?"] == (
-        f"A training step takes 2.0 {TIMES} as long as the baseline's. A plain image of the same "
-        f"training time reaches more in 0 of 1 comparison ({MINUS}51.0 points). It takes long."
+        f"A training step takes 2.0 {TIMES} as long as plain's. A plain image of that training "
+        f"time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
-    assert found["How far does this reach?"] == "fine and coarse; 32 px; resnet10t; 3 seeds."
+    assert found["How far does this reach?"] == (
+        "fine and coarse, 32 px for the backbone, 1 small backbone, 3 seeds."
+    )
+
+
+def test_where_nothing_was_trained_the_price_is_that_of_the_cost_experiments(
+    tmp_path: Path,
+) -> None:
+    nothing = verdicts([gather(experiment(tmp_path, NARROW), Store(tmp_path))])
+    assert told(nothing, dear="It takes long.") == {"What does it cost?": "It takes long."}
+
+
+def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, 'dataset = ["fine", "coarse", "third"]')
+
+    def worse(trial: Trial) -> float:
+        return 50.0 - (2.5 + trial.seed / 5 + len(trial.dataset) / 20) * (
+            trial.resizer == "learned"
+        )
+
+    fill(asked, Store(tmp_path), worse)
+    found = overview(verdicts([gather(asked, Store(tmp_path))]))
+    assert in_short(found).startswith(f"So far, no: top-1 accuracy changes by {MINUS}3.0 points [")
+    assert in_short(found).endswith("] on average, at 64 px and 2 epochs.")
+    assert together(found)[0].startswith(f"On average {MINUS}3.0 points [")
+    assert in_short(overview(as_table([]))) == ""
+
+
+def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    early = replace(summary(evidence(tmp_path / "one", NARROW)), name="toy")
+    rows = [replace(one, experiment="answer-toy", difference=7.0) for one in early.verdicts]
+    settling = replace(early, name="answer-toy", verdicts=rows)
+    shown = [figure_file(one) for one in figures([early, settling])]
+    screen = first_screen([early, settling], str, shown)
+    assert "+7.0 points" in screen
+    assert "+51.0 points" not in screen
+    folded = screen.partition("<summary>Early, small experiments</summary>")
+    assert "overview.svg" in folded[0]
+    assert "overview-early.svg" in folded[2]
+    assert [one.group for one in (early, settling)] == ["single questions", "answers"]
+    assert len(figures([early])) == 1
 
 
 def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path) -> None:
     narrow = verdicts([evidence(tmp_path / "one", NARROW)])
     wide = named(verdicts([evidence(tmp_path / "two", WIDE)]), "wide")
     every = pd.concat([wide, narrow, named(narrow, "again")], ignore_index=True)
-    assert "of 4 comparisons" in told(every)["Does it help?"]
+    assert "in 2 of 4 comparisons" in told(every)["Does it help?"]
     (line,) = lines(pd.concat([narrow, named(narrow, "again")], ignore_index=True))
     assert "+51.0 points [+49.3, +52.7]" in line
 
@@ -103,15 +157,6 @@ def test_comparisons_too_many_to_tell_one_by_one_are_one_line(tmp_path: Path) ->
     ]
 
 
-def test_without_a_better_one_no_gain_was_found(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, NARROW)
-    fill(asked, Store(tmp_path), lambda trial: 50.0 + 0.1 * len(trial.resizer) * trial.seed)
-    found = told(verdicts([gather(asked, Store(tmp_path))]))
-    assert found["Does it help?"].startswith(
-        "No gain was found in 1 comparison on real images. No difference in 1."
-    )
-
-
 def test_the_recipe_of_one_arm_alone_is_told_and_the_length_where_it_is_an_axis_once(
     tmp_path: Path,
 ) -> None:
@@ -122,8 +167,8 @@ def test_the_recipe_of_one_arm_alone_is_told_and_the_length_where_it_is_an_axis_
     fill(asked, Store(tmp_path), top1)
     found = gather(asked, Store(tmp_path))
     assert "recipe tuned for plain;" in scope(found)
-    reach = told(verdicts([found]))["How far does this reach?"]
-    assert "In 3 of 3, all arms train by a recipe tuned for plain alone." in reach
+    whole = overview(verdicts([found]))
+    assert "In 3 of 3, all arms train by a recipe tuned for plain alone." in together(whole)
     (line,) = lines(verdicts([found]))
     assert line[1] == "fine, 64 → 32 px, resnet10t, 2 epochs, 4 epochs or 8 epochs, 3 seeds"
     assert answers(found)[0].place == line[1].removesuffix(", 3 seeds")
@@ -134,15 +179,20 @@ def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) 
     (line,) = lines(found)
     assert f"48 px at 0.50 {TIMES} the time: 0.0 points [0.0, 0.0]" in line
     assert (
-        "A plain image of the same training time reaches more in 0 of 1 comparison "
+        "A plain image of that training time reaches more in 0 of 1 comparison "
         f"({MINUS}51.0 points)."
     ) in told(found)["What does it cost?"]
 
 
-def test_the_first_screen_links_each_report(tmp_path: Path) -> None:
-    kept = summary(evidence(tmp_path / "one", NARROW, controls=True), "")
-    screen = first_screen([kept], lambda name: f"published/{name}.md")
-    assert screen.splitlines()[-3].endswith("| [toy](published/toy.md) |")
+def test_the_page_links_each_report_under_its_kind_with_its_figure(tmp_path: Path) -> None:
+    kept = summary(evidence(tmp_path / "one", NARROW, controls=True), "differences", "a [figure]")
+    page = listing([kept], "report.md", [])
+    assert "| [toy](toy/report.md) |" in page
+    assert page.index("[Single questions](#single-questions) (1)") < page.index(
+        "## Single questions"
+    )
+    assert "[![a \\[figure\\]](toy/figures/differences.svg)](toy/report.md)" in page
+    assert page.count("+51.0 points \\[") == 2  # in the table, and on its card
 
 
 def test_what_is_not_measured_is_not_answered(tmp_path: Path) -> None:
@@ -150,7 +200,7 @@ def test_what_is_not_measured_is_not_answered(tmp_path: Path) -> None:
     assert nothing.empty
     assert told(nothing) == {}
     assert lines(nothing) == []
-    assert not first_screen([], str).strip()
+    assert not first_screen([], str, []).strip()
 
 
 def test_generated_images_tell_whether_it_can_help_but_not_whether_it_does(tmp_path: Path) -> None:
@@ -162,8 +212,8 @@ def test_generated_images_tell_whether_it_can_help_but_not_whether_it_does(tmp_p
     fill(asked, Store(tmp_path), better)
     found = verdicts([gather(asked, Store(tmp_path))])
     assert told(found) == {
-        "Can it help at all?": "Better on synthetic-fine (the class is only in detail that a 2x "
-        "reduction erases): +89.1 points [+88.9, +89.3]."
+        "Can it help at all?": "Better where the class is only in detail that a 2x reduction "
+        "erases: +89.1 points."
     }
     assert lines(found) == []
 
@@ -174,7 +224,9 @@ def test_a_summary_reads_back_with_its_verdicts_and_answers(tmp_path: Path) -> N
     time_all(asked, store)
     folder = make(asked, store, tmp_path / "toy").folder
     kept = read_summary(folder)
-    assert kept == summary(gather(asked, store), kept.figure if kept else "")
+    assert kept
+    assert kept.figure == "differences"
+    assert kept == summary(gather(asked, store), kept.figure, kept.alt)
     assert as_table(kept.verdicts)["difference"].tolist() == [51.0]
 
 
@@ -189,11 +241,11 @@ def test_a_report_of_other_code_stays_on_the_front_page_without_its_verdicts(
     kept = json.loads(path.read_text())
     kept |= {"name": "old", "schema": 0, "answers": ["a paragraph"], "verdicts": {"x": 1}}
     path.write_text(json.dumps(kept | {"date": "2020-01-02T03:04:05"}))
-    make(asked, store, tmp_path / "new")
+    write_index(tmp_path)
     page = read_page(tmp_path / "index.html")
-    assert "2 experiments, the newest first" in page
+    assert "2 experiments, the newest of each kind first" in page
     assert "a paragraph" not in page
     assert page.index("+51.0 points [+49.3, +52.7]") < page.index("toy/report.html")
-    assert page.index("toy/results.csv") < page.index("old/results.csv")
+    assert page.index("toy/report.html") < page.index("old/report.html")
     assert "<script>alert(1)" not in (tmp_path / "index.html").read_text()
     assert not re.search(r'(src|href)="(http|//)', page)

@@ -22,9 +22,9 @@ from bench.errors import InputError
 from bench.lab.trial import run
 from bench.paths import PUBLISHED
 from bench.records import write_record
-from bench.report import front
 from bench.report.answer import in_words
 from bench.report.made import STAMP
+from bench.report.summary import SUMMARIES, read_summary, summary
 from bench.report.words import MINUS
 from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
@@ -38,25 +38,24 @@ IDS = [experiment.name for experiment in EXPERIMENTS]
 
 def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
     pages = publish.pages()
-    assert set(pages) == {publish.README, PUBLISHED / "README.md"}
+    drawn = {f"{name}{dark}.svg" for name in ("overview", "hidden") for dark in ("", "-dark")}
+    assert {path.name for path in pages} == {"README.md", "index.html", *drawn}
     for path, text in pages.items():
         assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
-    assert all(experiment.spec.question in text for experiment in EXPERIMENTS)
+    page = pages[PUBLISHED / "README.md"]
+    assert all(experiment.spec.question in page for experiment in EXPERIMENTS)
 
 
-def test_the_front_page_and_the_answers_are_what_the_records_say() -> None:
-    summaries = []
+def test_the_summaries_and_the_answers_are_what_the_records_say() -> None:
     for experiment in EXPERIMENTS:
         folder = PUBLISHED / experiment.name
         evidence = gather(experiment, Store(folder))
         stale = f"{folder} is stale: run `resizer-bench publish` again"
         assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
-        summary = front.read_summary(folder)
-        assert summary
-        wanted = front.summary(evidence, summary.figure)
-        assert front.SUMMARIES.dump_python(summary) == front.SUMMARIES.dump_python(wanted), stale
-        summaries.append(wanted)
-    assert (PUBLISHED / "index.html").read_text() == front.front_page(summaries), "stale index"
+        kept = read_summary(folder)
+        assert kept
+        wanted = summary(evidence, kept.figure, kept.alt)
+        assert SUMMARIES.dump_python(kept) == SUMMARIES.dump_python(wanted), stale
 
 
 @pytest.mark.parametrize("name", IDS)

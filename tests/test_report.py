@@ -18,6 +18,7 @@ from bench.report.answer import answers
 from bench.report.figures.differences import differences
 from bench.report.figures.draw import draw, named
 from bench.report.figures.style import Drawing, arm_styles
+from bench.report.front import write_index
 from bench.report.made import Report, saved
 from bench.report.pages import make
 from bench.report.table import is_numeric, results
@@ -57,7 +58,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Experiment,
     asked, store = experiment(folder, WIDE), Store(folder / "store")
     fill(asked, store, top1)
     time_all(asked, store)
-    return make(asked, store, folder / "out"), asked, store
+    report = make(asked, store, folder / "out")
+    write_index(folder)
+    return report, asked, store
 
 
 def test_the_answer_says_over_which_verdicts_it_is_and_for_what_it_holds(

@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, Turn
 from bench.metrics import Weight
 from bench.records import read_record, write_record
-from bench.run import jobs, readiness, runner, timing
+from bench.run import jobs, readiness, runner, stopping, timing
 from bench.run.attempt import claim, ended
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, TimedOutError, call
@@ -22,6 +22,8 @@ from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
+
+pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first
 
 KILLS, RATES = 3, 4
 
@@ -333,6 +335,37 @@ def test_a_users_own_resizer_runs_in_a_grid(
     arm = '[[arm]]\nname = "own"\nresizer = "elsewhere:Front"\nnum_kernels = 2'
     outcome, _ = go(write_experiment(rest=arm), store)
     assert outcome.plan.counts == {"ok": 6}
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGALRM, 0)]
+)
+def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
+    store: Store, write_experiment: WriteExperiment, number: int, status: int
+) -> None:
+    experiment = write_experiment()
+
+    def stop_at_2(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 2:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=60):
+        runner.run(experiment, store, stop_at_2)
+    assert stopping.status(stop.value) == status
+    first, *_ = experiment.runs
+    assert store.snapshot(first).exists()
+    go(experiment, store)
+    record = store.trial(first)
+    assert record
+    assert record["resumptions"] == 1
+    assert not store.snapshot(first).parent.exists()
+
+
+def test_a_run_stops_when_its_minutes_are_up() -> None:
+    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=0.001):
+        time.sleep(60)
+    assert stopping.status(stop.value) == 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_process_is_ended_when_its_time_is_up() -> None:

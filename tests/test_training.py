@@ -33,7 +33,8 @@ def toy(**fields: Any) -> Trial:
 
 
 def run(store: Store, one: Trial, events: list[Event] | None = None) -> Record:
-    trial.run((events if events is not None else []).append, one, store.trial_folder(one.key))
+    tell = (events if events is not None else []).append
+    trial.run(tell, one, store.trial_folder(one.key), store.snapshot(one.key))
     record = store.trial(one.key)
     assert record is not None
     return record

@@ -17,6 +17,9 @@ LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""
 
 Answer = Literal["better", "worse", "no difference", "not settled", "no verdict"]
+ONE_BY_ONE = 2
+"""Up to so many verdicts of an experiment are told each by itself, of more their average."""
+
 SETTLED = ("better", "worse", "no difference")
 
 Reason = Literal[

@@ -14,6 +14,9 @@ from bench.analysis.statistics import Interval, differences
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
+ANSWERS = "answer-"
+"""What the names of the experiments begin with that were designed to settle the question."""
+
 UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
 
 

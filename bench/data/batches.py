@@ -55,14 +55,18 @@ class Loader:
         self.pinned = pinned  # batches lie in memory that a GPU can fetch by itself
         self.sizes = np.stack([master.heights, master.widths], axis=1)  # (N, 2)
 
-    def train(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches, shuffled; the last, incomplete one is left out."""
+    def train(self, epoch: int, seen: int = 0) -> Iterator[Batch]:
+        """The epoch's batches, shuffled; the last, incomplete one is left out.
+
+        Args:
+            seen: so many of them are over, and the next one is the first.
+        """
         trial, count = self.trial, len(self.master)
         order = self._stream("order", epoch).permutation(count)
         boxes = train_boxes(self.sizes, trial, self._stream("crops", epoch))
         mirrored = self._stream("flips", epoch).random(count) < (0.5 if trial.flip else 0.0)
         whole = count // trial.batch_size * trial.batch_size
-        return self._batches(order[:whole], boxes, mirrored)
+        return self._batches(order[seen * trial.batch_size : whole], boxes, mirrored)
 
     def evaluate(self) -> Iterator[Batch]:
         """Every image once, in the master's order, by the one declared fit."""

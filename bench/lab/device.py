@@ -105,6 +105,18 @@ def synchronise(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of torch's random streams that a training step on the device draws from."""
+    on_gpu = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **on_gpu}
+
+
+def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
 def release_memory(device: torch.device) -> None:
     """Give back what nothing refers to any more, so that it weighs on no later measurement."""
     gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from bench.data.batches import Loader
 from bench.errors import InputError
 from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
+from bench.lab.snapshots import Snapshots, State
 from bench.metrics import Status
 from bench.records import CurveRow
 from bench.seeds import seed_for
@@ -50,12 +50,14 @@ def train(
     data: tuple[Loader, Loader],
     device: torch.device,
     precision: devices.Precision,
+    snapshots: Snapshots,
     tell: Listener,
 ) -> Trained:
     """Train `model` in place by the trial's recipe, validating as it asks and after the last step.
 
     Args:
         data: loaders of the train and the val split.
+        snapshots: where it goes on from, if there is one, and where it is saved now and then.
         tell: hears of every step and every epoch.
     Raises:
         InputError: if there are fewer images than make a batch.
@@ -74,34 +76,37 @@ def train(
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
     scaler = devices.gradient_scaler(device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
-    curve: list[CurveRow] = []
-    step, train_s = 0, 0.0
-    for epoch in itertools.count(1):
-        model.train()
-        losses, first = torch.zeros((), device=device), step
-        devices.synchronise(device)
-        began = time.perf_counter()
-        batches = itertools.islice(train_data.train(epoch), total - step)
-        for images, labels in devices.delivered(batches, device):
-            lr = optimizer.param_groups[0]["lr"]
-            losses += update(model, images, labels, trial, optimizer, scaler, precision)
-            scheduler.step()
-            step += 1
-            tell(Step(step, total, epoch))
-        train_loss = losses.item() / (step - first)
-        train_s += time.perf_counter() - began  # item() has waited for the device
-        if not math.isfinite(train_loss):
-            raise DivergedError(f"the training loss is {train_loss} in epoch {epoch}")
-        row: CurveRow = {"epoch": epoch, "step": step, "train_loss": train_loss, "lr": lr}
-        row["train_s"] = train_s
-        if step >= total or epoch % trial.eval_every_epochs == 0:
-            predictions = validate(model, val_data, device, precision)
-            row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
-        curve.append(row)
-        tell(Epoch(row))
-        if step >= total:
-            return Trained(curve, predictions, train_s, step)
-    raise AssertionError("unreachable: the loop ends by returning")
+    state = State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
+    snapshots.resume(state)
+    predictions = None
+    state.count(training=False)
+    with snapshots.saving_at_a_stop(state):
+        while state.epoch_began < total:
+            model.train()
+            epoch, seen = len(state.curve) + 1, state.step - state.epoch_began
+            batches = itertools.islice(train_data.train(epoch, seen), total - state.step)
+            for images, labels in devices.delivered(batches, device):
+                state.lr = optimizer.param_groups[0]["lr"]
+                state.losses += update(model, images, labels, trial, optimizer, scaler, precision)
+                scheduler.step()
+                state.step += 1
+                tell(Step(state.step, total, epoch))
+                snapshots.save_if_due(state)
+            train_loss = state.losses.item() / (state.step - state.epoch_began)
+            state.count(training=True)  # item() has waited for the device
+            if not math.isfinite(train_loss):
+                raise DivergedError(f"the training loss is {train_loss} in epoch {epoch}")
+            row: CurveRow = {"epoch": epoch, "step": state.step, "train_loss": train_loss}
+            row |= {"lr": state.lr, "train_s": state.train_s}
+            if state.step >= total or epoch % trial.eval_every_epochs == 0:
+                predictions = validate(model, val_data, device, precision)
+                row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
+            state.curve.append(row)
+            state.losses.zero_()
+            state.count(training=False)
+            tell(Epoch(row))
+    predictions = predictions or validate(model, val_data, device, precision)
+    return Trained(state.curve, predictions, state.train_s, state.step)
 
 
 def update(

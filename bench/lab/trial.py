@@ -18,6 +18,7 @@ from bench.events import Listener
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
 from bench.lab.resampling import loader
+from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.machine import synced
@@ -30,14 +31,14 @@ FILES = ("predictions.parquet", "pictures.npz", "weights.safetensors")
 """What a trial leaves beside its record, all of it on the disk before that."""
 
 
-def run(tell: Listener, trial: Trial, folder: Path) -> None:
+def run(tell: Listener, trial: Trial, folder: Path, snapshot: Path) -> None:
     """Train, validate and record one trial.
 
-    Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`. An exception
-    that `tell` raises (the runner wants no more) leaves no record.
+    Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`. Where `tell`
+    raises StoppedError there is no record, but a file `snapshot`, from which the next run goes on.
     """
     with recorded(trial, folder) as (record, device, precision):
-        _train(record, tell, trial, folder, device, precision)
+        _train(record, tell, trial, folder, snapshot, device, precision)
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def recorded(
         "environment": environment.describe(device, precision),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
+    began, record["wall_s"] = time.perf_counter(), 0.0
     try:
         devices.configure(deterministic=trial.deterministic)
         yield record, device, precision
@@ -72,7 +73,8 @@ def recorded(
             raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
         record["status"], record["reason"] = explain(error)
         (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
-    record |= {"finished": environment.now(), "wall_s": time.perf_counter() - began}
+    record["finished"] = environment.now()
+    record["wall_s"] += time.perf_counter() - began
     write_record(folder, record)
 
 
@@ -81,6 +83,7 @@ def _train(
     tell: Listener,
     trial: Trial,
     folder: Path,
+    snapshot: Path,
     device: torch.device,
     precision: devices.Precision,
 ) -> None:
@@ -94,7 +97,10 @@ def _train(
     models.take_over(model, trial, folder.parent)
     models.placed(model, trial, device)
     data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
-    trained = training.train(model, trial, data, device, precision, tell)
+    snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
+    if snapshots.resumptions:
+        record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
+    trained = training.train(model, trial, data, device, precision, snapshots, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
     spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
     weights.save(model, folder / "weights.safetensors")

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.analysis.controls import Beside, beside
 from bench.analysis.effects import average, effects
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.judging import LEAST_SEEDS, SETTLED, Reason, Verdict
+from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
 from bench.analysis.prices import EqualSide, Paid, equal_sides, multiples, paid, times
 from bench.analysis.verdicts import holds_for
 from bench.metrics import METRICS
@@ -19,9 +19,6 @@ from bench.report import words
 from bench.report.environment import devices
 from bench.report.words import MINUS, TIMES
 from bench.spec.controls import STANDARD
-
-ONE_BY_ONE = 2
-"""Up to so many verdicts are told each by itself, with the controls of its context."""
 
 MOST_LISTED = 8
 """So many verdicts or arms are listed at the most; each is in the table."""
@@ -54,6 +51,7 @@ class Answer:
     sentence: str  # one, free of Markdown: the difference with its interval and seeds
     place: str  # data, sizes, backbone, length: for what it holds
     at: str = ""  # what tells its place from the other answer's, where there are two
+    difference: str = ""  # with its interval
     controls: list[ControlLine] = field(default_factory=list)
     price: list[str] = field(default_factory=list)  # a step's time, what the same price buys
     details: list[str] = field(default_factory=list)  # what else is worth saying, folded
@@ -69,6 +67,15 @@ def answers(evidence: Evidence) -> list[Answer]:
         return [_over_all(evidence)]
     *first, last = (_verdict(evidence, *one) for one in evidence.judged)
     return [*first, replace(last, details=[*last.details, *_of_the_whole(evidence)])]
+
+
+def headline(given: Sequence[Answer]) -> tuple[str, str]:
+    """One badge and one sentence for all answers of an experiment."""
+    badges = {one.badge for one in given}
+    if len(given) == 1:
+        return given[0].badge, given[0].sentence
+    told = "; ".join(f"{one.at}: {one.difference}" for one in given)
+    return (badges.pop() if len(badges) == 1 else "mixed"), f"{told}."
 
 
 def in_words(evidence: Evidence) -> str:
@@ -148,6 +155,7 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         sentence=_sentence(evidence, verdict),
         place=_holds_for(evidence, [row]),
         at=words.place(row.context, evidence.axes) if len(evidence.judged) > 1 else "",
+        difference=words.difference(verdict.difference) if verdict.difference.n else words.NONE,
         controls=[_control_line(one) for one in others],
         price=[
             *_secondary(evidence, row),

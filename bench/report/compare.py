@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.metrics import METRICS
 from bench.records import write_whole
 from bench.report import render, words
-from bench.report.front import Summary, read_summary
+from bench.report.summary import Summary, read_summary
 from bench.spec.trial import CANONICAL, Trial
 
 NOT_COMPARED = {"seed", "resizer_from", "backbone_from"}

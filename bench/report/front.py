@@ -1,112 +1,31 @@
-"""The front page of many reports: short answers, a line a verdict, and each with its answer."""
+"""The front page of many reports: an answer in a sentence and a figure, then each experiment."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
-from pydantic import TypeAdapter
 
-from bench.analysis import meta
-from bench.analysis.effects import average
-from bench.analysis.evidence import Evidence
-from bench.analysis.judging import SETTLED
-from bench.analysis.statistics import Interval, t_interval
-from bench.analysis.verdicts import VerdictRow, as_table, is_generated, verdict_rows
+from bench.analysis.overview import Line, Overview, overview, settling
+from bench.analysis.verdicts import as_table
 from bench.records import write_whole
 from bench.report import render, words
-from bench.report.answer import ONE_BY_ONE, Answer, answers, progress, scope
+from bench.report.figures.overview import overview as draw
+from bench.report.figures.style import Drawing
+from bench.report.render import Markdown
+from bench.report.summary import Group, Summary, read_summary
 from bench.report.words import MINUS, NONE, TIMES
 
-SUMMARY = "summary.json"
-SCHEMA = 2
-"""Raised when answers or verdicts change their fields."""
-
+QUESTION = "Does a learned image resizer help a vision model, and is it worth what it costs?"
 HEADINGS = (
     "difference", "on", "baseline, %", "points [95 % interval]", "verdict (margin 1 point)",
     "training step", "plain image of equal training time", "report",
 )  # fmt: skip
-CAPTION = (
-    "Every comparison on real images; the many of one experiment are one line. Experiments share "
-    "some of them."
-)
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What a report's folder keeps of it for the front page, and for comparisons."""
-
-    name: str
-    question: str
-    scope: str
-    progress: str
-    complete: bool  # every trial finished
-    date: str  # of the last trial, ISO; empty before the first
-    figure: str  # what the figure of differences shows, in words; empty where there is none
-    baseline: str
-    fingerprints: dict[str, str]  # of each dataset whose trials are finished
-    environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
-    generated: bool = False  # whether all its images are: it asks of the harness itself
-    schema: int = 0
-    answers: list[Answer] = field(default_factory=list)
-    verdicts: list[VerdictRow] = field(default_factory=list)
-
-
-SUMMARIES = TypeAdapter(Summary)
-
-
-def summary(evidence: Evidence, figure: str) -> Summary:
-    """What is kept of a report.
-
-    Args:
-        figure: what the figure of differences shows, in words.
-    """
-    done = [record for record in evidence.records.values() if record["status"] == "ok"]
-    timed = [one.get("environment", {}) for one in evidence.sittings]
-    dated = [*evidence.records.values(), *evidence.sittings]
-    return Summary(
-        name=evidence.experiment.name,
-        question=evidence.experiment.spec.question,
-        scope=scope(evidence),
-        progress=progress(evidence),
-        complete=evidence.finished == len(evidence.experiment.runs),
-        date=max((str(record.get("finished", "")) for record in dated), default=""),
-        figure=figure,
-        baseline=evidence.experiment.baseline,
-        fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},
-        environments={
-            "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(timed[-1]) if timed else {},
-        },
-        generated=all(map(is_generated, evidence.experiment.trials.values())),
-        schema=SCHEMA,
-        answers=answers(evidence),
-        verdicts=verdict_rows(evidence),
-    )
-
-
-def save(summary: Summary, folder: Path) -> None:
-    """Keep a report's summary beside it, and write the front page of all reports anew."""
-    write_whole(folder / SUMMARY, SUMMARIES.dump_json(summary, indent=1).decode() + "\n")
-    write_index(folder.parent)
-
-
-def read_summary(folder: Path) -> Summary | None:
-    """The summary of the report in `folder`; None where there is no report.
-
-    Of a report that other code has made, answers and verdicts are left out until it is made again.
-    """
-    path = folder / SUMMARY
-    if not path.exists():
-        return None
-    kept = json.loads(path.read_bytes())
-    if kept.get("schema") != SCHEMA:
-        kept |= {"schema": 0, "answers": [], "verdicts": []}
-    return SUMMARIES.validate_python(kept)
+Address = Callable[[str], str]
+"""Where an experiment's report is."""
 
 
 def write_index(root: Path) -> None:
@@ -117,10 +36,42 @@ def write_index(root: Path) -> None:
 
 def front_page(found: Iterable[Summary]) -> str:
     """The page of all these reports, in HTML."""
+    found = list(found)
+    drawings = {drawn.name: drawn for drawn in figures(found)}
+    return render.html(listing(found, "report.html", drawings.values()), QUESTION, drawings)
+
+
+def listing(found: Iterable[Summary], page: str, drawings: Iterable[Drawing]) -> str:
+    """The page of all these reports, in Markdown.
+
+    Args:
+        page: the name of a report's page.
+        drawings: `figures` of the reports.
+    """
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
-    first = first_screen(newest, lambda name: f"{name}/report.html")
-    text = render.markdown("index.md.j2", reports=newest, first_screen=first)
-    return render.html(text, "Does a learned image resizer help, and is it worth its cost?")
+
+    def address(name: str) -> str:
+        return f"{name}/{page}"
+
+    verdicts = as_table(v for one in newest for v in one.verdicts)
+    whole = overview(verdicts)
+    groups = {name: [one for one in newest if one.group == name] for name in get_args(Group)}
+    return render.markdown(
+        "index.md.j2",
+        question=QUESTION,
+        page=page,
+        first_screen=first_screen(newest, address, list(map(render.figure_file, drawings))),
+        groups={name: of for name, of in groups.items() if of},
+        comparisons=comparisons(whole.lines, address),
+        together=together(whole),
+    )
+
+
+def figures(found: Iterable[Summary]) -> list[Drawing]:
+    """The overview of what was made to settle the question, and of what came before it."""
+    verdicts = as_table(v for one in found for v in one.verdicts)
+    drawn = zip(settling(verdicts), ("overview", "overview-early"), strict=True)
+    return [made for table, name in drawn if (made := draw(overview(table).lines, name))]
 
 
 class Bullet(NamedTuple):
@@ -131,187 +82,185 @@ class Bullet(NamedTuple):
     experiments: list[str]
 
 
-def bullets(verdicts: pd.DataFrame, costs: Mapping[str, str]) -> list[Bullet]:
+def first_screen(
+    found: Sequence[Summary],
+    address: Address,
+    figures: Sequence[Markdown],
+    pictures: Sequence[Markdown] = (),
+    *,
+    not_run: str = "",
+    took: str = "",
+) -> Markdown:
+    """An answer in a sentence, its figure, and what a reader asks next.
+
+    Args:
+        figures: as the page shows them, that of early experiments last, where there is one.
+        pictures: what else is shown behind them.
+        not_run: which questions are not asked yet, a sentence.
+        took: how long `make bench` takes; where the project is not, the command is left out.
+    """
+    whole = overview(settling(as_table(v for one in found for v in one.verdicts))[0])
+    costs = [o for o in found if o.group == "costs"]
+    text = render.markdown(
+        "front.md.j2",
+        answer=in_short(whole),
+        figures=figures,
+        bullets=bullets(whole, {o.name: o.answers[0].sentence for o in costs}, not_run),
+        address=address,
+        pictures=pictures,
+        took=took,
+    )
+    return Markdown(text)
+
+
+def in_short(whole: Overview) -> str:
+    """The answer of all that was compared on real images, with its scale; "" without any."""
+    real, mean = whole.real, whole.together
+    if real.empty:
+        return ""
+    found = "not settled"
+    if mean and mean.mean.low > 0:
+        found = "yes"
+    elif mean and mean.mean.high < 0:
+        found = "no"
+    average = words.difference(mean.mean) if mean else f"{_points(real['difference'])} points"
+    text = f"So far, {found}: top-1 accuracy changes by {average}{' on average' * bool(mean)}, "
+    text += _scale(real)
+    matched = real["equal_time_over_treatment"].dropna()
+    if len(matched) and (matched > 0).all():
+        return f"{text}; a larger plain image is the better buy."
+    return f"{text}."
+
+
+def _scale(real: pd.DataFrame) -> str:
+    epochs = [n for n, unit in real["length"] if unit == "epochs"]
+    lasting = f" and {words.span(epochs, _whole)} epochs" if epochs else ""
+    return f"at {words.span(real['input_size'], _whole)} px{lasting}"
+
+
+def bullets(whole: Overview, costs: Mapping[str, str], not_run: str = "") -> list[Bullet]:
     """Does it help, what does it cost, can it help at all, how far does this reach.
 
     What is not measured is left out.
 
     Args:
-        verdicts: of many experiments, as `bench.analysis.verdicts` gives them.
         costs: what experiments that train nothing say of the price, by name.
     """
-    found = distinct(verdicts)
-    generated = found["generated"].astype(bool)
+    alike = list(dict.fromkeys(whole.alike["experiment"]))
     asked = [
-        Bullet("Does it help?", *_helps(found[~generated])),
-        Bullet("What does it cost?", *_costs(found[~generated], costs)),
-        Bullet("Can it help at all?", *_can(found[generated])),
-        Bullet("How far does this reach?", _reaches(found[~generated]), []),
+        Bullet("Does it help?", _helps(whole), alike),
+        Bullet("What does it cost?", _costs(whole.real, costs), list(costs)),
+        Bullet("Can it help at all?", _can(whole), list(dict.fromkeys(_first(whole)))),
+        Bullet("How far does this reach?", _reaches(whole.real, not_run), []),
     ]
     return [one for one in asked if one.text]
 
 
-def first_screen(found: Sequence[Summary], address: Callable[[str], str]) -> render.Markdown:
-    """The short answers of these reports, and a line for each comparison.
-
-    Args:
-        address: where an experiment's report is.
-    """
-    real = [one for one in found if not one.generated]
-    costs = {o.name: a.sentence for o in real for a in o.answers if a.badge == "cost"}
-    verdicts = as_table(v for one in found for v in one.verdicts)
-    text = render.markdown(
-        "front.md.j2",
-        bullets=bullets(verdicts, costs),
-        comparisons=comparisons(verdicts, address),
-        address=address,
-        caption=CAPTION,
-    )
-    return render.Markdown(text)
-
-
-def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Each comparison once, as the experiment has it that asked the fewest at a time."""
-    return verdicts.sort_values(["level", "experiment"], kind="stable").drop_duplicates("trials")
-
-
-def _helps(real: pd.DataFrame) -> tuple[str, list[str]]:
+def _helps(whole: Overview) -> str:
     """How the comparisons came out; those of arms that were tuned alike, by themselves."""
+    real = whole.real
     if real.empty:
-        return "", []
-    counts = real["answer"].value_counts().to_dict()
-    better, many = counts.pop("better", 0), words.count(len(real), "comparison")
-    others = words.join(f"{answer} in {n}" for answer, n in counts.items())
-    gained = f"Better in {better} of {many}" if better else f"No gain was found in {many}"
+        return ""
+    counts = real["answer"].value_counts()
+    better, worse = counts.get("better", 0), counts.get("worse", 0)
     lines = [
-        *_on_average(real),
-        f"{gained} on real images.",
-        *([f"{others.capitalize()}."] if others else []),
-        f"Differences: {_points(real['difference'])} points, over "
-        f"{words.count(real['baseline_trials'].nunique(), 'set')} of baseline runs.",
+        f"Better in {better or 'none'} of {words.count(len(real), 'comparison')} on real images, "
+        f"worse in {worse or 'none'}; differences of {_points(real['difference'])} points."
     ]
-    alike = real[real["tuned"].astype(bool)]
-    lines += [f"Tuned alike, {_pair(one)} = {_difference(one)}." for one in _each(alike)]
-    return " ".join(lines), list(dict.fromkeys(alike["experiment"]))
+    alike = [Line(whole.alike.loc[[i]]).difference for i in whole.alike.index]
+    return " ".join([*lines, *(f"Tuned alike: {words.difference(d)}." for d in alike if d)])
 
 
-def _on_average(real: pd.DataFrame) -> list[str]:
-    """Random effects over distinct comparisons, and the share of headroom that is recovered."""
-    found = meta.summary(_compared(real, "by_seed"))
-    if found is None or found.prediction is None:
-        return []
-    low, high = (words.points(end, signed=True) for end in found.prediction)
-    return [
-        f"On average {words.difference(found.mean)}, over {found.mean.n} distinct comparisons on "
-        "real images (random effects).",
-        f"True differences spread by {words.points(found.tau)} points (τ), and that of a new "
-        f"comparison is expected between {low} and {high}.",
-        *_recovered(real),
-    ]
-
-
-def _recovered(real: pd.DataFrame) -> list[str]:
-    """How much of what all the pixels bring the treatment brings, where they surely bring some."""
-    known = real[[t_interval(list(one.values())).low > 0 for one in real["headroom"]]]
-    gains, headrooms = (
-        [one.mean for one in meta.distinct(_compared(known, column))]
-        for column in ("by_seed", "headroom")
-    )
-    share = meta.share_of_headroom(gains, headrooms)
-    if not isinstance(share, meta.Share):
-        return []
-    value, low, high = (
-        f"{100 * end:.0f}".replace("-", MINUS) for end in (share.value, share.low, share.high)
-    )
-    of = words.count(share.n, "comparison")
-    return [
-        f"Where all the pixels bring more, {value} % [{low}, {high}] of it is recovered ({of})."
-    ]
-
-
-def _compared(real: pd.DataFrame, column: str) -> list[meta.Comparison]:
-    return [
-        meta.Comparison(one["experiment"], one[column], frozenset(one["baseline_trials"]))
-        for one in _each(real)
-    ]
-
-
-def _costs(real: pd.DataFrame, costs: Mapping[str, str]) -> tuple[str, list[str]]:
+def _costs(real: pd.DataFrame, costs: Mapping[str, str]) -> str:
     """What a training step costs, and what a plain image brings in that time."""
     steps, matched = real["step_ratio"].dropna(), real["equal_time_over_treatment"].dropna()
     lines = []
     if len(steps):
-        lines.append(
-            f"A training step takes {words.span(steps)} {TIMES} as long as the baseline's."
-        )
+        lines.append(f"A training step takes {words.span(steps)} {TIMES} as long as plain's.")
     if len(matched):
         of = words.count(len(matched), "comparison")
-        more = f"A plain image of the same training time reaches more in {sum(matched > 0)} of {of}"
+        more = f"A plain image of that training time reaches more in {sum(matched > 0)} of {of}"
         lines.append(f"{more} ({_points(matched)} points).")
-    return " ".join([*lines, *costs.values()]), list(costs)
+    return " ".join(lines or costs.values())
 
 
-def _can(generated: pd.DataFrame) -> tuple[str, list[str]]:
+def _first(whole: Overview) -> pd.Series[str]:
+    """The experiments of the settled verdicts on generated images: first those with a gain."""
+    return whole.generated.sort_values("difference", ascending=False)["experiment"]
+
+
+def _can(whole: Overview) -> str:
     """The settled verdicts on images of which it is known what they show."""
-    found = generated[generated["answer"].isin(SETTLED)].drop_duplicates("dataset")
     lines = [
-        f"{one['answer'].capitalize()} on {one['dataset']}"
-        f"{' (' + one['subject'] + ')' if one['subject'] else ''}: {_difference(one)}."
-        for one in _each(found)
+        f"{one['answer'].capitalize()} where {one['subject'] or one['dataset']}: "
+        f"{words.points(one['difference'], signed=True)} points."
+        for _, one in whole.generated.sort_values("difference", ascending=False).iterrows()
     ]
-    return " ".join(lines), list(dict.fromkeys(found["experiment"]))
+    return " ".join(lines)
 
 
-def _reaches(real: pd.DataFrame) -> str:
-    """Data, sizes, backbones, length and seeds of what was compared, and whose recipe it was."""
+def _reaches(real: pd.DataFrame, not_run: str) -> str:
+    """Data, sizes, backbones and seeds of what was compared."""
     if real.empty:
         return ""
     sizes = real["output_size"].fillna(real["input_size"])
     parts = [
         words.join(dict.fromkeys(real["dataset"])),
-        f"{words.span(sizes, _whole)} px",
-        words.join(dict.fromkeys(real["backbone"])),
+        f"{words.span(sizes, _whole)} px for the backbone",
+        words.count(real["backbone"].nunique(), "small backbone"),
         f"{words.span(real['seeds'], _whole)} seeds",
     ]
-    lines = [f"{'; '.join(parts)}."]
-    for arm, n in real["recipe_for"].value_counts().items():
-        lines.append(f"In {n} of {len(real)}, all arms train by a recipe tuned for {arm} alone.")
-    return " ".join(lines)
+    return f"{', '.join(parts)}. {not_run}".rstrip()
 
 
-def comparisons(verdicts: pd.DataFrame, address: Callable[[str], str]) -> pd.DataFrame:
-    """A line for each distinct verdict on real images, under `HEADINGS`.
+def together(whole: Overview) -> list[str]:
+    """Random effects over distinct comparisons, and whose recipe the comparisons used."""
+    lines, found = [], whole.together
+    if found and found.prediction:
+        low, high = (words.points(end, signed=True) for end in found.prediction)
+        lines = [
+            f"On average {words.difference(found.mean)}, over {found.mean.n} comparisons that "
+            "share no runs (random effects).",
+            f"True differences spread by {words.points(found.tau)} points (τ), and that of a new "
+            f"comparison is expected between {low} and {high}.",
+        ]
+    if share := whole.recovered:
+        value, low, high = (
+            f"{100 * end:.0f}".replace("-", MINUS) for end in (share.value, share.low, share.high)
+        )
+        lines.append(
+            f"Where all the pixels bring more, {value} % [{low}, {high}] of it is recovered "
+            f"({words.count(share.n, 'comparison')})."
+        )
+    for arm, n in whole.real["recipe_for"].value_counts().items():
+        of = len(whole.real)
+        lines.append(f"In {n} of {of}, all arms train by a recipe tuned for {arm} alone.")
+    return lines
 
-    The verdicts of an experiment that has too many to tell one by one are one line.
 
-    Args:
-        address: where an experiment's report is.
-    """
-    real = verdicts[~verdicts["generated"].astype(bool)]
-    sizes = real.groupby("experiment")["experiment"].transform("size")
-    alone, many = distinct(real[sizes <= ONE_BY_ONE]), real[sizes > ONE_BY_ONE]
-    groups = [alone.loc[[i]] for i in alone.index]
-    groups += [group for _, group in many.groupby("experiment", sort=False)]
-    names = [group["experiment"].iloc[0] for group in groups]
+def comparisons(lines: Sequence[Line], address: Address) -> pd.DataFrame:
+    """The lines of the overview under `HEADINGS`."""
+    names = [line.first["experiment"] for line in lines]
     links = [render.link(name, address(name)) for name in names]
-    lines = [[*_line(group), link] for group, link in zip(groups, links, strict=True)]
-    return pd.DataFrame(lines, columns=list(HEADINGS), dtype=object)
+    told = [[*_line(line), link] for line, link in zip(lines, links, strict=True)]
+    return pd.DataFrame(told, columns=list(HEADINGS), dtype=object)
 
 
-def _line(group: pd.DataFrame) -> list[str]:
-    """One verdict, or the many of one experiment: their average, and how far each is from it."""
-    first, several = group.iloc[0], len(group) > 1
-    gain = average(pd.DataFrame(list(group["by_seed"]))) if several else None
+def _line(line: Line) -> list[str]:
+    first, group, mean = line.first, line.verdicts, line.difference
     counts = group["answer"].value_counts()
     answer = words.join(f"{name} in {n}" for name, n in counts.items())
     margin = "" if first["margin_pct"] == 1 else f" (margin {first['margin_pct']:g})"
-    shown = f"{words.difference(gain.interval())} on average; each " if gain else ""
+    shown = words.difference(mean) if mean else ""
+    if line.several:
+        shown = f"{shown} on average; " * bool(mean) + f"each {_points(group['difference'])}"
+    pair = f"{first['treatment']} {MINUS} {first['baseline']}"
     return [
-        _pair(first) + (f", {len(group)} times" if several else ""),
+        pair + (f", {len(group)} times" if line.several else ""),
         f"{words.holds_for(group)}, {words.count(first['seeds'], 'seed')}",
         words.span(group["baseline_top1_pct"], words.points),
-        f"{shown}{_points(group['difference'])}" if several else _difference(first),
-        (answer if several else first["answer"]) + margin,
+        shown,
+        (answer if line.several else first["answer"]) + margin,
         _step(group),
         _equal_time(group),
     ]
@@ -340,20 +289,7 @@ def _equal_time(group: pd.DataFrame) -> str:
     return f"{px} px{at}: {gain}"
 
 
-def _each(table: pd.DataFrame) -> list[pd.Series[Any]]:
-    return [line for _, line in table.iterrows()]
-
-
-def _pair(one: pd.Series[Any]) -> str:
-    return f"{one['treatment']} {MINUS} {one['baseline']}"
-
-
-def _difference(one: pd.Series[Any]) -> str:
-    ends = ("difference", "low", "high", "seeds", "level", "sd")
-    return words.difference(Interval(*(one[name] for name in ends)))
-
-
-def _points(values: pd.Series[float]) -> str:
+def _points(values: pd.Series[Any]) -> str:
     return words.span(values, lambda value: words.points(value, signed=True))
 
 

@@ -11,12 +11,17 @@ from bench.analysis.crossed import Crossed
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.statistics import Interval
 from bench.records import write_whole
-from bench.report import answer, environment, front, made, render, table, words
+from bench.report import answer, environment, made, render, table, words
 from bench.report.figures.draw import draw
 from bench.report.figures.style import Drawing, arm_styles
+from bench.report.summary import Summary, save_summary
+from bench.report.summary import summary as summarised
 from bench.report.tuning import tuning
 from bench.spec.experiment import Experiment
 from bench.store import Store
+
+FIRST = ("differences", "components", "tuning-history", "learning-curves")
+"""The figures that may answer, the best one first: it stands behind the verdict."""
 
 
 class BySeed(NamedTuple):
@@ -51,8 +56,9 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     for old in (folder / "figures").glob("*.svg"):
         if old.stem not in drawings:
             old.unlink()
-    alt = drawings["differences"].alt if "differences" in drawings else ""
-    summary, results = front.summary(evidence, alt), table.results(evidence)
+    first = next((drawings[name] for name in FIRST if name in drawings), None)
+    shown = (first.name, first.alt) if first else ()
+    summary, results = summarised(evidence, *shown), table.results(evidence)
     write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
     write_whole(folder / "results.csv", results.to_csv(index=False))
     write_whole(folder / "results.tex", table.latex(results))
@@ -61,12 +67,12 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
     write_whole(folder / "report.md", text)
     write_whole(folder / "report.html", render.html(text, summary.question, drawings, colours))
-    front.save(summary, folder)
+    save_summary(summary, folder)
 
 
 def markdown(
     evidence: Evidence,
-    summary: front.Summary,
+    summary: Summary,
     results: pd.DataFrame,
     drawings: dict[str, Drawing],
 ) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 import pandas as pd
@@ -18,6 +19,7 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 from bench.report import words
+from bench.report.answer import headline
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
 
@@ -49,6 +51,21 @@ def figure(drawing: Drawing) -> Markdown:
     return Markdown(f"![{alt}](figures/{drawing.name}.svg)\\\n{caption}\n")
 
 
+def figure_file(drawing: Drawing) -> Markdown:
+    """The figure's file beside the page, for pages that are no report's; there it is inlined."""
+    return Markdown(f"![{escaped(drawing.alt)}]({drawing.name}.svg)\\\n{escaped(drawing.caption)}")
+
+
+def picture(drawing: Drawing, folder: str) -> Markdown:
+    """The figure's files for light and dark pages, as code hosts show them."""
+    source = quote(f"{folder}/{drawing.name}")
+    return Markdown(
+        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{source}-dark.svg">\n'
+        f'<img src="{source}.svg" width="640" alt="{escapeHtml(drawing.alt)}">\n</picture>\n\n'
+        f"<sub>{escaped(drawing.caption)}</sub>"
+    )
+
+
 def table(frame: pd.DataFrame) -> Markdown:
     """A table of texts; columns of numbers are set to the right."""
     sides = ["---:" if is_numeric(frame.iloc[:, i]) else "---" for i in range(frame.shape[1])]
@@ -59,7 +76,7 @@ def table(frame: pd.DataFrame) -> Markdown:
 
 def link(text: str, path: str) -> Markdown:
     """A link to a file beside the page."""
-    return Markdown(f"[{escaped(text)}]({quote(path)})")
+    return Markdown(f"[{escaped(text)}]({quote(path, safe='/#')})")
 
 
 def badge(verdict: str) -> Markdown:
@@ -118,6 +135,7 @@ def _environment() -> Environment:
         finalize=escaped,
     )
     env.globals |= {"words": words, "figure": figure, "table": table, "link": link, "badge": badge}
+    env.globals |= {"headline": headline}
     env.filters |= {"code": code, "raw": Markdown, "slug": slug}
     return env
 
@@ -159,7 +177,7 @@ def _drawing(inline: Token, drawings: Mapping[str, Drawing]) -> Drawing | None:
     """The figure that a paragraph begins with."""
     first = inline.children[0] if inline.children else inline
     source = str(first.attrs.get("src", ""))
-    return drawings.get(source.removeprefix("figures/").removesuffix(".svg"))
+    return drawings.get(PurePosixPath(source).stem)
 
 
 def _unbroken(text: str) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from filelock import FileLock, Timeout
 
-from bench.events import Begin, End, Epoch, Event, Listener, PrunedError
+from bench.events import Begin, End, Event, Listener, PrunedError, epochs_of
 from bench.metrics import Status
 from bench.records import CurveRow, TrialRecord, write_record
 from bench.run import jobs
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.spec.trial import Trial
 from bench.store import Store
+
+SAVING_S = 60.0
+"""So long a stopped trial has to come to the end of its step and to save its state."""
 
 
 @contextmanager
@@ -60,6 +64,7 @@ def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) ->
         _attempt(trial, store, listener, timeout_s)
     written = store.trial(trial.key)
     assert written
+    shutil.rmtree(store.snapshot(trial.key).parent, ignore_errors=True)
     listener(End(trial, written))
 
 
@@ -69,12 +74,19 @@ def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -
     began = time.perf_counter()
 
     def hear(event: Event) -> None:
-        if isinstance(event, Epoch):
-            curve.append(event.row)
+        curve.extend(epochs_of(event))
         listener(event)
 
     try:
-        call(jobs.train, trial, folder, listener=hear, timeout_s=timeout_s)
+        call(
+            jobs.train,
+            trial,
+            folder,
+            store.snapshot(trial.key),
+            listener=hear,
+            timeout_s=timeout_s,
+            grace_s=SAVING_S,
+        )
         return
     except TimedOutError:
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"

@@ -26,11 +26,14 @@ def check(_: Listener, trials: Sequence[Trial]) -> None:
     models.check(trials)
 
 
-def train(tell: Listener, trial: Trial, folder: Path) -> None:
-    """Train and validate one trial; its record in `folder` says what became of it."""
+def train(tell: Listener, trial: Trial, folder: Path, snapshot: Path) -> None:
+    """Train and validate one trial; its record in `folder` says what became of it.
+
+    Stopped, it leaves its state in the file `snapshot`, from which it goes on.
+    """
     from bench.lab import trial as program
 
-    program.run(tell, trial, folder)
+    program.run(tell, trial, folder, snapshot)
 
 
 def smoke(_: Listener, trial: Trial, folder: Path) -> None:

@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.util import get_temp_dir
 from typing import TypeVar, TypeVarTuple, cast
 
 from bench.errors import InputError
-from bench.events import Event, Listener, ignore
+from bench.events import Event, Listener, StoppedError, ignore
 
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
 
@@ -42,10 +43,6 @@ class DiedError(Exception):
     """The process ended without finishing what it was asked to do."""
 
 
-class StoppedError(BaseException):
-    """Raised inside the process when the one that started it wants no more, or is gone."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """The last that a process sends: what its job returned."""
@@ -61,6 +58,7 @@ def call(
     *arguments: *Ts,
     listener: Listener = ignore,
     timeout_s: float = math.inf,
+    grace_s: float = 0.0,
 ) -> T:
     """Run `job(tell, *arguments)` in a fresh process; returns what it returns.
 
@@ -68,6 +66,7 @@ def call(
         job: a function of a module, which the process can import; see `bench.run.jobs`.
         listener: hears what the job tells. If it raises, the process is ended.
         timeout_s: seconds after which the process is ended.
+        grace_s: seconds that it has to save what it does when this one is interrupted.
     Raises:
         InputError: as the job does.
         TimedOutError: when the time is up.
@@ -86,6 +85,10 @@ def call(
             listener(message)
         process.join()
         raise DiedError(_how_it_ended(process.exitcode))
+    except KeyboardInterrupt:
+        here.close()  # which the job notices when it tells of its next step
+        process.join(grace_s)
+        raise
     finally:
         here.close()
         process.kill()
@@ -130,6 +133,10 @@ def _context() -> BaseContext:
     _keep_sockets_short()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
+    resource_tracker.ensure_running()  # unblocks the signal where it starts one
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    forkserver.ensure_running()  # it and its jobs leave the signal to the runner, who decides
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
 
 

@@ -19,7 +19,7 @@ import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
-from bench.events import Epoch, Event, Listener, OnRecord, PrunedError, Waiting
+from bench.events import Event, Listener, OnRecord, PrunedError, Waiting, epochs_of
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
 from bench.run.attempt import attempt, claim, ended, exclusive
@@ -169,14 +169,13 @@ class Evaluator:
 
         def heed(event: Event) -> None:
             listener(event)
-            if not self.settings.prunes or not isinstance(event, Epoch):
-                return
-            if "top1_pct" in event.row:
-                epoch = event.row["epoch"]
-                proposal.report(event.row["top1_pct"], epoch)
-                if epoch != trial.epochs and proposal.should_prune():
-                    reason = f"below the median after epoch {epoch}"
-                    raise PrunedError(reason, by=proposal.study.study_name)
+            for row in epochs_of(event) if self.settings.prunes else ():
+                if "top1_pct" in row:
+                    epoch = row["epoch"]
+                    proposal.report(row["top1_pct"], epoch)
+                    if epoch != trial.epochs and proposal.should_prune():
+                        reason = f"below the median after epoch {epoch}"
+                        raise PrunedError(reason, by=proposal.study.study_name)
 
         return heed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -14,7 +15,15 @@ from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
-from bench.report.figures.style import WIDTH, Drawing, arm_styles, drawing, legend, panels
+from bench.report.figures.style import (
+    STYLE,
+    WIDTH,
+    Drawing,
+    arm_styles,
+    drawing,
+    legend,
+    panels,
+)
 from bench.spec.experiment import context_label
 
 MOST_ARMS = 12
@@ -46,6 +55,36 @@ def images(evidence: Evidence) -> Drawing | None:
         "One validation image as it is loaded, plainly resized, as the arm's resizer gives it, and "
         f"the difference, for {words.join(row.arm.name for row, _ in found)}.",
     )
+
+
+def hidden(evidence: Evidence) -> Drawing | None:
+    """What a plain resize loses of one image, and what the treatment makes of it."""
+    treated = {id(row) for row, _ in evidence.judged}
+    found = [(row, kept) for row, kept in _with_pictures(evidence) if id(row) in treated]
+    if not found:
+        return None
+    (row, kept), base = found[0], evidence.baseline_of(found[0][0])
+    accuracy = {"plain": base.accuracy.mean, "output": row.accuracy.mean}
+    titles = {"input": f"the image, {row.trial.input_size} px"}
+    titles |= {name: f"{words.points(of)} % right" for name, of in accuracy.items()}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+        for ax, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+            shown = ax.imshow(np.clip(kept[name][0], 0, 1), interpolation="nearest")
+            shown.set_gid(f"hidden-{name}")
+            ax.set(xticks=[], yticks=[], title=title)
+            ax.spines[:].set_visible(False)
+        small, whole = row.trial.backbone_size, row.trial.input_size
+        return drawing(
+            figure,
+            "hidden",
+            "What a plain resize loses",
+            f"Left: {whole} px of striped noise; the class is the shape in the stripes. Middle: "
+            f"plainly resized to {small} px it is gone. Right: the {row.arm.name} resizer's "
+            f"{small} px.",
+            f"Striped noise with a shape in it; plainly resized, {titles['plain']}; by the "
+            f"{row.arm.name} resizer, {titles['output']}.",
+        )
 
 
 def _with_pictures(evidence: Evidence) -> Iterator[tuple[Row, Pictures]]:

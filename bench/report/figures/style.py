@@ -61,6 +61,7 @@ def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
 INK, FAINT, BAND, PAPER = "#010203", "#010204", "#010205", "#010206"
 PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "var(--paper)"}
 FILE = {INK: "#1f2328", FAINT: "#d4d8dd", BAND: "#e9ecef", PAPER: "#ffffff"}
+DARK = {INK: "#e4e7eb", FAINT: "#3a4048", BAND: "#262b31", PAPER: "#0d1117"}
 
 WIDTH = 7.0  # inches, of every figure
 
@@ -134,10 +135,18 @@ class Drawing:
     @property
     def file(self) -> str:
         """For a file of its own, readable on any background."""
+        return self._whole(FILE)
+
+    @property
+    def dark(self) -> str:
+        """Such a file for a dark page."""
+        return self._whole(DARK)
+
+    def _whole(self, colours: Mapping[str, str]) -> str:
         paper = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
         head = '<svg xmlns="http://www.w3.org/2000/svg" '
         text = re.sub(r"<svg ([^>]*)>", rf"{head}\1>{paper}", self.source, count=1)
-        return _coloured(text, FILE)
+        return _coloured(text, colours)
 
 
 def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Drawing:
@@ -160,7 +169,7 @@ def _cleaned(text: str, name: str, title: str, alt: str) -> str:
     return re.sub(r"<svg ([^>]*)>", lambda found: found.expand(head), text, count=1)
 
 
-def _coloured(text: str, colours: dict[str, str]) -> str:
+def _coloured(text: str, colours: Mapping[str, str]) -> str:
     for drawn, shown in colours.items():
         text = text.replace(drawn, shown)
     return text

@@ -1,0 +1,134 @@
+"""The comparisons of many experiments: each once, by scale, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis import meta
+from bench.analysis.effects import average
+from bench.analysis.judging import ONE_BY_ONE, SETTLED
+from bench.analysis.statistics import Interval, t_interval
+from bench.analysis.verdicts import ANSWERS
+
+
+def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Each comparison once, as the experiment has it that asked the fewest at a time."""
+    return verdicts.sort_values(["level", "experiment"], kind="stable").drop_duplicates("trials")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One verdict, or the many of one experiment as their average."""
+
+    verdicts: pd.DataFrame  # with the columns of `VerdictRow`
+
+    @property
+    def first(self) -> pd.Series[Any]:
+        return self.verdicts.iloc[0]
+
+    @property
+    def several(self) -> bool:
+        return len(self.verdicts) > 1
+
+    @property
+    def difference(self) -> Interval | None:
+        """Treatment minus baseline, points; of several, their average over the seeds of all."""
+        if not self.several:
+            ends = ("difference", "low", "high", "seeds", "level", "sd")
+            return Interval(*(self.first[name] for name in ends))
+        mean = average(pd.DataFrame(list(self.verdicts["by_seed"])))
+        return mean.interval() if mean else None
+
+    @property
+    def equal_time(self) -> tuple[float, float, float] | None:
+        """The plain image of the treatment's training time minus baseline: mean, low, high."""
+        names = ("equal_time_difference", "equal_time_low", "equal_time_high")
+        found = None if self.several else tuple(float(self.first[name]) for name in names)
+        return (found[0], found[1], found[2]) if found and found[0] == found[0] else None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What many verdicts say, those of real images apart from those of generated ones."""
+
+    real: pd.DataFrame  # each comparison once
+    generated: pd.DataFrame  # likewise, the settled ones
+    lines: list[Line]
+
+    @property
+    def alike(self) -> pd.DataFrame:
+        """The real ones whose arms were tuned, each for itself."""
+        return self.real[self.real["tuned"].astype(bool)]
+
+    @property
+    def together(self) -> meta.Summary | None:
+        """Random effects over the real ones that share no runs of a baseline."""
+        return meta.summary(_compared(self.real, "by_seed"))
+
+    @property
+    def recovered(self) -> meta.Share | None:
+        """How much of what all the pixels bring is recovered, where they surely bring some."""
+        sure = [t_interval(list(one.values())).low > 0 for one in self.real["headroom"]]
+        gains, headrooms = (
+            [one.mean for one in meta.distinct(_compared(self.real[sure], column))]
+            for column in ("by_seed", "headroom")
+        )
+        share = meta.share_of_headroom(gains, headrooms)
+        return share if isinstance(share, meta.Share) else None
+
+
+def overview(verdicts: pd.DataFrame) -> Overview:
+    """What stands on a front page of these experiments.
+
+    Args:
+        verdicts: of many experiments, as `bench.analysis.verdicts` gives them.
+    """
+    whole = distinct(verdicts)
+    generated = whole["generated"].astype(bool)
+    settled = whole[generated & whole["answer"].isin(SETTLED)]
+    lines = _lines(verdicts[~verdicts["generated"].astype(bool)])
+    return Overview(whole[~generated], settled.drop_duplicates("dataset"), lines)
+
+
+def _lines(real: pd.DataFrame) -> list[Line]:
+    """Each distinct verdict; those of an experiment that has too many for that, as one."""
+    sizes = real.groupby("experiment")["experiment"].transform("size")
+    alone, many = distinct(real[sizes <= ONE_BY_ONE]), real[sizes > ONE_BY_ONE]
+    groups = [alone.loc[[i]] for i in alone.index]
+    groups += [group for _, group in many.groupby("experiment", sort=False)]
+    return [Line(group) for group in groups]
+
+
+def settling(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The verdicts of experiments that were designed to settle the question, and the earlier ones.
+
+    All are of the first kind as long as there is none of it on real images.
+    """
+    ours = verdicts["experiment"].str.startswith(ANSWERS)
+    return (verdicts[ours], verdicts[~ours]) if ours.any() else (verdicts, verdicts[ours])
+
+
+def by_scale(lines: Sequence[Line]) -> dict[tuple[int, int], list[Line]]:
+    """The lines by the pixels that are loaded and that the backbone gets, the smallest first."""
+    found: dict[tuple[int, int], list[Line]] = {}
+    for line in sorted(lines, key=_scale):
+        found.setdefault(_scale(line)[:2], []).append(line)
+    return found
+
+
+def _scale(line: Line) -> tuple[int, int, str, int, int]:
+    first, size = line.first, int(line.first["input_size"])
+    output = first["output_size"]
+    small = int(output) if output == output else size
+    return size, small, first["dataset"], len(line.verdicts), first["length"][0]
+
+
+def _compared(real: pd.DataFrame, column: str) -> list[meta.Comparison]:
+    return [
+        meta.Comparison(one["experiment"], one[column], frozenset(one["baseline_trials"]))
+        for _, one in real.iterrows()
+    ]

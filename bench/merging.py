@@ -1,0 +1,108 @@
+"""Taking in what another folder of results has: of a run on another machine, or a colleague's."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.errors import InputError
+from bench.machine import synced, written_whole
+from bench.records import Record, put_in_place, read_record
+from bench.store import Store
+
+KINDS = ("sizes", "trials", "timings", "searches")
+"""What is taken in; a smoke run, a lock and a report are of their own machine and folder."""
+
+
+def merge(store: Store, other: Path) -> Counter[str]:
+    """Copy what is finished or begun in another folder of results and is not in this one.
+
+    A trial that failed here and not there is taken from there; of two sittings or searches, which
+    may both be right, the own one stays. All is checked before anything is written, and each
+    folder appears as a whole.
+
+    Returns: how many were taken, by kind; of trials in training "snapshots".
+    Raises:
+        InputError: if it is no such folder, or a record of it is damaged or contradicts one here.
+    """
+    if not (other / "trials").is_dir() or other.resolve() == store.root.resolve():
+        what = "is this one" if (other / "trials").is_dir() else "has no trials"
+        raise InputError(f"{other} is no other folder of results: it {what}")
+    pairs = list(_pairs(store.root, other))
+    seen = {name: facts for _, _, ours, _ in pairs if ours for name, facts in _data(ours).items()}
+    for kind, key, ours, theirs in pairs:
+        if why := contradiction(kind, ours, theirs) or _other_data(seen, theirs):
+            raise InputError(f"{other / kind / key} contradicts {store.root}: {why}")
+    taken: Counter[str] = Counter()
+    for kind, key, ours, theirs in pairs:
+        there, here = other / kind / key, store.root / kind / key
+        if ours is None or (ours["status"] != "ok" and theirs["status"] == "ok"):
+            taken[kind] += _copied(there, here)
+        elif ours == theirs:  # whose weights may be kept there alone
+            for file in there.iterdir():
+                if file.is_file() and not (here / file.name).exists():
+                    _copy_file(file, here / file.name)
+    for there in other.glob("unfinished/*/snapshot.pt"):
+        here = store.snapshot(there.parent.name)
+        if store.trial(there.parent.name) is None and not here.exists():
+            _copy_file(there, here)
+            taken["snapshots"] += 1
+    return taken
+
+
+def _pairs(root: Path, other: Path) -> Iterator[tuple[str, str, Record | None, Record]]:
+    """Kind, key, the record here and the record there, of all that the other folder has."""
+    for kind in KINDS:
+        for file in sorted((other / kind).glob("*/record.json")):
+            if theirs := read_record(file.parent):
+                yield kind, file.parent.name, read_record(root / kind / file.parent.name), theirs
+
+
+def contradiction(kind: str, ours: Record | None, theirs: Record) -> str:
+    """Why two records of one key cannot both be right; "" if they can.
+
+    >>> sound = {"status": "ok", "size": 96}
+    >>> contradiction("sizes", sound, sound | {"size": 104})
+    'its size is 104, here it is 96'
+    """
+    if ours is None or not ours["status"] == theirs["status"] == "ok":
+        return ""
+    if kind == "sizes" and ours["size"] != theirs["size"]:
+        return f"its size is {theirs['size']}, here it is {ours['size']}"
+    for name, measured in ours["metrics"].items() if kind == "trials" else ():
+        there = theirs["metrics"].get(name, measured)["value"]
+        if name != "train_s" and there != measured["value"]:
+            return f"its {name} is {there:g}, here it is {measured['value']:g}"
+    return ""
+
+
+def _data(record: Record) -> dict[str, str]:
+    """The fingerprint of the images that a record is of, by the dataset's name."""
+    facts = record.get("data", {})
+    return {facts["name"]: facts["fingerprint"]} if "name" in facts else {}
+
+
+def _other_data(seen: dict[str, str], theirs: Record) -> str:
+    for name, fingerprint in _data(theirs).items():
+        if (here := seen.get(name, fingerprint)) != fingerprint:
+            return f"its {name!r} has the fingerprint {fingerprint[:12]}, here it is {here[:12]}"
+    return ""
+
+
+def _copied(there: Path, here: Path) -> bool:
+    """Copy a folder, which appears as a whole; False where another process was first."""
+    here.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=here.parent.parent, prefix="merging-") as scratch:
+        copy = Path(shutil.copytree(there, Path(scratch) / here.name))
+        for file in copy.rglob("*"):
+            synced(file)
+        return put_in_place(copy, here)
+
+
+def _copy_file(there: Path, here: Path) -> None:
+    here.parent.mkdir(parents=True, exist_ok=True)
+    with there.open("rb") as source, written_whole(here) as file:
+        shutil.copyfileobj(source, file)

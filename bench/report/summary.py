@@ -1,0 +1,108 @@
+"""What a report's folder keeps of it for the front page, and for comparisons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from bench.analysis.evidence import Evidence
+from bench.analysis.judging import ONE_BY_ONE
+from bench.analysis.verdicts import ANSWERS, VerdictRow, is_generated, verdict_rows
+from bench.records import write_whole
+from bench.report.answer import Answer, answers, progress, scope
+
+SUMMARY = "summary.json"
+SCHEMA = 3
+"""Raised when answers or verdicts change their fields."""
+
+Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A report in brief."""
+
+    name: str
+    question: str
+    scope: str
+    progress: str
+    complete: bool  # every trial finished
+    date: str  # of the last trial, ISO; empty before the first
+    figure: str  # the name of the first figure; empty where there is none
+    alt: str  # what it shows, in words
+    baseline: str
+    fingerprints: dict[str, str]  # of each dataset whose trials are finished
+    environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
+    generated: bool = False  # whether all its images are: it asks of the harness itself
+    schema: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    verdicts: list[VerdictRow] = field(default_factory=list)
+
+    @property
+    def group(self) -> Group:
+        """Under which heading of the front page it stands."""
+        if self.generated:
+            return "checks of the harness"
+        if any(one.badge == "cost" for one in self.answers):
+            return "costs"
+        if self.name.startswith(ANSWERS):
+            return "answers"
+        return "ablations" if len(self.verdicts) > ONE_BY_ONE else "single questions"
+
+
+SUMMARIES = TypeAdapter(Summary)
+
+
+def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
+    """What is kept of a report.
+
+    Args:
+        figure: the name of the page's first figure.
+        alt: what it shows, in words.
+    """
+    done = [record for record in evidence.records.values() if record["status"] == "ok"]
+    timed = [one.get("environment", {}) for one in evidence.sittings]
+    dated = [*evidence.records.values(), *evidence.sittings]
+    return Summary(
+        name=evidence.experiment.name,
+        question=evidence.experiment.spec.question,
+        scope=scope(evidence),
+        progress=progress(evidence),
+        complete=evidence.finished == len(evidence.experiment.runs),
+        date=max((str(record.get("finished", "")) for record in dated), default=""),
+        figure=figure,
+        alt=alt,
+        baseline=evidence.experiment.baseline,
+        fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},
+        environments={
+            "trials": dict(done[-1].get("environment", {})) if done else {},
+            "timing": dict(timed[-1]) if timed else {},
+        },
+        generated=all(map(is_generated, evidence.experiment.trials.values())),
+        schema=SCHEMA,
+        answers=answers(evidence),
+        verdicts=verdict_rows(evidence),
+    )
+
+
+def save_summary(summary: Summary, folder: Path) -> None:
+    """Keep a report's summary beside it."""
+    write_whole(folder / SUMMARY, SUMMARIES.dump_json(summary, indent=1).decode() + "\n")
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """The summary of the report in `folder`; None where there is no report.
+
+    Of a report that other code has made, answers and verdicts are left out until it is made again.
+    """
+    path = folder / SUMMARY
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_bytes())
+    if kept.get("schema") != SCHEMA:
+        kept |= {"schema": 0, "answers": [], "verdicts": [], "figure": "", "alt": ""}
+    return SUMMARIES.validate_python(kept)

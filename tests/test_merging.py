@@ -1,0 +1,139 @@
+"""What another folder of results has is taken in whole, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import merging
+from bench.errors import InputError
+from bench.metrics import as_metrics
+from bench.records import write_record
+from bench.run.attempt import ended
+from bench.spec.experiment import Experiment
+from bench.store import Store
+from tests import fakes
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Experiment:
+    return fakes.experiment(tmp_path, fakes.NARROW)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Store:
+    return Store(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path, asked: Experiment) -> Store:
+    """All trials, weights of each, a sitting, a size."""
+    store = Store(tmp_path / "there")
+    fakes.fill(asked, store, fakes.top1)
+    for key in asked.trials:
+        (store.trial_folder(key) / "weights.safetensors").write_bytes(key.encode())
+    fakes.time_all(asked, store)
+    write_record(store.size_folder("a"), {"status": "ok", "reason": "", "size": 96})
+    return store
+
+
+def files(store: Store) -> dict[str, bytes]:
+    paths = (path for path in store.root.rglob("*") if path.is_file())
+    return {str(path.relative_to(store.root)): path.read_bytes() for path in paths}
+
+
+def test_what_is_not_here_is_taken_in_and_again_changes_nothing(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    taken = merging.merge(here, there.root)
+    sittings = len(list(there.root.glob("timings/*")))
+    assert taken == {"trials": len(asked.trials), "timings": sittings, "sizes": 1}
+    assert files(here) == files(there)
+    assert not +merging.merge(here, there.root)
+    assert files(here) == files(there)
+
+
+def test_a_trial_that_failed_here_is_taken_from_there_and_not_the_other_way(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    lost, *_ = asked.trials
+    write_record(here.trial_folder(lost), ended(asked.trials[lost], "oom", "full"))
+    (here.trial_folder(lost) / "log.txt").write_text("Traceback")
+    assert not +merging.merge(there, here.root)
+    merging.merge(here, there.root)
+    assert files(here) == files(there)
+
+
+def test_weights_that_were_kept_there_alone_and_snapshots_are_taken_in(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    merging.merge(here, there.root)
+    first, *_ = asked.trials
+    weights = here.trial_folder(first) / "weights.safetensors"
+    weights.unlink()
+    for key in (first, "begun"):
+        there.snapshot(key).parent.mkdir(parents=True)
+        there.snapshot(key).write_bytes(b"state")
+    assert merging.merge(here, there.root) == {"snapshots": 1}
+    assert weights.read_bytes() == first.encode()
+    assert here.snapshot("begun").read_bytes() == b"state"
+    assert not here.snapshot(first).exists()
+
+
+def of_other_accuracy(record: dict[str, Any]) -> None:
+    record["metrics"] |= as_metrics({"top1_pct": 1.5})
+
+
+def of_other_images(record: dict[str, Any]) -> None:
+    record["data"] = {"name": "fine", "fingerprint": "e" * 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (of_other_accuracy, r"its top1_pct is 1\.5, here it is 10"),
+        (of_other_images, "its 'fine' has the fingerprint eeeeeeeeeeee, here it is ffffffffffff"),
+    ],
+)
+def test_what_contradicts_is_refused_by_name_and_nothing_is_written(
+    here: Store,
+    there: Store,
+    asked: Experiment,
+    change: Callable[[dict[str, Any]], None],
+    why: str,
+) -> None:
+    *_, last = asked.trials
+    record: Any = there.trial(last)
+    record["data"] |= {"name": "fine"}
+    record["metrics"] |= as_metrics({"top1_pct": 10.0})
+    write_record(here.trial_folder(last), record)
+    change(record)
+    write_record(there.trial_folder(last), record)
+    before = files(here)
+    with pytest.raises(InputError, match=rf"trials/{last} contradicts .*here: {why}"):
+        merging.merge(here, there.root)
+    assert files(here) == before
+
+
+def test_a_size_of_another_measurement_is_refused(here: Store, there: Store) -> None:
+    write_record(here.size_folder("a"), {"status": "ok", "reason": "", "size": 104})
+    with pytest.raises(InputError, match=r"sizes/a contradicts .*: its size is 96, here it is 104"):
+        merging.merge(here, there.root)
+
+
+def test_a_folder_that_is_none_of_results_and_a_damaged_record_are_refused(
+    here: Store, there: Store, asked: Experiment, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="is no other folder of results: it has no trials"):
+        merging.merge(here, tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is no other folder of results: it is this one"):
+        merging.merge(there, there.root)
+    first, *_ = asked.trials
+    (there.trial_folder(first) / "record.json").write_text(json.dumps({"cut": 1}))
+    with pytest.raises(InputError, match="is not a record"):
+        merging.merge(here, there.root)
+    assert not here.root.exists()

@@ -1,0 +1,104 @@
+"""The first minute: the README as a newcomer reads it, and every link of it and of the reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from markdown_it import MarkdownIt
+
+from bench.paths import PROJECT, PUBLISHED
+from bench.publish import BEGIN, END, README
+from bench.report.render import slug
+from bench.run.runner import run
+from bench.spec.files import load
+from bench.store import Store
+
+TEXT = README.read_text()
+PAGES = [README, PROJECT / "DEVELOPERS.md", *PUBLISHED.glob("*.md"), *PUBLISHED.glob("*/report.md")]
+PAGES += [*PUBLISHED.glob("*.html"), *PUBLISHED.glob("*/*.html")]
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of a language."""
+    tokens = MarkdownIt().parse(TEXT)
+    return [one.content for one in tokens if one.type == "fence" and one.info == language]
+
+
+def test_the_first_screen_is_an_answer_a_figure_four_bullets_and_a_command() -> None:
+    first = TEXT.partition(BEGIN)[2].partition(END)[0]
+    order = ["**So far, ", "overview-dark.svg", "overview.svg", "- **Does it help?**"]
+    order += [
+        "- **What does it cost?**",
+        "- **Can it help at all?**",
+        "- **How far does this reach?**",
+    ]
+    order += ["make bench    # about", "hidden.svg"]
+    places = [first.index(mark) for mark in order]
+    assert places == sorted(places)
+    for bullet in re.findall(r"^- \*\*.*", first, re.MULTILINE):
+        plain = re.sub(r"\[[^\]]*\]\([^)]*\)|[*\\]", "", bullet)
+        assert len(plain.removeprefix("- ").split()) <= 35, plain
+
+
+def test_the_rest_of_the_readme_is_at_most_120_lines() -> None:
+    before, _, rest = TEXT.partition(BEGIN)
+    assert (before + rest.partition(END)[2]).count("\n") <= 120
+
+
+def test_the_readmes_own_question_runs_as_it_is_printed(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the data, fewer seeds, and one epoch; and its controls are left to `plan`."""
+    code = next(block for block in blocks("python") if "class " in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 6
+    (tmp_path / "my_front_ends.py").write_text(code)
+    (toml,) = blocks("toml")
+    (file := tmp_path / "mine.toml").write_text(toml)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    assert len(load(str(file)).trials) > 20
+    for printed, here in {
+        "imagewoof-160": "toy",
+        "resnet18": "test_resnet",
+        "epochs = 20": "epochs = 1\nbatch_size = 8",
+        "[0, 1, 2, 3, 4]": "[0]",
+        'controls = "standard"': "",
+        "input_size = 128": "input_size = 32",
+        "output_size = 64": "output_size = 16",
+    }.items():
+        assert printed in toml
+        toml = toml.replace(printed, here)
+    file.write_text(toml + "[timing]\nrounds = 1\nseconds = 0.01\n")
+    outcome = run(load(str(file)), store, lambda _event: None)
+    assert not outcome.failures
+    assert not outcome.untimed
+    assert outcome.plan.counts == {"ok": 2}
+
+
+def links(page: Path) -> set[str]:
+    text = page.read_text()
+    if page.suffix == ".html":
+        return set(re.findall(r'(?:href|src)="([^"]*)"', text))
+    markup = MarkdownIt("commonmark").enable("table").render(text)
+    return set(re.findall(r'(?:href|src|srcset)="([^"]*)"', markup))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_no_link_is_broken(page: Path) -> None:
+    for link in links(page):
+        if link.startswith(("http", "data:")):
+            continue
+        name, _, part = unquote(link).partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if part and target.suffix in (".md", ".html"):
+            assert part in ids(target), link
+
+
+def ids(page: Path) -> set[str]:
+    text = page.read_text()
+    found = set(re.findall(r'\bid="([^"]*)"', text))
+    return found | {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
