@@ -1,3 +1,75 @@
-"""resizer-bench: does a learned image resizer help, and is it worth what it costs?"""
+"""resizer-bench: does a learned image resizer help, and is it worth what it costs?
 
-__version__ = "0.1.0"
+    >>> import bench
+    >>> table = bench.table("quick", "results/published/quick")
+    >>> means = table.groupby(["dataset", "arm"])["top1_pct"].mean()
+    >>> means.round(1).loc["synthetic-fine"].to_dict()
+    {'fixed': 10.1, 'learned': 100.0, 'plain': 9.7}
+
+`table` reads a table, `load` a trained model, `make_report` a report; `resizer.build` makes a
+resizer. What a run needs beyond that is the command line's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.lab.models import Classifier
+    from bench.report.made import Report
+    from bench.store import Store
+
+__all__ = ["__version__", "load", "make_report", "table"]
+
+
+def table(name: str, results: Path | str | None = None, *, small: bool = False) -> pd.DataFrame:
+    """One row for each trial of each arm in each context: fields, status, metrics with units.
+
+    Args:
+        name: an experiment of `experiments/`, or the path of a TOML file.
+        results: a folder of results; the user's own unless given.
+        small: of `run --small`.
+    Raises:
+        InputError: as `bench.spec.files.load`.
+    """
+    from bench.opening import load_from
+
+    store = _store(results)
+    return store.table(load_from(store, name, small=small))
+
+
+def load(key: str, results: Path | str | None = None) -> Classifier:
+    """The trained classifier of a finished trial, in evaluation mode.
+
+    It takes (B, 3, H, W) images, uint8 or floats in [0, 1], and gives (B, classes) logits.
+
+    Args:
+        key: of the trial, as the column of `table`.
+    Raises:
+        InputError: if no weights of it were kept.
+    """
+    from bench.lab import models
+
+    return models.load(key, _store(results).root)
+
+
+def make_report(name: str, results: Path | str | None = None, *, small: bool = False) -> Report:
+    """Make the report of an experiment from what is saved, into its folder of the results."""
+    from bench.opening import load_from
+    from bench.report.pages import make
+
+    store = _store(results)
+    experiment = load_from(store, name, small=small)
+    return make(experiment, store, store.root / experiment.name)
+
+
+def _store(results: Path | str | None) -> Store:
+    from bench.paths import local_results
+    from bench.store import Store
+
+    return Store(Path(results) if results else local_results())

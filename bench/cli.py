@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from bench import __version__
 from bench.errors import InputError, machine_trouble, readable, told
+from bench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,25 +22,53 @@ if TYPE_CHECKING:
     from bench.data.library import Dataset
     from bench.records import TrialRecord
     from bench.report.made import Report
+    from bench.run.plan import Plan
     from bench.run.runner import Outcome
-    from bench.spec.experiment import Experiment
+    from bench.spec.experiment import Experiment, ExperimentFile
     from bench.store import Store
 
 app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
 results = typer.Typer(help="What is saved: clean, merge.", no_args_is_help=True)
 app.add_typer(results, name="results")
-check = typer.Typer(help="The harness itself: data, verdicts.", no_args_is_help=True)
+check = typer.Typer(help="The harness itself: data, gpu, verdicts.", no_args_is_help=True)
 app.add_typer(check, name="check")
 out = Console(soft_wrap=False)
+WATCH_S = 5.0
+"""Between two looks of `report --watch`."""
 
-Name = Annotated[str, typer.Argument(help="An experiment of experiments/, or a TOML file.")]
+
+def _experiments(begun: str) -> list[str]:
+    from bench.spec.files import shipped
+
+    files = [path.name for path in Path.cwd().glob("*.toml") if path.name != "pyproject.toml"]
+    return [name for name in [*shipped(), *files] if name.startswith(begun)]
+
+
+def _datasets(begun: str) -> list[str]:
+    from bench.data.library import known_names
+
+    return [name for name in known_names() if name.startswith(begun)]
+
+
+def _fields(begun: str) -> list[str]:
+    from bench.spec.trial import Trial
+
+    return [f"{name}=" for name in Trial.model_fields if name.startswith(begun)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="An experiment of experiments/, or a TOML file.", autocompletion=_experiments
+    ),
+]
+DatasetName = Annotated[str, typer.Argument(help="As in `data list`.", autocompletion=_datasets)]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
@@ -97,6 +127,34 @@ def _give_up(reason: str) -> NoReturn:
     sys.exit(2)
 
 
+@app.command("list")
+def list_experiments() -> None:
+    """Show the experiments: what each asks, its size, how far it is, how long it will take."""
+    from bench import terminal as console
+    from bench.run.plan import make_plan
+    from bench.spec.files import read, shipped
+
+    store = _store()
+    plans: dict[str, tuple[ExperimentFile, Plan | None]] = {}
+    for name in shipped():
+        spec = read(name, small=False)[1]
+        found = not spec.search or set(store.best(name)) == set(spec.search.arms)
+        plans[name] = spec, make_plan(*_open(name, small=False)) if found else None
+    out.print(console.experiments_table(plans))
+    say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(help="What to call the question.")]) -> None:
+    """Begin a question of your own: an experiment's file and a front end, here, to be changed."""
+    from bench.starting import start
+
+    question, front_end = start(name, Path.cwd())
+    say(f"wrote {question.name} and {front_end.name}: change them, then")
+    say(f"  resizer-bench plan {question.name}")
+    say(f"  resizer-bench run {question.name}")
+
+
 @app.command()
 def plan(
     name: Name,
@@ -105,7 +163,7 @@ def plan(
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import terminal as console
-    from bench.run.plan import make_plan
+    from bench.run.plan import lacking, make_plan
     from bench.spec.files import read, result_name
 
     store = _store()
@@ -131,6 +189,8 @@ def plan(
         say(f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}")
     else:
         say("nothing is trained: the arms are timed side by side")
+    for line in lacking(experiment):
+        say(line)
     for arm in dict.fromkeys(request.arm for request in experiment.sizes.values()):
         say(f"{arm}: its size is counted or timed when the run begins; its trials are not in this")
     if experiment.spec.cost:
@@ -148,7 +208,8 @@ def run(
     name: Name,
     small: Small = False,
     where: Annotated[
-        list[str] | None, typer.Option(help="FIELD=VALUE: only trials that have it.")
+        list[str] | None,
+        typer.Option(help="FIELD=VALUE: only trials that have it.", autocompletion=_fields),
     ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
@@ -255,20 +316,68 @@ def _end_run(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn
 
 @app.command()
 def report(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment, a TOML file, or a report's folder.", autocompletion=_experiments
+        ),
+    ],
     other: Annotated[
         str | None, typer.Argument(help="Compare with it: a name, or a report's folder.")
     ] = None,
     small: Small = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Make it again while a run goes on, until it is whole.")
+    ] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Make the table, the figures and the pages from what is saved; of two, compare them."""
-    if other is None:
-        _report(*_open(name, small))
+    if other is not None:
+        page = _compare(name, other, small)
+    elif Path(name).is_dir():
+        page = _show(_made(Path(name))).html
     else:
-        _compare(name, other, small)
+        experiment, store = _open(name, small)
+        published = _published(experiment, store)
+        made = _show(published) if published else _report(experiment, store)
+        while watch and not made.complete:
+            time.sleep(WATCH_S)
+            experiment, store = _open(name, small)
+            made = _report_if_changed(experiment, store, made)
+        page = made.html
+    if browse:
+        webbrowser.open(page.resolve().as_uri())
 
 
-def _compare(name: str, other: str, small: bool) -> None:
+def _made(folder: Path) -> Report:
+    """The report in a folder, as it was made."""
+    from bench.report.made import Report
+
+    answer = folder / "answer.md"
+    if not answer.exists():
+        raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")
+    return Report(answer.read_text().rstrip("\n"), folder, complete=True)
+
+
+def _published(experiment: Experiment, store: Store) -> Report | None:
+    """The published report of an experiment of which nothing was run here."""
+    from bench.paths import PUBLISHED
+
+    folder = PUBLISHED / experiment.name
+    here = any(store.trials(experiment.runs).values()) or store.timings(experiment)
+    if here or not (folder / "answer.md").exists():
+        return None
+    say(f"nothing of {experiment.name} was run here; this is the published report:")
+    return _made(folder)
+
+
+def _report_if_changed(experiment: Experiment, store: Store, last: Report) -> Report:
+    from bench.report.made import saved
+
+    return saved(experiment, store, last.folder) or _report(experiment, store)
+
+
+def _compare(name: str, other: str, small: bool) -> Path:
     from bench import terminal as console
     from bench.report import compare
 
@@ -289,16 +398,19 @@ def _compare(name: str, other: str, small: bool) -> None:
     for what, why in comparison.apart:
         say(f"not compared: {what}: {why}")
     say(f"comparison: {_near(page)}")
+    return page
 
 
-def _report(experiment: Experiment, store: Store) -> None:
+def _report(experiment: Experiment, store: Store) -> Report:
     from bench.opening import note_owner
     from bench.report import front, pages
 
     note_owner(store, experiment)
-    _show(pages.make(experiment, store, store.root / experiment.name))
+    made = pages.make(experiment, store, store.root / experiment.name)
     front.write_index(store.root)
+    _show(made)
     _name_damaged(store)
+    return made
 
 
 def _name_damaged(store: Store) -> None:
@@ -306,13 +418,14 @@ def _name_damaged(store: Store) -> None:
         say(f"taken for missing: {why}")
 
 
-def _show(made: Report) -> None:
+def _show(made: Report) -> Report:
     from bench import terminal as console
 
     out.print(console.results_table(made.results, out.width))
     out.print()
     say(made.answer)
     say(f"report: {_near(made.html)}")
+    return made
 
 
 @app.command()
@@ -416,7 +529,7 @@ def list_data() -> None:
 
 
 @data.command()
-def fetch(dataset: str) -> None:
+def fetch(dataset: DatasetName) -> None:
     """Download a dataset and check it."""
     from bench import terminal as console
     from bench.data import library
@@ -454,7 +567,7 @@ def _show_dataset(dataset: Dataset) -> None:
 
 
 @data.command()
-def verify(dataset: str) -> None:
+def verify(dataset: DatasetName) -> None:
     """Read a dataset again and compare it with what it was."""
     from bench import terminal as console
     from bench.data import library
@@ -485,6 +598,28 @@ def check_data(name: Name = "woof-first", small: Small = False) -> None:
         f"{experiment.name}: a training step with its data is {ratio:.3f} times as fast as on a "
         f"batch that is there (95 % interval {low:.3f} to {high:.3f})"
     )
+
+
+@check.command("gpu")
+def check_gpu(
+    dataset: Annotated[
+        str, typer.Option(help="Whose images the speeds are of.")
+    ] = "synthetic-coarse",
+) -> None:
+    """Prove the harness on this GPU, in some minutes: known answers, and how fast it is."""
+    from bench import terminal as console
+    from bench.data.library import open_dataset
+    from bench.lab import device, gpu
+
+    here = device.pick()
+    if here.type != "cuda":
+        raise InputError(f"check gpu needs a GPU with CUDA; the device here is {here}")
+    folder = _store().root / "checks" / "gpu"
+    made = gpu.prove(
+        gpu.Bench(here, open_dataset(dataset)), folder, lambda line: say(console.finding(line))
+    )
+    say(f"{made['environment']['device_name']}: {made['status']}; {_near(folder / 'record.json')}")
+    raise typer.Exit(made["status"] != "ok")
 
 
 @check.command("verdicts")

@@ -47,6 +47,10 @@ METRICS: dict[str, Metric] = {
 }
 
 
+LEAST_BUSY = 0.8
+"""A step in which the device works for a smaller share of the time is bound by its launches."""
+
+
 class Measured(TypedDict):
     """A measured value, as a record holds it."""
 

@@ -134,6 +134,16 @@ class DisturbanceFacts(TypedDict):
     disturbed: bool
 
 
+class CardFacts(TypedDict):
+    """A GPU at the end of a round of the timing; None where it does not tell."""
+
+    clock_mhz: int | None  # of its multiprocessors
+    temperature_c: int | None
+    power_w: float | None
+    others: int | None  # processes that compute on it beside ours
+    throttled: list[str] | None  # why its clock is slower than it could be, in NVML's words
+
+
 class RoundRecord(Ending, total=False):
     """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
 
@@ -141,6 +151,8 @@ class RoundRecord(Ending, total=False):
     again: dict[str, list[float]]  # by phase, of the reference's second turn
     failures: dict[str, str]  # why a subject could not be timed, by speed key
     disturbance: DisturbanceFacts
+    card: CardFacts  # of a GPU that NVML knows, as are the watts
+    watts: dict[str, float]  # mean power over the timing of training steps, by speed key
     environment: Environment
     finished: str
 
@@ -152,6 +164,7 @@ class TimedArm(TypedDict):
     reason: str  # why it could not be measured; "" if it was
     seconds: dict[str, list[float]]  # by phase: the median of each round that is used
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "timing"
+    joules_per_image: NotRequired[float]  # in training, of a GPU that tells its energy
 
 
 class TimingRecord(Ending, total=False):
@@ -164,6 +177,7 @@ class TimingRecord(Ending, total=False):
     reference: str  # the speed key that was measured twice in each round
     again: dict[str, list[float]]  # its second measurement, as `seconds`: the noise floor
     disturbances: list[DisturbanceFacts]  # of each round that was taken
+    cards: list[CardFacts]  # likewise, of a GPU
     rounds_used: list[int]  # numbers of those that count
     subjects: dict[str, TimedArm]  # by speed key
 
@@ -212,6 +226,26 @@ class SearchRecord(Ending, total=False):
     settings: Fields  # the [search] table
     spaces: dict[str, dict[str, Fields]]  # by arm and field, the range as the file has it
     arms: dict[str, TunedArm]
+
+
+class Finding(TypedDict):
+    """A line of a check of the harness."""
+
+    what: str  # with its unit
+    found: float | None  # None where it came to no figure
+    wanted: str  # the tolerance; "" of a figure that has none
+    holds: bool | None  # None likewise
+
+
+class CheckRecord(Ending, total=False):
+    """What `check gpu` found: `checks/gpu/record.json`."""
+
+    findings: list[Finding]
+    dataset: str  # of the speeds
+    environment: Environment
+    card: CardFacts  # after it, where NVML knows the card
+    wall_s: float
+    finished: str
 
 
 class OwnerRecord(Ending, total=False):

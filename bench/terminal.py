@@ -38,7 +38,7 @@ from bench.events import (
     Turn,
     Waiting,
 )
-from bench.records import SearchRecord, TrialRecord
+from bench.records import Finding, SearchRecord, TrialRecord
 from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
@@ -391,31 +391,71 @@ def class_table(dataset: Dataset) -> Table:
     return table
 
 
+MOST_ROWS = 40
+"""A terminal shows so many rows of the results."""
+KEPT = ("arm", "top-1", "difference", "verdict")
+"""Columns of the results that are shown at any width: those that begin so."""
+
+
 def results_table(path: Path, width: int) -> Table:
-    """A CSV file of display strings, as `text_table` shows it."""
+    """The results, a CSV file of display strings: what fits, the least important left out first.
+
+    Columns that hold one value go first, then costs and other numbers from the right.
+    """
     with path.open(newline="") as file:
         headings, *lines = csv.reader(file)
-    return text_table(headings, lines, width)
+    shown = list(range(len(headings)))
+    for place in _least_important(headings, lines):
+        if sum(_width(headings[i], [line[i] for line in lines]) + 2 for i in shown) <= width:
+            break
+        shown.remove(place)
+    cut = [[line[i] for i in shown] for line in lines[:MOST_ROWS]]
+    table = text_table([headings[i] for i in shown], cut, width)
+    left = {"column": len(headings) - len(table.columns), "row": len(lines) - len(cut)}
+    more = [f"{n} more {what}{'s' * (n > 1)}" for what, n in left.items() if n]
+    table.caption = f"{' and '.join(more)} in the report" if more else None
+    return table
+
+
+def _least_important(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> list[int]:
+    """The places of the columns that may be left out, in that order."""
+    free = [i for i, heading in enumerate(headings) if not heading.startswith(KEPT)]
+    alike = [i for i in free if len({line[i] for line in lines}) == 1]
+    return [*alike, *(i for i in reversed(free) if i not in alike)]
+
+
+def _width(heading: str, column: Iterable[str]) -> int:
+    """Of a column that breaks its heading alone."""
+    return max(map(len, [*readable(heading).split(), *map(readable, column)]), default=0)
+
+
+def finding(line: Finding) -> str:
+    """A line of a check: `fails  1.2   peak of …, MiB (wanted: …)`.
+
+    >>> finding({"what": "levels at most", "found": 0.25, "wanted": "≤ 1", "holds": True})
+    'holds      0.25  levels at most (wanted: ≤ 1)'
+    """
+    state = {True: "holds", False: "fails", None: ""}[line["holds"]]
+    found = "" if line["found"] is None else f"{line['found']:,.4g}"
+    wanted = f" (wanted: {line['wanted']})" if line["wanted"] else ""
+    return f"{state:6}{found:>9}  {line['what']}{wanted}"
 
 
 def text_table(
     headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
 ) -> Table:
     """A table of texts: as many of its columns, from the left, as fit in `width`."""
-    headings = [readable(heading) for heading in headings]
-    lines = [[readable(text) for text in line] for line in lines]
     table = Table(title=plain(title), title_justify="left", box=None, header_style="bold")
     used = 0
     for place, heading in enumerate(headings):
-        words = [*heading.split(), *(line[place] for line in lines)]
-        column_width = max(map(len, words), default=0)
+        column = [line[place] for line in lines]
+        column_width = _width(heading, column)
         used += column_width + 2
         if used > width:
             break
-        right = are_numbers(line[place] for line in lines)
         table.add_column(
             plain(heading),
-            justify="right" if right else "left",
+            justify="right" if are_numbers(column) else "left",
             width=column_width,
             overflow="fold",
         )
@@ -423,8 +463,26 @@ def text_table(
     for line in lines:
         table.add_row(*map(plain, line[:shown]))
     if left := len(headings) - shown:
-        more = "1 more column" if left == 1 else f"{left} more columns"
-        table.caption = f"{more} in the report, or in a wider terminal"
+        table.caption = f"{left} more column{'s' * (left > 1)} in a wider terminal"
+    return table
+
+
+def experiments_table(plans: Mapping[str, tuple[ExperimentFile, Plan | None]]) -> Table:
+    """The experiments with their questions, how far each is, and what is left.
+
+    Args:
+        plans: by name; None of a search that has found nothing yet.
+    """
+    table = Table(box=None, header_style="bold")
+    for heading in ("experiment", "trials", "finished", "time left"):
+        table.add_column(heading, justify="left" if heading == "experiment" else "right")
+    table.add_column("question")
+    for name, (spec, plan) in plans.items():
+        progress = ("search", "-", "?")
+        if plan:
+            done = str(plan.counts["ok"]) if plan.counts["ok"] else "-"
+            progress = (str(len(plan.states) or "-"), done, time_left(plan, plan.states))
+        table.add_row(name, *progress, plain(spec.question))
     return table
 
 

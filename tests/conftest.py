@@ -53,6 +53,19 @@ seconds = 0.01
 {rest}
 """
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need a GPU where there is none."""
+    if any("cuda" in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            skip = pytest.mark.skip(reason="needs a GPU with CUDA")
+            for item in items:
+                if "cuda" in item.keywords:
+                    item.add_marker(skip)
+
+
 WriteExperiment = Callable[..., Experiment]
 
 

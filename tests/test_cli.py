@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 import typer
 
 from bench import cli
-from bench.paths import PROJECT
+from bench.errors import InputError
+from bench.paths import PROJECT, PUBLISHED
 from bench.run.attempt import ended
+from bench.starting import QUESTION
 from bench.store import Store
 from bench.terminal import trial_names
 from tests.conftest import WriteExperiment
@@ -125,6 +128,58 @@ def test_the_checks_of_the_harness_say_what_they_found(toy: Path) -> None:
     assert "a training step with its data is " in ratio.stdout, ratio.stderr
     found = command("check", "verdicts")
     assert "check-verdicts, moderated: 0 experiments of 3 seeds: none yet" in found.stdout
+
+
+def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli.out, "width", 120)
+    cli.list_experiments()
+    told = capsys.readouterr().out
+    assert re.search(r"quick +18 +- +\? +Does the learned resizer carry", told)
+    assert re.search(r"search-quick +search +- +\? ", told)
+    monkeypatch.chdir(tmp_path)
+    cli.new("mine")
+    cli.plan("mine.toml")
+    told = capsys.readouterr().out
+    assert "wrote mine.toml and my_front_ends.py" in told
+    assert "imagewoof-160 is not here: resizer-bench data fetch imagewoof-160" in told
+    assert not store.root.exists()
+
+
+def test_a_plan_says_that_images_are_enlarged(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not store.root.exists()
+    text = QUESTION.replace("input_size = 128", "input_size = 320").replace(
+        "my_front_ends:Sharpen", "fixed"
+    )
+    (file := tmp_path / "large.toml").write_text(text)
+    cli.plan(str(file))
+    assert "images of 160 px: 320 px are enlarged ones" in capsys.readouterr().out
+
+
+def test_of_what_was_not_run_here_the_published_report_is_shown_and_a_folder_is_a_report(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.report("quick")
+    told = capsys.readouterr().out
+    assert "nothing of quick was run here; this is the published report:" in told
+    assert "Scope: synthetic-fine" in told
+    assert not store.root.exists()
+    cli.report(str(PUBLISHED / "quick"))
+    assert capsys.readouterr().out == told.partition("report:\n")[2]
+    with pytest.raises(InputError, match="no report in"):
+        cli.report(str(PUBLISHED))
+
+
+def test_names_fields_and_datasets_are_completed() -> None:
+    assert cli._experiments("search-r") == ["search-recipe", "search-resizer"]
+    assert cli._fields("num_") == ["num_resblocks=", "num_kernels="]
+    assert "imagewoof-160" in cli._datasets("imagew")
 
 
 def test_results_that_cannot_be_written_are_one_sentence(

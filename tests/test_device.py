@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -175,6 +177,47 @@ def test_a_gpu_that_is_named_is_the_one_that_everything_runs_on(
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert device.pick() == torch.device("cuda:1")
     assert taken == [torch.device("cuda:1")]
+
+
+class Queue:
+    """A GPU that launches take 3 ms of the processor for, each 1 ms of work, and waits."""
+
+    def __init__(self, *, launch_s: float = 0.003, work_s: float = 0.001) -> None:
+        self.host = self.free = 0.0
+        self.launch_s, self.work_s = launch_s, work_s
+
+    def sleep(self, cycles: int) -> None:
+        self.free = max(self.host, self.free) + cycles / device.MOST_HZ
+
+    def step(self) -> None:
+        for _ in range(10):
+            self.host += self.launch_s
+            self.free = max(self.host, self.free) + self.work_s
+
+    def timed(self, step: Callable[[], object]) -> float:
+        self.host = began = max(self.host, self.free)
+        step()
+        self.host = max(self.host, self.free)
+        return self.host - began
+
+    def event(self, **_: object) -> Any:
+        def record() -> None:
+            mark.at = max(self.host, self.free)
+
+        mark: Any = SimpleNamespace(record=record, synchronize=lambda: None, at=0.0)
+        mark.elapsed_time = lambda other: 1e3 * (other.at - mark.at)
+        return mark
+
+
+def test_a_step_that_waits_for_its_launches_is_told_from_one_that_keeps_the_gpu_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for queue, wanted in ((Queue(), 10 / 31), (Queue(launch_s=1e-5), 1.0)):
+        monkeypatch.setattr(torch.cuda, "_sleep", queue.sleep)
+        monkeypatch.setattr(torch.cuda, "Event", queue.event)
+        share = device.busy_share(queue.step, queue.timed, CUDA)
+        assert share == pytest.approx(wanted, rel=0.01)
+    assert device.busy_share(Queue().step, Queue().timed, CPU) is None
 
 
 def test_every_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"decay_factor": 0.5, "label_smoothing": 0.2, "clip_norm": 2.0, "crop": "squash"},
         **{"crop_min_area": 0.08, "flip": False, "eval_fit": "squash", "resample": "box"},
         **{"precision": "bf16", "channels_last": False, "deterministic": True},
+        **{"compile": "default"},
         **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
         **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
         **{"replicate": 1, "micro_batch": 8, "holdout": 0.2, "resizer_lr_factor": 0.5},
@@ -69,6 +70,14 @@ def test_every_field_that_is_used_enters_the_key() -> None:
     assert set(other) == set(Trial.model_fields) - elsewhere
     keys = {Trial(**{**base, name: value}).key for name, value in other.items()}
     assert len(keys | {Trial(**base).key}) == len(other) + 1
+
+
+def test_a_model_that_is_not_compiled_has_the_keys_it_always_had() -> None:
+    plain, off = Trial(**FIELDS), Trial(**FIELDS, compile="off")
+    compiled = Trial(**FIELDS, compile="reduce-overhead")
+    assert (off.key, off.speed_key) == (plain.key, plain.speed_key)
+    assert compiled.speed_key != plain.speed_key
+    assert compiled.setting != plain.setting
 
 
 def test_fields_of_a_resizer_that_learns_or_is_frozen_enter_the_key_where_they_are_used() -> None:

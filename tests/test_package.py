@@ -131,7 +131,8 @@ def test_the_version_is_told_and_cited() -> None:
 
 
 def test_the_declared_dependencies_are_what_is_imported() -> None:
-    extras = names(DECLARED["optional-dependencies"]["onnx"]) - {"onnx"}  # which onnxscript needs
+    optional = DECLARED["optional-dependencies"]
+    extras = names(optional["onnx"] + optional["gpu"]) - {"onnx"}  # which onnxscript needs
     with_torch = {"triton"}  # where it is one for GPUs
     assert imported("bench", "resizer") == names(DECLARED["dependencies"]) | extras | with_torch
 

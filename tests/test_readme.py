@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
 
+from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.publish import BEGIN, END, README
 from bench.report.render import slug
 from bench.run.runner import run
 from bench.spec.files import load
+from bench.starting import start
 from bench.store import Store
 
 TEXT = README.read_text()
@@ -54,9 +58,9 @@ def test_the_readmes_own_question_runs_as_it_is_printed(
     """But for the data, fewer seeds, and one epoch; and its controls are left to `plan`."""
     code = next(block for block in blocks("python") if "class " in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 6
-    (tmp_path / "my_front_ends.py").write_text(code)
     (toml,) = blocks("toml")
-    (file := tmp_path / "mine.toml").write_text(toml)
+    file, front_end = start("mine", tmp_path)
+    assert (file.read_text(), front_end.read_text()) == (toml, code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     assert len(load(str(file)).trials) > 20
@@ -76,6 +80,28 @@ def test_the_readmes_own_question_runs_as_it_is_printed(
     assert not outcome.failures
     assert not outcome.untimed
     assert outcome.plan.counts == {"ok": 2}
+
+
+def test_the_readmes_reading_and_the_example_notebook_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook's cells as a program: a kernel would be one more package."""
+    monkeypatch.chdir(PROJECT)
+    exec(next(block for block in blocks("python") if "bench.table" in block), {})
+    notebook = json.loads((PROJECT / "examples" / "reading.ipynb").read_text())
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert names["gain"]["synthetic-fine"].min() > 80
+    assert names["shape"] == (2, 3, 32, 32)
+
+
+def test_a_question_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
+    start("sharper-images", tmp_path)
+    assert "sharper_images_front_ends:Sharpen" in (tmp_path / "sharper-images.toml").read_text()
+    with pytest.raises(InputError, match=r"sharper-images\.toml is there already"):
+        start("sharper-images", tmp_path)
+    with pytest.raises(InputError, match="new 'My question': lower-case letters"):
+        start("My question", tmp_path)
 
 
 def links(page: Path) -> set[str]:

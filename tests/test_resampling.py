@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from bench.data.batches import FILTERS, Loader
 from bench.data.library import Dataset, open_dataset
 from bench.lab import resampling
-from bench.lab.resampling import Cut, ResidentLoader, Run, resample, torch_pass
+from bench.lab.gpu import levels_off_pillow, random_sizes
+from bench.lab.resampling import ResidentLoader, torch_pass
 from bench.spec.trial import Trial
 
 CPU = torch.device("cpu")
@@ -28,44 +27,10 @@ def trial(**fields: Any) -> Trial:
     return Trial(**{**given, **fields})
 
 
-def differences(
-    run: Run, sizes: NDArray[np.int64], side: int, name: str, seed: int, device: torch.device = CPU
-) -> NDArray[np.int64]:
-    """Levels between ours and Pillow's, of random boxes of noise images of these sizes."""
-    stream = np.random.default_rng(seed)
-    images = [stream.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in sizes]
-    offsets = np.cumsum([0, *(image.size for image in images)])[:-1]
-    low, high = stream.uniform(0, 0.5, (len(sizes), 2)), stream.uniform(0.5, 1, (len(sizes), 2))
-    low[::3], high[::3] = 0, 1  # a third of them are whole images
-    boxes = np.concatenate([low, high], axis=1) * np.tile(sizes[:, ::-1], 2)
-    mirrored = stream.random(len(sizes)) < 0.5
-    asked = trial(input_size=side, resample=name, channels_last=bool(seed % 2))
-    pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
-    out = resample(pixels, Cut(offsets, sizes, boxes, mirrored), asked, run)
-    layout = torch.channels_last if asked.channels_last else torch.contiguous_format
-    assert out.is_contiguous(memory_format=layout)
-    wanted = [
-        Image.fromarray(image).resize((side, side), FILTERS[name], box=tuple(box))
-        for image, box in zip(images, boxes, strict=True)
-    ]
-    turned = [
-        np.asarray(one)[:, ::-1] if mirror else np.asarray(one)
-        for one, mirror in zip(wanted, mirrored, strict=True)
-    ]
-    ours = out.permute(0, 2, 3, 1).cpu().numpy().astype(int)
-    return np.abs(ours - np.stack(turned))
-
-
-def sizes(count: int, largest: int, seed: int) -> NDArray[np.int64]:
-    """Heights and widths from 1 pixel up, every order of magnitude as often."""
-    drawn = np.random.default_rng(seed).uniform(0, np.log(largest + 1), (count, 2))
-    return np.exp(drawn).astype(np.int64)
-
-
 @pytest.mark.parametrize("name", FILTERS)
 def test_thousands_of_boxes_are_pillows_up_and_down_in_its_order(name: str) -> None:
     for seed, side in enumerate((1, 2, 7, 24, 33)):
-        levels = differences(torch_pass, sizes(200, 100, seed), side, name, seed)
+        levels = levels_off_pillow(torch_pass, random_sizes(200, 100, seed), side, name, seed, CPU)
         assert levels.max() <= 1
         assert levels.mean() < 0.001
 
@@ -73,26 +38,27 @@ def test_thousands_of_boxes_are_pillows_up_and_down_in_its_order(name: str) -> N
 @pytest.mark.parametrize("name", FILTERS)
 def test_sides_of_one_pixel_and_of_thousands_are_pillows_too(name: str) -> None:
     extreme = np.array([(5000, 1), (1, 5000), (5000, 3), (2, 5000), (1, 1)])
-    assert differences(torch_pass, extreme, 20, name, 1).max() <= 1
+    assert levels_off_pillow(torch_pass, extreme, 20, name, 1, CPU).max() <= 1
 
 
 def test_both_orders_of_the_passes_are_among_the_boxes() -> None:
-    first = resampling.columns_first(sizes(200, 100, 3), 24)
+    first = resampling.columns_first(random_sizes(200, 100, 3), 24)
     assert 20 < first.sum() < 180
 
 
 def test_an_image_is_never_read_beyond_the_end_of_the_pixels() -> None:
-    levels = differences(torch_pass, np.array([(90, 3), (2, 2)]), 8, "lanczos", 1)
+    levels = levels_off_pillow(torch_pass, np.array([(90, 3), (2, 2)]), 8, "lanczos", 1, CPU)
     assert levels.max() <= 1
 
 
 INTERPRETED = """
-import numpy as np
+import torch
 from bench.data.batches import FILTERS
+from bench.lab.gpu import levels_off_pillow, random_sizes
 from bench.lab.kernels import triton_pass
-from tests.test_resampling import differences, sizes
 for seed, name in enumerate(FILTERS):
-    levels = differences(triton_pass, sizes(13, 12, seed), (1, 3, 6, 5)[seed], name, seed)
+    side, cpu = (1, 3, 6, 5)[seed], torch.device("cpu")
+    levels = levels_off_pillow(triton_pass, random_sizes(13, 12, seed), side, name, seed, cpu)
     assert levels.max() <= 1 and levels.mean() < 0.001, name
 print("as Pillow")
 """

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 
+import pandas as pd
+import pytest
 from rich.console import Console
+from rich.table import Table
 
 from bench.events import Round
 from bench.report.words import NONE
-from bench.terminal import Display, text_table, trial_names
+from bench.terminal import Display, results_table, text_table, trial_names
 from tests.conftest import WriteExperiment
 
 
@@ -32,7 +36,44 @@ def test_words_stand_left_in_their_column_and_numbers_right() -> None:
 def test_columns_that_do_not_fit_are_counted() -> None:
     table = text_table(["arm", "top-1"], [["plain", "43.9"]], width=8)
     assert [str(column.header) for column in table.columns] == ["arm"]
-    assert table.caption == "1 more column in the report, or in a wider terminal"
+    assert table.caption == "1 more column in a wider terminal"
+
+
+HEADINGS = ["dataset", "batch", "arm", "top-1 accuracy, %", "verdict", "speed", "memory"]
+
+
+def results(folder: Path, width: int, rows: int = 2) -> Table:
+    lines = [
+        ["fine", str(n % 2), f"arm {n}", "41.8", "better", str(585 + n), str(127 + n)]
+        for n in range(rows)
+    ]
+    file = folder / "results.csv"
+    pd.DataFrame(lines, columns=HEADINGS).to_csv(file, index=False)
+    return results_table(file, width)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "caption"),
+    [
+        (80, HEADINGS, None),
+        (55, HEADINGS[1:], "1 more column in the report"),
+        (35, HEADINGS[1:5], "3 more columns in the report"),
+        (10, ["arm"], "6 more columns in the report"),
+    ],
+)
+def test_what_does_not_vary_makes_way_first_then_costs_and_accuracy_and_verdict_never(
+    tmp_path: Path, width: int, shown: list[str], caption: str | None
+) -> None:
+    table = results(tmp_path, width)
+    assert [str(column.header) for column in table.columns] == shown
+    assert table.caption == caption
+
+
+def test_a_terminal_shows_forty_rows_and_says_how_many_more_there_are(tmp_path: Path) -> None:
+    assert results(tmp_path, 80, rows=40).caption is None
+    table = results(tmp_path, 80, rows=42)
+    assert table.row_count == 40
+    assert table.caption == "2 more rows in the report"
 
 
 def test_where_nothing_redraws_each_round_of_the_timing_is_a_line() -> None:

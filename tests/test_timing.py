@@ -6,23 +6,29 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bench.analysis.evidence import gather
 from bench.data.library import open_dataset
+from bench.errors import InputError
 from bench.events import Event, Round
-from bench.lab import device, models, timing
+from bench.lab import device, matching, models, timing
 from bench.lab import disturbance as machine
+from bench.lab.card import Card
 from bench.metrics import Weight
 from bench.records import read_record, write_record
+from bench.report.environment import warnings
 from bench.run import jobs
 from bench.run import timing as sittings
-from bench.spec.experiment import Sitting, Timing
+from bench.spec.experiment import Sitting, SizeRequest, Timing
 from bench.spec.trial import Trial
 from bench.store import Store
+from tests import fakes
 from tests.conftest import WriteExperiment
 
 CPU = torch.device("cpu")
@@ -233,6 +239,72 @@ def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPat
     assert found["disturbed"]
     monkeypatch.setattr(machine, "_busy_s", lambda: busy)
     assert not watch.disturbance()["disturbed"]
+
+
+def test_no_size_of_equal_time_is_sought_where_launches_bind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = SizeRequest("wider", "equal_time", toy(resizer="learned", num_kernels=4), toy())
+    monkeypatch.setattr(device, "busy_share", lambda *_: 0.31)
+    with pytest.raises(InputError, match=r"keeps the GPU busy for 31 % of its time, under 80 %"):
+        matching.timed(request, 2)
+
+
+def test_busy_time_is_beside_the_wall_time_of_a_gpu_and_a_report_says_what_binds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stepper: Any = SimpleNamespace(train_step=lambda: None, device=CPU)
+    assert timing.busy_samples(stepper, "train", 0.1) == {}
+    monkeypatch.setattr(device, "busy_s", lambda *_: 0.07)
+    assert timing.busy_samples(stepper, "train", 0.1) == {"train busy": [0.07] * 3}
+
+    asked, store = fakes.experiment(tmp_path, fakes.NARROW), Store(tmp_path)
+    fakes.fill(asked, store, fakes.top1)
+    fakes.time_all(asked, store)
+    assert not [line for line in warnings(gather(asked, store)) if line.startswith("Bound")]
+    for folder in set(store.timing_folders(asked).values()):
+        record = read_record(folder)
+        assert record
+        for arm, share in zip(record["subjects"].values(), (0.5, 0.81, 0.79), strict=True):
+            arm["seconds"]["train busy"] = [share * s for s in arm["seconds"]["train"]]
+        write_record(folder, record)
+    told = [line for line in warnings(gather(asked, store)) if line.startswith("Bound")]
+    assert told == [
+        "Bound by launches: a training step of plain and learned keeps the GPU busy for less than "
+        "80 % of its time, and so takes the processor's time."
+    ]
+
+
+def test_a_model_that_is_compiled_is_compiled_as_a_whole_and_has_no_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _, **how: asked.append(how))
+    one = toy(resizer="learned", num_kernels=4, compile="reduce-overhead")
+    samples = timing.turn(one, 2, None, 0.001, Card(CPU))
+    assert asked == [{"mode": "reduce-overhead", "dynamic": False}]
+    assert set(samples) == {"train", "infer", "latency"}
+    assert "resizer_ms" not in sittings.summarised([samples], 4)
+
+
+def test_the_energy_of_a_round_becomes_that_of_an_image() -> None:
+    subject = toy()
+    key = subject.speed_key
+    phases = {"train": [0.5], "infer": [0.1], "latency": [0.1], "backbone": [0.2]}
+    card = {"clock_mhz": 1980, "throttled": []}
+    rounds: Any = [
+        {"samples": {key: phases}, "failures": {}, "again": {}, "finished": "", "environment": {}}
+        | {"disturbance": {"disturbed": False}, "card": card, "watts": {key: watts}}
+        for watts in (300.0, 320.0, 340.0)
+    ]
+    record = sittings.assembled(sitting_of(3), rounds, [Weight({}, None)])
+    assert record["cards"] == [card] * 3
+    assert record["subjects"][key]["joules_per_image"] == pytest.approx(320 * 0.5 / 4)
+    for one in rounds:
+        del one["card"], one["watts"]
+    record = sittings.assembled(sitting_of(3), rounds, [Weight({}, None)])
+    assert "cards" not in record
+    assert "joules_per_image" not in record["subjects"][key]
 
 
 def test_speeds_are_medians_of_the_raw_samples() -> None:

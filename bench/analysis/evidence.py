@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -125,6 +126,11 @@ class Evidence:
     def seconds(self, label: str, phase: str, trial: Trial) -> list[float]:
         """Of a call, round by round of the context's sitting."""
         return _seconds(self.timings.get(label), trial.speed_key).get(phase, [])
+
+    def busy(self, label: str, trial: Trial) -> float | None:
+        """Share of a training step in which a GPU was at work; None of other devices."""
+        wall, busy = (self.seconds(label, phase, trial) for phase in ("train", "train busy"))
+        return statistics.median(busy) / statistics.median(wall) if wall and busy else None
 
     @cached_property
     def arms(self) -> dict[str, Arm]:

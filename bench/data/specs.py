@@ -30,6 +30,12 @@ class DatasetSpec:
     digests: tuple[str, ...] = ()
     generator: str | None = None
 
+    @property
+    def side(self) -> int | None:
+        """The shorter side of its images, pixels, where its archive was made with one."""
+        last = (self.archive or "").removesuffix(".tgz").rpartition("-")[2]
+        return int(last) if last.isdigit() else None
+
 
 # (class folder, readable name, train images, val images), as published by fastai.
 _IMAGENETTE = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,11 @@ from resizer.specs import one_of
 Precision = Literal["fp32", "bf16", "fp16"]
 Placed = tuple[Tensor, Tensor]
 """Images and labels."""
+SHARE_CALLS = 6
+WAIT = 2
+"""The GPU is kept from a call that is to be timed for so many times as long as the call takes."""
+MOST_HZ = 2e9
+"""No GPU's clock is faster: a wait of so many cycles is a second, or longer."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -103,6 +109,42 @@ def keep_to_our_share() -> None:
 def synchronise(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
+
+
+def busy_s(step: Callable[[], object], wall_s: float, device: torch.device) -> float | None:
+    """Seconds that a GPU is at work in a call of `step`, from event to event; None elsewhere.
+
+    The call is queued behind a kernel that only waits, for longer than the processor takes to
+    launch the call: the GPU then finds all its work there, and idles in between for nothing.
+
+    Args:
+        wall_s: seconds that the call takes otherwise.
+    """
+    if device.type != "cuda":
+        return None
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda._sleep(int(WAIT * wall_s * MOST_HZ))  # type: ignore[no-untyped-call]
+    began.record()
+    step()
+    ended.record()
+    ended.synchronize()
+    return float(began.elapsed_time(ended)) / 1e3
+
+
+def busy_share(
+    step: Callable[[], object],
+    timed: Callable[[Callable[[], object]], float],
+    device: torch.device,
+) -> float | None:
+    """Share of a call's time in which a GPU is at work; None elsewhere, and nothing is run.
+
+    Args:
+        timed: gives the seconds of a call.
+    """
+    if device.type != "cuda":
+        return None
+    wall_s = statistics.median([timed(step) for _ in range(SHARE_CALLS)][1:])
+    return (busy_s(step, wall_s, device) or 0.0) / wall_s
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

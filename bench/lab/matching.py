@@ -15,6 +15,7 @@ from bench.lab.device import is_out_of_memory
 from bench.lab.environment import describe
 from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
+from bench.metrics import LEAST_BUSY
 from bench.spec.experiment import SizeRequest
 from bench.spec.trial import Trial, enlarged
 
@@ -60,6 +61,7 @@ def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
 def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
     """The smallest multiple of STEP whose training step takes as long as the one asked for."""
     like = Stepper(request.like, classes)
+    refuse_if_launches_bind(like, request)
 
     @cache
     def ratio(size: int) -> float:
@@ -67,7 +69,23 @@ def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
 
     size = smallest(request, ratio)
     chosen = Stepper(enlarged(request.plain, size), classes)
+    refuse_if_launches_bind(chosen, request)
     return size, ratio_of_steps(chosen, like, CONFIRMING_ROUNDS)
+
+
+def refuse_if_launches_bind(stepper: Stepper, request: SizeRequest) -> None:
+    """Raise InputError where a step's time is that of the processor: it says nothing of a size."""
+    stepper.model.train()
+    share = devices.busy_share(stepper.train_step, stepper.timed, stepper.device)
+    if share is not None and share < LEAST_BUSY:
+        trial = stepper.trial
+        raise InputError(
+            f"equal_time of {request.arm!r}: a step of {trial.backbone} with resizer "
+            f"{trial.resizer!r} at {trial.input_size} px keeps the GPU busy for "
+            f"{100 * share:.0f} % of its time, under {100 * LEAST_BUSY:.0f} %: it is bound by "
+            "launches, and larger images would cost nothing; take equal_gmacs, or a larger "
+            "batch_size"
+        )
 
 
 def ratio_of_steps(ours: Stepper, theirs: Stepper, rounds: int) -> float:

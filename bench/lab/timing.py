@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
+from bench.lab.card import Card
 from bench.lab.disturbance import Watch
 from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
@@ -37,7 +40,11 @@ PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
     "latency": lambda stepper: stepper.infer_one,
 }
 """What is timed; the model is in evaluation mode for the last two, else in training mode."""
+PARTS = ("resizer", "backbone")
+"""Of a training step; a model that is compiled as a whole has none."""
 EVALUATED = ("infer", "latency")
+COMPARED = ("train", "infer")
+"""Of these it is also measured how long a GPU itself is at work."""
 WARM_UP_CALLS = 2
 BLOCK_S = 0.05
 """The device is waited for after calls of at least so long; after each one for the latency."""
@@ -73,11 +80,11 @@ def take_round(
     samples: dict[str, Samples] = {}
     again: Samples = {}
     failures: dict[str, str] = {}
-    watch = Watch()
+    watch, card = Watch(), Card(device)
     for subject, repeated in turns:
         data, seconds = datasets.get(subject.dataset), sitting.settings.seconds
         try:
-            taken = turn(subject, classes[subject.dataset], data, seconds)
+            taken = turn(subject, classes[subject.dataset], data, seconds, card)
         except Exception as error:
             failures[subject.speed_key] = explain(error)[1]
         else:
@@ -96,10 +103,14 @@ def take_round(
         "environment": environment.describe(device, precision),
         "finished": environment.now(),
     }
+    if facts := card.facts():
+        record |= {"card": facts, "watts": card.watts}
     write_record(folder, record)
 
 
-def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) -> Samples:
+def turn(
+    subject: Trial, classes: int, dataset: Dataset | None, seconds: float, card: Card
+) -> Samples:
     """One subject's samples of one round; data is timed of `dataset`, where it is here."""
     stepper = Stepper(subject, classes)
     steps = {phase: step_of(stepper) for phase, step_of in PHASES.items()}
@@ -107,16 +118,29 @@ def turn(subject: Trial, classes: int, dataset: Dataset | None, seconds: float) 
         steps["data"] = partial(next, stepper.batches(dataset))
     if subject.resizer == "none":
         del steps["resizer"]
+    if subject.compile:  # as one
+        steps = {phase: step for phase, step in steps.items() if phase not in PARTS}
     samples: Samples = {}
     for phase, step in steps.items():
         stepper.model.train(phase not in EVALUATED)
         block_s = 0.0 if phase == "latency" else BLOCK_S
-        samples[phase] = timed_blocks(stepper, step, seconds, block_s)
+        with card.metered(subject.speed_key) if phase == "train" else nullcontext():
+            samples[phase] = timed_blocks(stepper, step, seconds, block_s)
+        if phase in COMPARED:
+            samples |= busy_samples(stepper, phase, statistics.median(samples[phase]))
     return samples
 
 
+def busy_samples(stepper: Stepper, phase: str, wall_s: float) -> Samples:
+    """Seconds that a GPU itself works in a call of the phase; none of other devices."""
+    step = PHASES[phase](stepper)
+    measured = (devices.busy_s(step, wall_s, stepper.device) for _ in range(LEAST_BLOCKS))
+    values = [value for value in measured if value is not None]
+    return {f"{phase} busy": values} if values else {}
+
+
 def timed_blocks(
-    stepper: Stepper, step: Callable[[], None], seconds: float, block_s: float
+    stepper: Stepper, step: Callable[[], object], seconds: float, block_s: float
 ) -> list[float]:
     """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
+from bench.metrics import LEAST_BUSY
 from bench.records import Environment, TimingRecord, TrialRecord, doubts
 from bench.report import words
 
@@ -51,6 +52,13 @@ def warnings(evidence: Evidence) -> list[str]:
         if lane["status"] != "ok":
             what = f"Timing {context or 'the arms'}"
             lines.append(f"{what} ended as {lane['status']}: {lane.get('reason', '')}.")
+    shares = {row.arm.name: evidence.busy(row.label, row.trial) for row in evidence.rows}
+    bound = [arm for arm, share in shares.items() if share is not None and share < LEAST_BUSY]
+    if bound:
+        lines.append(
+            f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
+            f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
+        )
     if any(trial.pretrained for trial in evidence.experiment.trials.values()):
         lines.append(
             "Pretrained backbones have seen most validation images of Imagenette and Imagewoof, "

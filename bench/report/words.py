@@ -144,8 +144,8 @@ def join(parts: Iterable[str], last: str = "and") -> str:
 def setting(one: Sequence[object], among: Iterable[Sequence[object]]) -> str:
     """How a setting differs among others: `batch_size 64`.
 
-    >>> base = (64, None, "auto", True, False)
-    >>> setting(base, [base, (50, None, "auto", True, False)])
+    >>> base = (64, None, "auto", True, False, None)
+    >>> setting(base, [base, (50, None, "auto", True, False, None)])
     'batch_size 64'
     """
     several = [len(set(values)) > 1 for values in zip(*among, strict=True)]

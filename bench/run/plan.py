@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.data.library import known_names, train_images
+from bench.data.library import fingerprint, known_names, train_images
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.records import TrialRecord
@@ -50,6 +50,19 @@ def make_plan(experiment: Experiment, store: Store) -> Plan:
         if images[trial.dataset] and trial.speed_key in pace:
             seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
     return Plan(experiment, states, seconds)
+
+
+def lacking(experiment: Experiment) -> list[str]:
+    """What a run would stumble over, or a reader should know: data not here, enlarged images."""
+    trials, lines = experiment.trials.values(), []
+    for name in dict.fromkeys(trial.dataset for trial in trials):
+        spec = DATASETS.get(name)
+        if spec and spec.archive and fingerprint(name) is None:
+            lines.append(f"{name} is not here: resizer-bench data fetch {name}, or data import")
+        sizes = {trial.input_size for trial in trials if trial.dataset == name}
+        if spec and spec.side and max(sizes) > spec.side:
+            lines.append(f"{name} has images of {spec.side} px: {max(sizes)} px are enlarged ones")
+    return lines
 
 
 def check_datasets(experiment: Experiment) -> None:

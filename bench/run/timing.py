@@ -140,7 +140,7 @@ def assembled(
     used = rounds_to_use([one["disturbance"]["disturbed"] for one in rounds])
     kept = [rounds[number] for number in used]
     arms = zip(sitting.subjects, weights, strict=True)
-    return {
+    record: TimingRecord = {
         "status": "ok",
         "reason": "",
         "settings": sitting.settings.model_dump(),
@@ -153,6 +153,9 @@ def assembled(
         "rounds_used": used,
         "subjects": {arm.speed_key: _timed(arm, weight, kept) for arm, weight in arms},
     }
+    if cards := [one["card"] for one in rounds if "card" in one]:
+        record["cards"] = cards
+    return record
 
 
 def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> TimedArm:
@@ -160,12 +163,17 @@ def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> Tim
     reasons = [weight.reason, *(one["failures"].get(key, "") for one in rounds)]
     reason = next(filter(None, reasons), "")
     samples = [] if reason else [one["samples"][key] for one in rounds]
-    return {
+    timed: TimedArm = {
         "trial": subject.model_dump(),
         "reason": reason,
         "seconds": medians(samples),
         "metrics": as_metrics({**weight.metrics, **summarised(samples, subject.batch_size)}),
     }
+    watts = [one["watts"][key] for one in rounds if key in one.get("watts", {})]
+    if samples and watts:
+        step_j = np.median(watts) * np.median(timed["seconds"]["train"])
+        timed["joules_per_image"] = float(step_j) / subject.batch_size
+    return timed
 
 
 def medians(samples: Sequence[Mapping[str, list[float]]]) -> dict[str, list[float]]:
@@ -185,7 +193,7 @@ def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict
     parts = {
         f"{part}_ms": 1e3 * median.get(part, 0.0) / batch
         for part in ("resizer", "backbone", "data")
-        if part in median or part == "resizer"
+        if part in median or (part == "resizer" and "backbone" in median)
     }
     return {
         "train_images_per_s": batch / median["train"],

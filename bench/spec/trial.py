@@ -59,13 +59,21 @@ SPEED_FIELDS = (
     "precision",
     "channels_last",
     "deterministic",
+    "compile",
 )
 """What the speed of a trial depends on, besides the machine."""
 
 CANONICAL = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
 
-SETTING_FIELDS = ("batch_size", "micro_batch", "precision", "channels_last", "deterministic")
+SETTING_FIELDS = (
+    "batch_size",
+    "micro_batch",
+    "precision",
+    "channels_last",
+    "deterministic",
+    "compile",
+)
 """Speeds and memory under other values of these are not comparable."""
 
 Pixels = Annotated[int, Field(ge=1, le=8192)]
@@ -147,6 +155,7 @@ class Trial(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     deterministic: bool = False
+    compile: Literal["default", "reduce-overhead"] | None = None  # by torch.compile; "off" is None
     eval_every_epochs: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="before")
@@ -301,6 +310,8 @@ def canonical(given: Mapping[str, object]) -> Fields:
                 fields.pop(name, None)
             elif name not in fields:
                 fields[name] = default
+    if fields.get("compile") == "off":
+        del fields["compile"]
     for name in ("pretrained", "replicate"):
         if name in fields and not fields[name]:
             del fields[name]

@@ -1,0 +1,335 @@
+"""Whether the harness is right on this GPU: known answers, and how fast its data and steps are.
+
+Each check gives lines of a table: with a tolerance, which holds or not, or figures to read. All of
+them also run on a CPU, where there is nothing to prove, so that they are tested.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm.data
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from bench.data.batches import FILTERS, Batch, Loader
+from bench.data.library import Dataset
+from bench.data.master import Master
+from bench.lab import device as devices
+from bench.lab import models, timing, training
+from bench.lab.card import Card
+from bench.lab.environment import describe, now
+from bench.lab.resampling import (
+    Cut,
+    ResidentLoader,
+    Run,
+    fastest_pass,
+    loader,
+    resample,
+    torch_pass,
+)
+from bench.lab.stepper import Stepper
+from bench.machine import cores
+from bench.records import CheckRecord, Finding, write_record
+from bench.spec.trial import Trial
+
+SECONDS = 3.0
+"""Of each measurement."""
+BASE: dict[str, Any] = {
+    "dataset": "fine",
+    "epochs": 2,
+    "batch_size": 64,
+    "precision": "fp32",
+    "resizer": "learned",
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the checks are made on, and how large they are."""
+
+    device: torch.device
+    dataset: Dataset
+    seconds: float = SECONDS
+    backbone: str = "resnet18"
+    boxes: int = 500  # of each filter
+    images: int = 512  # that are trained on
+
+
+def within(what: str, found: float, wanted: str, holds: bool) -> Finding:
+    return {"what": what, "found": found, "wanted": wanted, "holds": holds}
+
+
+def figure(what: str, found: float) -> Finding:
+    return {"what": what, "found": found, "wanted": "", "holds": None}
+
+
+def levels_off_pillow(
+    run: Run, sizes: NDArray[np.int64], side: int, name: str, seed: int, device: torch.device
+) -> NDArray[np.int64]:
+    """Levels between our and Pillow's pictures of random boxes of noise images of these sizes."""
+    stream = np.random.default_rng(seed)
+    images = [stream.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in sizes]
+    offsets = np.cumsum([0, *(image.size for image in images)])[:-1]
+    low, high = stream.uniform(0, 0.5, (len(sizes), 2)), stream.uniform(0.5, 1, (len(sizes), 2))
+    low[::3], high[::3] = 0, 1  # a third of them are whole images
+    boxes = np.concatenate([low, high], axis=1) * np.tile(sizes[:, ::-1], 2)
+    mirrored = stream.random(len(sizes)) < 0.5
+    given = {**BASE, "backbone": "", "input_size": side, "output_size": 1, "resample": name}
+    pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
+    cut = Cut(offsets, sizes, boxes, mirrored)
+    out = resample(pixels, cut, Trial(**given, channels_last=bool(seed % 2)), run)
+    ours = out.permute(0, 2, 3, 1).cpu().numpy().astype(int)
+    wanted = [
+        np.asarray(Image.fromarray(image).resize((side, side), FILTERS[name], box=tuple(box)))
+        for image, box in zip(images, boxes, strict=True)
+    ]
+    turned = [one[:, ::-1] if mirror else one for one, mirror in zip(wanted, mirrored, strict=True)]
+    apart: NDArray[np.int64] = np.abs(ours - np.stack(turned))
+    return apart
+
+
+def random_sizes(count: int, largest: int, seed: int) -> NDArray[np.int64]:
+    """Heights and widths from 1 pixel up, every order of magnitude as often."""
+    drawn = np.random.default_rng(seed).uniform(0, np.log(largest + 1), (count, 2))
+    return np.exp(drawn).astype(np.int64)
+
+
+def pictures(bench: Bench) -> Iterator[Finding]:
+    """Pillow's, of every filter, from boxes of every size, by each form of the pass."""
+    for way, run in dict([("torch", torch_pass), fastest_pass(bench.device)]).items():
+        levels = [
+            levels_off_pillow(
+                run, random_sizes(bench.boxes // 5, 300, seed), side, name, seed, bench.device
+            )
+            for name in FILTERS
+            for seed, side in enumerate((1, 7, 32, 112, 224))
+        ]
+        most = float(max(one.max() for one in levels))
+        mean = float(np.mean([one.mean() for one in levels]))
+        yield within(f"pictures off Pillow's ({way}), levels at most", most, "≤ 1", most <= 1)
+        yield within(
+            f"pictures off Pillow's ({way}), levels on average", mean, "≤ 0.1", mean <= 0.1
+        )
+
+
+def epochs_alike(bench: Bench) -> Iterator[Finding]:
+    """An epoch from the device's pixels, and one that Pillow makes and a stream brings."""
+    trial = Trial(**{**BASE, "input_size": 32, "output_size": 16, "backbone": ""})
+    theirs = Loader(
+        bench.dataset.train, trial, threads=2, pinned=bench.device.type == "cuda"
+    ).train(1)
+    ours = ResidentLoader(bench.dataset.train, trial, bench.device).train(1)
+    pairs = zip(ours, devices.delivered(theirs, bench.device), strict=True)
+    apart = [
+        int((one[0].int() - other[0].int()).abs().max()) + 255 * int((one[1] != other[1]).any())
+        for one, other in pairs
+    ]
+    yield within("an epoch of both loaders, levels at most", max(apart), "≤ 1", max(apart) <= 1)
+
+
+def memory(bench: Bench) -> Iterator[Finding]:
+    """A tensor of 64 MiB that is held and given back."""
+    peak = devices.PeakMemory(bench.device)
+    if peak.method:
+        peak.start()
+        before = peak.read_mib()
+        held = torch.ones(64 * 2**20, dtype=torch.uint8, device=bench.device)
+        del held
+        found = peak.read_mib() - before
+        yield within("peak of 64 MiB held, MiB", found, "64 ± 2", abs(found - 64) <= 2)
+    try:
+        torch.empty(2**45, dtype=torch.uint8, device=bench.device)
+        told = False
+    except Exception as error:
+        told = devices.is_out_of_memory(error)
+    yield within("too large a tensor is told as out of memory", float(told), "1", told)
+
+
+def busy_time(bench: Bench) -> Iterator[Finding]:
+    """Kernels of a known time that are launched slowly: the gaps between them do not count."""
+    if bench.device.type != "cuda":
+        return
+    kernel = partial(torch.cuda._sleep, 2_000_000)
+
+    def slowly() -> None:
+        for _ in range(10):
+            kernel()
+            time.sleep(0.005)
+
+    alone = devices.busy_s(kernel, 0.01, bench.device) or 0.0
+    found = (devices.busy_s(slowly, 0.1, bench.device) or 0.0) / (10 * alone)
+    yield within(
+        "busy time of 10 kernels, over 10 times that of one",
+        found,
+        "1 ± 0.05",
+        abs(found - 1) <= 0.05,
+    )
+
+
+def determinism(bench: Bench) -> Iterator[Finding]:
+    """Two trainings are alike to the bit where they were asked to be."""
+    losses = {loss_of(bench, bench.device, deterministic=True) for _ in range(2)}
+    yield within("deterministic trainings that differ", len(losses) - 1, "0", len(losses) == 1)
+
+
+def training_alike(bench: Bench) -> Iterator[Finding]:
+    """Two epochs in fp32, here and on the CPU."""
+    ours, theirs = (loss_of(bench, one) for one in (bench.device, torch.device("cpu")))
+    apart = abs(ours / theirs - 1)
+    yield within("loss of two epochs, here and on the CPU, apart", apart, "≤ 0.005", apart <= 0.005)
+
+
+def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) -> float:
+    """Training loss of the second epoch of a small trial."""
+    devices.configure(deterministic=deterministic)
+    small: dict[str, Any] = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
+    calm: dict[str, Any] = {
+        "optimizer": "sgd",
+        "lr": 0.01,
+    }  # AdamW makes much of how the last digits were rounded
+    trial = Trial(**BASE, **small, **calm, deterministic=deterministic)
+    rows = np.arange(bench.images) * len(bench.dataset.train) // bench.images
+    batches = loader(bench.dataset.train.part(rows), trial, device).train
+    per_epoch = bench.images // trial.batch_size
+    model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device).train()
+    optimizer, scheduler = training.build_optimizer(model, trial, 2 * per_epoch, per_epoch)
+    scaler = devices.gradient_scaler(device, "fp32")
+    for epoch in (1, 2):
+        losses = []
+        for images, labels in devices.delivered(batches(epoch), device):
+            losses += [
+                training.update(model, images, labels, trial, optimizer, scaler, "fp32").item()
+            ]
+            scheduler.step()
+    devices.configure(deterministic=False)
+    return statistics.mean(losses)
+
+
+def speed_trial(bench: Bench, input_size: int = 112, batch_size: int = 64) -> Trial:
+    """The plain backbone that speeds are measured with."""
+    return Trial(
+        dataset=bench.dataset.name,
+        backbone=bench.backbone,
+        input_size=input_size,
+        batch_size=batch_size,
+        epochs=1,
+    )
+
+
+def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
+    """Images a second: of a step, of the data, of both, of timm's loader; and what binds."""
+    trial = trial or speed_trial(bench)
+    stepper = Stepper(trial, len(bench.dataset.classes))
+    stepper.model.train()
+    batches, others = stepper.batches(bench.dataset), timm_batches(bench, trial)
+
+    def with_data() -> None:
+        stepper.images, stepper.labels = next(batches)
+        stepper.train_step()
+
+    steps: dict[str, Callable[[], object]] = {
+        "step": stepper.train_step,
+        "data": partial(next, batches),
+        "step with its data": with_data,
+        "timm's loader": partial(next, others),
+    }
+    found = {name: images_per_s(stepper, step, bench) for name, step in steps.items()}
+    for name, value in found.items():
+        yield figure(f"{name}, {trial.backbone} at {trial.input_size} px, images/s", value)
+    left = found["step with its data"] / found["step"]
+    yield within("step with its data over step without", left, "≥ 0.95", left >= 0.95)
+    share = devices.busy_share(stepper.train_step, stepper.timed, bench.device)
+    if share is not None:
+        yield figure("share of the step in which the GPU is at work", share)
+
+
+def images_per_s(stepper: Stepper, step: Callable[[], object], bench: Bench) -> float:
+    values = timing.timed_blocks(stepper, step, bench.seconds, timing.BLOCK_S)
+    return stepper.trial.batch_size / statistics.median(values)
+
+
+class Decoded(torch.utils.data.Dataset[tuple[Image.Image, int]]):
+    """A master copy as timm's loader wants it: pictures that are decoded already."""
+
+    def __init__(self, master: Master) -> None:
+        self.master = master
+        self.transform: nn.Module | None = None  # the loader puts its own
+
+    def __len__(self) -> int:
+        return len(self.master)
+
+    def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+        assert self.transform is not None
+        return self.transform(Image.fromarray(self.master.image(i))), int(self.master.labels[i])
+
+
+def timm_batches(bench: Bench, trial: Trial) -> Iterator[Batch]:
+    """What timm's training loader brings to the device, epoch after epoch, with all processors."""
+    assert trial.crop_min_area is not None
+    workers = cores() if bench.device.type == "cuda" else 0
+    theirs = timm.data.create_loader(
+        Decoded(bench.dataset.train),  # type: ignore[arg-type] # it has what is asked of it
+        (3, trial.input_size, trial.input_size),
+        trial.batch_size,
+        is_training=True,
+        scale=(trial.crop_min_area, 1.0),
+        interpolation=trial.resample,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=workers > 0,
+        device=bench.device,
+    )
+    while True:
+        yield from theirs
+
+
+CHECKS = (pictures, epochs_alike, memory, busy_time, determinism, training_alike, speeds)
+
+
+def findings(bench: Bench) -> Iterator[Finding]:
+    """The lines of all checks; of one that fails, the reason."""
+    for check in CHECKS:
+        try:
+            yield from check(bench)
+        except Exception as error:
+            yield {
+                "what": f"{check.__name__}: {training.explain(error)[1]}",
+                "found": None,
+                "wanted": "no error",
+                "holds": False,
+            }
+        devices.release_memory(bench.device)
+
+
+def prove(bench: Bench, folder: Path, tell: Callable[[Finding], None]) -> CheckRecord:
+    """Make every check, tell of each line as it comes, and put the record into `folder`."""
+    devices.keep_freed_memory()
+    card, began = Card(bench.device), time.perf_counter()
+    lines = []
+    for line in findings(bench):
+        lines.append(line)
+        tell(line)
+    failed = [line["what"] for line in lines if line["holds"] is False]
+    record: CheckRecord = {
+        "status": "failed" if failed else "ok",
+        "reason": "; ".join(failed),
+        "findings": lines,
+        "dataset": bench.dataset.name,
+        "environment": describe(bench.device, devices.resolve_precision("auto", bench.device)),
+        "wall_s": time.perf_counter() - began,
+        "finished": now(),
+    }
+    if facts := card.facts():
+        record["card"] = facts
+    write_record(folder, record)
+    return record

@@ -1,0 +1,88 @@
+"""The checks of a GPU: they run, on a CPU too, and one that fails is a line with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bench import cli
+from bench.data.library import Dataset, open_dataset
+from bench.lab import device, gpu
+from bench.records import Finding, read_record
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+    return open_dataset("toy")
+
+
+@pytest.fixture
+def bench(toy: Dataset, monkeypatch: pytest.MonkeyPatch) -> gpu.Bench:
+    """Checks of the least size, on a CPU."""
+    monkeypatch.setitem(gpu.BASE, "batch_size", 8)
+    return gpu.Bench(CPU, toy, seconds=0.001, backbone="test_resnet", boxes=5, images=16)
+
+
+SMALL = [one for one in gpu.CHECKS if one is not gpu.speeds]
+
+
+@pytest.mark.parametrize("check", SMALL, ids=lambda one: one.__name__)
+def test_every_check_holds_on_a_cpu(check: Any, bench: gpu.Bench) -> None:
+    if check is gpu.memory and device.PeakMemory(CPU).method is None:
+        pytest.skip("needs Linux's /proc")
+    lines = list(check(bench))
+    assert [line["what"] for line in lines if line["holds"] is not True] == []
+    assert bool(lines) == (check is not gpu.busy_time)
+
+
+def test_speeds_are_of_the_step_the_data_both_and_timms_loader(bench: gpu.Bench) -> None:
+    small = gpu.speed_trial(bench, input_size=32, batch_size=8)
+    lines = list(gpu.speeds(bench, small))
+    assert [line["what"].partition(",")[0] for line in lines] == [
+        "step",
+        "data",
+        "step with its data",
+        "timm's loader",
+        "step with its data over step without",
+    ]
+    assert all(line["found"] and line["found"] > 0 for line in lines)
+
+
+def test_a_check_that_breaks_is_a_line_that_fails_and_the_others_go_on(
+    bench: gpu.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: gpu.Bench) -> Iterator[Finding]:
+        yield gpu.figure("before", 1)
+        raise RuntimeError("no kernel image is available\nmore")
+
+    monkeypatch.setattr(gpu, "CHECKS", (broken, gpu.memory))
+    told: list[Finding] = []
+    gpu.prove(bench, tmp_path, told.append)
+    record = read_record(tmp_path)
+    assert record
+    assert record["findings"] == told
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("broken: RuntimeError: no kernel image is available")
+    assert told[0]["holds"] is None
+    assert len(told) > 2
+
+
+def test_without_a_gpu_the_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cpu")
+    done = CliRunner().invoke(cli.app, ["check", "gpu"])
+    assert str(done.exception) == "check gpu needs a GPU with CUDA; the device here is cpu"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("check", gpu.CHECKS, ids=lambda one: one.__name__)
+def test_every_check_holds_on_a_gpu(check: Any) -> None:
+    bench = gpu.Bench(torch.device("cuda"), open_dataset("synthetic-coarse"))
+    assert [line["what"] for line in check(bench) if line["holds"] is False] == []
