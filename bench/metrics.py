@@ -66,6 +66,7 @@ class Weight:
     metrics: Mapping[str, float]  # by name; empty where they could not be measured
     memory_method: str | None  # None where the platform has no method
     reason: str = ""  # why some could not be measured
+    reserved_mib: float | None = None  # what a GPU's allocator held in training, in use or not
 
 
 def as_metrics(values: Mapping[str, float]) -> dict[str, Measured]:

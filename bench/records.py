@@ -164,6 +164,7 @@ class TimedArm(TypedDict):
     reason: str  # why it could not be measured; "" if it was
     seconds: dict[str, list[float]]  # by phase: the median of each round that is used
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "timing"
+    reserved_mib: NotRequired[float]  # what a GPU's allocator held in training, in use or not
     joules_per_image: NotRequired[float]  # in training, of a GPU that tells its energy
 
 

@@ -68,7 +68,7 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
         if interpolation == "bilinear":
             raise ValueError(
                 f"bilinear from {tuple(images.shape[2:])} to {size} is deterministic on a GPU only "
-                "by another, slower algorithm, unless it halves both sides"
+                "by another, slower algorithm, unless it halves both sides or leaves them"
             )
     if interpolation in ANTIALIASED:
         return F.interpolate(
@@ -91,13 +91,15 @@ def covered(
 
     >>> covered((8, 6), (4, 3), "bilinear"), covered((8, 6), (2, 3), "bilinear")
     ((2, 2), None)
+    >>> covered((8, 6), (8, 6), "bilinear")
+    (1, 1)
     >>> covered((8, 6), (2, 3), "area"), covered((8, 6), (3, 3), "area")
     ((4, 2), None)
     """
     if before[0] % after[0] or before[1] % after[1]:
         return None
     block = before[0] // after[0], before[1] // after[1]
-    means = interpolation == "area" or (interpolation == "bilinear" and block == (2, 2))
+    means = interpolation == "area" or (interpolation == "bilinear" and block in ((1, 1), (2, 2)))
     return block if means else None
 
 

@@ -220,6 +220,13 @@ def test_a_step_that_waits_for_its_launches_is_told_from_one_that_keeps_the_gpu_
     assert device.busy_share(Queue().step, Queue().timed, CPU) is None
 
 
+def test_a_driver_is_named_once_whatever_the_number_of_cards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "_output", lambda _: "580.95\n580.95")
+    assert environment.driver(CUDA) == f"CUDA {torch.version.cuda}, driver 580.95"
+
+
 def test_every_accelerator_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[str] = []
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda one: waited.append(one.type))

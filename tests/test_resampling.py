@@ -97,9 +97,11 @@ def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     return open_dataset("toy")
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_batches_of_both_loaders_are_the_same(toy: Dataset, channels_last: bool) -> None:
-    asked = trial(channels_last=channels_last)
+@pytest.mark.parametrize(("size", "channels_last"), [(16, True), (16, False), (41, True)])
+def test_batches_of_both_loaders_are_the_same_boxes_at_every_size(
+    toy: Dataset, size: int, channels_last: bool
+) -> None:
+    asked = trial(input_size=size, channels_last=channels_last)
     theirs, ours = Loader(toy.train, asked, threads=1), ResidentLoader(toy.train, asked, CPU)
     for one, other in zip(theirs.train(2), ours.train(2), strict=True):
         assert torch.equal(one[0], other[0])

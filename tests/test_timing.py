@@ -297,7 +297,8 @@ def test_the_energy_of_a_round_becomes_that_of_an_image() -> None:
         | {"disturbance": {"disturbed": False}, "card": card, "watts": {key: watts}}
         for watts in (300.0, 320.0, 340.0)
     ]
-    record = sittings.assembled(sitting_of(3), rounds, [Weight({}, None)])
+    record = sittings.assembled(sitting_of(3), rounds, [Weight({}, None, reserved_mib=512.0)])
+    assert record["subjects"][key]["reserved_mib"] == 512
     assert record["cards"] == [card] * 3
     assert record["subjects"][key]["joules_per_image"] == pytest.approx(320 * 0.5 / 4)
     for one in rounds:

@@ -162,8 +162,8 @@ def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
 def release_memory(device: torch.device) -> None:
     """Give back what nothing refers to any more, so that it weighs on no later measurement."""
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    if device.type != "cpu":
+        torch.accelerator.empty_cache()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -309,6 +309,12 @@ class PeakMemory:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
         return (self._status("VmHWM") - self.loaded_kib) / 1024 if self.method else float("nan")
+
+    def reserved_mib(self) -> float | None:
+        """What a GPU's allocator held at its peak, in use or not; None elsewhere."""
+        if self.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_reserved(self.device) / 2**20
 
     def _status(self, field: str) -> int:
         lines = self.resident.read_text().splitlines()

@@ -53,7 +53,8 @@ def driver(device: torch.device) -> str | None:
     if device.type != "cuda":
         return None
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return f"CUDA {torch.version.cuda}, driver {_output(query) or 'unknown'}"
+    first, *_ = (_output(query) or "unknown").splitlines()  # one a card, all the same
+    return f"CUDA {torch.version.cuda}, driver {first}"
 
 
 def _git(*arguments: str) -> str | None:

@@ -159,8 +159,8 @@ class Cut:
     def columns(self, side: int, device: torch.device) -> tuple[Tensor, ...]:
         """All of it on the device, in one copy; last, which images go along their columns first."""
         swapped = columns_first(self.sizes, side)
-        table = np.column_stack([self.offsets, self.sizes, self.mirrored, swapped, self.boxes])
-        columns = torch.from_numpy(table.T.astype(float)).to(device, non_blocking=True)
+        table = [self.offsets, *self.sizes.T, self.mirrored, swapped, *self.boxes.T]
+        columns = torch.from_numpy(np.array(table, dtype=float)).to(device, non_blocking=True)
         return *columns[:3].long(), *(columns[3:5] > 0), *columns[5:].float()
 
 

@@ -171,7 +171,8 @@ def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weigh
     """
     memory = devices.PeakMemory(devices.pick())
     try:
-        return Weight(measured_weight(subject, classes, use, memory), memory.method)
+        metrics = measured_weight(subject, classes, use, memory)
+        return Weight(metrics, memory.method, reserved_mib=memory.reserved_mib())
     except Exception as error:
         return Weight({}, memory.method, explain(error)[1])
 

@@ -169,6 +169,8 @@ def _timed(subject: Trial, weight: Weight, rounds: Sequence[RoundRecord]) -> Tim
         "seconds": medians(samples),
         "metrics": as_metrics({**weight.metrics, **summarised(samples, subject.batch_size)}),
     }
+    if weight.reserved_mib is not None:
+        timed["reserved_mib"] = weight.reserved_mib
     watts = [one["watts"][key] for one in rounds if key in one.get("watts", {})]
     if samples and watts:
         step_j = np.median(watts) * np.median(timed["seconds"]["train"])
@@ -209,7 +211,8 @@ def weigh(trial: Trial, classes: int) -> Weight:
     weights = [_weigh(trial, classes, use) for use in uses]
     metrics = {name: value for weight in weights for name, value in weight.metrics.items()}
     reasons = [weight.reason for weight in weights if weight.reason]
-    return Weight(metrics, weights[0].memory_method, reasons[0] if reasons else "")
+    reason, training = reasons[0] if reasons else "", weights[0]
+    return Weight(metrics, training.memory_method, reason, training.reserved_mib)
 
 
 def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
