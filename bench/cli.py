@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bench.report.made import Report
     from bench.run.plan import Plan
     from bench.run.runner import Outcome
+    from bench.run.stopping import SignalledError
     from bench.spec.experiment import Experiment, ExperimentFile
     from bench.store import Store
 
@@ -70,6 +72,9 @@ Name = Annotated[
 ]
 DatasetName = Annotated[str, typer.Argument(help="As in `data list`.", autocompletion=_datasets)]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
     float | None,
@@ -215,6 +220,7 @@ def run(
         bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
     ] = False,
     retry: Retry = False,
+    workers: Workers = None,
     minutes: Minutes = None,
     reuse_published: Annotated[
         bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
@@ -225,8 +231,8 @@ def run(
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
-    from bench.run import runner
-    from bench.run.stopping import stoppable
+    from bench.run import executors, runner
+    from bench.run.stopping import SignalledError, stoppable
 
     experiment, store = _open(name, small)
     if experiment.spec.search:
@@ -248,20 +254,32 @@ def run(
             display.experiment = experiment
             if smoke:
                 _end_smoke(runner.smoke(experiment, store, display, where=chosen), display.names)
-            outcome = runner.run(experiment, store, display, where=chosen, retry=retry)
-    except KeyboardInterrupt as stop:
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(
+                experiment, store, display, where=chosen, retry=retry, choose=choose
+            )
+    except SignalledError as stop:
         _end_stopped(stop, experiment, store)
     _end_run(experiment, store, outcome)
 
 
 @app.command()
-def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minutes = None) -> None:
+def search(
+    name: Name,
+    small: Small = False,
+    retry: Retry = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
+    ] = None,
+    minutes: Minutes = None,
+) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench import terminal as console
     from bench.opening import check_owner, note_owner
-    from bench.run import runner, studies
+    from bench.run import executors, runner, studies
     from bench.run.search import open_search
-    from bench.run.stopping import stoppable
+    from bench.run.stopping import SignalledError, stoppable
 
     opened = open_search(name, small=small)
     store = _store()
@@ -270,19 +288,19 @@ def search(name: Name, small: Small = False, retry: Retry = False, minutes: Minu
     display = console.Display(out)
     try:
         with stoppable(minutes), display.shown():
-            studies.tune(opened, store, display)
+            studies.tune(opened, store, display, workers=workers or 1)
             experiment, _ = _open(name, small)
             display.experiment = experiment
-            outcome = runner.run(experiment, store, display, retry=retry)
-    except KeyboardInterrupt as stop:
+            choose = partial(executors.local, workers=workers)
+            outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
+    except SignalledError as stop:
         _end_stopped(stop, display.experiment, store)
     _end_run(experiment, store, outcome)
 
 
-def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: Store) -> NoReturn:
+def _end_stopped(stop: SignalledError, experiment: Experiment | None, store: Store) -> NoReturn:
     """Say what is left, where that is known; the exit status is 0 where the run's time was up."""
     from bench.run.plan import make_plan
-    from bench.run.stopping import status
 
     left = ""
     if experiment:
@@ -290,7 +308,7 @@ def _end_stopped(stop: KeyboardInterrupt, experiment: Experiment | None, store: 
         begun = sum(store.snapshot(key).exists() for key in missing)
         left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
     say(f"stopped{left}; the same command goes on")
-    raise typer.Exit(status(stop)) from None
+    raise typer.Exit(stop.status) from None
 
 
 def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoReturn:
@@ -300,11 +318,14 @@ def _end_smoke(failures: Sequence[TrialRecord], names: Mapping[str, str]) -> NoR
 
 
 def _end_run(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
-    """Report, unless another process is still at it; then what is missing, and the exit status."""
-    if outcome.elsewhere:
-        say(f"{counted(outcome.elsewhere, 'trial')} left to another process, which will report")
-        raise typer.Exit(1)
-    _report(experiment, store)
+    """Report, unless another process is at it; then what is missing, and the exit status."""
+    from bench.run.claims import claim
+
+    with claim(store, f"report of {experiment.name}") as claimed:
+        if claimed:
+            _report(experiment, store)
+        else:
+            say("another process writes the report")
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():

@@ -31,6 +31,7 @@ class PlanMade:
 
     to_run: int
     on_record: int
+    places: str = ""  # how many are run at once, and on what
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ class StartedAnew:
     """A trial has a snapshot that cannot be used here."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """What a trial in a process of its own tells."""
+
+    trial: Trial
+    told: Event  # `Step`, `Epoch`, `Resumed`, `StartedAnew`
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class Round:
 class SearchBegun:
     configurations: int  # of each arm
     on_record: Mapping[str, int]  # configurations by tuned arm
+    places: str = ""  # as of `PlanMade`
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,7 @@ Event = (
     | Epoch
     | Resumed
     | StartedAnew
+    | TrialProgress
     | End
     | MatchingBegun
     | SizeMatched

@@ -1,4 +1,4 @@
-"""The machine under this process: processors, room on a disk, files that are on it."""
+"""The machine under this process: processors, memory, room on a disk, files that are on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,19 +42,56 @@ def _quota(cgroups: Path) -> float | None:
         return None
 
 
+def memory_bytes(cgroups: Path = CGROUPS) -> int:
+    """The memory that this process and its children may use: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
+        try:
+            return min(machine, int((cgroups / limit).read_text()))
+        except (OSError, ValueError):  # no such file; "max"
+            continue
+    return machine
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of the machine a process may use."""
+
+    threads: int  # of torch on the processor
+    card: str | None = None  # the one GPU, as CUDA_VISIBLE_DEVICES names it; None: as it is
+
+
+def shares(workers: int | None, cards: Sequence[str | None], need: int) -> list[Share]:
+    """What each of the processes gets that run at once: it is the same however many are busy.
+
+    Args:
+        workers: how many they are; by default one a GPU, or one a core.
+        cards: the GPUs; none on a processor.
+        need: memory, bytes, of one of them, of which a processor's default takes account.
+    """
+    count = workers or len(cards) or max(1, min(cores(), memory_bytes() // need))
+    threads = max(1, cores() // count)
+    return [Share(threads, cards[n % len(cards)] if cards else None) for n in range(count)]
+
+
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder, or of the nearest one above it that is there."""
     there = next(at for at in (folder, *folder.parents) if at.exists())
     return shutil.disk_usage(there).free
 
 
+def own_name() -> str:
+    """A name for a file or a folder that no other process, of whatever host, gives."""
+    return f"{platform.node()}-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that has its name once it is complete: a crash leaves all of it or nothing.
 
-    Until then it has a name that no other process, of whatever host, gives.
+    Until then it has an `own_name`.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{own_name()}")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -22,6 +22,11 @@ EXPERIMENTS = (CHECKOUT or PACKAGE) / "experiments"
 PUBLISHED = PROJECT / "results" / "published"
 
 
+def snapshot_file(results: Path, key: str) -> Path:
+    """Where the state of a trial in training is saved, in a folder of results."""
+    return results / "unfinished" / key / "snapshot.pt"
+
+
 def local_results() -> Path:
     """The user's own results: `results/local`, or the folder RESIZER_BENCH_RESULTS names."""
     given = os.environ.get("RESIZER_BENCH_RESULTS")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from bench.machine import own_name
 from bench.metrics import METRICS
+from bench.paths import snapshot_file
 from bench.records import (
     DamagedError,
     OwnerRecord,
@@ -56,7 +60,17 @@ class Store:
 
     def snapshot(self, key: str) -> Path:
         """Where the state of a trial in training is saved, until it has a record."""
-        return self.root / "unfinished" / key / "snapshot.pt"
+        return snapshot_file(self.root, key)
+
+    @contextmanager
+    def own_folder(self, key: str) -> Iterator[Path]:
+        """A folder of one process alone for what a trial leaves, until that is put in place."""
+        shared = self.snapshot(key).parent
+        (own := shared / own_name()).mkdir(parents=True)
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
 
     def sitting_folder(self, sitting: Sitting) -> Path:
         return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)

@@ -6,6 +6,7 @@ import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -35,10 +36,11 @@ from bench.events import (
     StartedAnew,
     Step,
     TimingBegun,
+    TrialProgress,
     Turn,
     Waiting,
 )
-from bench.records import Finding, SearchRecord, TrialRecord
+from bench.records import CurveRow, Finding, SearchRecord, TrialRecord
 from bench.spec.experiment import Experiment, ExperimentFile, context_label, context_of
 from bench.spec.trial import Trial
 from bench.spec.tuning import spaces
@@ -52,6 +54,12 @@ if TYPE_CHECKING:
 
 MOST_DESIGNS = 4
 """A plan tells so many contexts at the most."""
+
+PACE_S = 3600.0
+"""The time left is told by the pace of the last so many seconds."""
+
+MOST_SHOWN = 8
+"""So many trials at once have a bar of their own, or a line for each epoch."""
 
 BYTE_PHASES = ("download", "look through", "unpack")
 
@@ -72,6 +80,20 @@ def plain(text: str) -> Text:
     return Text(readable(text))
 
 
+@dataclass
+class Running:
+    """A trial that is under way, as it is shown."""
+
+    name: str
+    batch_size: int
+    began: float
+    bar: bars.TaskID | None = None  # None: others fill the screen
+    first_step: tuple[int, float] | None = None
+    done: float = 0.0  # share of its steps
+    speed: float = 0.0  # images/s
+    accuracy: str = ""  # of the last validation
+
+
 class Display:
     """Shows the events of a run: progress bars on a terminal, else a line for each thing done."""
 
@@ -87,13 +109,13 @@ class Display:
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            speed_estimate_period=PACE_S,
         )
         self.whole: bars.TaskID | None = None
         self.part: bars.TaskID | None = None
-        self.began = 0.0
-        self.first_step: tuple[int, float] | None = None
-        self.accuracy = ""  # of the last validation, as it is shown
-        self.batch_size = 0
+        self.running: dict[str, Running] = {}  # by key
+        self.total = self.ended = self.on_record = 0  # trials; the last, when it began
+        self.began = self.updated = 0.0  # when it began, and was last shown
         self.proposed: dict[str, str] = {}  # what a search calls its configurations, by key
         self.told_waiting = False
 
@@ -108,21 +130,18 @@ class Display:
             case DataRead(phase, done, total):
                 self.data(phase, done, total)
             case PlanMade():
-                self._say(f"{event.to_run} trials to run, {event.on_record} on record")
+                places = f"; {event.places}" if event.places else ""
+                self._say(f"{event.to_run} trials to run, {event.on_record} on record{places}")
                 self._whole(event.to_run)
             case SmokePlanned(arms):
                 self._say(f"{arms} distinct arms, three training steps each")
                 self._whole(arms)
             case Begin(trial):
                 self._begin(trial)
-            case Step():
-                self._step(event)
-            case Epoch():
-                self._epoch(event)
-            case Resumed(step):
-                self._say(f"  goes on after step {step}")
-            case StartedAnew(reason):
-                self._say(f"  starts anew: {reason}")
+            case TrialProgress(trial, told):
+                self._progress(self.running[trial.key], told)
+            case Step() | Epoch() | Resumed() | StartedAnew():
+                pass  # a trial's, which says whose it is
             case End(trial, record):
                 self._end(trial, record)
             case MatchingBegun(sizes):
@@ -169,7 +188,9 @@ class Display:
 
     def _search(self, event: SearchBegun) -> None:
         counts = ", ".join(f"{count} of {arm}" for arm, count in event.on_record.items())
-        self._say(f"{event.configurations} configurations of each arm; on record: {counts}")
+        places = f"; {event.places}" if event.places else ""
+        told = f"{event.configurations} configurations of each arm; on record: {counts}{places}"
+        self._say(told)
         total = event.configurations * len(event.on_record)
         self._whole(total, done=sum(event.on_record.values()))
 
@@ -189,39 +210,88 @@ class Display:
         self.whole = self.progress.add_task(
             "all trials", total=total, completed=done, count=count, note=""
         )
+        self.began, self.total, self.ended, self.on_record = time.monotonic(), total, done, done
 
     def _begin(self, trial: Trial) -> None:
-        self.began, self.first_step, self.accuracy = time.monotonic(), None, ""
-        self.batch_size = trial.batch_size
-        self._start(self._name(trial), None)
+        self._end_part()
+        running = Running(self._name(trial), trial.batch_size, time.monotonic())
+        if sum(one.bar is not None for one in self.running.values()) < MOST_SHOWN:
+            running.bar = self.progress.add_task(running.name, total=None, count="", note="")
+        self.running[trial.key] = running
 
-    def _step(self, event: Step) -> None:
+    def _progress(self, running: Running, told: Event) -> None:
+        name = f"{running.name}: " if len(self.running) > 1 else ""
+        match told:
+            case Step():
+                self._step(running, told)
+            case Epoch(row):
+                self._epoch(running, row, name)
+            case Resumed(step):
+                self._say(f"  {name}goes on after step {step}")
+            case StartedAnew(reason):
+                self._say(f"  {name}starts anew: {reason}")
+
+    def _step(self, running: Running, event: Step) -> None:
         now = time.monotonic()
-        step, began = self.first_step = self.first_step or (event.step, now)
-        speed = (event.step - step) * self.batch_size / (now - began) if now > began else 0.0
-        count = f"step {event.step}/{event.total}"
-        note = f"epoch {event.epoch}, {speed:.0f} images/s{self.accuracy}"
-        self._update(event.step, event.total, count, note)
+        step, began = running.first_step = running.first_step or (event.step, now)
+        if now > began:
+            running.speed = (event.step - step) * running.batch_size / (now - began)
+        running.done = event.step / event.total
+        if running.bar is not None:
+            count = f"step {event.step}/{event.total}"
+            note = f"epoch {event.epoch}, {running.speed:.0f} images/s{running.accuracy}"
+            self.progress.update(
+                running.bar, completed=event.step, total=event.total, count=count, note=note
+            )
+        if now > self.updated + 1:
+            self._show_whole()
 
-    def _epoch(self, event: Epoch) -> None:
-        row = event.row
+    def _epoch(self, running: Running, row: CurveRow, name: str) -> None:
         if "top1_pct" in row:
-            self.accuracy = f", top-1 {row['top1_pct']:.1f} %"
-        if self.progress.disable:
-            speed = row["step"] * self.batch_size / row["train_s"]
-            self._say(f"  epoch {row['epoch']}, {speed:.0f} images/s{self.accuracy}")
+            running.accuracy = f", top-1 {row['top1_pct']:.1f} %"
+        if self.progress.disable and running.bar is not None:
+            speed = row["step"] * running.batch_size / row["train_s"]
+            self._say(f"  {name}epoch {row['epoch']}, {speed:.0f} images/s{running.accuracy}")
 
     def _end(self, trial: Trial, record: TrialRecord) -> None:
-        self._end_part()
-        took = duration(time.monotonic() - self.began)
-        self._say(f"{self._name(trial)}: {outcome(record)}, {took}")
+        running = self.running.pop(trial.key)
+        if running.bar is not None:
+            self.progress.remove_task(running.bar)
         self._advance()
+        took = duration(time.monotonic() - running.began)
+        left = self._left() if self.progress.disable else ""
+        self._say(f"{running.name}: {outcome(record)}, {took}{left}")
 
     def _advance(self) -> None:
-        if self.whole is not None:
-            self.progress.advance(self.whole)
-            task = next(t for t in self.progress.tasks if t.id == self.whole)
-            self.progress.update(self.whole, count=f"{task.completed:.0f}/{task.total:.0f}")
+        self.ended += 1
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        """What all trials together have done, of those that are under way a part."""
+        self.updated = time.monotonic()
+        if self.whole is None:
+            return
+        under_way = self.running.values()
+        speed = sum(one.speed for one in under_way)
+        self.progress.update(
+            self.whole,
+            completed=self.done,
+            count=f"{self.ended}/{self.total}",
+            note=f"{len(under_way)} running, {speed:.0f} images/s" if under_way else "",
+        )
+
+    @property
+    def done(self) -> float:
+        """Trials, with a part of each that is under way."""
+        return self.ended + sum(one.done for one in self.running.values())
+
+    def _left(self) -> str:
+        """How many trials are done, and how long the others take by the pace so far."""
+        done = self.done - self.on_record
+        if self.ended >= self.total or done <= 0:
+            return ""
+        left = (time.monotonic() - self.began) * (self.total - self.done) / done
+        return f" ({self.ended} of {self.total}, {duration(left)} left)"
 
     def _round(self, event: Round) -> None:
         if event.disturbed:

@@ -20,8 +20,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import bench.lab.snapshots
 import bench.lab.timing
-import bench.lab.trial  # noqa: F401 # loads torch, once
+import bench.lab.trial  # loads torch, once
 from bench.errors import InputError
 from bench.events import Begin, Event
 from bench.opening import load_from
@@ -91,6 +92,7 @@ def state(store: Store) -> dict[str, str]:
 
 def main() -> None:
     file, fault, rounds, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    bench.lab.snapshots.EVERY_S = 0.0
     processes._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment]
     chance, store = random.Random(seed), Store(local_results())
     log, told = store.root.with_suffix(".log"), store.root.with_suffix(".told")

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
 from bench.paths import PROJECT, local_results
 from bench.run import attempt, jobs, keeping, readiness, runner
+from bench.run.executors import local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
 from bench.run.studies import connected
@@ -161,7 +162,7 @@ def test_a_trial_that_meets_a_full_disk_is_left_missing(
     monkeypatch.setattr(f"bench.lab.trial.{place}", full)
     one = toy()
     with pytest.raises(MachineError, match=r"^no space left: "):
-        trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
+        trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
     assert store.trial(one.key) is None
 
 
@@ -169,14 +170,9 @@ def test_a_run_stops_at_the_first_trial_that_meets_a_full_disk(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Event] = []
-    real = attempt.call
-
-    def fails(job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return real(full_disk if job is jobs.train else job, *arguments, **options)
-
-    monkeypatch.setattr(attempt, "call", fails)
+    monkeypatch.setattr(jobs, "train", full_disk)
     with pytest.raises(MachineError, match="no space left"):
-        runner.run(write_experiment(), store, begun.append)
+        runner.run(write_experiment(), store, begun.append, choose=partial(local, workers=1))
     assert sum(isinstance(event, Begin) for event in begun) == 1
     assert make_plan(write_experiment(), store).counts == {"missing": 4}
 
@@ -269,7 +265,7 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
 ) -> None:
     experiment = write_experiment()
     for one in experiment.trials.values():
-        trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
+        trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
         break
     readiness.check_same_data("toy", experiment, store)
     monkeypatch.setattr(readiness, "pixels", lambda _: "other")
@@ -287,7 +283,7 @@ def test_a_model_of_a_users_class_is_loaded_with_its_own_code_or_not_at_all(
     file.write_text(text)
     monkeypatch.chdir(code)
     one = toy(resizer="own_front_for_loading:Front", output_size=8)
-    trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
+    trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
     assert models.load(one.key, store.root)
     file.write_text(text + "\n# another")
     with pytest.raises(InputError, match="is not the code that it was trained with"):

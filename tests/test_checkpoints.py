@@ -151,7 +151,7 @@ def test_embeddings_of_another_image_size_are_resampled_as_timm_does(tmp_path: P
 def test_the_record_says_what_was_loaded(store: Store, tmp_path: Path) -> None:
     save_file(state(), path := tmp_path / "w.safetensors")
     one = toy(path)
-    trial.run(lambda _: None, one, store.trial_folder(one.key), store.snapshot(one.key))
+    trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
     record = store.trial(one.key)
     assert record is not None
     assert record["reason"] == ""

@@ -21,7 +21,7 @@ def key(store: Store) -> str:
     given: dict[str, Any] = {"dataset": "toy", "backbone": "test_resnet", "precision": "fp32"}
     given |= {"input_size": 32, "output_size": 16, "epochs": 1, "batch_size": 8}
     one = Trial(**given, resizer="learned", num_kernels=4, deterministic=True)
-    trial.run(ignore, one, store.trial_folder(one.key), store.snapshot(one.key))
+    trial.run(ignore, one, store.trial_folder(one.key), store.root)
     return one.key
 
 

@@ -54,7 +54,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.metrics": (),
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
     "bench.records": ("bench.errors", "bench.machine", "bench.metrics", "bench.spec"),
-    "bench.store": ("bench.metrics", "bench.records", "bench.spec.experiment", "bench.spec.trial"),
+    "bench.store": (
+        "bench.machine",
+        "bench.metrics",
+        "bench.paths",
+        "bench.records",
+        "bench.spec.experiment",
+        "bench.spec.trial",
+    ),
     "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.terminal": (
@@ -125,6 +132,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.plan": RUN,
     "bench.run.readiness": RUN,
     "bench.run.attempt": RUN,
+    "bench.run.claims": RUN,
+    "bench.run.executors": RUN,
+    "bench.run.scheduling": RUN,
     "bench.run.timing": RUN,
     "bench.run.runner": RUN,
     "bench.run.keeping": RUN,

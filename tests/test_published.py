@@ -140,7 +140,7 @@ def test_nothing_but_numbers_and_plots_is_published(experiment: Experiment) -> N
 def finished(store: Store, write_experiment: WriteExperiment) -> Experiment:
     experiment = write_experiment()
     key, trial = next(iter(experiment.trials.items()))
-    run([].append, trial, store.trial_folder(key), store.snapshot(key))
+    run([].append, trial, store.trial_folder(key), store.root)
     return experiment
 
 

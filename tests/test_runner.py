@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import InputError
-from bench.events import Begin, Event, Listener, Step, Turn
+from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
 from bench.metrics import Weight
 from bench.records import read_record, write_record
 from bench.run import jobs, readiness, runner, stopping, timing
-from bench.run.attempt import claim, ended
+from bench.run.attempt import ended
+from bench.run.executors import local
 from bench.run.plan import make_plan
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -136,19 +138,6 @@ def test_a_trial_whose_parent_failed_is_skipped_with_the_reason_until_it_is_mend
     assert not outcome.failures
 
 
-def test_a_trial_whose_parent_another_process_has_is_left_for_later(
-    store: Store, write_experiment: WriteExperiment
-) -> None:
-    experiment = write_experiment(rest=WARM)
-    keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
-    with claim(store, keys["learned"]) as claimed:
-        assert claimed
-        outcome, begun = go(experiment, store, where={"seed": "0"})
-    assert {arm for arm, key in keys.items() if key in begun} == {"plain", "warm"}
-    assert outcome.elsewhere == 3
-    assert not outcome.failures
-
-
 def test_a_failed_trial_is_a_row_the_grid_goes_on_and_retry_takes_it_up(
     store: Store, write_experiment: WriteExperiment
 ) -> None:
@@ -169,7 +158,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     experiment = write_experiment()
     good = next(iter(experiment.trials.values()))
     broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
-    weights = [timing.weigh(trial, 2) for trial in (good, broken)]
+    weights = [waited_for(timing.weigh(trial, 2)) for trial in (good, broken)]
     assert not weights[0].reason
     assert weights[1].reason.startswith("unknown backbone 'test_resnett'")
     sitting = Sitting((good, broken), good, experiment.spec.timing)
@@ -188,14 +177,14 @@ def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = write_experiment()
-    real = timing.call
+    real = timing.perform
 
-    def dying(job: Any, *arguments: Any, **options: Any) -> Any:
+    async def dying(job: Any, *arguments: Any, **options: Any) -> Any:
         if job is jobs.take_round:
             raise DiedError("out of luck")
-        return real(job, *arguments, **options)
+        return await real(job, *arguments, **options)
 
-    monkeypatch.setattr(timing, "call", dying)
+    monkeypatch.setattr(timing, "perform", dying)
     outcome, _ = go(experiment, store)
     assert outcome.untimed == {"all arms": "out of luck"}
     assert not timing.unfinished(experiment, store, retry=False)
@@ -210,21 +199,6 @@ def test_a_trial_that_takes_too_long_is_a_timeout_row(
     outcome, _ = go(experiment, store)
     assert {r["status"] for r in outcome.failures.values()} == {"timeout"}
     assert "not finished within 0.01 s" in next(iter(outcome.failures.values()))["reason"]
-
-
-def test_a_claimed_trial_is_left_to_the_process_that_has_it(
-    store: Store, write_experiment: WriteExperiment
-) -> None:
-    experiment = write_experiment()
-    taken, *_ = experiment.trials
-    with claim(store, taken) as claimed:
-        assert claimed
-        with claim(store, taken) as again:
-            assert not again
-        outcome, begun = go(experiment, store)
-    assert taken not in begun
-    assert outcome.elsewhere == 1
-    assert outcome.plan.states[taken] == "missing"
 
 
 def test_a_backbone_that_does_not_exist_stops_the_run_before_it_starts(
@@ -346,12 +320,12 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
     experiment = write_experiment()
 
     def stop_at_2(event: Event) -> None:
-        if isinstance(event, Step) and event.step == 2:
+        if isinstance(event, TrialProgress) and event.told == Step(2, 4, 1):
             os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=60):
-        runner.run(experiment, store, stop_at_2)
-    assert stopping.status(stop.value) == status
+    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=60):
+        runner.run(experiment, store, stop_at_2, choose=partial(local, workers=1))
+    assert stop.value.status == status
     first, *_ = experiment.runs
     assert store.snapshot(first).exists()
     go(experiment, store)
@@ -362,9 +336,9 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
 
 
 def test_a_run_stops_when_its_minutes_are_up() -> None:
-    with pytest.raises(KeyboardInterrupt) as stop, stopping.stoppable(minutes=0.001):
+    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=0.001):
         time.sleep(60)
-    assert stopping.status(stop.value) == 0
+    assert stop.value.status == 0
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ from bench.report.answer import in_words
 from bench.report.pages import make
 from bench.run import search, studies
 from bench.run.attempt import ended
+from bench.run.executors import local
+from bench.run.processes import waited_for
 from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
 from bench.spec.trial import Trial
@@ -73,7 +76,7 @@ def heard(_: Event) -> None:
 def scoring(store: Store, score: Callable[[Trial], float]) -> studies.Evaluate:
     """Records a score of the fields in place of a training run."""
 
-    def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+    async def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
         record = {"status": "ok", "reason": "", "trial": trial.model_dump(), "wall_s": 1.0}
         data = {"train_images": 14, "val_images": 6, "fingerprint": fingerprint(trial.dataset)}
         record |= {"data": data}
@@ -224,6 +227,35 @@ def test_arms_take_turns_and_a_larger_number_continues(
     assert search.finished(longer, store)
 
 
+def test_several_configurations_at_once_are_scored_once_each_and_a_stopped_one_is_drawn_again(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    at_once, most, events = set[str](), 0, list[Event]()
+    stop_at = 3
+
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+        nonlocal most
+        at_once.add(trial.key)
+        most = max(most, len(at_once))
+        await asyncio.sleep(0.02)
+        at_once.discard(trial.key)
+        if len(list(store.root.glob("trials/*"))) == stop_at:
+            raise KeyboardInterrupt
+        return await scoring(store, low_rate_wins)(trial, asked, listener)
+
+    with pytest.raises(KeyboardInterrupt):
+        Tuner(toy_search(), store, events.append, evaluate, workers=4).run()
+    stop_at = -1
+    Tuner(toy_search(), store, events.append, evaluate, workers=4).run()
+    assert most == 4
+    assert not [event for event in events if isinstance(event, Waiting)]
+    record = store.search("tuned")
+    assert record
+    for told in record["arms"].values():
+        assert [row["state"] for row in told["configurations"]] == ["ok"] * 3
+    assert len(store.kept()) == 6  # the stopped ones had the same fields again
+
+
 def test_other_code_or_other_files_are_another_study(
     store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +342,7 @@ def test_a_configuration_in_the_store_is_answered_from_it(
     for lr in (0.01, 0.02):
         for arm in ("plain", "learned"):
             trial = found.trial(arm, {"lr": lr})
-            scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
+            waited_for(scoring(store, low_rate_wins)(trial, None, heard))  # type: ignore[arg-type]
     events: list[Event] = []
     tune(found, store, events.append)
     kinds = Counter(type(event) for event in events)
@@ -321,10 +353,10 @@ def test_a_configuration_in_the_store_is_answered_from_it(
 def test_a_failing_configuration_counts_and_is_told(
     store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
         if trial.resizer == "learned":
             return {"status": "oom", "reason": "out of memory"}
-        return scoring(store, low_rate_wins)(trial, asked, listener)
+        return await scoring(store, low_rate_wins)(trial, asked, listener)
 
     monkeypatch.setattr(studies, "Evaluator", lambda *_: evaluate)
     found = toy_search()
@@ -341,7 +373,7 @@ def test_a_failing_configuration_counts_and_is_told(
 def test_an_error_of_ours_ends_the_search_instead_of_drawing_on(
     store: Store, toy_search: Callable[..., Search]
 ) -> None:
-    def broken(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+    async def broken(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
         raise ValueError(f"a defect met by {trial.backbone}")
 
     with pytest.raises(ValueError, match="a defect met by test_resnet"):
@@ -353,7 +385,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
 ) -> None:
     lost: list[int] = []
 
-    def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
         if not lost:
             lost.append(asked.number)
             storage = asked.study._storage
@@ -361,7 +393,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
             frozen = storage.get_trial(asked._trial_id)
             with studies.ours_experimental():
                 RetryHeartbeatStaleTrialCallback()(asked.study, frozen)
-        return scoring(store, low_rate_wins)(trial, asked, listener)
+        return await scoring(store, low_rate_wins)(trial, asked, listener)
 
     Tuner(toy_search(), store, heard, evaluate).run()
     record = store.search("tuned")
@@ -386,7 +418,10 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
     monkeypatch.setattr(studies, "POLL_S", 0.1)
     found = toy_search()
 
-    def killed(*_: Any) -> Record:
+    def killed(*_: Any) -> None:
+        raise KilledError
+
+    async def killed_later(*_: Any) -> Record:
         raise KilledError
 
     with monkeypatch.context() as patched:
@@ -394,7 +429,7 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
         if dies.startswith("before"):
             patched.setattr(RDBStorage, "record_heartbeat", killed)
         with pytest.raises(KilledError):
-            Tuner(found, store, heard, killed).run()
+            Tuner(found, store, heard, killed_later).run()
 
     waited: list[float] = []
 
@@ -433,9 +468,9 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     study = optuna.create_study(study_name=row["pruned_by"], direction="maximize")
     other = optuna.create_study(study_name="another", direction="maximize")
     trial = Trial(**row["trial"])
-    answer = Evaluator(found.spec, store)
-    assert answer(trial, study.ask(), heard)["status"] == "pruned"
-    assert answer(trial, other.ask(), heard)["status"] == "ok"
+    answer = Evaluator(found.spec, store, local([trial], []))
+    assert waited_for(answer(trial, study.ask(), heard))["status"] == "pruned"
+    assert waited_for(answer(trial, other.ask(), heard))["status"] == "ok"
 
 
 def test_two_objectives_give_a_pareto_set(store: Store, toy_search: Callable[..., Search]) -> None:
@@ -464,7 +499,7 @@ def test_no_verdict_where_arms_were_tuned_unequally(
     write_record(store.search_folder("tuned"), record)
     experiment = load_from(store, str(found.file), small=False)
     for trial in experiment.trials.values():
-        scoring(store, low_rate_wins)(trial, None, heard)  # type: ignore[arg-type]
+        waited_for(scoring(store, low_rate_wins)(trial, None, heard))  # type: ignore[arg-type]
     told = in_words(gather(experiment, store))
     assert "the arms were tuned over different numbers of configurations" in told
     assert "better" not in told
@@ -544,7 +579,7 @@ def note(word, key):
         file.write(f"{word} {key} {os.getpid()}\\n")
 
 class Slow(search.Evaluator):
-    def _record(self, trial, asked, listener):
+    async def _record(self, trial, asked, listener):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
             time.sleep(0.4)
@@ -552,11 +587,11 @@ class Slow(search.Evaluator):
             record["metrics"] = as_metrics({"top1_pct": 100 * trial.lr})
             write_record(store.trial_folder(trial.key), record)
             note("end", trial.key)
-        return super()._record(trial, asked, listener)
+        return await super()._record(trial, asked, listener)
 
 if __name__ == "__main__":
     found = open_search(sys.argv[1])
-    studies.Tuner(found, store, lambda event: None, Slow(found.spec, store)).run()
+    studies.Tuner(found, store, lambda event: None, Slow(found.spec, store, None)).run()
 """
 
 

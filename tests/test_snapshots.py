@@ -65,7 +65,7 @@ def event_number(event: Event) -> int:
 
 
 def go(store: Store, one: Trial, tell: Callable[[Event], None]) -> Record | None:
-    trial.run(tell, one, store.trial_folder(one.key), store.snapshot(one.key))
+    trial.run(tell, one, store.trial_folder(one.key), store.root)
     return store.trial(one.key)
 
 

@@ -25,6 +25,7 @@ from bench.records import read_record, write_record
 from bench.report.environment import warnings
 from bench.run import jobs
 from bench.run import timing as sittings
+from bench.run.processes import waited_for
 from bench.spec.experiment import Sitting, SizeRequest, Timing
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -146,7 +147,9 @@ def faked(monkeypatch: pytest.MonkeyPatch, facts: list[dict[str, Any]]) -> list[
     """Rounds that measure nothing, disturbed and of threads as told; gives the numbers taken."""
     taken: list[int] = []
 
-    def take(job: Any, folder: Path, number: int, sitting: Sitting, *_: Any, **__: Any) -> None:
+    async def take(
+        job: Any, folder: Path, number: int, sitting: Sitting, *_: Any, **__: Any
+    ) -> None:
         if job is jobs.weigh:
             return
         fact = facts[number]
@@ -160,8 +163,11 @@ def faked(monkeypatch: pytest.MonkeyPatch, facts: list[dict[str, Any]]) -> list[
         record |= {"again": phases, "failures": {}, "disturbance": disturbance, "finished": ""}
         write_record(folder, record | {"environment": {"threads": fact.get("threads", 2)}})
 
-    monkeypatch.setattr(sittings, "call", take)
-    monkeypatch.setattr(sittings, "weigh", lambda *_: Weight({}, None))
+    async def weighed(*_: Any) -> Weight:
+        return Weight({}, None)
+
+    monkeypatch.setattr(sittings, "perform", take)
+    monkeypatch.setattr(sittings, "weigh", weighed)
     return taken
 
 
@@ -171,7 +177,7 @@ def test_disturbed_rounds_are_marked_repeated_and_left_out(
     disturbed = [True, False, True, False, False]
     faked(monkeypatch, [{"disturbed": one} for one in disturbed])
     events: list[Event] = []
-    sittings.sit(store.root / "timed", sitting_of(3), events.append)
+    waited_for(sittings.sit(store.root / "timed", sitting_of(3), events.append))
     record = read_record(store.root / "timed")
     assert record is not None
     assert record["rounds_used"] == [1, 3, 4]
@@ -196,10 +202,10 @@ def test_a_sitting_that_was_stopped_goes_on_behind_its_rounds(
     facts: list[dict[str, Any]] = [{}, {}, {"dies": True}]
     taken = faked(monkeypatch, facts)
     with pytest.raises(KeyboardInterrupt):
-        sittings.sit(folder, sitting_of(4), lambda _: None)
+        waited_for(sittings.sit(folder, sitting_of(4), lambda _: None))
     assert read_record(folder) is None
     facts[2:] = [{}, {}]
-    sittings.sit(folder, sitting_of(4), lambda _: None)
+    waited_for(sittings.sit(folder, sitting_of(4), lambda _: None))
     assert taken == [0, 1, 2, 3]
     record = read_record(folder)
     assert record
@@ -210,7 +216,7 @@ def test_rounds_of_another_machine_do_not_count_with_those_of_this_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faked(monkeypatch, [{"threads": 2}, {"threads": 1}, {"threads": 1}])
-    sittings.sit(store.root / "timed", sitting_of(2), lambda _: None)
+    waited_for(sittings.sit(store.root / "timed", sitting_of(2), lambda _: None))
     record = read_record(store.root / "timed")
     assert record
     seconds = record["subjects"][toy().speed_key]["seconds"]["train"]

@@ -34,7 +34,7 @@ def toy(**fields: Any) -> Trial:
 
 def run(store: Store, one: Trial, events: list[Event] | None = None) -> Record:
     tell = (events if events is not None else []).append
-    trial.run(tell, one, store.trial_folder(one.key), store.snapshot(one.key))
+    trial.run(tell, one, store.trial_folder(one.key), store.root)
     record = store.trial(one.key)
     assert record is not None
     return record

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.errors import InputError
-from bench.machine import cores
+from bench.machine import Share, cores
 from resizer.specs import one_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -104,6 +104,28 @@ def keep_to_our_share() -> None:
     """Let torch use no more threads than the processors that this process may use."""
     if torch.get_num_threads() > cores():
         torch.set_num_threads(cores())
+
+
+def cards() -> list[str | None]:
+    """The GPUs of which trials may have one each, as CUDA_VISIBLE_DEVICES names them.
+
+    Returns: none on a CPU; None in place of a name where RESIZER_BENCH_DEVICE has chosen one.
+    """
+    device = pick()
+    if device.type == "cpu":
+        return []
+    if device != torch.device("cuda"):
+        return [None]
+    count = torch.cuda.device_count()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    return list(visible.split(",")[:count])
+
+
+def take(share: Share) -> None:
+    """Keep to a share of the machine; of a GPU only before the first use of CUDA."""
+    if share.card is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.card
+    torch.set_num_threads(min(share.threads, torch.get_num_threads()))
 
 
 def synchronise(device: torch.device) -> None:
@@ -215,7 +237,7 @@ def loader_threads(device: torch.device) -> int:
 
     On a CPU one is enough: it competes with the step for the same cores.
     """
-    return min(8, cores()) if device.type == "cuda" else 1
+    return min(8, torch.get_num_threads()) if device.type == "cuda" else 1
 
 
 OUT_OF_MEMORY = (

@@ -23,6 +23,7 @@ from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.machine import synced
 from bench.metrics import as_metrics
+from bench.paths import snapshot_file
 from bench.records import DataFacts, TrialRecord, write_record
 from bench.spec.trial import Trial
 
@@ -31,14 +32,17 @@ FILES = ("predictions.parquet", "pictures.npz", "weights.safetensors")
 """What a trial leaves beside its record, all of it on the disk before that."""
 
 
-def run(tell: Listener, trial: Trial, folder: Path, snapshot: Path) -> None:
+def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
     """Train, validate and record one trial.
 
     Leaves predictions.parquet, weights.safetensors and, last, record.json in `folder`. Where `tell`
-    raises StoppedError there is no record, but a file `snapshot`, from which the next run goes on.
+    raises StoppedError there is no record, but a snapshot, from which the next run goes on.
+
+    Args:
+        results: has the trials that this one starts from, and its snapshot.
     """
     with recorded(trial, folder) as (record, device, precision):
-        _train(record, tell, trial, folder, snapshot, device, precision)
+        _train(record, tell, trial, folder, results, device, precision)
 
 
 @contextmanager
@@ -83,7 +87,7 @@ def _train(
     tell: Listener,
     trial: Trial,
     folder: Path,
-    snapshot: Path,
+    results: Path,
     device: torch.device,
     precision: devices.Precision,
 ) -> None:
@@ -94,9 +98,10 @@ def _train(
     if trial.holdout:
         dataset = dataset.held_out(trial.holdout)
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
-    models.take_over(model, trial, folder.parent)
+    models.take_over(model, trial, results / "trials")
     models.placed(model, trial, device)
     data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
+    snapshot = snapshot_file(results, trial.key)
     snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
     if snapshots.resumptions:
         record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
@@ -111,7 +116,7 @@ def _train(
         "val_loss": trained.predictions.val_loss,
         "train_s": trained.train_s,
     }
-    if models.knows_imagenet(trial, folder.parent):
+    if models.knows_imagenet(trial, results / "trials"):
         metrics |= clean_top1(dataset, trained.predictions)
     record |= {
         "metrics": as_metrics(metrics),

@@ -4,89 +4,66 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from bench.events import Begin, End, Event, Listener, PrunedError, epochs_of
+from bench.events import Begin, End, Event, Listener, PrunedError, TrialProgress, epochs_of
 from bench.metrics import Status
-from bench.records import CurveRow, TrialRecord, write_record
-from bench.run import jobs
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.records import CurveRow, TrialRecord, put_in_place, read_record, write_record
+from bench.run.processes import DiedError, TimedOutError
 from bench.spec.trial import Trial
 from bench.store import Store
 
-SAVING_S = 60.0
-"""So long a stopped trial has to come to the end of its step and to save its state."""
+if TYPE_CHECKING:
+    from bench.run.executors import Executor
 
 
-@contextmanager
-def claim(store: Store, key: str) -> Iterator[bool]:
-    """Hold the key's lock, which the system lets go if we die; False if another process has it."""
-    try:
-        held = _lock(store, key).acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    with held:
-        yield True
+async def attempt(
+    trial: Trial, store: Store, executor: Executor, listener: Listener, timeout_s: float
+) -> bool:
+    """Run one trial to its record; that of a process that was faster stays.
 
+    A trial that starts from one that failed is skipped, with the reason.
 
-def exclusive(store: Store) -> AbstractContextManager[object]:
-    """Wait until no other process of this store is timing, and keep others from it."""
-    return _lock(store, "timing")
-
-
-def _lock(store: Store, name: str) -> FileLock:
-    folder = store.root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / name)
-
-
-def attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
-    """Run one trial to its record.
-
-    A trial that starts from one that failed is skipped, with the reason; one that starts from one
-    that is not there yet is left for later.
+    Returns: False for one that starts from one that is not there yet, and is left for later.
     """
     parents = {key: record for key in trial.parents if (record := store.trial(key))}
     if len(parents) < len(trial.parents):
-        return
-    (store.trial_folder(trial.key) / "record.json").unlink(missing_ok=True)
+        return False
     listener(Begin(trial))
     lost = {key: record for key, record in parents.items() if record["status"] != "ok"}
-    if lost:
-        key, record = lost.popitem()
-        reason = f"it starts from {key}, which ended as {record['status']}: {record['reason']}"
-        write_record(store.trial_folder(trial.key), ended(trial, "skipped", reason))
-    else:
-        _attempt(trial, store, listener, timeout_s)
+    with store.own_folder(trial.key) as folder:
+        if lost:
+            key, record = lost.popitem()
+            reason = f"it starts from {key}, which ended as {record['status']}: {record['reason']}"
+            write_record(folder, ended(trial, "skipped", reason))
+        else:
+            await _attempt(trial, folder, store, executor, listener, timeout_s)
+        put_in_place(folder, store.trial_folder(trial.key))
     written = store.trial(trial.key)
     assert written
     shutil.rmtree(store.snapshot(trial.key).parent, ignore_errors=True)
     listener(End(trial, written))
+    return True
 
 
-def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -> None:
-    folder = store.trial_folder(trial.key)
+async def _attempt(
+    trial: Trial,
+    folder: Path,
+    store: Store,
+    executor: Executor,
+    listener: Listener,
+    timeout_s: float,
+) -> None:
     curve: list[CurveRow] = []
     began = time.perf_counter()
 
     def hear(event: Event) -> None:
         curve.extend(epochs_of(event))
-        listener(event)
+        listener(TrialProgress(trial, event))
 
     try:
-        call(
-            jobs.train,
-            trial,
-            folder,
-            store.snapshot(trial.key),
-            listener=hear,
-            timeout_s=timeout_s,
-            grace_s=SAVING_S,
-        )
+        await executor.train(trial, folder, store.root, hear, timeout_s)
         return
     except TimedOutError:
         reason = f"not finished within {timeout_s:g} s (timeout_s of the experiment)"
@@ -96,7 +73,7 @@ def _attempt(trial: Trial, store: Store, listener: Listener, timeout_s: float) -
     except PrunedError as error:
         record = ended(trial, "pruned", str(error))
         record["pruned_by"] = error.by
-    if not store.trial(trial.key):  # the process may have ended after its record was written
+    if not read_record(folder):  # the process may have ended after its record was written
         record |= {"curve": curve, "wall_s": time.perf_counter() - began}
         write_record(folder, record)
 

@@ -14,26 +14,34 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from bench.data.library import Dataset
     from bench.events import Listener, SizeMatched
+    from bench.machine import Share
     from bench.metrics import Weight
     from bench.spec.experiment import Sitting, SizeRequest
     from bench.spec.trial import Trial
 
 
-def check(_: Listener, trials: Sequence[Trial]) -> None:
-    """Raise InputError at the first device, backbone or resizer that cannot be had."""
-    from bench.lab import models
+def check(_: Listener, trials: Sequence[Trial]) -> list[str | None]:
+    """The GPUs that trials may have; see `bench.lab.device.cards`.
+
+    Raises:
+        InputError: at the first device, backbone or resizer that cannot be had.
+    """
+    from bench.lab import device, models
 
     models.check(trials)
+    return device.cards()
 
 
-def train(tell: Listener, trial: Trial, folder: Path, snapshot: Path) -> None:
+def train(tell: Listener, trial: Trial, folder: Path, results: Path, share: Share) -> None:
     """Train and validate one trial; its record in `folder` says what became of it.
 
-    Stopped, it leaves its state in the file `snapshot`, from which it goes on.
+    What it starts from is in `results`, and there its state stays when it is stopped.
     """
+    from bench.lab import device
     from bench.lab import trial as program
 
-    program.run(tell, trial, folder, snapshot)
+    device.take(share)
+    program.run(tell, trial, folder, results)
 
 
 def smoke(_: Listener, trial: Trial, folder: Path) -> None:

@@ -6,14 +6,14 @@ milliseconds and from the same clean state. This module does not import torch it
 
 from __future__ import annotations
 
+import asyncio
 import math
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -58,6 +58,24 @@ def call(
     *arguments: *Ts,
     listener: Listener = ignore,
     timeout_s: float = math.inf,
+) -> T:
+    """`perform` a job, and wait for its end."""
+    return waited_for(perform(job, *arguments, listener=listener, timeout_s=timeout_s))
+
+
+def waited_for(work: Coroutine[object, object, T]) -> T:
+    """What comes of work on several things at once; the first error of one of them is raised."""
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def perform(
+    job: Callable[[Listener, *Ts], T],
+    *arguments: *Ts,
+    listener: Listener = ignore,
+    timeout_s: float = math.inf,
     grace_s: float = 0.0,
 ) -> T:
     """Run `job(tell, *arguments)` in a fresh process; returns what it returns.
@@ -77,17 +95,24 @@ def call(
     process.start()
     there.close()
     try:
-        for message in _messages(here, time.monotonic() + timeout_s):
-            if isinstance(message, Answer):
-                return cast("T", message.value)
-            if isinstance(message, InputError):
-                raise message
-            listener(message)
+        async with asyncio.timeout(timeout_s) as limit:
+            while True:
+                message = await _received(here)
+                if isinstance(message, Answer):
+                    return cast("T", message.value)
+                if isinstance(message, InputError):
+                    raise message
+                listener(message)
+    except EOFError:
         process.join()
-        raise DiedError(_how_it_ended(process.exitcode))
-    except KeyboardInterrupt:
+        raise DiedError(_how_it_ended(process.exitcode)) from None
+    except TimeoutError:
+        if limit.expired():
+            raise TimedOutError from None
+        raise
+    except (asyncio.CancelledError, KeyboardInterrupt):
         here.close()  # which the job notices when it tells of its next step
-        process.join(grace_s)
+        await _readable(process.sentinel, grace_s)
         raise
     finally:
         here.close()
@@ -95,15 +120,22 @@ def call(
         process.join()
 
 
-def _messages(here: Connection, deadline: float) -> Iterator[Message]:
-    while True:
-        left = deadline - time.monotonic()
-        if not here.poll(max(0.0, left) if left < 1e9 else None):
-            raise TimedOutError
-        try:
-            yield here.recv()
-        except EOFError:
-            return
+async def _received(connection: Connection) -> Message:
+    """The next message; EOFError where none will come."""
+    await _readable(connection.fileno())
+    return cast("Message", connection.recv())
+
+
+async def _readable(descriptor: int, timeout_s: float = math.inf) -> None:
+    """Wait until there is something to read, or the time is up."""
+    loop, there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, there.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await there.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _serve(

@@ -16,9 +16,10 @@ from bench.store import Store
 
 def prepare(
     experiment: Experiment, trials: Iterable[Trial], store: Store, listener: Listener
-) -> None:
+) -> list[str | None]:
     """Have the data ready and the names checked before the first of the trials starts.
 
+    Returns: the GPUs that trials may have; see `bench.lab.device.cards`.
     Raises:
         InputError: if a dataset is not there or is not the one that finished trials were run on,
             or if a device, a backbone or a resizer cannot be had.
@@ -32,7 +33,7 @@ def prepare(
             if trial.dataset == name:
                 check_amounts(trial, len(dataset.train))
     try:
-        call(jobs.check, trials)
+        return call(jobs.check, trials)
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: {error}") from None
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned
+from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned, Waiting
 from bench.opening import load_from
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
-from bench.run.attempt import attempt, claim, ended, exclusive
+from bench.run.attempt import attempt, ended
+from bench.run.claims import POLL_S, claim, waiting_claim
+from bench.run.executors import Choose, Executor, local
 from bench.run.plan import Plan, make_plan, select
-from bench.run.processes import DiedError, TimedOutError, call
+from bench.run.processes import DiedError, TimedOutError, call, perform, waited_for
 from bench.run.readiness import prepare
+from bench.run.scheduling import take_all
 from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -26,7 +30,6 @@ SMOKE_TIMEOUT_S = 600
 class Outcome:
     plan: Plan
     failures: Mapping[str, TrialRecord]  # trial key -> record, of every trial that is not ok
-    elsewhere: int  # trials that another process is running, or that wait for one of these
     untimed: Mapping[str, str]  # reasons of the arms that could not be timed
 
 
@@ -41,16 +44,22 @@ def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Exp
     requests = experiment.sizes.values()
     prepare(experiment, [request.like for request in requests], store, listener)
     listener(MatchingBegun(len(requests)))
-    with exclusive(store):
-        for request in requests:
-            if store.size(request.key) is None:  # another process may have matched it meanwhile
-                _match(experiment, request, store, listener)
+    waited_for(_match_all(experiment, store, listener))
     return load_from(store, str(experiment.file), small=experiment.small)
 
 
-def _match(experiment: Experiment, request: SizeRequest, store: Store, listener: Listener) -> None:
+async def _match_all(experiment: Experiment, store: Store, listener: Listener) -> None:
+    async with waiting_claim(store, "timing", listener):
+        for request in experiment.sizes.values():
+            if store.size(request.key) is None:  # another process may have matched it meanwhile
+                await _match(experiment, request, store, listener)
+
+
+async def _match(
+    experiment: Experiment, request: SizeRequest, store: Store, listener: Listener
+) -> None:
     try:
-        matched = call(jobs.match_size, request, class_count(request.like.dataset))
+        matched = await perform(jobs.match_size, request, class_count(request.like.dataset))
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: the size of {request.arm!r}: {error}") from None
     record: SizeRecord = {
@@ -64,7 +73,8 @@ def _match(experiment: Experiment, request: SizeRequest, store: Store, listener:
         "like": request.like.model_dump(),
         "plain": request.plain.model_dump(),
     }
-    write_record(store.size_folder(request.key), record)
+    if store.size(request.key) is None:  # by a process that took this one for dead
+        write_record(store.size_folder(request.key), record)
     listener(matched)
 
 
@@ -75,47 +85,76 @@ def run(
     *,
     where: Mapping[str, str] | None = None,
     retry: bool = False,
+    choose: Choose = local,
 ) -> Outcome:
-    """Run every trial that is missing, then time the arms. Again = resume.
+    """Run every trial that is missing, several at once, then time the arms. Again = resume.
 
     Args:
         experiment: with every size matched.
         where: run only trials whose fields print as these values, and those that they start from;
             nothing is timed then.
         retry: take up the trials that failed, too.
+        choose: where they are run.
     Raises:
         InputError: before anything is run, if the experiment cannot be.
     """
     planned = make_plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
     to_time = not where and bool(timing.unfinished(experiment, store, retry=retry))
+    cards: Sequence[str | None] = []
     if todo or to_time:
-        prepare(experiment, (experiment.trials if to_time else todo).values(), store, listener)
-    listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"]))
+        to_check = (experiment.trials if to_time else todo).values()
+        cards = prepare(experiment, to_check, store, listener)
+    executor = choose(todo.values(), cards) if todo else None
+    places = executor.places if executor else ""
+    listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"], places))
+    if executor:
+        waited_for(_train(experiment, todo, store, executor, listener))
+        planned = make_plan(experiment, store)
+    if to_time and "missing" not in planned.states.values():
+        waited_for(_time(experiment, store, listener, retry=retry))
+    return _outcome(experiment, store, planned)
+
+
+async def _train(
+    experiment: Experiment,
+    todo: Mapping[str, Trial],
+    store: Store,
+    executor: Executor,
+    listener: Listener,
+) -> None:
+    """Run the trials, of which other processes may take some, until each has been run by one."""
     ours: list[str] = []
-    for key, trial in todo.items():
-        with claim(store, key) as claimed:
-            record = store.trial(key)
-            if claimed and (record is None or (retry and record["status"] != "ok")):
-                attempt(trial, store, listener, experiment.spec.timeout_s)
-                ours.append(key)
+    before = store.trials(todo)
+
+    def open_still(key: str) -> bool:
+        return key not in ours and store.trial(key) == before[key]
+
+    async def take(trial: Trial) -> None:
+        with claim(store, trial.key) as claimed:
+            if claimed and open_still(trial.key):
+                if await attempt(trial, store, executor, listener, experiment.spec.timeout_s):
+                    ours.append(trial.key)
                 # those that an earlier run or another experiment left are not touched meanwhile
                 keeping.drop(experiment, store, ours)
-    planned = make_plan(experiment, store) if todo else planned
-    if to_time and "missing" not in planned.states.values():
-        with exclusive(store):
-            for folder, sitting in timing.unfinished(experiment, store, retry=retry).items():
-                timing.sit(folder, sitting, listener)
-    return _outcome(experiment, store, planned, todo)
+
+    while left := {key: trial for key, trial in todo.items() if open_still(key)}:
+        await take_all(left, executor.workers, take)
+        if elsewhere := sum(map(open_still, left)):
+            listener(Waiting(elsewhere))
+            await asyncio.sleep(POLL_S)
 
 
-def _outcome(
-    experiment: Experiment, store: Store, planned: Plan, todo: Mapping[str, Trial]
-) -> Outcome:
-    elsewhere = sum(planned.states[key] == "missing" for key in todo)
+async def _time(experiment: Experiment, store: Store, listener: Listener, *, retry: bool) -> None:
+    async with waiting_claim(store, "timing", listener):
+        for folder, sitting in timing.unfinished(experiment, store, retry=retry).items():
+            await timing.sit(folder, sitting, listener)
+
+
+def _outcome(experiment: Experiment, store: Store, planned: Plan) -> Outcome:
     failed = [key for key, state in planned.states.items() if state not in ("ok", "missing")]
     failures = {key: record for key in failed if (record := store.trial(key))}
-    return Outcome(planned, failures, elsewhere, timing.untimed(experiment, store))
+    return Outcome(planned, failures, timing.untimed(experiment, store))
 
 
 def smoke(

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
-from bench.events import Event, Listener, OnRecord, PrunedError, Waiting, epochs_of
+from bench.events import (
+    Event,
+    Listener,
+    OnRecord,
+    PrunedError,
+    TrialProgress,
+    epochs_of,
+)
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
-from bench.run.attempt import attempt, claim, ended, exclusive
+from bench.run.attempt import attempt, ended
+from bench.run.claims import waiting_claim
 from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
@@ -32,6 +39,9 @@ from bench.spec.grid import Cross
 from bench.spec.ranges import Range, Scalar, Space
 from bench.spec.trial import SEMANTICS, Fields, Trial
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.run.executors import Executor
 
 
 @dataclass(frozen=True)
@@ -127,29 +137,27 @@ def binding(search: Search) -> dict[str, str]:
     return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}
 
 
-POLL_S = 1.0
-"""Between two looks at what another process is doing."""
-
-Evaluate = Callable[[Trial, optuna.Trial, Listener], TrialRecord]
+Evaluate = Callable[[Trial, optuna.Trial, Listener], Awaitable[TrialRecord]]
 """Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
 
 
 class Evaluator:
     """Gives the record of a configuration: from the store, or by running its trial."""
 
-    def __init__(self, spec: ExperimentFile, store: Store) -> None:
+    def __init__(self, spec: ExperimentFile, store: Store, executor: Executor) -> None:
         assert spec.search
         self.spec, self.store, self.settings = spec, store, spec.search
+        self.executor = executor
 
-    def __call__(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> TrialRecord:
-        while True:
-            with claim(self.store, trial.key) as claimed:
-                if claimed:
-                    return self._record(trial, proposal, listener)
-            listener(Waiting(running=1))
-            time.sleep(POLL_S)
+    async def __call__(
+        self, trial: Trial, proposal: optuna.Trial, listener: Listener
+    ) -> TrialRecord:
+        async with waiting_claim(self.store, trial.key, listener):
+            return await self._record(trial, proposal, listener)
 
-    def _record(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> TrialRecord:
+    async def _record(
+        self, trial: Trial, proposal: optuna.Trial, listener: Listener
+    ) -> TrialRecord:
         """The trial's record; one that another study has pruned does not answer this one."""
         study = proposal.study.study_name
         record = self.store.trial(trial.key)
@@ -157,19 +165,20 @@ class Evaluator:
             listener(OnRecord(trial, record))
         else:
             heed = self._heeding(trial, proposal, listener)
-            attempt(trial, self.store, heed, self.spec.timeout_s)
+            await attempt(trial, self.store, self.executor, heed, self.spec.timeout_s)
             if self.spec.keep_weights != "all":  # nothing starts from a configuration's trial
                 (self.store.trial_folder(trial.key) / WEIGHTS).unlink(missing_ok=True)
             record = self.store.trial(trial.key)
         assert record
-        return record if record["status"] != "ok" else self._timed(trial, record, listener)
+        return record if record["status"] != "ok" else await self._timed(trial, record, listener)
 
     def _heeding(self, trial: Trial, proposal: optuna.Trial, listener: Listener) -> Listener:
         """Tells Optuna the accuracy of every epoch, and ends the trial when it says so."""
 
         def heed(event: Event) -> None:
             listener(event)
-            for row in epochs_of(event) if self.settings.prunes else ():
+            told = event.told if isinstance(event, TrialProgress) else event
+            for row in epochs_of(told) if self.settings.prunes else ():
                 if "top1_pct" in row:
                     epoch = row["epoch"]
                     proposal.report(row["top1_pct"], epoch)
@@ -179,7 +188,7 @@ class Evaluator:
 
         return heed
 
-    def _timed(self, trial: Trial, record: TrialRecord, listener: Listener) -> TrialRecord:
+    async def _timed(self, trial: Trial, record: TrialRecord, listener: Listener) -> TrialRecord:
         """The record with what the second objective asks for, which is timed or counted."""
         wanted = [name for name in self.settings.objectives if name not in record["metrics"]]
         if not wanted:
@@ -188,8 +197,8 @@ class Evaluator:
         alone = Sitting((trial,), trial, settings)
         folder = self.store.sitting_folder(alone)
         if read_record(folder) is None:
-            with exclusive(self.store):
-                timing.sit(folder, alone, listener)
+            async with waiting_claim(self.store, "timing", listener):
+                await timing.sit(folder, alone, listener)
         timed = cast("TimingRecord", read_record(folder))
         arm = timed["subjects"].get(trial.speed_key)
         metrics = arm["metrics"] if arm else {}

@@ -5,38 +5,42 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 
 class SignalledError(KeyboardInterrupt):
-    """A signal asks a run to stop, as Ctrl-C does."""
+    """A run was stopped by the signal of this number."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
+    @property
+    def status(self) -> int:
+        """The program's exit status: 0 where only its time was up."""
+        return 0 if self.number == signal.SIGALRM else 128 + self.number
+
 
 @contextmanager
 def stoppable(minutes: float | None = None) -> Iterator[None]:
-    """Let SIGTERM, and the end of the minutes, stop what runs in here. For the main thread alone.
+    """Let SIGTERM, and the end of the minutes, stop what runs in here as Ctrl-C does.
+
+    For the main thread alone.
 
     Raises:
-        SignalledError: when it is to stop.
+        SignalledError: when it was stopped by one of the three.
     """
+    asked: list[int] = []
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise SignalledError(number)
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
+        signal.raise_signal(signal.SIGINT)  # whose handler knows how to end what is at work
 
     usual = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
     try:
         yield
+    except KeyboardInterrupt:
+        raise SignalledError(asked[0] if asked else signal.SIGINT) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in usual.items():
             signal.signal(number, handler)
-
-
-def status(stop: KeyboardInterrupt) -> int:
-    """The exit status of a program that was stopped: 0 where only its time was up."""
-    number = stop.number if isinstance(stop, SignalledError) else signal.SIGINT
-    return 0 if number == signal.SIGALRM else 128 + number

@@ -7,8 +7,8 @@ configuration what is known is written to `searches/<name>/record.json`.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ import optuna
 from filelock import FileLock
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
@@ -27,8 +28,11 @@ from bench.errors import InputError
 from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
+from bench.run.claims import POLL_S
+from bench.run.executors import Choose, local
+from bench.run.processes import waited_for
 from bench.run.readiness import prepare
-from bench.run.search import POLL_S, Evaluate, Evaluator, Search, binding, finished
+from bench.run.search import Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
 from bench.spec.ranges import Range
 from bench.spec.trial import Fields
@@ -49,27 +53,38 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 
-class FailedError(Exception):
-    """The trial of a configuration ended without a result."""
+Score = tuple[TrialState, tuple[float, ...] | None]
+"""How a configuration ended, and the values of the objectives if it came to them."""
 
 
-def tune(search: Search, store: Store, listener: Listener) -> SearchRecord:
+def tune(
+    search: Search, store: Store, listener: Listener, choose: Choose = local, workers: int = 1
+) -> SearchRecord:
     """Score configurations until every tuned arm has its number of them. Again = go on.
 
     Several processes may do so at once. Returns: the search's record.
 
+    Args:
+        choose: where they are scored.
+        workers: how many at once. With more than one, what is proposed depends on which is done
+            first. It is one where an objective is measured, which takes the machine for itself.
     Raises:
         InputError: before anything is run, if it cannot be; at the end, if an arm has no score.
     """
-    missing = not finished(search, store)
-    if missing:
-        prepare(search.example, search.example.trials.values(), store, listener)
     record = store.search(search.name)
     arms = record["arms"] if record else {}
     on_record = {arm: len(arms[arm]["configurations"]) for arm in search.spaces if arm in arms}
-    listener(SearchBegun(search.settings.trials, on_record))
-    if missing:
-        Tuner(search, store, listener, Evaluator(search.spec, store)).run()
+    begun = partial(SearchBegun, search.settings.trials, on_record)
+    if finished(search, store):
+        listener(begun())
+    else:
+        trials = search.example.trials.values()
+        cards = prepare(search.example, trials, store, listener)
+        at_once = workers if len(search.settings.objectives) == 1 else 1
+        executor = choose(trials, cards, workers=at_once)
+        listener(begun(executor.places))
+        evaluate = Evaluator(search.spec, store, executor)
+        Tuner(search, store, listener, evaluate, executor.workers).run()
     record = store.search(search.name)
     assert record
     for arm, tuned in record["arms"].items():
@@ -84,9 +99,16 @@ class Tuner:
     """One process at work on the studies of a search."""
 
     def __init__(
-        self, search: Search, store: Store, listener: Listener, evaluate: Evaluate
+        self,
+        search: Search,
+        store: Store,
+        listener: Listener,
+        evaluate: Evaluate,
+        workers: int = 1,
     ) -> None:
         self.search, self.store, self.listener, self.evaluate = search, store, listener, evaluate
+        self.workers = workers
+        self.running = 0  # configurations that are being scored by this process
         self.settings = search.settings
         self.folder = store.search_folder(search.name)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -158,68 +180,86 @@ class Tuner:
             return optuna.samplers.TPESampler(**self._sampler_arguments, seed=seed)
 
     def run(self) -> None:
-        """Score configurations, the arms in turns, until there is none left and none running."""
-        while True:
-            self.gate.acquire()
-            try:
-                for study in self.studies.values():
-                    _take_up_the_lost(study)
-                taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
-                arm = min(taken, key=lambda name: taken[name])
-                if taken[arm] < self.settings.trials:
-                    self._one(arm)
-                    continue
-            finally:
-                self.gate.release(force=True)
-            running = sum(_running(study) for study in self.studies.values())
-            if not running:
-                self.export(weighed=True)
-                return
-            self.listener(Waiting(running))
-            time.sleep(POLL_S)
+        """Score configurations, so many at once, until there is none left and none running."""
+        waited_for(self._run())
 
-    def _one(self, arm: str) -> None:
-        """One configuration, from Optuna's proposal to its answer."""
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.workers):
+                group.create_task(self._work())
+        self.export(weighed=True)
+
+    async def _work(self) -> None:
+        """Draw and score while there is something to draw, and then wait for other processes."""
+        while True:
+            with self.gate:
+                drawn = self._drawn()
+            if drawn:
+                await self._one(*drawn)
+            elif self.running:
+                return  # another of ours is still at work, and will wait
+            elif running := sum(_running(study) for study in self.studies.values()):
+                self.listener(Waiting(running))
+                await asyncio.sleep(POLL_S)
+            else:
+                return
+
+    def _drawn(self) -> tuple[str, optuna.Trial] | None:
+        """The next configuration, of the arms in turns, its heart beating; None without any."""
+        for study in self.studies.values():
+            _take_up_the_lost(study)
+        taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
+        arm = min(taken, key=lambda name: taken[name])
+        if taken[arm] >= self.settings.trials:
+            return None
         study = self.studies[arm]
         study.sampler = self._sampler(arm, len(study.get_trials(deepcopy=False)))
         arguments = self._pruner_arguments
         study.pruner = (
             optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()
         )
-        drawn: list[optuna.Trial] = []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Heartbeat of storage")  # it gets one below
+            drawn = study.ask()
+        self.storage.record_heartbeat(drawn._trial_id)  # Optuna's own may be late
+        drawn.set_user_attr(BEATING, drawn.number)
+        return arm, drawn
 
-        def objective(trial: optuna.Trial) -> tuple[float, ...]:
-            drawn.append(trial)
-            self.storage.record_heartbeat(trial._trial_id)  # Optuna's own may be late
-            trial.set_user_attr(BEATING, trial.number)
-            self.gate.release(force=True)
-            return self._scored(arm, trial)
-
+    async def _one(self, arm: str, drawn: optuna.Trial) -> None:
+        """Score a configuration and tell Optuna; one that is cut short is drawn again."""
+        study = self.studies[arm]
+        self.running += 1
         try:
-            study.optimize(objective, n_trials=1, catch=(FailedError,), gc_after_trial=False)
-        except KeyboardInterrupt:
-            if drawn:
-                study.enqueue_trial(drawn[0].params, user_attrs=drawn[0].user_attrs)
+            with get_heartbeat_thread(drawn._trial_id, self.storage):
+                state, values = await self._scored(arm, drawn)
+            study.tell(drawn, values, state)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            study.enqueue_trial(drawn.params, user_attrs=drawn.user_attrs)
+            study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
             raise
         except Exception:  # which one, depends on where Optuna notices
-            if not drawn or not _taken_up(study, drawn[0].number):
+            if not _taken_up(study, drawn.number):
+                study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
                 raise
+        finally:
+            self.running -= 1
         self.export()
 
-    def _scored(self, arm: str, proposal: optuna.Trial) -> tuple[float, ...]:
+    async def _scored(self, arm: str, proposal: optuna.Trial) -> Score:
         space = self.search.spaces[arm]
         chosen = space.chosen(partial(_suggested, proposal))
         trial = self.search.trial(arm, chosen)
         proposal.set_user_attr("chosen", chosen)
         proposal.set_user_attr("key", trial.key)
         self.listener(Proposed(arm, proposal.number, chosen, trial))
-        record = self.evaluate(trial, proposal, self.listener)
+        record = await self.evaluate(trial, proposal, self.listener)
         if record["status"] == "pruned":
-            raise optuna.TrialPruned(record["reason"])
+            return TrialState.PRUNED, None
         if record["status"] != "ok":
             proposal.set_user_attr("failed", f"{record['status']}: {record['reason']}")
-            raise FailedError(record["reason"])
-        return tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
+            return TrialState.FAIL, None
+        values = tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
+        return TrialState.COMPLETE, values
 
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""

@@ -14,7 +14,7 @@ from bench.events import Listener, Round, TimingBegun
 from bench.metrics import Weight, as_metrics
 from bench.records import RoundRecord, TimedArm, TimingRecord, read_sound, write_record
 from bench.run import jobs
-from bench.run.processes import DiedError, call
+from bench.run.processes import DiedError, perform
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -62,7 +62,7 @@ def _reasons(record: TimingRecord) -> dict[str, str]:
     return {key: arm["reason"] for key, arm in timed if arm.get("reason")}
 
 
-def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
+async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     """Weigh and time the subjects of a sitting, going on behind the rounds that are there.
 
     An arm that cannot be timed is on record with the reason; it is tried again where the folder
@@ -74,16 +74,16 @@ def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
     listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
-        rounds = take_rounds(folder / "rounds", sitting, datasets, classes, listener)
+        rounds = await take_rounds(folder / "rounds", sitting, datasets, classes, listener)
+        weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
+        record = assembled(sitting, rounds, weights)
     except DiedError as error:
-        failed: TimingRecord = {"status": "failed", "reason": str(error), "subjects": {}}
-        write_record(folder, failed)
-        return
-    weights = [weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
-    write_record(folder, assembled(sitting, rounds, weights))
+        record = {"status": "failed", "reason": str(error), "subjects": {}}
+    if read_sound(folder) is None:  # by a process that took this one for dead
+        write_record(folder, record)
 
 
-def take_rounds(
+async def take_rounds(
     folder: Path,
     sitting: Sitting,
     datasets: Mapping[str, Dataset],
@@ -99,7 +99,9 @@ def take_rounds(
     while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
         own = folder / str(number)
         if read_sound(own) is None:
-            call(jobs.take_round, own, number, sitting, datasets, classes, listener=listener)
+            await perform(
+                jobs.take_round, own, number, sitting, datasets, classes, listener=listener
+            )
         taken = cast("RoundRecord", read_sound(own))
         rounds = [*(one for one in rounds if _alike(one, taken)), taken]
         quiet = sum(not one["disturbance"]["disturbed"] for one in rounds)
@@ -205,18 +207,18 @@ def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict
     }
 
 
-def weigh(trial: Trial, classes: int) -> Weight:
+async def weigh(trial: Trial, classes: int) -> Weight:
     """What the trial's training and its inference take, each measured in a process of its own."""
     uses: tuple[Literal["train", "infer"], ...] = ("train", "infer")
-    weights = [_weigh(trial, classes, use) for use in uses]
+    weights = [await _weigh(trial, classes, use) for use in uses]
     metrics = {name: value for weight in weights for name, value in weight.metrics.items()}
     reasons = [weight.reason for weight in weights if weight.reason]
     reason, training = reasons[0] if reasons else "", weights[0]
     return Weight(metrics, training.memory_method, reason, training.reserved_mib)
 
 
-def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
+async def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
     try:
-        return call(jobs.weigh, trial, classes, use)
+        return await perform(jobs.weigh, trial, classes, use)
     except DiedError as error:
         return Weight({}, None, str(error))

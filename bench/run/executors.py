@@ -1,0 +1,79 @@
+"""Where trials are trained: so many at once, each in a fresh process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from bench.events import Listener
+from bench.machine import Share, shares
+from bench.run import jobs
+from bench.run.processes import perform
+from bench.spec.trial import Trial
+
+BYTES_A_PIXEL = 4000
+"""Of memory, for each pixel that is loaded of a batch in training: published peaks reach 3,700."""
+BYTES_OF_PROCESS = 2**30
+
+SAVING_S = 60.0
+"""So long a stopped trial has to come to the end of its step and to save its state."""
+
+
+class Executor(Protocol):
+    workers: int  # trials that it trains at once
+    places: str  # how many that is, and on what, for people
+
+    async def train(
+        self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
+    ) -> None:
+        """Train one trial to its record in `folder`; it raises what `perform` does.
+
+        What it starts from is in `results`, and there its state stays when it is stopped.
+        """
+
+
+class Choose(Protocol):
+    """Chooses where trials are run, knowing them and this machine's GPUs, as `local` does."""
+
+    def __call__(
+        self, trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
+    ) -> Executor: ...
+
+
+class Local:
+    """The GPUs of this machine, or its cores."""
+
+    def __init__(self, given: Sequence[Share]) -> None:
+        self.workers = len(given)
+        self.free = list(reversed(given))
+        one = given[0]
+        threads = f"{one.threads} thread" + ("" if one.threads == 1 else "s")
+        self.places = f"{self.workers} at a time, {threads}{' and a GPU' if one.card else ''} each"
+
+    async def train(
+        self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
+    ) -> None:
+        share = self.free.pop()
+        where = trial, folder, results, share
+        try:
+            await perform(jobs.train, *where, listener=tell, timeout_s=timeout_s, grace_s=SAVING_S)
+        finally:
+            self.free.append(share)
+
+
+def local(
+    trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
+) -> Local:
+    """So many at once as there are GPUs, or cores and memory for the largest of the trials.
+
+    Args:
+        workers: another number of them.
+    """
+    return Local(shares(workers, cards, max(map(memory_needed, trials))))
+
+
+def memory_needed(trial: Trial) -> int:
+    """Bytes that the trial's process may come to need on a processor: a generous guess."""
+    images = trial.micro_batch or trial.batch_size
+    return BYTES_OF_PROCESS + BYTES_A_PIXEL * images * trial.input_size**2

@@ -1,0 +1,190 @@
+"""Several trials at once: in which order, on what, and how they end together."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bench import machine
+from bench.events import Begin, End, Epoch, Event, Listener, PlanMade, Step, TrialProgress
+from bench.machine import Share, memory_bytes, shares
+from bench.metrics import as_metrics
+from bench.records import write_record
+from bench.run import runner
+from bench.run.attempt import ended
+from bench.run.executors import BYTES_OF_PROCESS, local, memory_needed
+from bench.run.processes import waited_for
+from bench.run.scheduling import take_all
+from bench.spec.trial import Trial
+from bench.store import Store
+from bench.terminal import Display
+from tests.conftest import WriteExperiment
+
+
+def toy(**changes: Any) -> Trial:
+    fields = {"dataset": "toy", "backbone": "test_resnet", "input_size": 16, "epochs": 1}
+    return Trial(**{**fields, "batch_size": 8} | changes)
+
+
+def by_key(*trials: Trial) -> dict[str, Trial]:
+    return {trial.key: trial for trial in trials}
+
+
+def taken(trials: dict[str, Trial], workers: int) -> list[str]:
+    """The order in which trials begin and end, each of which takes its seed's time."""
+    log: list[str] = []
+
+    async def take(trial: Trial) -> None:
+        log.append(f"+{trial.seed}")
+        await asyncio.sleep(0.01 * trial.seed)
+        log.append(f"-{trial.seed}")
+
+    waited_for(take_all(trials, workers, take))
+    return log
+
+
+def test_trials_are_taken_in_their_order_and_so_many_at_once() -> None:
+    trials = by_key(*(toy(seed=seed) for seed in (3, 1, 8)))
+    assert taken(trials, 1) == ["+3", "-3", "+1", "-1", "+8", "-8"]
+    assert taken(trials, 2) == ["+3", "+1", "-1", "+8", "-3", "-8"]
+    assert taken(trials, 9) == ["+3", "+1", "+8", "-1", "-3", "-8"]
+    assert taken({}, 2) == []
+
+
+def test_a_trial_waits_for_those_that_it_starts_from_and_then_goes_first() -> None:
+    parent = toy(seed=1)
+    child = toy(seed=2, backbone_from=parent.key)
+    trials = by_key(parent, child, toy(seed=3), toy(seed=4))
+    assert taken(trials, 2) == ["+1", "+3", "-1", "+2", "-3", "+4", "-2", "-4"]
+    assert taken(by_key(child), 2) == ["+2", "-2"]  # its parent is none of these
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), KeyboardInterrupt()])
+def test_an_error_of_one_ends_the_others(error: BaseException) -> None:
+    stopped: list[int] = []
+
+    async def take(trial: Trial) -> None:
+        if trial.seed == 2:
+            raise error
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append(trial.seed)
+
+    with pytest.raises(type(error)):
+        waited_for(take_all(by_key(*(toy(seed=seed) for seed in range(5))), 3, take))
+    assert sorted(stopped) == [0, 1]
+
+
+def test_each_worker_has_its_share_of_the_cores_or_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 64)
+    assert shares(None, [], need=1) == [Share(1)] * 8
+    assert shares(None, [], need=20) == [Share(2)] * 3
+    assert shares(None, [], need=100) == [Share(8)]
+    assert shares(1, [], need=1) == [Share(8)]
+    assert shares(16, [], need=100) == [Share(1)] * 16
+    assert shares(None, ["4", "6"], need=100) == [Share(4, "4"), Share(4, "6")]
+    assert [share.card for share in shares(3, ["4", "6"], need=1)] == ["4", "6", "4"]
+    assert shares(None, [None], need=100) == [Share(8)]
+
+
+def test_memory_is_the_containers_where_it_has_a_limit(tmp_path: Path) -> None:
+    whole = memory_bytes(tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_bytes(tmp_path) == whole
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert memory_bytes(tmp_path) == 2**20
+
+
+def test_a_trial_needs_memory_by_the_pixels_that_it_trains_on_at_once() -> None:
+    whole, parts = (toy(batch_size=8, micro_batch=micro) for micro in (None, 4))
+    assert (memory_needed(whole) - BYTES_OF_PROCESS) == 2 * (
+        memory_needed(parts) - BYTES_OF_PROCESS
+    )
+
+
+def test_the_same_threads_give_the_same_bits_whatever_runs_beside(
+    tmp_path: Path, store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    beside, alone = store, Store(tmp_path / "alone")
+    most = 0
+    running: set[str] = set()
+
+    def count(event: Event) -> None:
+        nonlocal most
+        if isinstance(event, Begin):
+            running.add(event.trial.key)
+        elif isinstance(event, End):
+            running.discard(event.trial.key)
+        most = max(most, len(running))
+
+    where = {"dataset": "toy"}
+    runner.run(experiment, beside, count, where=where, choose=partial(local, workers=4))
+    assert most == 4
+    for key, trial in experiment.trials.items():
+        executor = local([trial], [], workers=4)  # one thread, and nothing beside it
+        asyncio.run(executor.train(trial, alone.trial_folder(key), alone.root, lambda _: None, 600))
+        ours, theirs = beside.trial(key), alone.trial(key)
+        assert ours
+        assert theirs
+        assert ours["environment"] == theirs["environment"]
+        np.testing.assert_array_equal(beside.predictions(key), alone.predictions(key))
+
+
+class Made:
+    """An executor whose trials take no time."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self.places = workers, f"{workers} at a time"
+
+    async def train(self, trial: Trial, folder: Path, _: Path, tell: Listener, __: float) -> None:
+        tell(Step(1, 2, 1))
+        await asyncio.sleep(0)
+        tell(Step(2, 2, 1))
+        tell(Epoch({"epoch": 1, "step": 2, "train_s": 0.5, "top1_pct": 50.0}))
+        record = ended(trial, "ok", "")
+        write_record(folder, record | {"steps": 2, "metrics": as_metrics({"top1_pct": 50.0})})
+
+
+def test_where_nothing_redraws_each_trial_says_how_far_all_are(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    console = Console(file=StringIO(), width=120)
+    display = Display(console)
+    display.experiment = experiment = write_experiment()
+    made = Made(2)
+    runner.run(experiment, store, display, where={"dataset": "toy"}, choose=lambda *_, **__: made)
+    assert isinstance(console.file, StringIO)
+    first, *lines = console.file.getvalue().splitlines()
+    assert first == "4 trials to run, 0 on record; 2 at a time"
+    assert lines[0] == "  plain, seed 0: epoch 1, 32 images/s, top-1 50.0 %"
+    ends = [line for line in lines if not line.startswith(" ")]
+    assert [line.partition(":")[0] for line in ends] == [
+        display.names[key] for key in experiment.trials
+    ]
+    assert ends[0].endswith(" s (1 of 4, 0 s left)")
+    assert ends[-1].endswith("top-1 50.0 %, 0 s")
+
+
+def test_a_terminal_shows_a_bar_for_each_of_the_first_trials_and_one_for_all() -> None:
+    display = Display(Console(file=StringIO(), width=120, force_terminal=True))
+    trials = [toy(seed=seed) for seed in range(10)]
+    display(PlanMade(10, 0, ""))
+    for trial in trials:
+        display(Begin(trial))
+        display(TrialProgress(trial, Step(1, 4, 1)))
+    assert len(display.progress.tasks) == 9
+    display.updated = 0
+    display(TrialProgress(trials[0], Step(3, 4, 1)))
+    (whole,) = (task for task in display.progress.tasks if task.id == display.whole)
+    assert whole.completed == pytest.approx(3 / 4 + 9 / 4)
+    assert whole.fields["note"].startswith("10 running, ")
