@@ -351,6 +351,7 @@ def report(
         bool, typer.Option("--watch", help="Make it again while a run goes on, until it is whole.")
     ] = False,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write each figure as PDF, too.")] = False,
 ) -> None:
     """Make the table, the figures and the pages from what is saved; of two, compare them."""
     if other is not None:
@@ -360,7 +361,7 @@ def report(
     else:
         experiment, store = _open(name, small)
         published = _published(experiment, store)
-        made = _show(published) if published else _report(experiment, store)
+        made = _show(published) if published else _report(experiment, store, pdf=pdf)
         while watch and not made.complete:
             time.sleep(WATCH_S)
             experiment, store = _open(name, small)
@@ -422,12 +423,12 @@ def _compare(name: str, other: str, small: bool) -> Path:
     return page
 
 
-def _report(experiment: Experiment, store: Store) -> Report:
+def _report(experiment: Experiment, store: Store, *, pdf: bool = False) -> Report:
     from bench.opening import note_owner
     from bench.report import front, pages
 
     note_owner(store, experiment)
-    made = pages.make(experiment, store, store.root / experiment.name)
+    made = pages.make(experiment, store, store.root / experiment.name, pdf=pdf)
     front.write_index(store.root)
     _show(made)
     _name_damaged(store)

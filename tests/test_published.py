@@ -39,7 +39,7 @@ IDS = [experiment.name for experiment in EXPERIMENTS]
 def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
     pages = publish.pages()
     drawn = {f"{name}{dark}.svg" for name in ("overview", "hidden") for dark in ("", "-dark")}
-    assert {path.name for path in pages} == {"README.md", "index.html", *drawn}
+    assert {path.name for path in pages} == {"README.md", "index.html", "leaderboard.csv", *drawn}
     for path, text in pages.items():
         assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
     page = pages[PUBLISHED / "README.md"]
@@ -111,6 +111,14 @@ def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
             crossed = pd.crosstab(*hits).reindex(index=[True, False], columns=[True, False])
             p = contingency_tables.mcnemar(crossed.fillna(0), exact=True).pvalue
             assert p_value == pytest.approx(min(1.0, p))
+
+
+def test_the_leaderboard_has_every_arm_that_was_trained() -> None:
+    table = pd.read_csv(PUBLISHED / "leaderboard.csv")
+    trained = {one.name for one in EXPERIMENTS if one.spec.train}
+    assert set(table["experiment"]) == trained
+    best = table[table["dataset"] == "imagewoof-160"].iloc[0]
+    assert (best["experiment"], round(best["top1_pct_mean"], 1)) == ("search-recipe", 75.3)
 
 
 def test_headline_numbers_follow_from_a_published_table_alone() -> None:
