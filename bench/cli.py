@@ -33,6 +33,9 @@ app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="To begin: `run quick` takes minutes and needs no download; its report tells how to "
+    "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
+    "your own.",
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -351,6 +354,7 @@ def report(
         bool, typer.Option("--watch", help="Make it again while a run goes on, until it is whole.")
     ] = False,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write each figure as PDF, too.")] = False,
 ) -> None:
     """Make the table, the figures and the pages from what is saved; of two, compare them."""
     if other is not None:
@@ -360,7 +364,7 @@ def report(
     else:
         experiment, store = _open(name, small)
         published = _published(experiment, store)
-        made = _show(published) if published else _report(experiment, store)
+        made = _show(published) if published else _report(experiment, store, pdf=pdf)
         while watch and not made.complete:
             time.sleep(WATCH_S)
             experiment, store = _open(name, small)
@@ -422,12 +426,12 @@ def _compare(name: str, other: str, small: bool) -> Path:
     return page
 
 
-def _report(experiment: Experiment, store: Store) -> Report:
+def _report(experiment: Experiment, store: Store, *, pdf: bool = False) -> Report:
     from bench.opening import note_owner
     from bench.report import front, pages
 
     note_owner(store, experiment)
-    made = pages.make(experiment, store, store.root / experiment.name)
+    made = pages.make(experiment, store, store.root / experiment.name, pdf=pdf)
     front.write_index(store.root)
     _show(made)
     _name_damaged(store)
@@ -456,7 +460,7 @@ def publish(
     ] = None,
     small: Small = False,
 ) -> None:
-    """Copy records and report to results/published; renew README, answers and front page.
+    """Copy records and report to results/published; renew README and front page.
 
     Without a name nothing is copied: every published report is made anew from its own records.
     """

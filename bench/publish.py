@@ -255,7 +255,7 @@ def pages() -> dict[Path, str]:
     files = {f"{one.name}.svg": one.file for one in shown}
     files |= {f"{one.name}-dark.svg": one.dark for one in shown}
     files |= {"README.md": front.listing(found, "report.md", drawn)}
-    files |= {"index.html": front.front_page(found)}
+    files |= {"index.html": front.front_page(found), "leaderboard.csv": _leaderboard(asked)}
     own = {PUBLISHED / name: text for name, text in files.items()}
     return {README: f"{before}{BEGIN}\n\n{first}\n{END}{after}", **own}
 
@@ -271,6 +271,20 @@ def _hidden(asked: Iterable[Experiment]) -> list[Drawing]:
             if gained and (drawn := hidden(evidence)):
                 return [drawn]
     return []
+
+
+def _leaderboard(asked: Iterable[Experiment]) -> str:
+    """The arms of all published experiments by their accuracy, as CSV."""
+    import pandas as pd
+
+    folders = [PUBLISHED / one.name for one in asked]
+    tables = [pd.read_csv(file) for of in folders if (file := of / "summary.csv").exists()]
+    if not tables:
+        return ""
+    order = ["dataset", "top1_pct_mean", "experiment", "arm"]
+    whole = pd.concat([of for of in tables if "top1_pct_mean" in of], ignore_index=True)
+    ordered = whole.sort_values(order, ascending=[True, False, True, True], kind="stable")
+    return ordered.to_csv(index=False)
 
 
 def _not_run(there: Container[str]) -> str:

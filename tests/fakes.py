@@ -92,7 +92,7 @@ def read_page(path: Path) -> str:
 
 
 def time_all(asked: Experiment, store: Store) -> None:
-    """Save a timing lane in which the learned resizer halves the training speed."""
+    """Save a timing in which the learned resizer halves the training speed."""
     subjects = {
         trial.speed_key: {
             "seconds": {"train": [s * (2 if trial.resizer == "learned" else 1) for s in (1, 2, 3)]},

@@ -12,14 +12,15 @@ import pytest
 from bench.errors import InputError
 from bench.records import read_record, write_record
 from bench.report.compare import Comparison, compare, side, write
-from bench.report.front import read_summary
+from bench.report.front import write_index
 from bench.report.pages import make
+from bench.report.summary import read_summary
 from bench.store import Store
 from tests.fakes import NARROW, experiment, fill, read_page, time_all, top1
 
 
 def made(folder: Path, name: str, shift: float = 0.0, **changed: object) -> Path:
-    """A report's folder: accuracies shifted, the timing lane's environment changed."""
+    """A report's folder: accuracies shifted, the timing's environment changed."""
     asked, store = experiment(folder, NARROW), Store(folder / f"store-{name}")
     fill(asked, store, lambda trial: top1(trial) + shift)
     time_all(asked, store)
@@ -62,7 +63,7 @@ def test_speeds_of_other_machines_are_compared_as_multiples_of_their_baselines(
     heading = "training speed, ratio over own baseline"
     assert cells(found, "learned")[heading] == "1.00"
     assert dict(found.apart)["speeds and memory as they are"] == (
-        "the timing lanes ran under threads 2 and 8"
+        "the timings ran under threads 2 and 8"
     )
     assert ["timing: threads", "2", "8"] in found.differing.to_numpy().tolist()
 
@@ -139,14 +140,15 @@ def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first
     (two / "summary.json").write_text(older.replace('"name": "toy"', '"name": "old"'))
     (made(tmp_path, "three") / "summary.json").write_text(of_other_code(two))
     make(experiment(tmp_path, NARROW), Store(tmp_path / "store-one"), one)
+    write_index(tmp_path)
     page = read_page(tmp_path / "index.html")
-    headings = re.findall(r'<h2 id="([^"]*)"><a href="([^"]*)">', page)
+    headings = re.findall(r'<h3 id="([^"]*)"><a href="([^"]*)">', page)
     assert [link for _, link in headings] == [
         f"{name}/report.html" for name in ("toy", "older", "old")
     ]
     assert len({name for name, _ in headings}) == 3
     assert "<strong>Does it help?</strong>" in page
-    assert page.index("+51.0 points [+49.3, +52.7]") < page.index(f'<h2 id="{headings[0][0]}"')
+    assert page.index("+51.0 points [+49.3, +52.7]") < page.index(f'<h3 id="{headings[0][0]}"')
     assert page.count(summary.answers[0].sentence) == 2
     assert page.count('<strong class="badge better">better</strong>') == 2
     assert "<script>alert(1)" not in (tmp_path / "index.html").read_text()

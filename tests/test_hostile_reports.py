@@ -99,7 +99,7 @@ def test_every_interval_of_a_hostile_experiment_is_finite_and_sane_wherever_it_i
         evidence = gather(asked, store)
         summary = summarised(evidence)
         intervals += check(in_words(evidence))
-        intervals += check(pages.markdown(evidence, summary, table.results(evidence), {}))
+        intervals += check(pages.markdown(evidence, summary, table.results(evidence), {}, {}))
         check(re.sub(r"<style>.*?</style>", "", front_page([summary]), flags=re.DOTALL))
         assert len(figures([summary])) == bool(summary.verdicts)
         kept = SUMMARIES.validate_json(SUMMARIES.dump_json(summary))

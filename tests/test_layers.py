@@ -158,6 +158,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.prices": ANALYSIS,
     "bench.analysis.verdicts": ANALYSIS,
     "bench.analysis.overview": ANALYSIS,
+    "bench.analysis.classes": ANALYSIS,
+    "bench.analysis.drawn": ANALYSIS,
+    "bench.analysis.numbers": ANALYSIS,
     "bench.report": REPORT,
     "bench.report.answer": REPORT,
     "bench.report.compare": REPORT,
@@ -179,6 +182,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.figures.draw": REPORT,
     "bench.report.figures.images": REPORT,
     "bench.report.figures.overview": REPORT,
+    "bench.report.figures.price": REPORT,
     "bench.report.figures.style": REPORT,
     "bench.report.figures.tuning": REPORT,
 }

@@ -30,6 +30,7 @@ from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.test_answer import FORBIDDEN
 
 EXPERIMENTS = publish.published()
 ROUNDING = 1e-9
@@ -39,7 +40,7 @@ IDS = [experiment.name for experiment in EXPERIMENTS]
 def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
     pages = publish.pages()
     drawn = {f"{name}{dark}.svg" for name in ("overview", "hidden") for dark in ("", "-dark")}
-    assert {path.name for path in pages} == {"README.md", "index.html", *drawn}
+    assert {path.name for path in pages} == {"README.md", "index.html", "leaderboard.csv", *drawn}
     for path, text in pages.items():
         assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
     page = pages[PUBLISHED / "README.md"]
@@ -64,6 +65,12 @@ def test_at_most_forty_words_stand_between_the_question_and_the_first_figure(nam
     _, text = (PUBLISHED / name / "report.md").read_text().split("\n", maxsplit=1)
     begin, *_ = re.split(r"!\[|<small>Scope", text)
     assert 5 < len(re.sub(r"<[^>]*>", "", begin).split()) <= 40
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_no_published_page_has_a_phrase_that_we_do_not_use(name: str) -> None:
+    text = (PUBLISHED / name / "report.md").read_text()
+    assert not [phrase for phrase in (*FORBIDDEN, "timing lane") if phrase in text]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
@@ -111,6 +118,14 @@ def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
             crossed = pd.crosstab(*hits).reindex(index=[True, False], columns=[True, False])
             p = contingency_tables.mcnemar(crossed.fillna(0), exact=True).pvalue
             assert p_value == pytest.approx(min(1.0, p))
+
+
+def test_the_leaderboard_has_every_arm_that_was_trained() -> None:
+    table = pd.read_csv(PUBLISHED / "leaderboard.csv")
+    trained = {one.name for one in EXPERIMENTS if one.spec.train}
+    assert set(table["experiment"]) == trained
+    best = table[table["dataset"] == "imagewoof-160"].iloc[0]
+    assert (best["experiment"], round(best["top1_pct_mean"], 1)) == ("search-recipe", 75.3)
 
 
 def test_headline_numbers_follow_from_a_published_table_alone() -> None:

@@ -238,9 +238,48 @@ def test_two_reports_of_the_same_records_are_the_same_bytes(
     assert first == second
     assert set(first) >= {
         *("report.html", "report.md", "table.csv", "results.csv", "results.tex"),
+        *("summary.csv", "short.tex"),
         *("figures/differences.svg", "figures/learning-curves.svg"),
         *("figures/images.svg", "figures/spectra.svg"),
     }
+
+
+def test_the_summary_has_the_numbers_of_the_page_as_numbers(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    table = pd.read_csv(whole[0].folder / "summary.csv")
+    learned = table[(table["arm"] == "learned") & (table["dataset"] == "fine")].iloc[0]
+    assert (learned["top1_pct_mean"], learned["top1_pct_n"]) == (61.0, 3)
+    assert round(learned["top1_pct_low"], 1) == 58.5
+    assert learned["difference_mean"] == 51.0
+    assert learned["train_ratio"] == 2.0
+    assert learned["verdict"] == "better"
+    assert pd.isna(table.loc[table["arm"] == "plain", "difference_mean"]).all()
+
+
+def test_a_paper_gets_five_columns_with_a_caption_and_figures_as_pdf(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    folder = make(asked, store, tmp_path / "out", pdf=True).folder
+    text = (folder / "short.tex").read_text()
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert r"learned & 64 $\to$ 32 & 61.0 $\pm$ 2.5 & +51.0 $\pm$ 1.7 & 2.00 \\" in text
+    assert r"95 \% interval over seeds; differences are paired by seed.}" in text
+    drawn = (folder / "figures" / "differences.pdf").read_bytes()
+    assert drawn.startswith(b"%PDF")
+    assert b"0.0039215686 0.0078431373 0.0117647059" not in drawn  # ink that is to be replaced
+
+
+def test_what_others_reach_stands_beside_the_results(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    told = 'reference = [{name = "a blog, 224 px", top1_pct = 65.2, source = "its table | 1"}]\n'
+    asked.file.write_text(told + asked.file.read_text())
+    asked = load(str(asked.file))
+    fill(asked, store, top1)
+    text = make(asked, store, tmp_path / "out").markdown.read_text()
+    assert "| a blog, 224 px | 65.2 | its table \\| 1 |" in text
+    assert "Under their own conditions, not compared with ours." in text
 
 
 def files_of(report: Report) -> dict[str, bytes]:

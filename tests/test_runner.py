@@ -15,7 +15,7 @@ from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
 from bench.metrics import Weight
 from bench.records import read_record, write_record
-from bench.run import jobs, readiness, runner, stopping, timing
+from bench.run import jobs, processes, readiness, runner, stopping, timing
 from bench.run.attempt import ended
 from bench.run.executors import local
 from bench.run.plan import make_plan
@@ -356,6 +356,14 @@ def test_a_process_that_is_killed_says_so() -> None:
         call(leaver)
 
 
+def test_a_process_that_hangs_after_its_last_word_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "ENDING_S", 0.3)
+    with pytest.raises(DiedError, match=r"told no more, and did not end within 0\.3 s"):
+        call(hanger)
+
+
 def test_a_process_whose_starter_wants_no_more_is_ended() -> None:
     pids: list[int] = []
 
@@ -377,6 +385,11 @@ def test_a_job_gives_its_answer_and_the_users_mistakes_to_its_starter() -> None:
 
 
 def sleeper(_: Listener) -> None:
+    time.sleep(60)
+
+
+def hanger(_: Listener) -> None:
+    os.closerange(3, 256)
     time.sleep(60)
 
 

@@ -232,6 +232,28 @@ def test_what_subjects_weigh_is_measured_after_a_first_step() -> None:
         assert ("gmacs" in weight.metrics) == (use == "train")
 
 
+def test_what_a_gpu_takes_to_search_for_algorithms_is_not_in_its_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peaks = [0.0]
+    needs = iter([900.0, 300.0, 310.0, 305.0])  # MiB at the peak of each step; the first searches
+
+    def step() -> None:
+        peaks[-1] = max(peaks[-1], next(needs))
+
+    stepper = SimpleNamespace(model=SimpleNamespace(train=lambda _: None), infer_step=step)
+    monkeypatch.setattr(timing, "Stepper", lambda *_: stepper)
+    monkeypatch.setattr(device, "synchronise", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peaks.append(0.0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peaks[-1] * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 1024 * 2**20)
+    memory = device.PeakMemory(torch.device("cuda"))
+    assert timing.measured_weight(toy(), 2, "infer", memory) == {"infer_memory_mib": 310}
+    assert max(peaks) == 900
+    assert memory.reserved_mib() == 1024
+    assert device.PeakMemory(CPU).reserved_mib() is None
+
+
 def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = machine.Watch()
     busy = watch.busy

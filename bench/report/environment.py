@@ -1,4 +1,4 @@
-"""What ran the trials and the timing lane, and where they disagree."""
+"""What ran the trials and the timing, and where they disagree."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def warnings(evidence: Evidence) -> list[str]:
             "by a level here and there."
         )
     lines += [f"{name}: {doubt}." for name, doubt in doubts(evidence.records.values()).items()]
-    for context, lane in evidence.timings.items():
-        if lane["status"] != "ok":
+    for context, timing in evidence.timings.items():
+        if timing["status"] != "ok":
             what = f"Timing {context or 'the arms'}"
-            lines.append(f"{what} ended as {lane['status']}: {lane.get('reason', '')}.")
+            lines.append(f"{what} ended as {timing['status']}: {timing.get('reason', '')}.")
     shares = {row.arm.name: evidence.busy(row.label, row.trial) for row in evidence.rows}
     bound = [arm for arm, share in shares.items() if share is not None and share < LEAST_BUSY]
     if bound:
@@ -71,13 +71,13 @@ def warnings(evidence: Evidence) -> list[str]:
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
-    """A line for each thing that is known: its name, of the trials, of the timing lane."""
+    """A line for each thing that is known: its name, of the trials, of the timing."""
     ran, timed = _environments(evidence.records.values()), _environments(evidence.sittings)
     lines = [
         {
             "what": name.replace("_", " "),
             "trials": _counted(_values(ran, name)) or words.NONE,
-            "timing lane": _counted(_values(timed, name), "sitting") or words.NONE,
+            "timing": _counted(_values(timed, name), "sitting") or words.NONE,
         }
         for name in dict.fromkeys(name for env in [*ran, *timed] for name in env)
     ]

@@ -42,8 +42,19 @@ def results(evidence: Evidence) -> pd.DataFrame:
     return _frame(evidence, columns | _times_to(evidence) | _speeds(evidence, shown))
 
 
+def short(evidence: Evidence) -> pd.DataFrame:
+    """Five columns for a paper: arm, image, accuracy, difference, price of a training step."""
+    columns: Columns = {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
+    columns[words.TOP1] = lambda row: words.mean(row.accuracy)
+    columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
+    columns[f"training step, {words.TIMES}"] = lambda row: (
+        words.number(row.times["train"].value) if "train" in row.times else words.NONE
+    )
+    return _frame(evidence, columns)
+
+
 def costs(evidence: Evidence) -> pd.DataFrame:
-    """Everything that the timing lane measured; empty before it measured anything."""
+    """Everything that the timing measured; empty before it measured anything."""
     ratios: Columns = {
         f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _ratio(phase)
         for phase in PHASES
@@ -75,10 +86,15 @@ def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
     return Counter(zip(lost["status"].tolist(), lost["reason"].tolist(), strict=True))
 
 
-def latex(frame: pd.DataFrame) -> str:
-    """A table for a paper, with booktabs."""
+def latex(frame: pd.DataFrame, caption: str | None = None) -> str:
+    """A table for a paper, with booktabs.
+
+    Args:
+        caption: as plain text; makes the table a float.
+    """
     sides = "".join("r" if is_numeric(frame[name]) else "l" for name in frame)
-    text = frame.to_latex(index=False, escape=True, column_format=sides)
+    told = re.sub(r"([&%$#_{}])", r"\\\1", caption) if caption else None
+    text = frame.to_latex(index=False, escape=True, column_format=sides, caption=told)
     return text.replace(words.NONE, "--").translate(str.maketrans(TEX))
 
 

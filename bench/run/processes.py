@@ -31,6 +31,9 @@ PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks f
 LONGEST_FOLDER = 60
 """Bytes; a socket's address has at most 107, of which multiprocessing's own names take some 40."""
 
+ENDING_S = 30.0
+"""A process that has told all is waited for; one may hang in a GPU's driver, killed or not."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -104,7 +107,8 @@ async def perform(
                     raise message
                 listener(message)
     except EOFError:
-        process.join()
+        await _readable(process.sentinel, ENDING_S)
+        process.join(0)
         raise DiedError(_how_it_ended(process.exitcode)) from None
     except TimeoutError:
         if limit.expired():
@@ -117,7 +121,7 @@ async def perform(
     finally:
         here.close()
         process.kill()
-        process.join()
+        process.join(ENDING_S)
 
 
 async def _received(connection: Connection) -> Message:
@@ -182,7 +186,9 @@ def _keep_sockets_short() -> None:
             tempfile.tempdir = usual
 
 
-def _how_it_ended(exitcode: int) -> str:
+def _how_it_ended(exitcode: int | None) -> str:
+    if exitcode is None:
+        return f"the process told no more, and did not end within {ENDING_S} s"
     if exitcode == -signal.SIGKILL:
         return "the process was killed (signal 9), as the system does when memory runs out"
     if exitcode < 0:

@@ -121,6 +121,16 @@ class Small(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class Reference(BaseModel):
+    """What others reach on the data: shown beside the results, never compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(min_length=1)]  # with size, epochs, device
+    top1_pct: Fraction100
+    source: Annotated[str, Field(min_length=1)]
+
+
 class ExperimentFile(BaseModel):
     """The shape of a file in `experiments/`."""
 
@@ -135,6 +145,7 @@ class ExperimentFile(BaseModel):
     margin_pct: Positive = 1.0
     looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
     # given, the error shared out over them; one, at the number of seeds in [axes], unless any
+    reference: tuple[Reference, ...] = ()
     train: bool = True  # False: the arms are timed, and nothing is trained
     targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial

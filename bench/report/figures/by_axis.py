@@ -9,9 +9,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from bench.analysis.drawn import at_axis
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.style import ArmStyle, Drawing, arm_styles, drawing, legend, panels
+from bench.report.figures.style import (
+    ArmStyle,
+    Drawing,
+    arm_styles,
+    at_most_all,
+    drawing,
+    legend,
+    panels,
+)
 
 MOST_LETTERS = 26
 """More than these in one panel's tick labels, and the labels are set at a slant."""
@@ -19,7 +28,7 @@ MOST_LETTERS = 26
 
 def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
     """Accuracy of every trial by its value of `axis`, a panel for each dataset."""
-    done = _valued(evidence, axis)
+    done = at_axis(evidence, axis)
     if done.empty:
         return None
     datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
@@ -36,22 +45,6 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
         "A dot is one trial; a marker is the mean of its arm and value.",
         f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
     )
-
-
-def _valued(evidence: Evidence, axis: str) -> pd.DataFrame:
-    """The finished trials with a value of `axis`: their own, or that of the cells that they answer.
-
-    None where the arm does not use the axis and the trial answers cells of several values.
-    """
-    asked: dict[tuple[str, str], list[object]] = {}
-    for cell in evidence.experiment.cells:
-        asked.setdefault((cell.arm, cell.trial.key), []).append(words.plain(cell.axes[axis]))
-    done = evidence.trials[evidence.trials["status"] == "ok"]
-    values = []
-    for arm, key, own in zip(done["arm"], done["key"], done[axis], strict=True):
-        first, *others = dict.fromkeys(asked[arm, key])
-        values.append(first if words.plain(own) is None and not others else words.plain(own))
-    return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
 
 
 def _panel(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str) -> None:
@@ -76,6 +69,7 @@ def _panel(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: s
         markers=[styles[name].marker for name in arms],
         linestyle="-" if _numbers(values) else "none",
     )  # fmt: skip
+    at_most_all(ax)
     if sum(map(len, labels)) > MOST_LETTERS:
         for label in ax.get_xticklabels():
             label.set(rotation=15, horizontalalignment="right", rotation_mode="anchor")

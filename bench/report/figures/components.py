@@ -20,6 +20,8 @@ more; else there is no figure, and the table has it."""
 
 def components(evidence: Evidence) -> Drawing | None:
     """Milliseconds per image of backbone and resizer, forward and backward, a bar for each row."""
+    if not evidence.experiment.spec.train:
+        return None  # `price` has what is asked for there
     rows = [row for row in evidence.rows if "backbone_ms" in row.speed]
     if len(rows) > MOST_LINES:
         rows = [row for row in rows if row.arm.role != "control"]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETDOWN, CARETUP
 
+from bench.analysis.drawn import front, plain_lines
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import Interval
 from bench.metrics import METRICS
 from bench.report import words
-from bench.report.figures.style import INK, WIDTH, Drawing, arm_styles, drawing, legend, logarithmic
+from bench.report.figures.style import (
+    INK,
+    WIDTH,
+    Drawing,
+    arm_styles,
+    at_most_all,
+    drawing,
+    legend,
+    logarithmic,
+)
 
 PRICES = ("train_images_per_s", "gmacs")
 
@@ -24,12 +34,12 @@ def cost(evidence: Evidence) -> Drawing | None:
     names = [name for name in PRICES if any(name in row.speed for row in rows)]
     if not names or len(rows) < 2:
         return None
-    captions = ["Mean over seeds with its 95 % interval."]
+    captions = ["Mean over seeds with its 95 % interval; an arrow: it goes on."]
     captions += ["Dashed: by the means, no other point is both cheaper and more accurate."]
     (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
     if others:
         captions += [f"Speeds with {words.setting(shared, [shared, *dict(others)])} alone."]
-    if any(_plain_lines(rows)):
+    if any(plain_lines(rows)):
         captions += ["Solid: one backbone without a resizer, by image size."]
     datasets = list(dict.fromkeys(row.trial.dataset for row in rows))
     figure = Figure(figsize=(WIDTH, 0.6 + 2.7 * len(datasets)), layout="constrained")
@@ -55,10 +65,10 @@ def cost(evidence: Evidence) -> Drawing | None:
 
 
 def _panel(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> None:
-    for sizes in _plain_lines(rows):
+    for sizes in plain_lines(rows):
         ax.plot([r.speed[name] for r in sizes], [r.accuracy.mean for r in sizes], color=INK, lw=0.8)
-    front = _front(rows, name)
-    ax.plot([p[0] for p in front], [p[1] for p in front], "--", color=INK, lw=0.8, alpha=0.6)
+    best = front(rows, name)
+    ax.plot([p[0] for p in best], [p[1] for p in best], "--", color=INK, lw=0.8, alpha=0.6)
     for arm, (colour, marker) in arm_styles(evidence.arms.values()).items():
         mine = [row for row in rows if row.arm.name == arm]
         xs, shown = [row.speed[name] for row in mine], [row.accuracy for row in mine]
@@ -66,31 +76,10 @@ def _panel(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> None
         ax.errorbar(xs, means, halves, fmt=marker, color=colour, markersize=7, elinewidth=1.2)
     if rows:
         _limit(ax, [row.accuracy for row in rows])
+        _arrows(ax, [(row.speed[name], row.accuracy) for row in rows if row.accuracy.n > 1])
         prices = [row.speed[name] for row in rows]
         if min(prices) > 0 and max(prices) > 5 * min(prices):
             logarithmic(ax, prices)
-
-
-def _plain_lines(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows without a resizer that differ in the image's size alone, where there are several."""
-    lines: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.trial.resizer == "none":
-            same = row.trial.model_dump_json(exclude={"seed", "input_size"})
-            lines.setdefault(same, []).append(row)
-    ordered = [sorted(line, key=lambda row: row.trial.input_size) for line in lines.values()]
-    return [line for line in ordered if len({row.trial.input_size for row in line}) > 1]
-
-
-def _front(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
-    """The points that no other beats in both, cheapest first."""
-    sign = -1 if METRICS[name].better == "higher" else 1
-    best, front = -math.inf, []
-    for row in sorted(rows, key=lambda row: (sign * row.speed[name], -row.accuracy.mean)):
-        if row.accuracy.mean > best:
-            best = row.accuracy.mean
-            front.append((row.speed[name], best))
-    return front
 
 
 def _limit(ax: Axes, shown: Sequence[Interval]) -> None:
@@ -100,3 +89,13 @@ def _limit(ax: Axes, shown: Sequence[Interval]) -> None:
     low = max(min(means) - room, min([*means, *(i.low for i in shown if i.n > 1)]))
     high = min(max(means) + room, max([*means, *(i.high for i in shown if i.n > 1)]))
     ax.set_ylim(low - 0.07 * (high - low) - 0.1, high + 0.07 * (high - low) + 0.1)
+    at_most_all(ax)
+
+
+def _arrows(ax: Axes, shown: Sequence[tuple[float, Interval]]) -> None:
+    """Mark the intervals that go on beyond the panel."""
+    low, high = ax.get_ylim()
+    ends = [(x, low, CARETUP) for x, one in shown if one.low < low]
+    ends += [(x, high, CARETDOWN) for x, one in shown if one.high > high]
+    for x, y, arrow in ends:
+        ax.plot([x], [y], linestyle="", marker=arrow, color=INK, markersize=6)

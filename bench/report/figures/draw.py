@@ -13,6 +13,7 @@ from bench.report.figures.cost import cost
 from bench.report.figures.curves import curves
 from bench.report.figures.differences import differences
 from bench.report.figures.images import images, spectra
+from bench.report.figures.price import price
 from bench.report.figures.style import STYLE, Drawing
 from bench.report.figures.tuning import tuning
 
@@ -22,6 +23,7 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
     with mpl.rc_context(STYLE):
         found = [
             differences(evidence),
+            price(evidence),
             cost(evidence),
             components(evidence),
             *(by_axis(evidence, axis) for axis in evidence.axes),

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from bench.analysis import drawn
 from bench.analysis.evidence import Evidence, Row
 from bench.report import words
 from bench.report.figures.style import (
@@ -116,7 +116,7 @@ def _strip(
 
 def spectra(evidence: Evidence) -> Drawing | None:
     """Mean power by spatial frequency of what the backbone gets, an arm a line."""
-    points = _points(evidence)
+    points = drawn.spectra(evidence)
     if points.empty:
         return None
     contexts = list(dict.fromkeys(points["context"]))[:MOST_PANELS]
@@ -143,20 +143,3 @@ def spectra(evidence: Evidence) -> Drawing | None:
         "images and seeds; a line ends where the arm's pixels do.",
         f"Power by spatial frequency of what the backbone gets, for {words.join(styles)}.",
     )
-
-
-def _points(evidence: Evidence) -> pd.DataFrame:
-    done = evidence.table[evidence.table["status"] == "ok"]
-    return pd.DataFrame(
-        {"arm": line["arm"], "context": line["context"], "cycles": cycles, "power": power}
-        for line in done[["arm", "context", "key"]].to_dict("records")
-        for cycles, power in _spectrum(evidence, str(line["key"]))
-    )
-
-
-def _spectrum(evidence: Evidence, key: str) -> Iterator[tuple[float, float]]:
-    """(cycles per image, power) of the trial, where it was saved."""
-    kept = evidence.records[key].get("spectrum", {})
-    side = evidence.experiment.trials[key].backbone_size
-    frequencies, powers = kept.get("frequency", []), kept.get("output", [])
-    return ((round(f * side, 3), power) for f, power in zip(frequencies, powers, strict=True))

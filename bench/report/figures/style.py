@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -108,6 +109,12 @@ def panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:n]
 
 
+def at_most_all(ax: Axes) -> None:
+    """End an axis of accuracies at 100 %."""
+    if ax.get_ylim()[1] > 100:
+        ax.set_ylim(top=100.5)
+
+
 def logarithmic(ax: Axes, values: Sequence[float]) -> None:
     """A logarithmic axis of x, with so few labels that none runs into another."""
     near = max(values) < MANY_TIMES * min(values)
@@ -126,6 +133,7 @@ class Drawing:
     caption: str
     alt: str  # what it shows, for who cannot see it
     source: str  # SVG with the replaceable colours
+    figure: Figure | None = field(default=None, repr=False, compare=False)
 
     @property
     def inline(self) -> str:
@@ -136,6 +144,20 @@ class Drawing:
     def file(self) -> str:
         """For a file of its own, readable on any background."""
         return self._whole(FILE)
+
+    @property
+    def pdf(self) -> bytes:
+        """For a paper: the colours of a file, each in as many bytes as what it replaces."""
+        assert self.figure
+        out = BytesIO()
+        with mpl.rc_context(STYLE | {"pdf.compression": 0, "pdf.fonttype": 42}):
+            self.figure.savefig(
+                out, format="pdf", transparent=True, metadata={"CreationDate": None}
+            )
+        text = out.getvalue()
+        for drawn, shown in FILE.items():
+            text = text.replace(_in_pdf(drawn), _in_pdf(shown))
+        return text
 
     @property
     def dark(self) -> str:
@@ -150,12 +172,17 @@ class Drawing:
 
 
 def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Drawing:
-    """Render `figure`, which is used up."""
+    """Render `figure`."""
     out = StringIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata=metadata)
-    return Drawing(name, title, caption, alt, _cleaned(out.getvalue(), name, title, alt))
+    return Drawing(name, title, caption, alt, _cleaned(out.getvalue(), name, title, alt), figure)
+
+
+def _in_pdf(colour: str) -> bytes:
+    """How matplotlib writes a colour there: three shares of ten decimals."""
+    return " ".join(f"{share:.10f}" for share in to_rgb(colour)).encode()
 
 
 def _cleaned(text: str, name: str, title: str, alt: str) -> str:

@@ -1,0 +1,89 @@
+"""What figures draw: points, lines and fronts of an experiment's rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from bench.analysis.evidence import Evidence, Row
+from bench.metrics import METRICS
+
+
+def at_axis(evidence: Evidence, axis: str) -> pd.DataFrame:
+    """The finished trials with a value of `axis`: their own, or that of the cells they answer.
+
+    None where the arm does not use the axis and the trial answers cells of several values.
+    """
+    asked: dict[tuple[str, str], list[object]] = {}
+    for cell in evidence.experiment.cells:
+        asked.setdefault((cell.arm, cell.trial.key), []).append(_plain(cell.axes[axis]))
+    done = evidence.trials[evidence.trials["status"] == "ok"]
+    values = []
+    for arm, key, own in zip(done["arm"], done["key"], done[axis], strict=True):
+        first, *others = dict.fromkeys(asked[arm, key])
+        values.append(first if _plain(own) is None and not others else _plain(own))
+    return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
+
+
+def _plain(value: object) -> object:
+    """Of a list, which cannot be told from another in a set, its text; None for what is missing."""
+    if isinstance(value, list | tuple):
+        return " and ".join(map(str, value))
+    if value is None or value != value:
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def curves(evidence: Evidence) -> pd.DataFrame:
+    """A line for each validated epoch of each trial that ended well, in each context."""
+    done = evidence.table[evidence.table["status"] == "ok"]
+    named = ["arm", "context", "dataset", "seed"]
+    points = [
+        {name: line[name] for name in named}
+        | {"epoch": point["epoch"], "top1_pct": point["top1_pct"]}
+        for line in done[[*named, "key"]].to_dict("records")
+        for point in evidence.records[line["key"]].get("curve", [])
+        if "top1_pct" in point
+    ]
+    return pd.DataFrame(points)
+
+
+def spectra(evidence: Evidence) -> pd.DataFrame:
+    """Mean power by cycles per image of what the backbone gets, for each trial that ended well."""
+    done = evidence.table[evidence.table["status"] == "ok"]
+    return pd.DataFrame(
+        {"arm": line["arm"], "context": line["context"], "cycles": cycles, "power": power}
+        for line in done[["arm", "context", "key"]].to_dict("records")
+        for cycles, power in _spectrum(evidence, str(line["key"]))
+    )
+
+
+def _spectrum(evidence: Evidence, key: str) -> Iterator[tuple[float, float]]:
+    kept = evidence.records[key].get("spectrum", {})
+    side = evidence.experiment.trials[key].backbone_size
+    frequencies, powers = kept.get("frequency", []), kept.get("output", [])
+    return ((round(f * side, 3), power) for f, power in zip(frequencies, powers, strict=True))
+
+
+def plain_lines(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows without a resizer that differ in the image's size alone, where there are several."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.trial.resizer == "none":
+            same = row.trial.model_dump_json(exclude={"seed", "input_size"})
+            lines.setdefault(same, []).append(row)
+    ordered = [sorted(line, key=lambda row: row.trial.input_size) for line in lines.values()]
+    return [line for line in ordered if len({row.trial.input_size for row in line}) > 1]
+
+
+def front(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
+    """Price and mean accuracy of the rows that no other beats in both, cheapest first."""
+    sign = -1 if METRICS[name].better == "higher" else 1
+    best, found = -math.inf, []
+    for row in sorted(rows, key=lambda row: (sign * row.speed[name], -row.accuracy.mean)):
+        if row.accuracy.mean > best:
+            best = row.accuracy.mean
+            found.append((row.speed[name], best))
+    return found

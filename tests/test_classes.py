@@ -1,0 +1,53 @@
+"""Which classes gain: by hand, of made-up predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.analysis.classes import classes
+from bench.analysis.evidence import gather
+from bench.report.pages import make
+from bench.store import Store
+from tests.fakes import NARROW, experiment
+from tests.test_hostile_reports import save
+
+LABELS = np.array([0, 0, 1, 1])
+
+
+def test_accuracies_by_class_and_what_is_taken_for_what_are_those_of_the_predictions(
+    tmp_path: Path,
+) -> None:
+    """Plain says 0 of everything; learned is right, but in seed 2 of the last image."""
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    for cell in asked.cells:
+        said = LABELS.copy() if cell.arm == "learned" else np.zeros(4, dtype=np.int64)
+        said[3] = 0 if cell.trial.seed == 2 else said[3]
+        save(store, cell.trial.key, LABELS, said, "ok")
+    evidence = gather(asked, store)
+    ((row, _),) = evidence.judged
+    found = classes(evidence, row)
+    assert found
+    wanted = pd.DataFrame({"learned": [100.0, 250 / 3], "plain": [100.0, 0.0]}, index=["0", "1"])
+    pd.testing.assert_frame_equal(found.accuracy, wanted)
+    assert [one.mean for one in found.difference] == pytest.approx([0.0, 250 / 3])
+    assert found.difference[0].level == 0.975
+    assert found.moved.loc["1"].tolist() == pytest.approx([-250 / 3, 250 / 3])
+    assert found.only == (["2"], [])
+    text = make(asked, store, tmp_path / "out").markdown.read_text()
+    assert (
+        "Only learned is right in every seed, and the other arm in none: 1 validation image (2)"
+        in text
+    )
+
+
+def test_of_one_seed_or_without_predictions_nothing_is_said(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    for cell in asked.cells:
+        if cell.trial.seed == 0:
+            save(store, cell.trial.key, LABELS, LABELS, "ok")
+    evidence = gather(asked, store)
+    assert classes(evidence, next(r for r in evidence.rows if r.arm.name == "learned")) is None
