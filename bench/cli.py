@@ -33,6 +33,9 @@ app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="To begin: `run quick` takes minutes and needs no download; its report tells how to "
+    "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
+    "your own.",
 )
 data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -457,7 +460,7 @@ def publish(
     ] = None,
     small: Small = False,
 ) -> None:
-    """Copy records and report to results/published; renew README, answers and front page.
+    """Copy records and report to results/published; renew README and front page.
 
     Without a name nothing is copied: every published report is made anew from its own records.
     """
@@ -524,7 +527,7 @@ def merge(folder: Path) -> None:
     from bench import merging
 
     taken = merging.merge(_store(), folder)
-    found = ", ".join(f"{count} {kind}" for kind, count in taken.items())
+    found = ", ".join(f"{kind} {count}" for kind, count in taken.items())
     say(f"taken from {folder}: {found or 'nothing that was not here'}")
 
 

@@ -30,6 +30,7 @@ from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.test_answer import FORBIDDEN
 
 EXPERIMENTS = publish.published()
 ROUNDING = 1e-9
@@ -64,6 +65,12 @@ def test_at_most_forty_words_stand_between_the_question_and_the_first_figure(nam
     _, text = (PUBLISHED / name / "report.md").read_text().split("\n", maxsplit=1)
     begin, *_ = re.split(r"!\[|<small>Scope", text)
     assert 5 < len(re.sub(r"<[^>]*>", "", begin).split()) <= 40
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_no_published_page_has_a_phrase_that_we_do_not_use(name: str) -> None:
+    text = (PUBLISHED / name / "report.md").read_text()
+    assert not [phrase for phrase in (*FORBIDDEN, "timing lane") if phrase in text]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
