@@ -567,7 +567,7 @@ def merge(folder: Path) -> None:
     from bench import merging
 
     taken = merging.merge(_store(), folder)
-    found = ", ".join(f"{count} {kind}" for kind, count in taken.items())
+    found = ", ".join(f"{kind} {count}" for kind, count in taken.items())
     say(f"taken from {folder}: {found or 'nothing that was not here'}")
 
 

@@ -50,7 +50,7 @@ def merge(store: Store, other: Path) -> Counter[str]:
         if store.trial(there.parent.name) is None and not here.exists():
             _copy_file(there, here)
             taken["snapshots"] += 1
-    return taken
+    return +taken  # without those that a run has finished meanwhile
 
 
 def _pairs(root: Path, other: Path) -> Iterator[tuple[str, str, Record | None, Record]]:

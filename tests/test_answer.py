@@ -82,7 +82,8 @@ def timed(asked: Experiment, store: Store, subjects: dict[str, object]) -> None:
 def treats(trial: Trial) -> bool:
     """Whether it is the treatment's."""
     whole = trial.input_size == 64 and trial.interpolation == "bilinear"
-    return trial.resizer == "learned" and whole and not trial.frozen
+    changed = trial.frozen or trial.zero_init
+    return trial.resizer == "learned" and whole and not changed
 
 
 def speed(trial: Trial) -> dict[str, dict[str, object]]:
@@ -152,7 +153,7 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
     assert lines["plain at 40 px: equal multiply-adds"][0].startswith("+4.9 points [")
     assert "the module, frozen at random weights" in lines
     assert (
-        "Controls: intervals of 99.4 %, which share an error of 5 % among 8, moderated variances."
+        "Controls: intervals of 99.4 %, which share an error of 5 % among 9, moderated variances."
     ) in told.details
     assert "plain is its own control of the training budget." in told.details
     # at 46 between 40 (accuracy 40.1) and 48 (48.1), 3/4 of the way, is 46.1

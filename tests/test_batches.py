@@ -111,3 +111,26 @@ def test_a_box_that_never_fits_becomes_the_central_square() -> None:
     boxes = train_boxes(sizes, trial(crop_min_area=0.9), np.random.default_rng(0))
     np.testing.assert_allclose(boxes, fit_boxes(sizes, "center_crop"))
     np.testing.assert_allclose(boxes, [[495, 0, 505, 10]])
+
+
+@pytest.mark.parametrize("resample", ["bilinear", "nearest"])
+def test_without_antialias_a_picture_is_sampled_as_torch_samples_it(
+    toy: Dataset, resample: str
+) -> None:
+    """Of whole images, which need no fractional box, within a level of rounding."""
+    fields = {"crop": "squash", "eval_fit": "squash", "resample": resample}
+    fields |= {} if resample == "nearest" else {"load_antialias": False}
+    (shown, _), *_ = Loader(toy.val, trial(**fields), threads=1).evaluate()
+    mode = "nearest-exact" if resample == "nearest" else resample
+    for row, picture in enumerate(shown):
+        whole = torch.from_numpy(toy.val.image(row).copy()).permute(2, 0, 1)[None].float()
+        sampled = torch.nn.functional.interpolate(whole, (16, 16), mode=mode)
+        assert float((sampled - picture).abs().max()) <= 1.0
+
+
+def test_validation_images_are_loaded_as_the_trial_says_of_them(toy: Dataset) -> None:
+    otherwise = trial(eval_resample="nearest", eval_size=24).evaluated
+    (shown, _), *_ = Loader(toy.val, otherwise, threads=1).evaluate()
+    (wanted, _), *_ = Loader(toy.val, trial(resample="nearest", input_size=24), 1).evaluate()
+    assert torch.equal(shown, wanted)
+    assert trial().evaluated == trial()

@@ -56,13 +56,68 @@ def test_the_standard_controls_differ_from_the_treatment_in_what_they_isolate(
         "pixels": {"resizer": "fixed"},
         "pixels-antialiased": {"resizer": "fixed", "antialias": True},
         "capacity": {"input_size": 16},
-        "learning": {"frozen": ["resizer"]},
+        "learning": {"frozen": ["resizer"], "frozen_resizer_norm": "batch"},
+        "zero_init": {"zero_init": True},
         "muller": {"resizer": "muller"},
         "arithmetic": {"resizer": "none", "input_size": 24},
         "time": {"resizer": "none", "input_size": 24},
         "ceiling": {"resizer": "none"},
     }
     assert only(experiment, "pixels").interpolation == "bilinear"
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    ['resizer = "learned"\nzero_init = true', 'resizer = "muller"', 'resizer = "fixed"'],
+)
+def test_a_plain_start_is_no_control_of_what_has_it_or_cannot(
+    write_experiment: WriteExperiment, treatment: str
+) -> None:
+    file = f'[[arm]]\nname = "treated"\n{treatment}\ncontrols = "standard"\n'
+    assert "zero_init" not in [arm.name for arm in write_experiment(rest=file).spec.arm]
+
+
+def test_a_size_in_the_file_is_matched_on_no_machine(write_experiment: WriteExperiment) -> None:
+    pinned = WITH_CONTROLS + "control_px = { arithmetic = [24], time = [40] }"
+    experiment = write_experiment(rest=pinned)
+    assert not experiment.sizes
+    assert only(experiment, "arithmetic").input_size == 24
+    assert only(experiment, "time").input_size == 40
+
+
+SIZES = """
+[[arm]]
+name = "longer"
+resizer = "none"
+input_size = "equal_time"
+match = "treated"
+"""
+
+
+def test_each_context_has_its_size_in_the_order_of_the_axes(
+    write_experiment: WriteExperiment,
+) -> None:
+    axes = "output_size = [8, 16]\nnum_resblocks = [1]\n"
+    treated = WITH_CONTROLS.replace('controls = "standard"', "")
+    rest = treated + SIZES + "matched_px = [24, 32]"
+    cells = write_experiment(rest=rest, axes=axes).cells
+    found = {(c.axes["output_size"], c.trial.input_size) for c in cells if c.arm == "longer"}
+    assert found == {(8, 24), (16, 32)}
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (SIZES + "matched_px = [24, 32]", "matched_px has 2 sizes: it takes one, or one for each"),
+        (SIZES.replace('"equal_time"', "24") + "matched_px = [24]", "is for an input_size that is"),
+        ("control_px = { tme = [24] }", "'tme' is no control of matched size; did you mean 'time'"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_file_are_refused(
+    write_experiment: WriteExperiment, more: str, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        write_experiment(rest=WITH_CONTROLS + more)
 
 
 def test_the_budget_control_is_left_out_where_the_baseline_is_it(
@@ -133,15 +188,14 @@ def request(**like: Any) -> SizeRequest:
 
 
 @pytest.mark.parametrize("true", [33, 34, 47, 48, 64, 65, 100, 255, 256])
-@pytest.mark.parametrize("step", [1, 8])
-def test_the_smallest_size_that_reaches_is_found(true: int, step: int) -> None:
+def test_the_smallest_multiple_of_eight_that_reaches_is_found(true: int) -> None:
     asked: list[int] = []
 
     def ratio(size: int) -> float:
         asked.append(size)
         return float(size >= true)
 
-    assert matching.smallest(request(), step, ratio) == -(-true // step) * step
+    assert matching.smallest(request(), ratio) == -(-true // 8) * 8
     assert len(asked) < 20
 
 
@@ -153,7 +207,7 @@ def test_sizes_that_the_backbone_refuses_count_as_too_small(
             raise SizeRefusedError("a multiple of 60, please")
 
     monkeypatch.setattr(backbones, "check", refusing)
-    assert matching.smallest(request(), 1, lambda _: 1.0) == 60
+    assert matching.smallest(request(), lambda _: 1.0) == 64
 
 
 @pytest.mark.parametrize("error", [RuntimeError, AssertionError, InputError])
@@ -162,10 +216,10 @@ def test_whatever_else_fails_at_a_size_is_told(error: type[Exception]) -> None:
         raise error("a defect of the loss")
 
     said = (
-        r"test_resnet without a resizer fails at 33 px \(.*a defect of the loss\), where the cost"
+        r"test_resnet without a resizer fails at 40 px \(.*a defect of the loss\), where the cost"
     )
     with pytest.raises(InputError, match=said):
-        matching.smallest(request(), 1, ratio)
+        matching.smallest(request(), ratio)
 
 
 def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> None:
@@ -176,13 +230,13 @@ def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> No
 
     said = "test_resnet without a resizer does not fit in memory at 64 px, where the cost of 'a'"
     with pytest.raises(InputError, match=said):
-        matching.smallest(request(), 1, ratio)
+        matching.smallest(request(), ratio)
 
 
 def test_a_cost_out_of_reach_is_one_sentence() -> None:
     far = request(num_kernels=512, input_size=256)
     with pytest.raises(InputError, match="does not reach the cost of 'a' at up to 1024 px"):
-        matching.smallest(far, 1, lambda _: 0.5)
+        matching.smallest(far, lambda _: 0.5)
 
 
 def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments() -> None:
@@ -196,7 +250,7 @@ def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments(
 
     wanted = gmacs(asked.like)
     assert gmacs(enlarged(asked.plain, size)) == pytest.approx(ratio * wanted)
-    assert gmacs(enlarged(asked.plain, size - 1)) < wanted <= ratio * wanted
+    assert gmacs(enlarged(asked.plain, size - 8)) < wanted <= ratio * wanted
 
 
 def test_sizes_are_settled_once_saved_and_then_part_of_the_trials(

@@ -115,6 +115,18 @@ def test_the_environment_says_what_ran() -> None:
     assert facts["driver"] is None
 
 
+def test_auto_means_the_precision_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_PRECISION", "fp32")
+    monkeypatch.setattr(device, "cpu_computes_bf16", lambda: True)
+    assert device.resolve_precision("auto", CPU) == "fp32"
+    assert device.resolve_precision("bf16", CPU) == "bf16"
+    monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf61")
+    with pytest.raises(InputError, match="RESIZER_BENCH_PRECISION='bf61' is unknown; did you mean"):
+        device.resolve_precision("auto", CPU)
+
+
 def test_a_gpu_gets_the_next_batch_while_it_works_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 

@@ -63,6 +63,8 @@ def test_every_field_that_is_used_enters_the_key() -> None:
         **{"eval_every_epochs": 2, "epochs": 2, "zero_init": True, "negative_slope": 0.1},
         **{"pretrained": True, "resizer_from": "k", "backbone_from": "k", "frozen": ["resizer"]},
         **{"replicate": 1, "micro_batch": 8, "holdout": 0.2, "resizer_lr_factor": 0.5},
+        **{"load_antialias": False, "eval_resample": "nearest", "eval_size": 8},
+        **{"eval_antialias": False},
     }
     elsewhere = {"steps", "warmup_fraction", "frozen_resizer_norm"}
     assert set(other) == set(Trial.model_fields) - elsewhere
@@ -93,6 +95,19 @@ def test_options_that_came_later_leave_older_keys_as_they_were() -> None:
     assert Trial(**FIELDS, resizer="learned", **written) == plain
     assert "zero_init" not in plain.model_dump(exclude_none=True)
     assert Trial(**FIELDS, resizer="fixed", frozen=["resizer"]).frozen is None
+
+
+def test_a_way_of_validating_enters_the_key_where_it_is_not_that_of_training() -> None:
+    base: dict[str, Any] = {"dataset": "toy", "backbone": "b", "input_size": 32, "epochs": 1}
+    same = {"eval_resample": "bilinear", "eval_antialias": True, "eval_size": 32}
+    assert Trial(**base, **same, load_antialias=True).key == Trial(**base).key
+    others = ({"eval_resample": "box"}, {"eval_antialias": False}, {"eval_size": 24})
+    others += ({"load_antialias": False}, {"load_antialias": False, "eval_antialias": True})
+    assert len({Trial(**base, **of).key for of in others} | {Trial(**base).key}) == 6
+    nearest = base | {"resample": "nearest"}
+    assert Trial(**nearest, load_antialias=False).key == Trial(**nearest).key
+    with pytest.raises(ValueError, match="'box' averages: only 'bilinear'"):
+        Trial(**base, eval_resample="box", eval_antialias=False)
 
 
 def test_the_content_of_a_checkpoint_enters_the_key_not_its_name(tmp_path: Path) -> None:
@@ -140,6 +155,13 @@ def test_input_size_may_be_the_cells_output_size(write_experiment: WriteExperime
     experiment = write_experiment(axes="output_size = [16, 24]")
     plain = {c.trial.input_size for c in experiment.cells if c.arm == "plain"}
     assert plain == {16, 24}
+
+
+def test_seeds_take_recipes_in_turn(write_experiment: WriteExperiment) -> None:
+    cells = write_experiment(trial="lr = { in_turn = [0.01, 0.02] }").cells
+    assert {(cell.trial.seed, cell.trial.lr) for cell in cells} == {(0, 0.01), (1, 0.02)}
+    with pytest.raises(InputError, match="in_turn = 1: it takes a list of two values or more"):
+        write_experiment(trial="lr = { in_turn = 1 }")
 
 
 def test_small_lies_over_the_trial_and_the_axes(write_experiment: WriteExperiment) -> None:

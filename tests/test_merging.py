@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import merging
+from bench import cli, merging
 from bench.errors import InputError
 from bench.metrics import as_metrics
 from bench.records import write_record
@@ -53,8 +53,22 @@ def test_what_is_not_here_is_taken_in_and_again_changes_nothing(
     sittings = len(list(there.root.glob("timings/*")))
     assert taken == {"trials": len(asked.trials), "timings": sittings, "sizes": 1}
     assert files(here) == files(there)
-    assert not +merging.merge(here, there.root)
+    assert not merging.merge(here, there.root)
     assert files(here) == files(there)
+
+
+def test_the_command_says_what_it_has_taken(
+    there: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(tmp_path / "here"))
+    cli.merge(there.root)
+    cli.merge(there.root)
+    first, again = capsys.readouterr().out.splitlines()
+    assert first == f"taken from {there.root}: sizes 1, trials 9, timings 1"
+    assert again == f"taken from {there.root}: nothing that was not here"
 
 
 def test_a_trial_that_failed_here_is_taken_from_there_and_not_the_other_way(
@@ -63,7 +77,7 @@ def test_a_trial_that_failed_here_is_taken_from_there_and_not_the_other_way(
     lost, *_ = asked.trials
     write_record(here.trial_folder(lost), ended(asked.trials[lost], "oom", "full"))
     (here.trial_folder(lost) / "log.txt").write_text("Traceback")
-    assert not +merging.merge(there, here.root)
+    assert not merging.merge(there, here.root)
     merging.merge(here, there.root)
     assert files(here) == files(there)
 

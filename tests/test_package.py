@@ -154,7 +154,7 @@ def imported(*folders: str) -> set[str]:
                 found |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.partition(".")[0])
-    others = found - sys.stdlib_module_names - {"bench", "resizer", "tests"}
+    others = found - sys.stdlib_module_names - {"bench", "experiments", "resizer", "tests"}
     known = packages_distributions()
     return {normal(known[name][0]) for name in others}
 

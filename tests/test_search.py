@@ -40,18 +40,21 @@ from tests.conftest import toy_toml
 
 SETTINGS = """
 [search]
-arms = ["plain", "learned"]
+arms = {arms}
 trials = 3
 holdout = 0.3
 {more}
 """
+ARMS = '["plain", "learned"]'
 RANGES = "lr = {{ log = [1e-4, 1e-1] }}\nweight_decay = {{ uniform = [0.0, 0.3] }}\n"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def written(folder: Path, *, top: str = "", trial: str = RANGES, more: str = "") -> Path:
+def written(
+    folder: Path, *, top: str = "", trial: str = RANGES, more: str = "", arms: str = ARMS
+) -> Path:
     path = folder / "tuned.toml"
-    rest = SETTINGS.format(more=more)
+    rest = SETTINGS.format(more=more, arms=arms)
     path.write_text(toy_toml(top=top, trial=trial.format(), rest=rest))
     return path
 
@@ -631,3 +634,18 @@ def test_a_killed_workers_configuration_is_taken_up_and_none_is_evaluated_twice(
     ended = Counter(line.split()[1] for line in log.read_text().splitlines() if "end" in line)
     assert set(ended.values()) == {1}
     assert len(ended) == 20
+
+
+def test_an_arm_with_a_search_seed_of_its_own_is_searched_by_it(
+    toy_search: Callable[..., Search], store: Store
+) -> None:
+    again = '[[arm]]\nname = "again"\nresizer = "none"\ninput_size = "output_size"\n'
+    more = again + "search_seed = 2000"
+    found = toy_search(more=more, arms='["plain", "learned", "again"]')
+    tried = tuned(found, store, low_rate_wins)["arms"]
+    rates = {arm: [c["chosen"]["lr"] for c in of["configurations"]] for arm, of in tried.items()}
+    assert not set(rates["plain"]) & set(rates["again"])
+    seeds = {arm: {found.trial(arm, {"lr": 0.01, "weight_decay": 0.1}).seed} for arm in rates}
+    assert seeds == {"plain": {1000}, "learned": {1000}, "again": {2000}}
+    with pytest.raises(InputError, match=r"\[axes\] seed has 1, the search's own"):
+        toy_search(more=again + "search_seed = 1", arms='["plain", "learned", "again"]')

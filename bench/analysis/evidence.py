@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import product
+from statistics import mean
 
 import pandas as pd
 
-from bench.analysis.judging import Verdict
+from bench.analysis.judging import SETTLED, Verdict
 from bench.analysis.pairs import Pair, Predicted, of_treatment, prior_for, verdicts
 from bench.analysis.statistics import (
     Estimate,
@@ -29,6 +32,10 @@ from bench.store import Store
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
+
+
+PARENTS = ("resizer_from", "backbone_from")
+"""Fields that differ from seed to seed as the seeds of those do that a trial starts from."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,13 @@ class Evidence:
         """The row's accuracy minus the baseline arm's, points by seed."""
         return differences(self.pairs(row.label), row.arm.name, self.experiment.baseline)
 
+    def gain_by_recipe(self, row: Row) -> list[pd.Series[float]]:
+        """The same, apart for each recipe that the row's seeds take in turn."""
+        told = [name for name in Trial.model_fields if name not in ("seed", *PARENTS)]
+        recipes = row.seeds.set_index("seed")[told].map(str).agg("|".join, axis=1)
+        gain = self.gain(row)
+        return [of for _, of in gain.groupby(recipes.reindex(gain.index), sort=False)]
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """The table with each trial of an arm once, whatever contexts share it."""
@@ -175,17 +189,30 @@ class Evidence:
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """Of the primary comparison, by the label of the first context that it is of."""
+        return self._verdicts(self.experiment.spec.primary)
+
+    @cached_property
+    def secondary(self) -> dict[str, Verdict]:
+        """Of the secondary comparison: none where the primary one, tested first, is not settled."""
+        first = self.verdicts
+        return {
+            label: verdict
+            if label in first and first[label].answer in SETTLED
+            else replace(verdict, answer="no verdict", reason="primary not settled")
+            for label, verdict in self._verdicts(self.experiment.spec.secondary).items()
+        }
+
+    def _verdicts(self, compared: tuple[str, str] | None) -> dict[str, Verdict]:
         spec = self.experiment.spec
-        if not spec.primary or not spec.train:
+        if not compared or not spec.train:
             return {}
-        treatment, baseline = spec.primary
         return verdicts(
             self.table,
-            spec.primary,
+            compared,
             spec.margin_pct,
             looks=spec.looks,
             predicted=self.predicted,
-            unequal=self.tried(treatment) != self.tried(baseline),
+            unequal=len({self.tried(arm) for arm in compared}) > 1,
         )
 
     @cached_property
@@ -244,29 +271,47 @@ class _Group:
     """A distinct pair of an arm's trials and the baseline arm's."""
 
     arm: str
-    trial: Trial
-    base: Trial | None  # None while its size is not matched yet
+    trials: dict[int, Trial]  # by seed
+    base: dict[int, Trial]  # of the baseline arm; empty while its size is not matched yet
     context: Fields  # the first that has them
     contexts: set[str]
 
+    @property
+    def trial(self) -> Trial:
+        return next(iter(self.trials.values()))
+
+    @property
+    def speeds(self) -> list[Trial]:
+        """A trial of each speed that the arm has: one, unless its seeds have recipes in turns."""
+        return list({trial.speed_key: trial for trial in self.trials.values()}.values())
+
+    @property
+    def pairs(self) -> list[tuple[Trial, Trial]]:
+        """A trial of each pair of speeds, and the baseline arm's of the same seed."""
+        both = [(self.trials[seed], self.base[seed]) for seed in self.trials if seed in self.base]
+        return list({(one.speed_key, base.speed_key): (one, base) for one, base in both}.values())
+
 
 def _groups(experiment: Experiment) -> list[_Group]:
-    contexts = {context_label(context): i for i, context in enumerate(experiment.contexts)}
-    arms = [arm.name for arm in experiment.spec.arm]
-    cells = [(context_label(context_of(cell.axes)), cell) for cell in experiment.cells]
-    base = {label: c.trial for label, c in cells if c.arm == experiment.baseline}
-    found: dict[tuple[str, ...], _Group] = {}
-    for label, cell in sorted(cells, key=lambda it: (contexts[it[0]], arms.index(it[1].arm))):
-        pair = [cell.trial, *([base[label]] if label in base else [])]
-        name = (cell.arm, *map(experiment.recipe, pair))
-        new = _Group(cell.arm, cell.trial, base.get(label), context_of(cell.axes), set())
-        found.setdefault(name, new).contexts.add(label)
+    trials: dict[tuple[str, str], dict[int, Trial]] = {}
+    for cell in experiment.cells:
+        at = context_label(context_of(cell.axes)), cell.arm
+        trials.setdefault(at, {})[cell.trial.seed] = cell.trial
+    found: dict[tuple[object, ...], _Group] = {}
+    for context, arm in product(experiment.contexts, experiment.spec.arm):
+        label = context_label(context)
+        ours, base = (trials.get((label, of), {}) for of in (arm.name, experiment.baseline))
+        if ours:
+            name = (arm.name, *(tuple(one.key for one in of.values()) for of in (ours, base)))
+            new = _Group(arm.name, ours, base, context, set())
+            found.setdefault(name, new).contexts.add(label)
     return list(found.values())
 
 
 def _row(evidence: Evidence, group: _Group) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
-    arm, base, label = group.arm, group.base, context_label(group.context)
+    arm, label = group.arm, context_label(group.context)
+    base = next(iter(group.base.values()), None)
     table, timing = evidence.by_context[label], evidence.timings.get(label)
     seeds = table[table["arm"] == arm]
     verdict = difference = None
@@ -285,30 +330,35 @@ def _row(evidence: Evidence, group: _Group) -> Row:
         accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
         difference=difference,
         verdict=verdict,
-        speed=_speed(timing, group.trial),
-        times=_times(timing, group.trial, base) if base and arm != baseline else {},
+        speed=_speed(timing, group.speeds),
+        times=_times(timing, group.pairs) if arm != baseline else {},
     )
 
 
-def _speed(timing: TimingRecord | None, trial: Trial) -> dict[str, float]:
-    subject = _subject(timing, trial.speed_key)
-    metrics = subject.get("metrics", {}) if subject else {}
-    return {name: one["value"] for name, one in metrics.items()}
+def _speed(timing: TimingRecord | None, trials: Sequence[Trial]) -> dict[str, float]:
+    """The mean of each cost over an arm's speeds."""
+    subjects = [subject for one in trials if (subject := _subject(timing, one.speed_key))]
+    metrics = [subject.get("metrics", {}) for subject in subjects]
+    names = dict.fromkeys(name for of in metrics for name in of)
+    return {name: mean(of[name]["value"] for of in metrics if name in of) for name in names}
 
 
-def _times(timing: TimingRecord | None, trial: Trial, base: Trial) -> dict[str, Ratio]:
-    """The trial's times over the baseline's, by phase, where both have several rounds.
+def _times(timing: TimingRecord | None, pairs: Sequence[tuple[Trial, Trial]]) -> dict[str, Ratio]:
+    """The trials' times over the baseline's, by phase, where both have several rounds.
 
     None where they ran under other settings: their steps are not the same work.
     """
-    if trial.setting != base.setting:
+    if any(trial.setting != base.setting for trial, base in pairs):
         return {}
-    ours, theirs = (_seconds(timing, one.speed_key) for one in (trial, base))
-    return {
-        phase: time_ratio(ours[phase], theirs[phase])
-        for phase in ours
-        if len(ours[phase]) == len(theirs.get(phase, [])) > 1
-    }
+    rounds: dict[str, tuple[list[float], list[float]]] = {}
+    for trial, base in pairs:
+        ours, theirs = (_seconds(timing, one.speed_key) for one in (trial, base))
+        for phase in ours:
+            if len(ours[phase]) == len(theirs.get(phase, [])) > 1:
+                both = rounds.setdefault(phase, ([], []))
+                both[0].extend(ours[phase])
+                both[1].extend(theirs[phase])
+    return {phase: time_ratio(*both) for phase, both in rounds.items()}
 
 
 def _seconds(timing: TimingRecord | None, key: str) -> dict[str, list[float]]:

@@ -31,6 +31,7 @@ Reason = Literal[
     "no spread",  # every seed has the same difference
     "too few images",  # one of them is more than the margin
     "tuned unequally",
+    "primary not settled",  # the secondary comparison waits for it
 ]
 """Why there is no verdict."""
 

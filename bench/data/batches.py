@@ -29,6 +29,7 @@ Asked = tuple[Rows, Boxes, NDArray[np.bool_]]
 """What a batch is made of: images, the box of each, and whether it is mirrored."""
 
 FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -113,11 +114,13 @@ class Loader:
         return (laid.pin_memory(), labels.pin_memory()) if self.pinned else (laid, labels)
 
     def _picture(self, row: int, box: NDArray[np.float64], mirror: bool) -> Image.Image:
-        """One resampling, antialiased, from the master copy to (input_size, input_size)."""
-        side = self.trial.input_size
-        picture = Image.fromarray(self.master.image(row)).resize(
-            (side, side), FILTERS[self.trial.resample], box=tuple(box)
-        )
+        """One resampling, from the master copy to (input_size, input_size)."""
+        shape, how = (self.trial.input_size, self.trial.input_size), FILTERS[self.trial.resample]
+        whole = Image.fromarray(self.master.image(row))
+        if self.trial.load_antialias is False:
+            picture = whole.transform(shape, Image.Transform.EXTENT, tuple(box), how)
+        else:
+            picture = whole.resize(shape, how, box=tuple(box))
         return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else picture
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from bench.errors import InputError
 from bench.machine import Share, cores
+from resizer.specs import one_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Placed = tuple[Tensor, Tensor]
@@ -50,9 +51,19 @@ def pick() -> torch.device:
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:
-    """What "auto" means here: bf16 where the device computes in it, fp16 on older GPUs, or fp32."""
+    """What "auto" means here: bf16 where the device computes in it, fp16 on older GPUs, or fp32.
+
+    RESIZER_BENCH_PRECISION names another, for trials that join those of another machine.
+
+    Raises:
+        InputError: if the named precision is unknown.
+    """
     if asked != "auto":
         return asked  # type: ignore[return-value]
+    if named := os.environ.get("RESIZER_BENCH_PRECISION"):
+        if named not in DTYPES:
+            raise InputError(f"RESIZER_BENCH_PRECISION={named!r} is unknown{one_of(named, DTYPES)}")
+        return named  # type: ignore[return-value]
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device.type == "cpu" and cpu_computes_bf16() else "fp32"

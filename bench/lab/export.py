@@ -74,9 +74,9 @@ def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarr
     saved = pd.read_parquet(results / "trials" / key / "predictions.parquet")
     count = len(saved)
     rows = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).astype(np.int64))
-    images, _ = Loader(dataset.val, trial, devices.loader_threads(torch.device("cpu"))).pictures(
-        rows
-    )
+    images, _ = Loader(
+        dataset.val, trial.evaluated, devices.loader_threads(torch.device("cpu"))
+    ).pictures(rows)
     return images.contiguous(), saved["predicted"].to_numpy()[rows]
 
 

@@ -19,8 +19,9 @@ from bench.metrics import LEAST_BUSY
 from bench.spec.experiment import SizeRequest
 from bench.spec.trial import Trial, enlarged
 
-TIME_STEP = 8
-"""Pixels between the sizes that are timed: a clock does not tell nearer ones apart."""
+STEP = 8
+"""Pixels between the sizes that are tried: a clock does not tell nearer ones apart, and sides that
+no stride of the backbone divides cost it accuracy."""
 TIMED_ROUNDS = 5
 CONFIRMING_ROUNDS = 11
 LARGEST = 4
@@ -42,7 +43,7 @@ def match(request: SizeRequest, classes: int) -> SizeMatched:
 
 
 def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
-    """The smallest size whose multiply-adds reach those asked for, and their ratio."""
+    """The smallest multiple of STEP whose multiply-adds reach those asked for, and their ratio."""
 
     def gmacs(trial: Trial) -> float:
         return cost(models.build(trial, classes, start=False), trial)["gmacs"]
@@ -53,12 +54,12 @@ def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
     def ratio(size: int) -> float:
         return gmacs(enlarged(request.plain, size)) / wanted
 
-    size = smallest(request, 1, ratio)
+    size = smallest(request, ratio)
     return size, ratio(size)
 
 
 def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
-    """The smallest multiple of TIME_STEP whose training step takes as long as the one asked for."""
+    """The smallest multiple of STEP whose training step takes as long as the one asked for."""
     like = Stepper(request.like, classes)
     refuse_if_launches_bind(like, request)
 
@@ -66,7 +67,7 @@ def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
     def ratio(size: int) -> float:
         return ratio_of_steps(Stepper(enlarged(request.plain, size), classes), like, TIMED_ROUNDS)
 
-    size = smallest(request, TIME_STEP, ratio)
+    size = smallest(request, ratio)
     chosen = Stepper(enlarged(request.plain, size), classes)
     refuse_if_launches_bind(chosen, request)
     return size, ratio_of_steps(chosen, like, CONFIRMING_ROUNDS)
@@ -95,8 +96,8 @@ def ratio_of_steps(ours: Stepper, theirs: Stepper, rounds: int) -> float:
     return statistics.median(one / other for one, other in pairs[1:])  # the first one warms up
 
 
-def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> int:
-    """The smallest multiple of `step` beyond the request's size at which `ratio` reaches 1.
+def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
+    """The smallest multiple of STEP beyond the request's size at which `ratio` reaches 1.
 
     Doubles the way until it is far enough, then halves what is between: `ratio` is taken to grow
     with the size. Sizes that the backbone refuses count as too small; any
@@ -121,18 +122,18 @@ def smallest(request: SizeRequest, step: int, ratio: Callable[[int], float]) -> 
                 said = f"{backbone} fails at {size} px ({explain(error)[1]})"
             raise InputError(f"{said}, where the cost of {request.arm!r} is sought") from error
 
-    start, end = request.plain.input_size // step, LARGEST * request.like.input_size // step
+    start, end = request.plain.input_size // STEP, LARGEST * request.like.input_size // STEP
     low, high = start, start + 1
-    while not reaches(high * step):
+    while not reaches(high * STEP):
         low, high = high, min(start + 2 * (high - start), end)
         if low == end:
             raise InputError(
-                f"{backbone} does not reach the cost of {request.arm!r} at up to {end * step} px"
+                f"{backbone} does not reach the cost of {request.arm!r} at up to {end * STEP} px"
             )
     while high - low > 1:
         middle = (low + high) // 2
-        if reaches(middle * step):
+        if reaches(middle * STEP):
             high = middle
         else:
             low = middle
-    return high * step
+    return high * STEP

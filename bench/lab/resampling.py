@@ -234,8 +234,12 @@ class ResidentLoader(Loader):
 
 
 def loader(master: Master, trial: Trial, device: torch.device) -> Loader:
-    """Of a GPU, from pixels that lie on it, if there is room; else by Pillow, on the processor."""
-    if device.type == "cuda" and has_room(master.file.stat().st_size, device):
+    """Of a GPU, from pixels that lie on it, if there is room; else by Pillow, on the processor.
+
+    Pictures whose pixels are sampled, not averaged, are Pillow's as well.
+    """
+    averaged = trial.resample in FILTERS and trial.load_antialias is not False
+    if averaged and device.type == "cuda" and has_room(master.file.stat().st_size, device):
         return ResidentLoader(master, trial, device)
     threads = devices.loader_threads(device)
     return Loader(master, trial, threads, pinned=device.type == "cuda")

@@ -100,7 +100,7 @@ def _train(
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
     models.take_over(model, trial, results / "trials")
     models.placed(model, trial, device)
-    data = loader(dataset.train, trial, device), loader(dataset.val, trial, device)
+    data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
     snapshot = snapshot_file(results, trial.key)
     snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
     if snapshots.resumptions:

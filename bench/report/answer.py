@@ -144,7 +144,12 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     """A verdict told by itself."""
     others = beside(evidence, row)
     bought = paid(evidence, row)
-    details = [*_of_the_interval(verdict), *_of_controls(evidence, others), *_of_prices(bought)]
+    details = [
+        *_of_the_interval(verdict),
+        *_of_recipes(evidence, row),
+        *_of_controls(evidence, others),
+        *_of_prices(bought),
+    ]
     return Answer(
         badge=verdict.answer,
         sentence=_sentence(evidence, verdict),
@@ -152,7 +157,11 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         at=words.place(row.context, evidence.axes) if len(evidence.judged) > 1 else "",
         difference=words.difference(verdict.difference) if verdict.difference.n else words.NONE,
         controls=[_control_line(one) for one in others],
-        price=[*_price(evidence, [row]), *(line for one in bought for line in _bought(row, one))],
+        price=[
+            *_secondary(evidence, row),
+            *_price(evidence, [row]),
+            *(line for one in bought for line in _bought(row, one)),
+        ],
         details=[*details, *_noise(evidence)],
     )
 
@@ -172,6 +181,18 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."
+
+
+def _secondary(evidence: Evidence, row: Row) -> list[str]:
+    """The secondary comparison of a row's context, if one is declared."""
+    arms = f" {MINUS} ".join(evidence.experiment.spec.secondary or ())
+    given = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
+    return [
+        f"Secondary: {one.answer}; {arms} = {words.difference(one.difference)}, "
+        f"{why_not(one) or words.count(one.difference.n, 'seed')}."
+        for one in given[:1]
+        if one.difference.n
+    ]
 
 
 def _is_small(verdict: Verdict) -> bool:
@@ -202,6 +223,7 @@ def why_not(verdict: Verdict) -> str:
         "too few images": f"{verdict.images} validation images cannot resolve "
         f"{words.count_points(verdict.margin_pct)}",
         "tuned unequally": "the arms were tuned over different numbers of configurations",
+        "primary not settled": "it is tested once the primary comparison is settled",
     }
     return reasons[verdict.reason] if verdict.reason else ""
 
@@ -230,6 +252,16 @@ def _of_the_interval(verdict: Verdict) -> list[str]:
         own = words.difference(verdict.own)
         lines.append(f"Over seeds alone, by their own variance (plain t interval): {own}.")
     return lines
+
+
+def _of_recipes(evidence: Evidence, row: Row) -> list[str]:
+    """What each recipe says by itself, where the seeds take several in turn."""
+    means = [words.points(gain.mean(), signed=True) for gain in evidence.gain_by_recipe(row)]
+    if len(means) < 2:
+        return []
+    return [
+        f"Seeds take {len(means)} recipes in turn, of searches apart: {words.join(means)} points."
+    ]
 
 
 def _family(verdict: Verdict) -> str:

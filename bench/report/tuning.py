@@ -12,6 +12,7 @@ from bench.analysis.evidence import Evidence
 from bench.records import Configuration, SearchRecord
 from bench.report import words
 from bench.spec.ranges import Range, parsed
+from bench.spec.tuning import search_seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def tuning(evidence: Evidence) -> Tuning | None:
     if record is None:
         return None
     best = _best(evidence, record)
-    return Tuning(_described(record), best, _ledger(record), _importances(record))
+    seeds = {search_seed(evidence.experiment.spec, arm) for arm in record["arms"]}
+    return Tuning(_described(record, sorted(seeds)), best, _ledger(record), _importances(record))
 
 
 def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
@@ -41,7 +43,7 @@ def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
     }
 
 
-def _described(record: SearchRecord) -> list[tuple[str, str]]:
+def _described(record: SearchRecord, seeds: list[int]) -> list[tuple[str, str]]:
     settings = record["settings"]
     spaces = [
         (f"{arm} chooses", "; ".join(f"{name}: {of}" for name, of in space.items()))
@@ -52,7 +54,7 @@ def _described(record: SearchRecord) -> list[tuple[str, str]]:
         for of in (record["sampler"], record["pruner"], settings["trial"])
     )
     scored = f"{words.percent(settings['holdout'])} of the training images, held out and not "
-    scored += f"trained on; seed {settings['seed']}" + (f"; {own}" if own else "")
+    scored += f"trained on; seed {words.join(map(str, seeds))}" + (f"; {own}" if own else "")
     return [
         *spaces,
         ("Scored on", scored),

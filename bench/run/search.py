@@ -127,7 +127,7 @@ def binding(search: Search) -> dict[str, str]:
             [
                 {n: v for n, v in space.fixed.items() if n not in own},
                 {n: r.written for n, r in space.ranges.items()},
-                settings,
+                settings | {"seed": tuning.search_seed(search.spec, arm)},
                 here,
                 SEMANTICS,
             ]

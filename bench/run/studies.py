@@ -36,7 +36,7 @@ from bench.run.search import Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
 from bench.spec.ranges import Range
 from bench.spec.trial import Fields
-from bench.spec.tuning import written
+from bench.spec.tuning import search_seed, written
 from bench.store import Store
 
 HEARTBEAT_S, GRACE_S = 10, 40
@@ -171,9 +171,9 @@ class Tuner:
             "n_min_trials": 1,
         }
 
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+    def _sampler(self, arm: str, number: int) -> optuna.samplers.BaseSampler:
         """Seeded by the configuration's number, so that a resumed search draws nothing twice."""
-        seed = seed_for("sampler", self.settings.seed, number) % 2**32
+        seed = seed_for("sampler", search_seed(self.search.spec, arm), number) % 2**32
         if self.settings.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         with ours_experimental():
@@ -213,7 +213,7 @@ class Tuner:
         if taken[arm] >= self.settings.trials:
             return None
         study = self.studies[arm]
-        study.sampler = self._sampler(len(study.get_trials(deepcopy=False)))
+        study.sampler = self._sampler(arm, len(study.get_trials(deepcopy=False)))
         arguments = self._pruner_arguments
         study.pruner = (
             optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.spec.experiment import Arm, ExperimentFile
+from bench.spec.experiment import EQUAL, Arm, ExperimentFile
 from bench.spec.trial import RESIZER_OPTIONS, Fields
+from resizer.specs import RESIZERS, one_of
 
 
 class Control(NamedTuple):
@@ -47,7 +48,13 @@ STANDARD: dict[str, Control] = {
         "the module, frozen at random weights",
         "training the module adds to its shape",
         "the module frozen at random weights",
-        {"frozen": ["resizer"]},
+        {"frozen": ["resizer"], "frozen_resizer_norm": "batch"},
+    ),
+    "zero_init": Control(
+        "the module, begun as a plain resize",
+        "a noisy start does no harm",
+        "the module whose correction begins at zero",
+        {"zero_init": True},
     ),
     "muller": Control(
         "MULLER's four parameters",
@@ -75,6 +82,9 @@ STANDARD: dict[str, Control] = {
     ),
 }
 
+MATCHED = [name for name, of in STANDARD.items() if str(of.fields.get("input_size")) in EQUAL]
+"""The controls whose size is the treatment's equal in some cost."""
+
 
 def expand(spec: ExperimentFile) -> ExperimentFile:
     """Add the standard controls of every arm that asks for them.
@@ -82,14 +92,34 @@ def expand(spec: ExperimentFile) -> ExperimentFile:
     They have the treatment's fields but for those of the control, and start from what it starts
     from, except a trained resizer. Their names are those of `STANDARD`; with several such
     treatments in one file, the treatment's name stands before.
+
+    Raises:
+        ValueError: if `control_px` names a control whose size is not matched.
     """
     asking = [arm for arm in spec.arm if arm.controls]
+    for arm in asking:
+        for name in arm.control_px:
+            if name not in MATCHED:
+                raise ValueError(
+                    f"[arm {arm.name!r}] control_px: {name!r} is no control of matched "
+                    f"size{one_of(name, MATCHED)}"
+                )
     added = [
         control_arm(arm, name, f"{arm.name} {name}" if len(asking) > 1 else name)
         for arm in asking
         for name in STANDARD
+        if _applies(name, spec.trial | arm.fields)
     ]
     return spec.model_copy(update={"arm": [*spec.arm, *added]})
+
+
+def _applies(control: str, treatment: Fields) -> bool:
+    """Whether the treatment takes what the control changes, and does not have it already."""
+    if control != "zero_init":
+        return True
+    resizer = treatment.get("resizer")
+    takes = resizer in RESIZERS and "zero_init" in RESIZERS[resizer].options
+    return takes and not treatment.get("zero_init")
 
 
 def control_arm(treatment: Arm, control: str, name: str) -> Arm:
@@ -103,7 +133,8 @@ def control_arm(treatment: Arm, control: str, name: str) -> Arm:
         isolates=isolates,
         control=control,
         seeds=treatment.control_seeds or treatment.seeds,
-        match=treatment.name if str(own.get("input_size")).startswith("equal_") else None,
+        match=treatment.name if control in MATCHED else None,
+        matched_px=treatment.control_px.get(control, ()),
         init_from=treatment.init_from,
         backbone_from=treatment.backbone_from,
         **{**kept, **own},

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
-from bench.spec.trial import MATCHING_VERSION, Count, Fields, Positive, Trial, digest
+from bench.spec.trial import MATCHING_VERSIONS, Count, Fields, Pixels, Positive, Trial, digest
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Objective = Literal[
@@ -27,12 +27,17 @@ Objective = Literal[
 ]
 """Metrics that a search may be for."""
 
+EQUAL = ("equal_gmacs", "equal_time")
+"""Words for an `input_size`: the smallest at which a cost reaches that of another arm."""
+Settled = tuple[Pixels, ...]
+
 
 class Arm(BaseModel):
     """One pipeline under comparison: a name, a role, and the trial fields that it sets.
 
     `input_size` may be words: "output_size", "2 * output_size", or the size at which the arm's cost
-    reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time".
+    reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time". `matched_px` is
+    that size, settled once and written down, so that every machine asks for the same trials.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -42,12 +47,21 @@ class Arm(BaseModel):
     isolates: str = ""  # what its difference to the treatment tells, in a few words
     controls: Literal["standard"] | None = None  # adds the arms of `bench.spec.controls.STANDARD`
     control_seeds: Annotated[int, Field(ge=1)] | None = None  # how many seeds these have
+    control_px: dict[str, Settled] = {}  # matched_px of those whose size is matched, by name
     control: str | None = None  # which of these it is
     seeds: Annotated[int, Field(ge=1)] | None = None  # the first so many of [axes] seed; None: all
+    search_seed: Count | None = None  # of its configurations; None: that of [search]
     match: str | None = None  # the arm whose cost an "equal_..." input_size meets
+    matched_px: Settled = ()  # that size: one for all contexts, or one for each
     init_from: str | None = None  # the arm of whose trained weights it takes what both have
     resizer_from: str | None = None  # the arm whose trained resizer it takes
     backbone_from: str | None = None  # the arm whose trained backbone it takes
+
+    @model_validator(mode="after")
+    def _check(self) -> Arm:
+        if self.matched_px and self.fields.get("input_size") not in EQUAL:
+            raise ValueError(f"matched_px is for an input_size that is one of {', '.join(EQUAL)}")
+        return self
 
     @property
     def fields(self) -> Fields:
@@ -142,6 +156,8 @@ class ExperimentFile(BaseModel):
     cost: str = ""
     recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
     primary: tuple[str, str] | None = None  # (treatment, baseline)
+    secondary: tuple[str, str] | None = None  # (treatment, another arm): tested, at the same level,
+    # only where the primary comparison is settled
     margin_pct: Positive = 1.0
     looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
     # given, the error shared out over them; one, at the number of seeds in [axes], unless any
@@ -188,9 +204,8 @@ class SizeRequest:
     @cached_property
     def key(self) -> str:
         """16 hex digits, the same for all seeds."""
-        named: list[object] = [self.kind, self.like.speed_key, self.plain.speed_key]
-        if self.kind == "equal_time":
-            named.append(MATCHING_VERSION)
+        own = [self.like.speed_key, self.plain.speed_key, MATCHING_VERSIONS[self.kind]]
+        named = [self.kind, *own]
         return digest(json.dumps(named).encode())[:16]
 
 
@@ -225,16 +240,6 @@ class Experiment:
             return 1 + max(map(depth, trial.parents), default=0) if trial else 0
 
         return dict(sorted(by_key.items(), key=lambda item: (item[1].seed, depth(item[0]))))
-
-    def recipe(self, trial: Trial) -> str:
-        """What tells a trial from others but for its seed; of what it starts from, likewise."""
-        own = trial.model_dump_json(exclude={"seed", "resizer_from", "backbone_from"})
-        starts = [
-            self.recipe(self.trials[key]) if key in self.trials else key
-            for key in (trial.resizer_from, trial.backbone_from)
-            if key
-        ]
-        return json.dumps([own, *starts]) if starts else own
 
     @property
     def runs(self) -> Mapping[str, Trial]:

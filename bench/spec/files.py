@@ -185,7 +185,8 @@ def _check(spec: ExperimentFile) -> None:
     for name, values in spec.axes.items():
         if any(value in values[:place] for place, value in enumerate(values)):  # 1, 1.0 and true
             raise ValueError(f"[axes] {name} = {values} names a value twice")
-    named = [("primary", name) for name in spec.primary or ()]
+    compared = {"primary": spec.primary or (), "secondary": spec.secondary or ()}
+    named = [(field, name) for field, pair in compared.items() for name in pair]
     named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []
     named += [(f"[arm {a.name!r}] {field}", to) for a in spec.arm for field, to in a.arms.items()]
     for where, name in named:
@@ -200,8 +201,11 @@ def _check(spec: ExperimentFile) -> None:
                 f"control{one_of(arm.control, controls.STANDARD)}"
             )
     _check_seeds(spec)
-    if spec.primary and spec.primary[0] == spec.primary[1]:
-        raise ValueError(f"primary compares {spec.primary[0]!r} with itself")
+    for field, pair in compared.items():
+        if pair and pair[0] == pair[1]:
+            raise ValueError(f"{field} compares {pair[0]!r} with itself")
+    if spec.secondary and spec.secondary[0] != (spec.primary or ("",))[0]:
+        raise ValueError("secondary compares the treatment of primary with another arm")
     _check_fields(spec)
 
 

@@ -10,12 +10,20 @@ from typing import Literal, cast
 from pydantic import ValidationError
 
 from bench.errors import InputError
-from bench.spec.experiment import Arm, Cell, ExperimentFile, SizeRequest
+from bench.spec.experiment import (
+    EQUAL,
+    Arm,
+    Cell,
+    ExperimentFile,
+    SizeRequest,
+    context_label,
+    context_of,
+)
 from bench.spec.mistakes import sentence, shown
+from bench.spec.ranges import of_seed
 from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, enlarged
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
-EQUAL = ("equal_gmacs", "equal_time")
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
 
 
@@ -39,6 +47,7 @@ class Cross:
             dict(zip(spec.axes, values, strict=True))
             for values in itertools.product(*spec.axes.values())
         ]
+        self._contexts = [context_label(context_of(axes)) for axes in self._axes]
 
     def cells(self) -> Iterator[Cell]:
         for arm in self.spec.arm:
@@ -65,7 +74,8 @@ class Cross:
         return self._made[name, place]
 
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
-        fields = self.spec.trial | self._axes[place] | arm.fields
+        given = self.spec.trial | self._axes[place] | arm.fields
+        fields = self._in_turn(arm, given)
         word = fields.get("input_size")
         if isinstance(word, str) and word in (*TIMES, *EQUAL):
             side = fields.get("output_size")
@@ -73,9 +83,29 @@ class Cross:
             fields["input_size"] = TIMES.get(word, 1) * side if whole else side  # type: ignore[operator]
         trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
         if word in EQUAL:
-            size = self._size(arm, word, trial, needed.get("match"))
+            size = self._settled(arm, place) or self._size(arm, word, trial, needed.get("match"))
             return enlarged(trial, size) if size else None
         return trial
+
+    def _in_turn(self, arm: Arm, given: Fields) -> Fields:
+        """The fields of one seed: each of several recipes is that of every so many-th."""
+        seed = given.get("seed", 0)
+        try:
+            return {name: of_seed(value, seed) for name, value in given.items()}
+        except ValueError as error:
+            raise InputError(f"{shown(self.file)}: [arm {arm.name!r}] {error}") from None
+
+    def _settled(self, arm: Arm, place: int) -> int | None:
+        """The size that the file has in place of one that this machine would match."""
+        sizes, contexts = arm.matched_px, dict.fromkeys(self._contexts)
+        if len(sizes) not in (0, 1, len(contexts)):
+            raise InputError(
+                f"{shown(self.file)}: [arm {arm.name!r}] matched_px has {len(sizes)} sizes: it "
+                f"takes one, or one for each of the {len(contexts)} contexts"
+            )
+        if len(sizes) < 2:
+            return sizes[0] if sizes else None
+        return sizes[list(contexts).index(self._contexts[place])]
 
     def _size(
         self, arm: Arm, kind: Literal["equal_gmacs", "equal_time"], plain: Trial, like: Trial | None

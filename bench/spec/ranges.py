@@ -41,8 +41,25 @@ class Range:
         return f"{low:g} to {high:g} ({self.kind})"
 
 
+IN_TURN = "in_turn"
+
+
+def of_seed(value: object, seed: int) -> object:
+    """The value that a field has at a seed: `{ in_turn = [a, b] }` is a at even seeds, b at odd.
+
+    Raises:
+        ValueError: if there is nothing to take in turns.
+    """
+    if not isinstance(value, Mapping) or set(value) != {IN_TURN}:
+        return value
+    values = value[IN_TURN]
+    if not isinstance(values, list) or len(values) < 2:
+        raise ValueError(f"{IN_TURN} = {values!r}: it takes a list of two values or more")
+    return values[seed % len(values)]
+
+
 def parsed(value: object) -> Range | None:
-    """The range that a value in a file stands for; None for a plain value.
+    """The range that a value in a file stands for; None for a plain value, or values in turn.
 
     Raises:
         ValueError: if it is a table but no range.
@@ -50,7 +67,7 @@ def parsed(value: object) -> Range | None:
     >>> str(parsed({"log": [1e-4, 0.1]})), parsed(64)
     ('0.0001 to 0.1 (log)', None)
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or IN_TURN in value:
         return None
     kind, values = next(iter(value.items()), ("", []))
     if kind not in KINDS:

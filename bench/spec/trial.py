@@ -41,8 +41,8 @@ SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 TIMING_VERSION = 5
 """Raise it when speeds are measured otherwise: those on record then match no more."""
 
-MATCHING_VERSION = 4
-"""Raise it when sizes of equal training time are found otherwise."""
+MATCHING_VERSIONS = {"equal_gmacs": 2, "equal_time": 4}
+"""Raise one when sizes of that equal cost are found otherwise."""
 
 SPEED_FIELDS = (
     "backbone",
@@ -83,6 +83,8 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
 Part = Literal["resizer", "backbone"]
 
@@ -143,7 +145,12 @@ class Trial(BaseModel):
     holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
     flip: bool = True  # mirror half of the training images
     eval_fit: Literal["center_crop", "squash"] = "center_crop"
-    resample: Literal["box", "bilinear", "bicubic", "lanczos"] = "bilinear"  # of loading
+    resample: Filter = "bilinear"  # of loading
+    load_antialias: bool | None = None  # False: pixels are sampled as images are loaded, not
+    # averaged over all that a new one covers; None: averaged
+    eval_resample: Filter | None = None  # of validation images, in place of `resample`
+    eval_antialias: bool | None = None  # the same, in place of `load_antialias`
+    eval_size: Pixels | None = None  # the same, in place of `input_size`
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
@@ -169,6 +176,10 @@ class Trial(BaseModel):
                 f"micro_batch = {self.micro_batch} leaves one image of a batch of "
                 f"{self.batch_size}, of which batch norm knows no deviation"
             )
+        sampled = self.eval_antialias is False or self.load_antialias is False
+        for filter_ in (self.resample, self.eval_resample):
+            if sampled and filter_ not in (None, "nearest", "bilinear"):
+                raise ValueError(f"{filter_!r} averages: only 'bilinear' is had without antialias")
         if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
             raise ValueError("frozen names every part that could be trained")
         return self
@@ -232,6 +243,21 @@ class Trial(BaseModel):
         """Side of the image that the backbone gets, pixels."""
         return self.output_size or self.input_size
 
+    @property
+    def evaluated(self) -> Trial:
+        """The same with its validation images' way of being loaded for that of its training's."""
+        antialias = self.eval_antialias
+        if antialias is None:
+            antialias = self.load_antialias
+        loading: Fields = {
+            "resample": self.eval_resample or self.resample,
+            "load_antialias": antialias,
+            "input_size": self.eval_size or self.input_size,
+        }
+        return Trial(
+            **self.model_dump(exclude={"eval_resample", "eval_antialias", "eval_size"}) | loading
+        )
+
     def total_steps(self, images: int) -> int:
         """Optimiser steps in all, with so many images to train on.
 
@@ -289,7 +315,26 @@ def canonical(given: Mapping[str, object]) -> Fields:
     for name in ("pretrained", "replicate"):
         if name in fields and not fields[name]:
             del fields[name]
+    _collapse_loading(fields)
     return fields
+
+
+def _collapse_loading(fields: Fields) -> None:
+    """Drop what makes no other picture, and what validation has in common with training."""
+    resample = fields.get("resample", "bilinear")
+    for name, of in (
+        ("load_antialias", resample),
+        ("eval_antialias", fields.get("eval_resample", resample)),
+    ):
+        if of == "nearest":
+            fields.pop(name, None)  # it averages nothing
+    trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
+    trained["eval_size"] = fields.get("input_size")
+    if fields.get("load_antialias"):
+        del fields["load_antialias"]
+    for name, value in trained.items():
+        if fields.get(name) == value:
+            fields.pop(name, None)
 
 
 def _collapse_resizer(fields: Fields, resizer: str) -> None:

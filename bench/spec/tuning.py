@@ -56,11 +56,11 @@ def _check_search(spec: ExperimentFile) -> None:
             )
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")
-    if spec.search.seed in spec.axes["seed"]:
-        raise ValueError(
-            f"[axes] seed has {spec.search.seed}, the search's own: the best are retrained with "
-            "fresh seeds"
-        )
+    for seed in {spec.search.seed, *(arm.search_seed for arm in spec.arm)}:
+        if seed in spec.axes["seed"]:
+            raise ValueError(
+                f"[axes] seed has {seed}, the search's own: the best are retrained with fresh seeds"
+            )
     if not spec.train:
         raise ValueError("train = false: a search trains")
     for arm in spec.arm:
@@ -96,16 +96,25 @@ def with_choice(spec: ExperimentFile, chosen: Mapping[str, Sequence[Fields]]) ->
 
 
 def _at(arm: Arm, values: Fields, place: int) -> Arm:
-    ours = {"name": arm.name, "role": arm.role, "isolates": arm.isolates}
+    ours: Fields = {"name": arm.name, "role": arm.role, "isolates": arm.isolates}
+    ours |= {"seeds": arm.seeds, "search_seed": arm.search_seed}
     if place:
         ours |= {"name": f"{arm.name} #{place + 1}", "role": "control"}
     return Arm(**(space(arm.fields).fixed | values | ours))
+
+
+def search_seed(spec: ExperimentFile, name: str) -> int:
+    """The seed of an arm's sampler, and with which its configurations are trained."""
+    assert spec.search
+    own = next(arm.search_seed for arm in spec.arm if arm.name == name)
+    return spec.search.seed if own is None else own
 
 
 def configuration(spec: ExperimentFile, chosen: Mapping[str, Fields]) -> ExperimentFile:
     """The file that scores one choice for each arm named: by the search's split, seed and trial."""
     assert spec.search
     own = spec.search.trial | {"holdout": spec.search.holdout}
-    scored = with_choice(spec, {arm: [values | own] for arm, values in chosen.items()})
+    seeds = {arm.name: {"seed": search_seed(spec, arm.name)} for arm in spec.arm}
+    scored = with_choice(spec, {arm: [of | own | seeds[arm]] for arm, of in chosen.items()})
     arms = [arm for arm in scored.arm if arm.name in chosen]
     return scored.model_copy(update={"arm": arms, "axes": {"seed": [spec.search.seed]}})

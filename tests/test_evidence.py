@@ -1,0 +1,83 @@
+"""The rows of an experiment: what one arm is, whatever recipes its seeds have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.analysis.evidence import gather
+from bench.errors import InputError
+from bench.report.answer import answers
+from bench.report.words import MINUS
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store
+from tests.fakes import NARROW, experiment, fill, time_all, top1
+
+
+def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_both(
+    tmp_path: Path,
+) -> None:
+    file = experiment(tmp_path, NARROW, seeds=4).file
+    learned = 'resizer = "learned"\n'
+    file.write_text(
+        file.read_text().replace(learned, learned + "num_kernels = { in_turn = [8, 32] }\n")
+    )
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    (row,) = [row for row in gather(asked, store).rows if row.arm.name == "learned"]
+    assert row.accuracy.n == 4
+    assert set(row.seeds["num_kernels"]) == {8, 32}
+    assert row.times["train"].rounds == 2 * 3
+    assert row.times["train"].value == pytest.approx(2.0)
+    assert row.speed["train_images_per_s"] == 100.0
+    by_recipe = gather(asked, store).gain_by_recipe(row)
+    assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
+    details = answers(gather(asked, store))[0].details
+    assert "Seeds take 2 recipes in turn, of searches apart: +51.0 and +52.0 points." in details
+
+
+SECONDARY = 'secondary = ["learned", "fixed"]\n'
+
+
+@pytest.mark.parametrize(("plain", "answer"), [(10.0, "worse"), (61.0, "no verdict")])
+def test_the_secondary_comparison_waits_until_the_primary_is_settled(
+    tmp_path: Path, plain: float, answer: str
+) -> None:
+    """Learned is 62 ± 2; fixed 70.5 ± 0.5: settled, where plain is far below alone."""
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(SECONDARY + file.read_text())
+    asked, store = load(str(file)), Store(tmp_path / "store")
+
+    def accuracy(trial: Trial) -> float:
+        means = {"none": plain, "fixed": 70.0 + 0.5 * trial.seed, "learned": 60.0}
+        return means[trial.resizer] + (2.0 * trial.seed if trial.resizer == "learned" else 0.0)
+
+    fill(asked, store, accuracy)
+    (row,) = [row for row in gather(asked, store).rows if row.verdict]
+    assert row.verdict
+    assert row.verdict.answer == ("better" if plain == 10 else "not settled")
+    (second,) = gather(asked, store).secondary.values()
+    assert second.answer == answer
+    assert second.reason == (None if answer == "worse" else "primary not settled")
+    (told,) = answers(gather(asked, store))
+    assert told.price[0].startswith(f"Secondary: {answer}; learned {MINUS} fixed = ")
+
+
+@pytest.mark.parametrize(
+    ("secondary", "said"),
+    [
+        ('["learned", "learned"]', "secondary compares 'learned' with itself"),
+        ('["fixed", "plain"]', "secondary compares the treatment of primary with another arm"),
+        ('["learned", "plian"]', "secondary names the arm 'plian', which is not there; did you"),
+    ],
+)
+def test_a_secondary_comparison_that_makes_no_sense_is_refused(
+    tmp_path: Path, secondary: str, said: str
+) -> None:
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(f"secondary = {secondary}\n" + file.read_text())
+    with pytest.raises(InputError, match=said):
+        load(str(file))
