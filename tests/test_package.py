@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tomllib
 import venv
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages(folder) / "borrowed.pth").write_text("\n".join(borrowed))
     return folder
+
+
+def test_a_checkout_is_installed_so_that_its_edits_count(tmp_path: Path) -> None:
+    build = "import hatchling.build as of, sys; of.build_editable(sys.argv[1])"
+    built = run(sys.executable, "-c", build, tmp_path, folder=PROJECT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    (path,) = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".pth")]
+    assert zipfile.ZipFile(wheel).read(path).decode().strip() == str(PROJECT)
 
 
 def packages(environment: Path) -> Path:
