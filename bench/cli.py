@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.run.runner import Outcome
     from bench.run.stopping import SignalledError
     from bench.spec.experiment import Experiment, ExperimentFile
+    from bench.spec.trial import Fields
     from bench.store import Store
 
 app = typer.Typer(
@@ -76,6 +77,10 @@ Name = Annotated[
     ),
 ]
 DatasetName = Annotated[str, typer.Argument(help="As in `data list`.", autocompletion=_datasets)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="FIELD=VALUE: a variant, named so.", autocompletion=_fields),
+]
 Small = Annotated[bool, typer.Option("--small", help="At the size that 2 CPU cores answer.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at once; by default one a GPU, or a core.")
@@ -148,15 +153,16 @@ def _give_up(reason: str) -> NoReturn:
 def list_experiments() -> None:
     """Show the experiments: what each asks, its size, how far it is, how long it will take."""
     from bench import terminal as console
-    from bench.run.plan import make_plan
+    from bench.paths import PUBLISHED
+    from bench.run.plan import make_plan, published_pace
     from bench.spec.files import read, shipped
 
-    store = _store()
+    store, pace = _store(), published_pace(PUBLISHED)
     plans: dict[str, tuple[ExperimentFile, Plan | None]] = {}
     for name in shipped():
         spec = read(name, small=False)[1]
         found = not spec.search or set(store.best(name)) == set(spec.search.arms)
-        plans[name] = spec, make_plan(*_open(name, small=False)) if found else None
+        plans[name] = spec, make_plan(*_open(name, small=False), pace) if found else None
     out.print(console.experiments_table(plans))
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
 
@@ -176,6 +182,7 @@ def new(name: Annotated[str, typer.Argument(help="What to call the question.")])
 def plan(
     name: Name,
     small: Small = False,
+    changes: Changes = None,
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
     devices: Annotated[
         int, typer.Option(min=1, help="Time on so many GPUs, or machines without one.")
@@ -185,12 +192,11 @@ def plan(
     """Show arms, counts, states and estimated time; run nothing."""
     from bench import terminal as console
     from bench.paths import PUBLISHED
-    from bench.run.plan import lacking, make_plan
+    from bench.run.plan import lacking, make_plan, published_pace
     from bench.spec.files import read, result_name
-    from bench.store import Store
 
     store = _store()
-    file, spec = read(name, small=small)
+    file, spec = read(name, small=small, changes=_values(changes))
     say(spec.question)
     if spec.search:
         for line in console.search_lines(spec, store.search(result_name(file, small=small))):
@@ -198,8 +204,8 @@ def plan(
         if set(store.best(result_name(file, small=small))) != set(spec.search.arms):
             return
         say("to be retrained and validated, the best of them so far:")
-    experiment, store = _open(name, small)
-    planned = make_plan(experiment, store, Store(PUBLISHED / experiment.name))
+    experiment, store = _open(name, small, changes)
+    planned = make_plan(experiment, store, published_pace(PUBLISHED))
     out.print(console.plan_table(planned))
     _name_damaged(store)
     for line in console.arm_lines(experiment):
@@ -232,6 +238,7 @@ def plan(
 def run(
     name: Name,
     small: Small = False,
+    changes: Changes = None,
     where: Annotated[
         list[str] | None,
         typer.Option(help="FIELD=VALUE: only trials that have it.", autocompletion=_fields),
@@ -256,11 +263,11 @@ def run(
     from bench.run import runner
     from bench.run.stopping import SignalledError, stoppable
 
-    experiment, store = _open(name, small)
+    experiment, store = _open(name, small, changes)
     if experiment.spec.search:
         raise InputError(f"{experiment.name} is a search: {experiment.command}")
     note_owner(store, experiment)
-    chosen = _pairs(where or [])
+    chosen = _pairs(where or [], "--where")
     if reuse_published:
         experiment, reused = publish.reuse(experiment, store)
         say(f"{counted(reused, 'trial')} taken from results/published")
@@ -390,6 +397,7 @@ def report(
         str | None, typer.Argument(help="Compare with it: a name, or a report's folder.")
     ] = None,
     small: Small = False,
+    changes: Changes = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Make it again while a run goes on, until it is whole.")
     ] = False,
@@ -402,12 +410,12 @@ def report(
     elif Path(name).is_dir():
         page = _show(_made(Path(name))).html
     else:
-        experiment, store = _open(name, small)
+        experiment, store = _open(name, small, changes)
         published = _published(experiment, store)
         made = _show(published) if published else _report(experiment, store, pdf=pdf)
         while watch and not made.complete:
             time.sleep(WATCH_S)
-            experiment, store = _open(name, small)
+            experiment, store = _open(name, small, changes)
             made = _report_if_changed(experiment, store, made)
         page = made.html
     if browse:
@@ -514,19 +522,40 @@ def publish(
 
 @app.command()
 def export(
-    key: Annotated[str, typer.Argument(help="The trial's key, as in table.csv.")],
+    key: Annotated[
+        str, typer.Argument(help="The trial's key, as in table.csv; for curves, an experiment.")
+    ],
     onnx: Annotated[bool, typer.Option("--onnx", help="For ONNX runtimes.")] = False,
     pt2: Annotated[bool, typer.Option("--pt2", help="For torch.export.load.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves of an experiment's finished trials.")
+    ] = False,
+    small: Small = False,
 ) -> None:
-    """Write a finished trial's model as one file, checked, with a model card beside it."""
+    """Write a trial's model as one file, checked, its card beside it; or curves as event files."""
     from bench.run import jobs, processes
 
-    if onnx == pt2:
-        raise InputError("export takes one of --onnx and --pt2")
+    if onnx + pt2 + tensorboard != 1:
+        raise InputError("export takes one of --onnx, --pt2 and --tensorboard")
+    if tensorboard:
+        _export_curves(*_open(key, small))
+        return
     form: Literal["onnx", "pt2"] = "onnx" if onnx else "pt2"
     path = Path(f"{key}.{form}")
     processes.call(jobs.export, _store().root, key, form, path)
     say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
+
+
+def _export_curves(experiment: Experiment, store: Store) -> None:
+    from bench import curves
+    from bench import terminal as console
+
+    names, records = console.trial_names(experiment), store.trials(experiment.runs)
+    ended = {names[key]: r for key, r in records.items() if r and r["status"] == "ok"}
+    if not ended:
+        raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
+    curves.write(ended, folder := store.root / experiment.name / "tensorboard")
+    say(f"curves of {counted(len(ended), 'trial')}: tensorboard --logdir '{_near(folder)}'")
 
 
 @app.command()
@@ -696,11 +725,17 @@ def check_verdicts(name: Name = "check-verdicts", small: Small = False) -> None:
         say(line)
 
 
-def _open(name: str, small: bool) -> tuple[Experiment, Store]:
+def _open(name: str, small: bool, changes: list[str] | None = None) -> tuple[Experiment, Store]:
     from bench.opening import load_from
 
     store = _store()
-    return load_from(store, name, small=small), store
+    return load_from(store, name, small=small, changes=_values(changes)), store
+
+
+def _values(changes: list[str] | None) -> Fields:
+    from bench.spec.variants import values
+
+    return values(_pairs(changes or [], "--set"))
 
 
 def _store() -> Store:
@@ -710,14 +745,14 @@ def _store() -> Store:
     return Store(local_results())
 
 
-def _pairs(where: list[str]) -> dict[str, str]:
+def _pairs(asked: list[str], option: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for given in where:
+    for given in asked:
         field, equals, value = given.partition("=")
         if not equals:
-            raise InputError(f"--where {given!r} is not FIELD=VALUE")
+            raise InputError(f"{option} {given!r} is not FIELD=VALUE")
         if field in pairs:
-            raise InputError(f"--where names {field!r} twice: it takes one value a field")
+            raise InputError(f"{option} names {field!r} twice: it takes one value a field")
         pairs[field] = value
     return pairs
 

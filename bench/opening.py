@@ -10,31 +10,39 @@ from bench.spec import tuning
 from bench.spec.experiment import Experiment
 from bench.spec.files import load, read, result_name
 from bench.spec.mistakes import shown
+from bench.spec.trial import Fields
 from bench.store import Store
 
 
-def load_from(store: Store, name: str, *, small: bool) -> Experiment:
+def load_from(store: Store, name: str, *, small: bool, changes: Fields | None = None) -> Experiment:
     """Read an experiment with the sizes that the store has matched and what its search found.
 
     Raises:
         InputError: as `load`; or if the search was over other ranges than the file has now.
     """
-    file, spec = read(name, small=small)
-    check_owner(store, file, small=small)
-    record = store.search(result_name(file, small=small)) if spec.search else None
+    file, spec = read(name, small=small, changes=changes)
+    called = result_name(file, small=small, changes=changes)
+    check_owner(store, file, small=small, changes=changes)
+    record = store.search(called) if spec.search else None
     if record and record.get("spaces") != tuning.written(spec):
         verb = f"resizer-bench search {name}" + (" --small" if small else "")
         raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
-    best = store.best(result_name(file, small=small))
-    return load(name, small=small, sizes=store.sizes(), best=best)
+    sizes, best = store.sizes(), store.best(called)
+    return load(name, small=small, sizes=sizes, best=best, changes=changes)
 
 
-def check_owner(store: Store, file: Path, *, small: bool) -> None:
+def again(store: Store, experiment: Experiment) -> Experiment:
+    """The experiment as the store knows it now."""
+    name, changes = str(experiment.file), experiment.changes
+    return load_from(store, name, small=experiment.small, changes=changes)
+
+
+def check_owner(store: Store, file: Path, *, small: bool, changes: Fields | None = None) -> None:
     """Raise InputError if the results of this name are those of another file that is still there.
 
     Two files of one name in two folders would else replace each other's report and search.
     """
-    name = result_name(file, small=small)
+    name = result_name(file, small=small, changes=changes)
     record = store.owner(name)
     owner = Path(record["file"]) if record else file
     if owner != file and owner.is_file():

@@ -17,7 +17,7 @@ from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint, pixels
 from bench.data.specs import DATASETS
 from bench.errors import InputError
-from bench.opening import load_from
+from bench.opening import again, load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
 from bench.records import read_record, write_record, write_whole
 from bench.report.made import STAMP
@@ -168,9 +168,14 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     for folder in sorted(PUBLISHED.glob("*/sizes")):
         there = Store(folder.parent)
         known = there.sizes() | store.sizes()
-        experiment = load(str(experiment.file), small=experiment.small, sizes=known)
+        experiment = load(
+            str(experiment.file),
+            small=experiment.small,
+            sizes=known,
+            changes=experiment.changes,
+        )
         copy_sizes(experiment, there, store, timed=False)
-    experiment = load_from(store, str(experiment.file), small=experiment.small)
+    experiment = again(store, experiment)
     taken = 0
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents

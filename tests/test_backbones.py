@@ -14,7 +14,7 @@ from torchvision import models as torchvision
 
 from bench.errors import InputError
 from bench.lab import backbones, models, training
-from bench.run import runner
+from bench.run import plan, runner
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
@@ -202,3 +202,16 @@ def test_a_tag_of_weights_that_does_not_exist_is_one_sentence(name: str, sentenc
     with pytest.raises(InputError, match=sentence) as told:
         backbones.build(Trial(dataset="toy", backbone=name, input_size=32, epochs=1), 2)
     assert "\n" not in str(told.value)
+
+
+def test_a_plan_knows_the_networks_of_both_libraries_without_them(
+    write_experiment: WriteExperiment,
+) -> None:
+    assert set(plan._listed("timm")) == set(timm.list_models())
+    assert set(plan._listed("torchvision")) == set(torchvision.list_models(module=torchvision))
+    for known in ("test_resnet", "resnet50.a1_in1k", SMALL, "elsewhere:net"):
+        assert plan.lacking(write_experiment(backbone=known)) == []
+    (said,) = plan.lacking(write_experiment(backbone="resnt18"))
+    assert said == "timm lists no backbone 'resnt18'; did you mean 'resnet18'?"
+    (said,) = plan.lacking(write_experiment(backbone="torchvision:resnt18"))
+    assert said.endswith("; did you mean 'torchvision:resnet18'?")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench import cli
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.run.attempt import ended
+from bench.spec.files import load
 from bench.starting import QUESTION
 from bench.store import Store
 from bench.terminal import trial_names
@@ -79,6 +81,24 @@ def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -
     assert not store.root.exists()
 
 
+def test_a_variant_has_its_own_name_and_shares_the_trials_that_do_not_change(
+    toy: Path, store: Store
+) -> None:
+    told = command("run", toy, "--set", "negative_slope=0.1")
+    assert "4 trials to run, 0 on record" in told.stdout, told.stderr
+    page = store.root / "toy+negative_slope=0.1" / "report.md"
+    assert f"resizer-bench run {toy} --set negative_slope=0.1" in page.read_text()
+    assert "2 trials to run, 2 on record" in command("run", toy).stdout
+    assert len(store.kept()) == 6
+    events = command("export", toy, "--tensorboard")
+    folder = store.root / "toy" / "tensorboard" / "learned, seed 1"
+    read = EventAccumulator(str(folder)).Reload()
+    (key,) = [key for key, name in trial_names(load(str(toy))).items() if name == folder.name]
+    curve = (store.trial(key) or {})["curve"]
+    shown = [(one.step, one.value) for one in read.Scalars("top1_pct")]
+    assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in curve], events
+
+
 def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
     toy: Path, write_experiment: WriteExperiment
 ) -> None:
@@ -96,6 +116,13 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["plan", "quick", "--small"], "has no [small] table"),
         (["run", "quick", "--where", "seed"], "--where 'seed' is not FIELD=VALUE"),
         (["run", "quick", "--where", "seed=0", "--where", "seed=1"], "names 'seed' twice"),
+        (["plan", "quick", "--set", "epoch=5"], "unknown field 'epoch'; did you mean 'epochs'?"),
+        (["plan", "quick", "--set", "seed=5"], "--set seed=5: no trial changes: [axes] and arms"),
+        (["report", "quick", "--set", "lr"], "--set 'lr' is not FIELD=VALUE"),
+        (["plan", "quick", "--set", "epochs=many"], "[trial] epochs = 'many': input should be a"),
+        (["plan", "search-quick", "--set", "lr=1"], "what a search chooses from stands in its"),
+        (["plan", "finetune", "--set", "pretrained=/no.pt"], "'/no.pt': there is no such file"),
+        (["export", "quick", "--tensorboard"], "quick: nothing is finished yet"),
         (["data", "fetch", "imagewof"], "unknown dataset 'imagewof'; did you mean 'imagewoof'"),
         (["data", "import", "/nowhere.tgz"], "/nowhere.tgz does not exist"),
         (["data", "verify", "imagewoof"], "resizer-bench data fetch imagewoof"),
@@ -139,7 +166,7 @@ def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
     monkeypatch.setattr(cli.out, "width", 120)
     cli.list_experiments()
     told = capsys.readouterr().out
-    assert re.search(r"quick +18 +- +\? +Does the learned resizer carry", told)
+    assert re.search(r"quick +18 +- +\d+ min +Does the learned resizer carry", told)
     assert re.search(r"search-quick +search +- +\? ", told)
     monkeypatch.chdir(tmp_path)
     cli.new("mine")

@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "bench.spec.experiment",
         "bench.spec.trial",
     ),
+    "bench.curves": ("bench.errors", "bench.records"),
     "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.terminal": (
@@ -76,6 +77,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.checks": ANALYSIS,
     "bench.cli": (
         *REPORT,
+        "bench.curves",
         "bench.starting",
         "bench.version",
         "bench.lab",
@@ -89,6 +91,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.spec.trial": (*SPEC, "resizer.sources"),
     "bench.spec.experiment": SPEC,
     "bench.spec.mistakes": SPEC,
+    "bench.spec.variants": (),
     "bench.spec.ranges": SPEC,
     "bench.spec.tuning": SPEC,
     "bench.spec.controls": SPEC,

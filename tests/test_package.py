@@ -26,6 +26,7 @@ from bench.spec.files import shipped
 from tests.conftest import toy_toml
 
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+EXTRAS = DECLARED["optional-dependencies"]
 
 
 def run(*command: str | Path, folder: Path, **added: str) -> subprocess.CompletedProcess[str]:
@@ -141,17 +142,14 @@ def test_the_version_is_told_and_cited() -> None:
 
 
 def test_the_declared_dependencies_are_what_is_imported() -> None:
-    optional = DECLARED["optional-dependencies"]
-    extras = names(optional["onnx"] + optional["gpu"] + optional["cluster"]) - {
-        "onnx"
-    }  # which onnxscript needs
+    features = [one for extra, needed in EXTRAS.items() if extra != "dev" for one in needed]
+    extras = names(features) - {"onnx"}  # which onnxscript needs
     with_torch = {"triton"}  # where it is one for GPUs
     assert imported("bench", "resizer") == names(DECLARED["dependencies"]) | extras | with_torch
 
 
 def test_what_the_tests_import_is_declared_too() -> None:
-    extras = DECLARED["optional-dependencies"]
-    declared = [*DECLARED["dependencies"], *extras["dev"], *extras["onnx"], *extras["cluster"]]
+    declared = [*DECLARED["dependencies"], *(one for needed in EXTRAS.values() for one in needed)]
     assert imported("tests") <= names(declared)
 
 

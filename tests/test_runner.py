@@ -18,7 +18,7 @@ from bench.records import read_record, write_record
 from bench.run import jobs, processes, readiness, runner, stopping, timing
 from bench.run.attempt import ended
 from bench.run.executors import local
-from bench.run.plan import make_plan
+from bench.run.plan import make_plan, published_pace
 from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
@@ -295,7 +295,7 @@ def test_a_plan_tells_hours_and_price_of_several_devices(
 ) -> None:
     monkeypatch.setattr("bench.run.plan.cores", lambda: 2)
     experiment = write_experiment(rest=WARM)
-    lender = Store(store.root / "published")
+    lender = Store(store.root / "published" / "toy")
     for key, trial in experiment.trials.items():
         record = ended(trial, "ok", "") | {
             "steps": 10,
@@ -304,10 +304,11 @@ def test_a_plan_tells_hours_and_price_of_several_devices(
         }
         record |= {"environment": {"device": "cpu", "device_name": "Toy", "threads": 1}}  # type: ignore[typeddict-item]
         write_record((lender if trial.seed else store).trial_folder(key), record)
-    here, both = make_plan(experiment, store), make_plan(experiment, store, lender)
+    pace = published_pace(lender.root.parent)
+    here, both = make_plan(experiment, store), make_plan(experiment, store, pace)
     assert both.seconds == here.seconds
     assert not both.lent
-    elsewhere = make_plan(experiment, Store(store.root / "empty"), lender)
+    elsewhere = make_plan(experiment, Store(store.root / "empty"), pace)
     assert elsewhere.lent == ["Toy"]
     per_step = 7200 / 10 / 2  # a half of the processor
     steps = {arm: total_steps(experiment, arm) for arm in ("plain", "learned", "warmer")}

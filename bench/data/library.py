@@ -146,6 +146,8 @@ def train_images(dataset: str) -> int | None:
     spec = DATASETS.get(dataset)
     if spec and spec.counts:
         return sum(spec.counts["train"].values())
+    if spec and spec.generator:
+        return int(_module(spec.generator).COUNTS["train"])
     return _row(dataset).train_images
 
 

@@ -158,7 +158,8 @@ def learnt(folder: Path, name: str) -> str:
     """What the log says was learnt from a published experiment, in Markdown; "" without a word."""
     wanted = r"- \*\*Learnt:\*\* (.*?)(?=\n- \*\*|\n\n|\Z)"
     found = re.search(wanted, _entry(folder, name), re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+    text = " ".join(found[1].split()) if found else ""
+    return text[:1].upper() + text[1:]
 
 
 def _references(evidence: Evidence) -> pd.DataFrame:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from bench.data.library import fingerprint, known_names, train_images
 from bench.data.specs import DATASETS
@@ -15,7 +19,13 @@ from bench.spec.experiment import Experiment
 from bench.spec.mistakes import shown
 from bench.spec.trial import Trial
 from bench.store import Store
-from resizer.specs import one_of
+from resizer.specs import nearest, one_of
+
+
+@dataclass(frozen=True)
+class Pace:
+    step_s: float  # seconds of a training step, with all that comes with it
+    device: str  # its name
 
 
 @dataclass(frozen=True)
@@ -52,31 +62,30 @@ class Plan:
         return Counter(self.states.values())
 
 
-def make_plan(experiment: Experiment, store: Store, lender: Store | None = None) -> Plan:
+def make_plan(
+    experiment: Experiment, store: Store, published: Mapping[str, Pace] | None = None
+) -> Plan:
     """Look at what is saved; nothing is run.
 
     Args:
-        lender: by whose records the time is estimated where nothing was measured here.
+        published: by what pace the time is estimated where nothing was measured here.
     """
     check_datasets(experiment)
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = [key for key, state in states.items() if state == "missing"]
-    pace = _smoked(experiment, store) | _pace(experiment, records) if missing else {}
-    lent: set[str] = set()
-    if lender and any(experiment.trials[key].speed_key not in pace for key in missing):
-        others = lender.trials(experiment.runs)
-        pace = _pace(experiment, others) | pace
-        lent = {
-            r["environment"]["device_name"] for r in others.values() if r and "environment" in r
-        }
+    pace = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
+    unpaced = {experiment.trials[key].speed_key for key in missing} - pace.keys()
+    lent = {key: published[key] for key in unpaced & published.keys()} if published else {}
+    pace |= lent
     images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
     seconds = {}
     for key in missing:
         trial = experiment.trials[key]
         if images[trial.dataset] and trial.speed_key in pace:
-            seconds[key] = pace[trial.speed_key] * trial.total_steps(images[trial.dataset] or 0)
-    return Plan(experiment, states, seconds, sorted(lent))
+            step_s = pace[trial.speed_key].step_s
+            seconds[key] = step_s * trial.total_steps(images[trial.dataset] or 0)
+    return Plan(experiment, states, seconds, sorted({one.device for one in lent.values()}))
 
 
 def lacking(experiment: Experiment) -> list[str]:
@@ -89,7 +98,33 @@ def lacking(experiment: Experiment) -> list[str]:
         sizes = {trial.input_size for trial in trials if trial.dataset == name}
         if spec and spec.side and max(sizes) > spec.side:
             lines.append(f"{name} has images of {spec.side} px: {max(sizes)} px are enlarged ones")
-    return lines
+    backbones = dict.fromkeys(trial.backbone for trial in trials)
+    return lines + [line for one in backbones if (line := _unlisted(one))]
+
+
+def _unlisted(backbone: str) -> str:
+    """That no library lists the backbone, and what it may be; "" of one that is listed.
+
+    A run looks closer: at old names that are still taken, and at the weights after the dot.
+    """
+    library = backbone.rpartition(":")[0]
+    known = [f"{library}:{one}" if library else one for one in _listed(library or "timm")]
+    if not known or backbone.partition(".")[0] in known:
+        return ""
+    return f"{library or 'timm'} lists no backbone {backbone!r}{nearest(backbone, known)}"
+
+
+REGISTERED = re.compile(r"^@register_model\b.*?^def (\w+)", re.MULTILINE | re.DOTALL)
+"""A network in the sources of timm and torchvision."""
+
+
+@cache
+def _listed(library: str) -> list[str]:
+    """The library's networks, read from its sources: to import it would load torch."""
+    found = find_spec(library) if library in ("timm", "torchvision") else None
+    places = found.submodule_search_locations if found else None
+    files = [file for place in places or () for file in Path(place, "models").glob("*.py")]
+    return [name for file in files for name in REGISTERED.findall(file.read_text())]
 
 
 def check_datasets(experiment: Experiment) -> None:
@@ -101,17 +136,26 @@ def check_datasets(experiment: Experiment) -> None:
             )
 
 
-def _pace(experiment: Experiment, records: Mapping[str, TrialRecord | None]) -> dict[str, float]:
-    """Seconds that a step of a finished trial took of a whole device, by speed key.
+def published_pace(folder: Path) -> dict[str, Pace]:
+    """The pace of every kind of trial that is published, by speed key."""
+    stores = [Store(one) for one in sorted(folder.glob("*/"))]
+    records = (record for store in stores for record in store.trials(store.kept()).values())
+    return _pace(filter(None, records))
 
-    They are of all that the trial took, loading and validation included.
+
+def _pace(records: Iterable[TrialRecord]) -> dict[str, Pace]:
+    """What a step of a finished trial took of a whole device, by speed key.
+
+    It is of all that the trial took, loading and validation included.
     """
-    pace: dict[str, float] = {}
-    for key, record in records.items():
-        if record and record["status"] == "ok" and record["steps"] and "reused_from" not in record:
+    pace: dict[str, Pace] = {}
+    for record in records:
+        if record["status"] == "ok" and record["steps"] and "reused_from" not in record:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
-            seconds *= _share(record.get("environment"))
-            pace.setdefault(experiment.trials[key].speed_key, seconds / record["steps"])
+            environment = record.get("environment")
+            step_s = seconds * _share(environment) / record["steps"]
+            device = environment["device_name"] if environment else "an unknown device"
+            pace.setdefault(Trial(**record["trial"]).speed_key, Pace(step_s, device))
     return pace
 
 
@@ -122,14 +166,14 @@ def _share(environment: Environment | None) -> float:
     return min(1.0, environment["threads"] / cores())
 
 
-def _smoked(experiment: Experiment, store: Store) -> dict[str, float]:
-    """Seconds of a step in smoke runs, which have the device for themselves, by speed key."""
+def _smoked(experiment: Experiment, store: Store) -> dict[str, Pace]:
+    """What a step took in smoke runs, which have the device for themselves, by speed key."""
     if not (store.root / "smoke").exists():
         return {}
     trials = {trial.speed_key: trial for trial in experiment.trials.values()}
     smoked = {key: store.smoke(trial) for key, trial in trials.items()}
     ok = {key: record for key, record in smoked.items() if record and record["status"] == "ok"}
-    return {key: record["seconds_per_step"] for key, record in ok.items()}
+    return {key: Pace(record["seconds_per_step"], "here") for key, record in ok.items()}
 
 
 def select(

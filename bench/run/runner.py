@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.data.library import class_count
 from bench.errors import InputError
 from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned, Waiting
-from bench.opening import load_from
+from bench.opening import again
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
 from bench.run.attempt import attempt, ended
@@ -45,7 +45,7 @@ def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Exp
     prepare(experiment, [request.like for request in requests], store, listener)
     listener(MatchingBegun(len(requests)))
     waited_for(_match_all(experiment, store, listener))
-    return load_from(store, str(experiment.file), small=experiment.small)
+    return again(store, experiment)
 
 
 async def _match_all(experiment: Experiment, store: Store, listener: Listener) -> None:

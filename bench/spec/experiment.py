@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
+from bench.spec import variants
 from bench.spec.trial import MATCHING_VERSIONS, Count, Fields, Pixels, Positive, Trial, digest
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
@@ -229,6 +230,7 @@ class Experiment:
     cells: Sequence[Cell]
     sizes: Mapping[str, SizeRequest]  # by key, those that are not matched yet
     matched: Mapping[str, SizeRequest]  # by key, those that are
+    changes: Fields = field(default_factory=dict)  # laid over the file's [trial]
 
     @cached_property
     def trials(self) -> dict[str, Trial]:
@@ -281,7 +283,8 @@ class Experiment:
         """What reproduces it."""
         verb = "search" if self.spec.search else "run"
         name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
-        return f"resizer-bench {verb} {name}" + (" --small" if self.small else "")
+        small = " --small" if self.small else ""
+        return f"resizer-bench {verb} {name}{small}{variants.options(self.changes)}"
 
 
 def context_label(context: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
-from bench.spec import controls, tuning
+from bench.spec import controls, tuning, variants
 from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
 from bench.spec.mistakes import sentence, shown, unknown
@@ -19,6 +19,10 @@ from bench.spec.trial import Fields, Trial
 from resizer.specs import one_of
 
 OWN = ("cost", "looks", "margin_pct", "recipe_for")
+LENGTHS = {"epochs": "steps", "steps": "epochs"}
+"""A field that goes where the other one is given."""
+OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
+"""Fields that a file may set."""
 DEEPEST = 16
 """Tables and lists in one another, in a file."""
 
@@ -44,6 +48,7 @@ def load(
     small: bool = False,
     sizes: Mapping[str, int] | None = None,
     best: Mapping[str, Sequence[Fields]] | None = None,
+    changes: Fields | None = None,
 ) -> Experiment:
     """Read an experiment.
 
@@ -52,10 +57,11 @@ def load(
         small: lay the file's `[small]` table over it.
         sizes: pixels by the key of a `SizeRequest`, those that are matched.
         best: of a search, the best configurations found, by arm: what is retrained.
+        changes: fields laid over its [trial] last: the variant has a name of its own.
     Raises:
         InputError: with the file, the field, the value and what is allowed.
     """
-    file, spec = read(name, small=small)
+    file, spec = read(name, small=small, changes=changes)
     if spec.search:
         if set(best or {}) != set(spec.search.arms):
             verb = f"resizer-bench search {name}" + (" --small" if small else "")
@@ -65,18 +71,27 @@ def load(
     cells = list(cross.cells())
     arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
     kept = {arm.name for arm in arms}
-    return Experiment(
-        name=result_name(file, small=small),
+    made = Experiment(
+        name=result_name(file, small=small, changes=changes),
         file=file,
         small=small,
         spec=spec.model_copy(update={"arm": arms}),
         cells=[cell for cell in cells if cell.arm in kept],
         sizes=cross.open,
         matched=cross.matched,
+        changes=changes or {},
     )
+    if changes and _asked(made) == _asked(load(name, small=small, sizes=sizes)):
+        said = "no trial changes: [axes] and arms have their own, or have no use for it"
+        raise InputError(f"{shown(file)}:{variants.options(changes)}: {said}")
+    return made
 
 
-def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
+def _asked(experiment: Experiment) -> set[str]:
+    return {*experiment.trials, *experiment.sizes}
+
+
+def read(name: str, *, small: bool, changes: Fields | None = None) -> tuple[Path, ExperimentFile]:
     """An experiment's file, and what is in it: standard controls added, ranges not yet chosen.
 
     Raises:
@@ -88,7 +103,11 @@ def read(name: str, *, small: bool) -> tuple[Path, ExperimentFile]:
         _check_values(raw)
         spec = ExperimentFile.model_validate(raw)
         if small:
-            spec = ExperimentFile.model_validate(_with_small(raw, spec.small))
+            raw = _with_small(raw, spec.small)
+        if changes:
+            _check_values({"--set": changes})
+            raw = _with_changes(raw, changes)
+        spec = ExperimentFile.model_validate(raw)
         spec = controls.expand(spec)
         _check(spec)
         tuning.check(spec)
@@ -127,9 +146,9 @@ def _check_values(raw: Fields) -> None:
             raise ValueError(f"{where} = {value}: it is no finite number")
 
 
-def result_name(file: Path, *, small: bool) -> str:
+def result_name(file: Path, *, small: bool, changes: Fields | None = None) -> str:
     """What the folder of an experiment's results is called."""
-    return file.stem + ("-small" if small else "")
+    return file.stem + ("-small" if small else "") + variants.ending(changes or {})
 
 
 def shipped() -> list[str]:
@@ -174,6 +193,18 @@ def _with_small(raw: Fields, small: Small | None) -> Fields:
         if laid := getattr(small, name):
             whole[name] = raw.get(name, {}) | laid
     return whole
+
+
+def _with_changes(raw: Fields, changes: Fields) -> Fields:
+    """The file with fields laid over its [trial]; of epochs and steps, the one that is given."""
+    if "search" in raw:
+        raise ValueError("--set: what a search chooses from stands in its file")
+    for name in changes:
+        if name not in OF_TRIAL:
+            raise ValueError(f"--set: unknown field {name!r}{one_of(name, OF_TRIAL)}")
+    gone = {LENGTHS.get(name) for name in changes}
+    kept = {name: value for name, value in raw["trial"].items() if name not in gone}
+    return raw | {"trial": kept | changes}
 
 
 def _check(spec: ExperimentFile) -> None:
@@ -230,11 +261,10 @@ def _check_fields(spec: ExperimentFile) -> None:
     tables: dict[str, Fields] = {"trial": spec.trial, "axes": spec.axes}
     tables |= {"search.trial": spec.search.trial} if spec.search else {}
     tables |= {f"arm {arm.name!r}": arm.fields for arm in spec.arm}
-    known = [name for name in Trial.model_fields if name not in ARM_FIELDS]
     for table, fields in tables.items():
         for name in fields:
-            if name not in known:
-                raise ValueError(unknown(table, name, known))
+            if name not in OF_TRIAL:
+                raise ValueError(unknown(table, name, OF_TRIAL))
             if name == "seed" and table.startswith("arm "):
                 raise ValueError(f"[{table}] seed: arms are paired by [axes] seed")
 

@@ -1,0 +1,57 @@
+"""A variant of an experiment: what fields laid over its [trial] are called, and come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+LONGEST = 80
+"""Characters of what a variant's name ends in."""
+
+
+def values(given: Mapping[str, str]) -> dict[str, Any]:
+    """What each text is in TOML, by field; one that is nothing in TOML stays a text.
+
+    >>> values({"lr": "3e-4", "flip": "false", "backbone": "resnet18"})
+    {'backbone': 'resnet18', 'flip': False, 'lr': 0.0003}
+    """
+    return {name: _value(text) for name, text in sorted(given.items())}
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"it = {text}")["it"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def ending(changes: Mapping[str, object]) -> str:
+    """What the name of the variant's results ends in; with a digest where a text is cut.
+
+    >>> ending({"epochs": 5, "lr": 0.001}), ending({})
+    ('+epochs=5,lr=0.001', '')
+    """
+    told = ",".join(_pairs(changes))
+    plain = re.sub(r"[^A-Za-z0-9_.=,+-]+", "-", told)[:LONGEST]
+    if plain != told:
+        plain += f"-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return f"+{plain}" if changes else ""
+
+
+def options(changes: Mapping[str, object]) -> str:
+    """The options that ask for the variant.
+
+    >>> options({"epochs": 5, "pretrained": "my weights.pt"})
+    " --set epochs=5 --set 'pretrained=my weights.pt'"
+    """
+    return "".join(f" --set {shlex.quote(pair)}" for pair in _pairs(changes))
+
+
+def _pairs(changes: Mapping[str, object]) -> list[str]:
+    texts = {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in changes.items()}
+    return [f"{name}={text}" for name, text in texts.items()]
