@@ -86,7 +86,7 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
         "points."
     )
     assert found["What does it cost?"] == (
-        f"A training step takes 2.0 {TIMES} as long as plain's. A plain image of that training "
+        f"A training step takes 2.0 {TIMES} as long as plain's. A plain image of 0.50 {TIMES} its "
         f"time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
     assert found["How far does this reach?"] == (
@@ -179,7 +179,7 @@ def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) 
     (line,) = lines(found)
     assert f"48 px at 0.50 {TIMES} the time: 0.0 points [0.0, 0.0]" in line
     assert (
-        "A plain image of that training time reaches more in 0 of 1 comparison "
+        f"A plain image of 0.50 {TIMES} its time reaches more in 0 of 1 comparison "
         f"({MINUS}51.0 points)."
     ) in told(found)["What does it cost?"]
 

@@ -108,7 +108,7 @@ def test_a_table_without_any_finished_trial_has_a_design() -> None:
     waiting = whole.assign(status="missing", top1_pct=float("nan"))
     (found,) = planning.designs(waiting, ("learned", "plain")).values()
     assert found.lenders
-    assert found.others == 8
+    assert found.others == 9
     assert 0.5 < found.sd < 2
     (apart,) = planning.designs(waiting.assign(dataset="other"), ("learned", "plain")).values()
     assert (apart.lenders, apart.sd) == ((), pooled.typical())

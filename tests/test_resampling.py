@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.batches import FILTERS, Loader
+from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
 from bench.lab import resampling
 from bench.lab.gpu import levels_off_pillow, random_sizes
-from bench.lab.resampling import ResidentLoader, torch_pass
+from bench.lab.resampling import FILTERS, ResidentLoader, torch_pass
 from bench.spec.trial import Trial
 
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_an_image_is_never_read_beyond_the_end_of_the_pixels() -> None:
 
 INTERPRETED = """
 import torch
-from bench.data.batches import FILTERS
+from bench.lab.resampling import FILTERS
 from bench.lab.gpu import levels_off_pillow, random_sizes
 from bench.lab.kernels import triton_pass
 for seed, name in enumerate(FILTERS):

@@ -28,6 +28,7 @@ from bench.lab import device as devices
 from bench.lab import models, timing, training
 from bench.lab.card import Card
 from bench.lab.environment import describe, now
+from bench.lab.resampling import FILTERS as AVERAGING
 from bench.lab.resampling import (
     Cut,
     ResidentLoader,
@@ -111,7 +112,7 @@ def pictures(bench: Bench) -> Iterator[Finding]:
             levels_off_pillow(
                 run, random_sizes(bench.boxes // 5, 300, seed), side, name, seed, bench.device
             )
-            for name in FILTERS
+            for name in AVERAGING
             for seed, side in enumerate((1, 7, 32, 112, 224))
         ]
         most = float(max(one.max() for one in levels))

@@ -156,7 +156,7 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         place=_holds_for(evidence, [row]),
         at=words.place(row.context, evidence.axes) if len(evidence.judged) > 1 else "",
         difference=words.difference(verdict.difference) if verdict.difference.n else words.NONE,
-        controls=[_control_line(one) for one in others],
+        controls=[_control_line(one, row) for one in others],
         price=[
             *_secondary(evidence, row),
             *_price(evidence, [row]),
@@ -277,13 +277,16 @@ def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
     return words.holds_for(pd.DataFrame([holds_for(evidence, row) for row in rows]))
 
 
-def _control_line(one: Beside) -> ControlLine:
+def _control_line(one: Beside, treatment: Row) -> ControlLine:
     arm, difference = one.row.arm, words.difference(one.difference)
     if arm.control is None:
         return ControlLine(arm.name, difference, one.standing)
     control = STANDARD[arm.control]
     says = {"better": control.shows, "worse": "the control is better"}
     title = control.title.format(px=one.row.trial.input_size)
+    ours, its = (of.times.get("train") for of in (treatment, one.row))
+    if arm.control == "time" and ours and its:  # as it was matched once, and as it is measured here
+        title += f" ({words.number(its.value / ours.value, 2)} {TIMES})"
     shown = says.get(one.standing, f"not settled whether {control.shows}")
     return ControlLine(title, difference, shown)
 

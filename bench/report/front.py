@@ -179,7 +179,9 @@ def _costs(real: pd.DataFrame, costs: Mapping[str, str]) -> str:
         lines.append(f"A training step takes {words.span(steps)} {TIMES} as long as plain's.")
     if len(matched):
         of = words.count(len(matched), "comparison")
-        more = f"A plain image of that training time reaches more in {sum(matched > 0)} of {of}"
+        took = real["equal_time_step_ratio"].dropna()
+        its = f"{words.span(took)} {TIMES} its time" if len(took) else "its time"
+        more = f"A plain image of {its} reaches more in {sum(matched > 0)} of {of}"
         lines.append(f"{more} ({_points(matched)} points).")
     return " ".join(lines or costs.values())
 
