@@ -36,7 +36,7 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     by_recipe = gather(asked, store).gain_by_recipe(row)
     assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
     details = answers(gather(asked, store))[0].details
-    assert "Seeds take 2 recipes in turn, of searches apart: +51.0 and +52.0 points." in details
+    assert "By recipe, of which seeds take 2 in turn: +51.0 and +52.0 points." in details
 
 
 SECONDARY = 'secondary = ["learned", "fixed"]\n'

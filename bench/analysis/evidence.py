@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
-from statistics import mean
+from statistics import mean, median
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ PARENTS = ("resizer_from", "backbone_from")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results: the trials of an arm that differ in their seed alone."""
+    """One line of the results: the trials of an arm in a context, one for each seed."""
 
     arm: Arm
     trial: Trial  # of one seed
@@ -130,7 +129,7 @@ class Evidence:
     def busy(self, label: str, trial: Trial) -> float | None:
         """Share of a training step in which a GPU was at work; None of other devices."""
         wall, busy = (self.seconds(label, phase, trial) for phase in ("train", "train busy"))
-        return statistics.median(busy) / statistics.median(wall) if wall and busy else None
+        return median(busy) / median(wall) if wall and busy else None
 
     @cached_property
     def arms(self) -> dict[str, Arm]:

@@ -259,9 +259,7 @@ def _of_recipes(evidence: Evidence, row: Row) -> list[str]:
     means = [words.points(gain.mean(), signed=True) for gain in evidence.gain_by_recipe(row)]
     if len(means) < 2:
         return []
-    return [
-        f"Seeds take {len(means)} recipes in turn, of searches apart: {words.join(means)} points."
-    ]
+    return [f"By recipe, of which seeds take {len(means)} in turn: {words.join(means)} points."]
 
 
 def _family(verdict: Verdict) -> str:
