@@ -16,7 +16,7 @@ from bench.data.batches import Loader
 from bench.data.library import Dataset, open_dataset
 from bench.lab import resampling
 from bench.lab.gpu import levels_off_pillow, random_sizes
-from bench.lab.resampling import FILTERS, ResidentLoader, torch_pass
+from bench.lab.resampling import AVERAGING, ResidentLoader, torch_pass
 from bench.spec.trial import Trial
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def trial(**fields: Any) -> Trial:
     return Trial(**{**given, **fields})
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", AVERAGING)
 def test_thousands_of_boxes_are_pillows_up_and_down_in_its_order(name: str) -> None:
     for seed, side in enumerate((1, 2, 7, 24, 33)):
         levels = levels_off_pillow(torch_pass, random_sizes(200, 100, seed), side, name, seed, CPU)
@@ -35,7 +35,7 @@ def test_thousands_of_boxes_are_pillows_up_and_down_in_its_order(name: str) -> N
         assert levels.mean() < 0.001
 
 
-@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("name", AVERAGING)
 def test_sides_of_one_pixel_and_of_thousands_are_pillows_too(name: str) -> None:
     extreme = np.array([(5000, 1), (1, 5000), (5000, 3), (2, 5000), (1, 1)])
     assert levels_off_pillow(torch_pass, extreme, 20, name, 1, CPU).max() <= 1
@@ -53,10 +53,10 @@ def test_an_image_is_never_read_beyond_the_end_of_the_pixels() -> None:
 
 INTERPRETED = """
 import torch
-from bench.lab.resampling import FILTERS
+from bench.lab.resampling import AVERAGING
 from bench.lab.gpu import levels_off_pillow, random_sizes
 from bench.lab.kernels import triton_pass
-for seed, name in enumerate(FILTERS):
+for seed, name in enumerate(AVERAGING):
     side, cpu = (1, 3, 6, 5)[seed], torch.device("cpu")
     levels = levels_off_pillow(triton_pass, random_sizes(13, 12, seed), side, name, seed, cpu)
     assert levels.max() <= 1 and levels.mean() < 0.001, name

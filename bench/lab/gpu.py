@@ -28,8 +28,8 @@ from bench.lab import device as devices
 from bench.lab import models, timing, training
 from bench.lab.card import Card
 from bench.lab.environment import describe, now
-from bench.lab.resampling import FILTERS as AVERAGING
 from bench.lab.resampling import (
+    AVERAGING,
     Cut,
     ResidentLoader,
     Run,

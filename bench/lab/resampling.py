@@ -36,7 +36,7 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
 
-FILTERS: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
+AVERAGING: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
     "box": (0.5, lambda x: ((x > -0.5) & (x <= 0.5)).double()),
     "bilinear": (1.0, lambda x: (1 - x.abs()).clamp(min=0)),
     "bicubic": (2.0, _cubic),
@@ -108,7 +108,7 @@ def taps(
         name: of the filter.
         most: no output has more taps.
     """
-    radius, kernel = FILTERS[name]
+    radius, kernel = AVERAGING[name]
     scale = ((high - low).double() / side)[:, None]
     stretch = scale.clamp(min=1)
     centre = low.double()[:, None] + (torch.arange(side, device=low.device) + 0.5) * scale
@@ -151,7 +151,7 @@ class Cut:
     def limits(self, side: int, name: str) -> tuple[int, int]:
         """The most taps of an output, and the most pixels across the first pass of an image."""
         spans = (self.boxes[:, 2:] - self.boxes[:, :2])[:, ::-1]  # (n, 2), as the sizes
-        reach = FILTERS[name][0] * np.maximum(1, spans / side)
+        reach = AVERAGING[name][0] * np.maximum(1, spans / side)
         used = np.minimum(self.sizes, np.ceil(spans + 2 * reach) + 1)
         across = np.where(columns_first(self.sizes, side), used[:, 1], used[:, 0])
         return math.ceil(reach.max()) * 2 + 1, int(across.max())
@@ -238,7 +238,7 @@ def loader(master: Master, trial: Trial, device: torch.device) -> Loader:
 
     Pictures whose pixels are sampled, not averaged, are Pillow's as well.
     """
-    averaged = trial.resample in FILTERS and trial.load_antialias is not False
+    averaged = trial.resample in AVERAGING and trial.load_antialias is not False
     if averaged and device.type == "cuda" and has_room(master.file.stat().st_size, device):
         return ResidentLoader(master, trial, device)
     threads = devices.loader_threads(device)
