@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -126,7 +126,7 @@ def _equal_sizes(evidence: Evidence) -> pd.DataFrame:
     return _known(lines.values())
 
 
-def _known(lines: Iterable[Mapping[str, str]]) -> pd.DataFrame:
+def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
     """The lines as a table, without the columns that tell nothing of any of them."""
     table = pd.DataFrame(lines).fillna(NONE)
     return table.loc[:, (table != NONE).any()]
