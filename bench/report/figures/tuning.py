@@ -65,7 +65,6 @@ def _history(scored: Scored) -> Drawing:
     return style.drawing(
         figure,
         "tuning-history",
-        "What the search tried, in order",
         "A dot is one configuration, hollow where it was pruned (its last score); the line is the "
         "best so far.",
         f"{HELD_OUT} of each configuration in the order of the search, by arm.",
@@ -92,7 +91,6 @@ def _slices(record: SearchRecord, scored: Scored) -> Drawing:
     return style.drawing(
         figure,
         "tuning-slices",
-        "What each value scored",
         "Every configuration in each of the fields that were chosen; the other fields vary along.",
         f"{HELD_OUT} of every configuration against each chosen field.",
     )
@@ -110,7 +108,6 @@ def _front(objective: str, scored: Scored) -> Drawing:
     return style.drawing(
         figure,
         "tuning-front",
-        "The Pareto set of each arm",
         "A dot is one configuration; dashed: no other of its arm is better in both.",
         f"{HELD_OUT} against {second.label}, by arm; the dashed line joins the Pareto set.",
     )
