@@ -256,7 +256,6 @@ def run(
     ] = False,
 ) -> None:
     """Run what is missing, then report. Stopped or killed, the same command goes on."""
-    from bench import publish
     from bench import terminal as console
     from bench.opening import note_owner
     from bench.report.made import saved
@@ -269,6 +268,8 @@ def run(
     note_owner(store, experiment)
     chosen = _pairs(where or [], "--where")
     if reuse_published:
+        from bench import publish
+
         experiment, reused = publish.reuse(experiment, store)
         say(f"{counted(reused, 'trial')} taken from results/published")
     made = saved(experiment, store, store.root / experiment.name)
