@@ -44,7 +44,7 @@ data = typer.Typer(help="The datasets: list, fetch, import, verify.", no_args_is
 app.add_typer(data, name="data")
 results = typer.Typer(help="What is saved: clean, merge.", no_args_is_help=True)
 app.add_typer(results, name="results")
-check = typer.Typer(help="The harness itself: data, gpu, verdicts.", no_args_is_help=True)
+check = typer.Typer(help="The harness itself: data, gpu, resizer, verdicts.", no_args_is_help=True)
 app.add_typer(check, name="check")
 out = Console(soft_wrap=False)
 WATCH_S = 5.0
@@ -534,6 +534,7 @@ def export(
     small: Small = False,
 ) -> None:
     """Write a trial's model as one file, checked, its card beside it; or curves as event files."""
+    from bench.report.summary import told_of
     from bench.run import jobs, processes
 
     if onnx + pt2 + tensorboard != 1:
@@ -542,8 +543,8 @@ def export(
         _export_curves(*_open(key, small))
         return
     form: Literal["onnx", "pt2"] = "onnx" if onnx else "pt2"
-    path = Path(f"{key}.{form}")
-    processes.call(jobs.export, _store().root, key, form, path)
+    root, path = _store().root, Path(f"{key}.{form}")
+    processes.call(jobs.export, root, key, form, path, told_of(root, key))
     say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
 
 
@@ -715,6 +716,33 @@ def check_gpu(
     )
     say(f"{made['environment']['device_name']}: {made['status']}; {_near(folder / 'record.json')}")
     raise typer.Exit(made["status"] != "ok")
+
+
+@check.command("resizer")
+def check_resizer(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each form.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="Of each measurement.")] = 1.0,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Into results/published, and renew its pages.")
+    ] = False,
+) -> None:
+    """Time the learned resizer against the published module, and what bounds both."""
+    from bench import publish as publishing
+    from bench.paths import PUBLISHED
+    from bench.report import implementations as page
+    from bench.run.implementations import compare
+
+    record = compare(
+        rounds,
+        seconds,
+        lambda one: say(f"a round: others took {one['disturbance']['share'] or 0:.0%}"),
+    )
+    folder = PUBLISHED if publish else _store().root
+    page.save(record, folder / page.NAME)
+    if publish:
+        publishing.renew()
+    say(page.summary(record).answers[0].sentence)
+    say(_near(folder / page.NAME / "report.html"))
 
 
 @check.command("verdicts")

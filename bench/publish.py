@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
@@ -28,6 +28,7 @@ from bench.spec.trial import Trial
 from bench.store import Store
 
 if TYPE_CHECKING:
+    from bench.records import FormsRecord
     from bench.report.figures.style import Drawing
 
 ROOMS = ("trials", "timings", "sizes", "searches")
@@ -107,9 +108,13 @@ def renew() -> int:
     """
     _need_checkout()
     marked(README.read_text())
+    from bench.report import implementations
+
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
+    if record := read_record(PUBLISHED / implementations.NAME):
+        implementations.save(cast("FormsRecord", record), PUBLISHED / implementations.NAME)
     _write_pages()
     return len(there)
 
@@ -216,6 +221,8 @@ def published() -> list[Experiment]:
     """
     found = []
     for folder in sorted(path.parent for path in PUBLISHED.glob("*/report.md")):
+        if (folder / "record.json").exists():
+            continue  # of a check, not of an experiment
         name, store = folder.name, Store(folder)
         experiment = load_from(store, name.removesuffix("-small"), small=name.endswith("-small"))
         if stray := set(store.kept()) - set(experiment.trials):
@@ -246,7 +253,8 @@ def pages() -> dict[Path, str]:
     from bench.report.summary import read_summary
 
     asked = published()
-    found = [one for it in asked if (one := read_summary(PUBLISHED / it.name))]
+    folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
+    found = [one for folder in folders if (one := read_summary(folder))]
     before, after = marked(README.read_text())
     drawn = front.figures(found)
     shown = [*drawn, *_hidden(asked)]
