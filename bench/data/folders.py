@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bench.data.decoding import Decoded, UndecodableError, decode, pixel_count, suffixes
-from bench.data.master import SPLITS, Image, Progress
+from bench.data.master import Image, Progress
+from bench.data.specs import SPLITS
 from bench.errors import InputError, readable
 from bench.machine import cores
 

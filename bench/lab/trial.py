@@ -102,7 +102,7 @@ def _train(
     models.placed(model, trial, device)
     data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
     snapshot = snapshot_file(results, trial.key)
-    snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
+    snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
     if snapshots.resumptions:
         record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
     trained = training.train(model, trial, data, device, precision, snapshots, tell)
@@ -134,12 +134,12 @@ def _train(
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
     return {
         "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "origin": dataset.origin,
+        "fingerprint": dataset.manifest.fingerprint,
+        "origin": dataset.manifest.origin,
         "classes": list(dataset.classes),
         "train_images": len(dataset.train),
         "val_images": len(dataset.val),
-        "pixels": dataset.pixels,
+        "pixels": dataset.manifest.pixels,
         "doubt": dataset.doubt,
         "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
     }

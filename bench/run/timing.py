@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from bench.data.library import class_count, fingerprint, open_dataset
-from bench.events import Listener, Round, TimingBegun
+from bench.events import Listener, MeasuringBegun, Round
 from bench.metrics import Weight, as_metrics
 from bench.records import RoundRecord, TimedArm, TimingRecord, read_sound, write_record
 from bench.run import jobs
@@ -72,7 +72,7 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
         shutil.rmtree(folder)
     classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
     datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
-    listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
+    listener(MeasuringBegun("timing", sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
         rounds = await take_rounds(folder / "rounds", sitting, datasets, classes, listener)
         weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
