@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 out = Console(soft_wrap=False)
 
-MOST_ROWS = 40
-"""A terminal shows so many rows of the results."""
+MOST_ROWS = 40  # a terminal shows so many rows of the results
 KEPT = ("arm", "top-1", "difference", "verdict")
 """Columns of the results that are left out last: those that begin so."""
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from bench.run.plan import Plan
     from bench.store import Store
 
-MOST_DESIGNS = 4
-"""A plan tells so many contexts at the most."""
+MOST_DESIGNS = 4  # a plan tells so many contexts at the most
 
 
 def list_experiments() -> None:

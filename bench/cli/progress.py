@@ -17,12 +17,8 @@ from bench.records import CurveRow, TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
 
-PACE_S = 3600.0
-"""The time left is told by the pace of the last so many seconds."""
-
-MOST_SHOWN = 8
-"""So many trials at once have a bar of their own, or a line for each epoch."""
-
+PACE_S = 3600.0  # the time left is told by the pace of the last so many seconds
+MOST_SHOWN = 8  # so many trials at once have a bar of their own, or a line for each epoch
 BYTE_PHASES = ("download", "look through", "unpack")
 MEASURED = {
     "sizes": "counting and timing the sizes of matched arms; leave the machine idle",

@@ -20,8 +20,7 @@ from bench.store import Store
 if TYPE_CHECKING:
     from bench.report.made import Report
 
-WATCH_S = 5.0
-"""Between two looks of `report --watch`."""
+WATCH_S = 5.0  # between two looks of `report --watch`
 
 
 def report(

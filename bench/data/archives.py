@@ -20,21 +20,15 @@ from bench.data.master import Progress
 from bench.errors import InputError
 
 CHUNK = 1 << 20
-BLOCK = 4096
-"""What the smallest file takes on a disk, bytes."""
+BLOCK = 4096  # what the smallest file takes on a disk, bytes
 
 MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 """An archive may unpack to so many times its own size and so many bytes: images hardly shrink."""
 
-LONGEST_NAME = 1000
-"""Of a member, folders included, bytes."""
-
-LARGEST_IMAGE = 1 << 28
-"""Headers of larger members are not looked at, bytes."""
-
+LONGEST_NAME = 1000  # of a member, folders included, bytes
+LARGEST_IMAGE = 1 << 28  # headers of larger members are not looked at, bytes
 TIMEOUT_S = 30.0
-LONGEST_LENGTH = 18
-"""Digits of a length that is taken for one."""
+LONGEST_LENGTH = 18  # digits of a length that is taken for one
 
 
 @dataclass(frozen=True)

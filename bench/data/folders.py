@@ -24,11 +24,8 @@ DECODE_BYTES = 1 << 29
 BYTES_PER_PIXEL = 12
 """While one is decoded: the plug-in's buffer, RGBA, and the array that is made of it."""
 
-AT_ONCE = 1000
-"""Headers that are asked for together."""
-
-MOST_NAMED = 1000
-"""Files that one error names."""
+AT_ONCE = 1000  # headers that are asked for together
+MOST_NAMED = 1000  # files that one error names
 
 Passed = dict[str, list[str]]
 """Why files or folders were passed over -> which."""

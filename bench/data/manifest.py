@@ -12,9 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from bench.data.specs import DATASETS, SPLITS
 from bench.errors import InputError
 
-FORMAT = 1
-"""Of the files of a dataset; raised by hand when their meaning changes."""
-
+FORMAT = 1  # of the files of a dataset; raised by hand when their meaning changes
 V = TypeVar("V")
 
 

@@ -43,8 +43,7 @@ from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Trial
 
-SECONDS = 3.0
-"""Of each measurement."""
+SECONDS = 3.0  # of each measurement
 BASE: dict[str, Any] = {
     "dataset": "fine",
     "epochs": 2,

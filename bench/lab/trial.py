@@ -94,11 +94,9 @@ def _train(
     """Train, leave the files, and add to the record what came of it when all is there."""
     if Trial(**trial.model_dump()).key != trial.key:
         raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
-    dataset = open_dataset(trial.dataset)
-    if trial.holdout:
-        dataset = dataset.held_out(trial.holdout)
+    dataset, trials = _dataset(trial), results / "trials"
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
-    models.take_over(model, trial, results / "trials")
+    models.take_over(model, trial, trials)
     models.placed(model, trial, device)
     data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
     snapshot = snapshot_file(results, trial.key)
@@ -111,15 +109,9 @@ def _train(
     weights.save(model, folder / "weights.safetensors")
     for name in FILES:
         synced(folder / name)
-    metrics = {
-        "top1_pct": trained.predictions.top1_pct,
-        "val_loss": trained.predictions.val_loss,
-        "train_s": trained.train_s,
-    }
-    if models.knows_imagenet(trial, results / "trials"):
-        metrics |= clean_top1(dataset, trained.predictions)
+    clean = clean_top1(dataset, trained.predictions) if models.knows_imagenet(trial, trials) else {}
     record |= {
-        "metrics": as_metrics(metrics),
+        "metrics": as_metrics(trained.metrics | clean),
         "steps": trained.steps,
         "curve": trained.curve,
         "spectrum": spectrum,
@@ -129,6 +121,12 @@ def _train(
         record["loader"] = data[0].name
     if model.loaded:
         record["weights"] = model.loaded
+
+
+def _dataset(trial: Trial) -> Dataset:
+    """The images that the trial is trained and scored on."""
+    dataset = open_dataset(trial.dataset)
+    return dataset.held_out(trial.holdout) if trial.holdout else dataset
 
 
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:

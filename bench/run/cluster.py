@@ -34,18 +34,12 @@ from bench.run.keeping import WEIGHTS
 from bench.run.processes import DiedError, TimedOutError, perform
 from bench.spec.trial import Fields, Trial
 
-MOST_RETRIES = 3
-"""So often a trial is begun again whose node was lost."""
+MOST_RETRIES = 3  # so often a trial is begun again whose node was lost
 LOST = (NodeDiedError, ObjectLostError, WorkerCrashedError)
 
-TELL_S = 2.0
-"""Seconds between two reports of a trial that is under way."""
-
-PIECE = 2**25
-"""Bytes of a dataset's file that go to a node at once."""
-AHEAD = 2
-"""So many pieces wait for a node that is slower than the disk."""
-
+TELL_S = 2.0  # seconds between two reports of a trial that is under way
+PIECE = 2**25  # bytes of a dataset's file that go to a node at once
+AHEAD = 2  # so many pieces wait for a node that is slower than the disk
 T = TypeVar("T")
 Files = dict[str, bytes]
 """By path below a folder."""

@@ -41,9 +41,7 @@ from bench.store import Store
 
 CANDIDATES = 24
 """TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
-GOOD_SHARE = 0.25
-"""Importances are of reaching the best so many of the configurations (PED-ANOVA)."""
-
+GOOD_SHARE = 0.25  # importances are of reaching the best so many of the configurations (PED-ANOVA)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 

@@ -10,8 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-LONGEST = 80
-"""Characters of what a variant's name ends in."""
+LONGEST = 80  # characters of what a variant's name ends in
 
 
 def values(given: Mapping[str, str]) -> dict[str, Any]:
