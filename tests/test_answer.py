@@ -18,11 +18,12 @@ from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
 from bench.publish import published
 from bench.records import write_record
-from bench.report import made
-from bench.report.answer import Answer, answers, in_words
+from bench.report import details, made
+from bench.report.answer import answers, in_words
 from bench.report.made import code_digest, saved
 from bench.report.pages import make
-from bench.report.words import MINUS
+from bench.report.table import results
+from bench.report.words import MINUS, TIMES
 from bench.spec.controls import STANDARD, Control
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
@@ -107,7 +108,8 @@ def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Pa
     asked, store = experiment(tmp_path, NARROW), Store(tmp_path)
     fill(asked, store, top1)
     time_all(asked, store)
-    (told,) = answers(gather(asked, store))
+    evidence = gather(asked, store)
+    (told,) = answers(evidence)
     assert told.badge == "better"
     # 50, 51, 52 have a standard deviation of 1; fixed, by as much, lends 1.5 degrees of freedom:
     # t(0.975, 3.5) / sqrt(3) = 1.698
@@ -115,18 +117,13 @@ def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Pa
         f"learned {MINUS} plain = +51.0 points [+49.3, +52.7], 3 seeds; this design would have "
         "found 2.3."
     )
-    assert told.details[:4] == [
-        "The interval of the verdict has a level of 95 %: one verdict, at one look.",
-        "This design finds 2.3 points or more in four of five experiments.",
-        "Its variance is moderated: other differences of its kind, with a standard deviation of "
-        "1.0 points, count as 1.5 more degrees of freedom.",
-        "Over seeds alone, by their own variance (plain t interval): +51.0 points [+48.5, +53.5].",
-    ]
     assert told.place == "fine, 64 → 32 px, resnet10t, 2 epochs"
-    assert told.price[0] == (
-        "A training step of learned takes 2.00 \N{MULTIPLICATION SIGN} [2.00, 2.00] as long as "
-        "plain's."
-    )
+    (line,) = details.verdicts(evidence).to_dict("records")
+    assert line["difference, points"] == "+51.0 [+49.3, +52.7]"
+    assert line["over seeds alone"] == "+51.0 [+48.5, +53.5]"
+    assert (line["detectable, points"], line["lent"]) == ("2.3", "1.5 df, SD 1.0")
+    (costs,) = details.price(evidence).to_dict("records")
+    assert costs["training step"] == f"2.00 {TIMES} [2.00, 2.00]"
 
 
 def test_in_words_is_a_line_for_each_answer_and_the_scope(tmp_path: Path) -> None:
@@ -135,16 +132,15 @@ def test_in_words_is_a_line_for_each_answer_and_the_scope(tmp_path: Path) -> Non
     begin, fine, coarse, scope = in_words(gather(asked, store)).splitlines()
     assert begin == "Not finished: 12 of 18 trials finished."
     assert fine.startswith(f"No verdict: learned {MINUS} plain = +51.5 points [")
-    assert "; 2 seeds so far, and its verdict is due at 3. On fine, 64 → 32 px" in fine
+    assert "; 2 seeds so far, and a verdict is due at 3. On fine, 64 → 32 px" in fine
     assert "On coarse" in coarse
     assert scope.startswith("Scope: fine (2,000 training, 500 validation images) and coarse")
-    assert scope.endswith("; 2 epochs; 2 seeds; cpu (Toy, 2 threads, fp32).")
+    assert scope.endswith("; 2 seeds; cpu (Toy, 2 threads, fp32).")
 
 
 def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_path: Path) -> None:
     evidence = controlled(tmp_path, steps)
-    (told,) = answers(evidence)
-    lines = {line.control: (line.difference, line.says) for line in told.controls}
+    lines = {control: (difference, says) for control, difference, says in controls(evidence)}
     assert lines["the same image, plainly resized"] == (
         "+14.9 points [+14.7, +15.1; 99.4 %]",
         "learning adds to a plain resize",
@@ -155,15 +151,10 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
     )
     assert lines["plain at 40 px: equal multiply-adds"][0].startswith("+4.9 points [")
     assert "the module, frozen at random weights" in lines
-    assert (
-        "Controls: intervals of 99.4 %, which share an error of 5 % among 9, moderated variances."
-    ) in told.details
-    assert "plain is its own control of the training budget." in told.details
     # at 46 between 40 (accuracy 40.1) and 48 (48.1), 3/4 of the way, is 46.1
-    assert (
-        f"At equal training time, learned {MINUS} a plain image of 40 to 48 px = {MINUS}1.1 points "
-        f"[{MINUS}1.2, {MINUS}1.0]."
-    ) in told.price
+    equal = details.equal_price(evidence).set_index("at equal").loc["training time"]
+    assert equal["plain image, px"] == "40 to 48"
+    assert equal["difference to it, points"] == f"{MINUS}1.1 [{MINUS}1.2, {MINUS}1.0]"
     by_time, by_arithmetic = paid(evidence, evidence.judged[0][0])
     assert by_arithmetic.equal
     assert by_arithmetic.equal.difference.mean == pytest.approx(45 - 39.1)
@@ -188,10 +179,9 @@ def test_of_a_budget_control_that_did_not_finish_nothing_is_said(tmp_path: Path)
     budget = {cell.trial.key for cell in asked.cells if cell.arm == "budget"}
     assert budget
     fill(asked, store, lambda trial: None if trial.key in budget else 50.0 + trial.seed)
-    (told,) = answers(gather(asked, store))
-    assert told.controls
-    assert not [line for line in told.controls if "trained as long" in line.control]
-    assert not [line for line in told.details if "budget" in line]
+    found = controls(gather(asked, store))
+    assert found
+    assert not [control for control, *_ in found if "trained as long" in control]
 
 
 @pytest.mark.parametrize("name", STANDARD)
@@ -208,9 +198,8 @@ def test_a_control_added_to_the_standard_is_in_the_table(
     fields = {"resizer": "fixed", "interpolation": "nearest"}
     added = Control("one pixel of each block", "smoothing helps", "no filter", fields)
     monkeypatch.setitem(STANDARD, "nearest", added)
-    (told,) = answers(controlled(tmp_path, steps))
-    assert told.controls[-1].control == "one pixel of each block"
-    assert told.controls[-1].says == "smoothing helps"
+    (*_, (control, _, says)) = controls(controlled(tmp_path, steps))
+    assert (control, says) == ("one pixel of each block", "smoothing helps")
 
 
 def test_a_control_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
@@ -227,9 +216,8 @@ def test_an_arm_that_does_not_use_an_axis_stands_beside_every_verdict(tmp_path: 
     asked, store = experiment(tmp_path, axes), Store(tmp_path)
     fill(asked, store, top1)
     evidence = gather(asked, store)
-    both = answers(evidence)
-    assert [[line.control for line in told.controls] for told in both] == [["fixed"], ["fixed"]]
-    assert [line.says for told in both for line in told.controls] == ["better", "better"]
+    assert len(details.controls(evidence)) == 2
+    assert [(control, says) for control, _, says in controls(evidence)] == [("fixed", "better")] * 2
     first, second = (beside(evidence, row)[0].row for row, _ in evidence.judged)
     assert first is second
 
@@ -264,12 +252,11 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
         f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average over 4 comparisons, "
         "1 of them settled."
     )
-    assert told.details[:4] == [
-        "No verdict in 3 of 4.",
-        "Better in 1 of 4.",
-        "No verdict: every seed has the same difference.",
-        "No verdict: 2 seeds of both arms ended well, and a verdict needs 3.",
-    ]
+    assert set(details.verdicts(evidence)["verdict"]) == {
+        "better",
+        "no verdict: every seed has the same difference",
+        "no verdict: 2 seeds of both arms ended well, and a verdict needs 3",
+    }
     blocks, coarse = (
         {one.axis: one.change for one in effects(evidence)}[a] for a in ("num_resblocks", "dataset")
     )
@@ -277,30 +264,32 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
     assert blocks.mean == pytest.approx(2.125)
     assert blocks.half_width == pytest.approx(stats.t.ppf(0.9875, 1) * stats.sem(changes))
     assert coarse.mean == pytest.approx(-1.125)
-    told_of = [line for line in told.details if line.startswith("num_resblocks 1 rather than 0")]
-    assert f"changes learned {MINUS} plain by +2.1 points [" in told_of[0]
+    told_of = details.changes(evidence).set_index("axis").loc["num_resblocks"]
+    assert (told_of["value"], told_of["rather than"]) == ("1", "0")
+    assert told_of[f"changes learned {MINUS} plain by, points"].startswith("+2.1 [")
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:
     asked, store = experiment(tmp_path, WIDE, primary=False), Store(tmp_path)
     fill(asked, store, top1)
-    (told,) = answers(gather(asked, store))
+    evidence = gather(asked, store)
+    (told,) = answers(evidence)
     assert told.badge == "no verdict"
     assert told.sentence.startswith("No comparison is named as the primary one")
-    assert f"learned {MINUS} plain: from +0.01 points [" in told.details[2]
+    assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])
 
 
-def sentences(told: Answer) -> list[str]:
-    lines = [told.sentence, *told.price, *told.details]
-    lines += [text for line in told.controls for text in (line.difference, line.says)]
-    return [one for line in lines for one in re.split(r"(?<=[a-z%\]'s])\. ", line)]
+def controls(evidence: Evidence) -> list[tuple[str, ...]]:
+    """Each line of the tables of controls: what it is, the difference, what it says."""
+    tables = [table for _, table in details.controls(evidence)]
+    return [tuple(line) for table in tables for line in table.to_numpy()]
 
 
 @pytest.mark.parametrize("asked", published(), ids=lambda one: one.name)
 def test_what_is_said_of_the_published_experiments_keeps_to_our_words(asked: Experiment) -> None:
     for told in answers(gather(asked, Store(PUBLISHED / asked.name))):
         assert len(f"{told.badge} {told.sentence}".split()) <= 40
-        for one in sentences(told):
+        for one in re.split(r"(?<=[a-z%\]'s])\. ", told.sentence):
             assert not [phrase for phrase in FORBIDDEN if phrase in one], one
             assert len(re.findall(rf"(?<![\w-]){NUMBER}", re.sub(ESTIMATE, "#", one))) <= 3, one
 

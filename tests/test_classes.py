@@ -36,7 +36,7 @@ def test_accuracies_by_class_and_what_is_taken_for_what_are_those_of_the_predict
     assert [one.mean for one in found.difference] == pytest.approx([0.0, 250 / 3])
     assert found.difference[0].level == 0.975
     assert found.moved.loc["1"].tolist() == pytest.approx([-250 / 3, 250 / 3])
-    assert found.only == (["2"], [])
+    assert found.only == {"learned": ["2"], "plain": []}
     text = make(asked, store, tmp_path / "out").markdown.read_text()
     assert (
         "Only learned is right in every seed, and the other arm in none: 1 validation image (2)"

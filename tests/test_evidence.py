@@ -8,7 +8,7 @@ import pytest
 
 from bench.analysis.evidence import gather
 from bench.errors import InputError
-from bench.report.answer import answers
+from bench.report import details
 from bench.report.words import MINUS
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -35,8 +35,8 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     assert row.speed["train_images_per_s"] == 100.0
     by_recipe = gather(asked, store).gain_by_recipe(row)
     assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
-    details = answers(gather(asked, store))[0].details
-    assert "By recipe, of which seeds take 2 in turn: +51.0 and +52.0 points." in details
+    (line,) = details.verdicts(gather(asked, store)).to_dict("records")
+    assert line["by recipe, of which seeds take several in turn"] == "+51.0 and +52.0"
 
 
 SECONDARY = 'secondary = ["learned", "fixed"]\n'
@@ -59,11 +59,13 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
     (row,) = [row for row in gather(asked, store).rows if row.verdict]
     assert row.verdict
     assert row.verdict.answer == ("better" if plain == 10 else "not settled")
-    (second,) = gather(asked, store).secondary.values()
-    assert second.answer == answer
-    assert second.reason == (None if answer == "worse" else "primary not settled")
-    (told,) = answers(gather(asked, store))
-    assert told.price[0].startswith(f"Secondary: {answer}; learned {MINUS} fixed = ")
+    (given,) = gather(asked, store).secondary.values()
+    assert given.answer == answer
+    assert given.reason == (None if answer == "worse" else "primary not settled")
+    first, second = details.verdicts(gather(asked, store)).to_dict("records")
+    assert first["comparison"] == f"learned {MINUS} plain"
+    assert second["comparison"] == f"learned {MINUS} fixed"
+    assert second["verdict"].startswith(answer)
 
 
 @pytest.mark.parametrize(

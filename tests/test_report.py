@@ -13,14 +13,13 @@ import pytest
 
 from bench.analysis.evidence import gather
 from bench.records import read_record, write_record
-from bench.report import environment
+from bench.report import details, environment
 from bench.report.answer import answers
-from bench.report.figures.differences import differences
-from bench.report.figures.draw import draw, named
-from bench.report.figures.style import Drawing, arm_styles
+from bench.report.figures.intervals import differences
+from bench.report.figures.style import arm_styles
 from bench.report.front import write_index
 from bench.report.made import Report, saved
-from bench.report.pages import make
+from bench.report.pages import draw, make
 from bench.report.table import is_numeric, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
@@ -100,9 +99,11 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = read_page(whole[0].html)
-    assert f"A training step of learned takes 2.0 {TIMES} as long as plain's." in page
-    assert f"learned needs 1.5 {TIMES} multiply-adds per image." in page
-    assert "Two measurements of one arm's training step may be 2.5 % apart" in page
+    (costs,) = details.price(gather(*whole[1:])).to_dict("records")
+    assert costs["training step"] == f"2.0 {TIMES}"
+    assert costs["multiply-adds per image"] == f"1.5 {TIMES}"
+    assert "As multiples of plain's" in page
+    assert "two measurements of one arm's training step may be 2.5 % apart" in page
     assert "Other load disturbed 2 rounds, left out." in page
 
 
@@ -308,12 +309,6 @@ def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path:
     drawn = draw(gather(asked, store))
     assert f">{NONE}<" not in drawn["by-output-size"].file
     assert f">{NONE}<" in drawn["by-num-resblocks"].file
-
-
-def test_two_figures_of_one_name_are_refused() -> None:
-    drawn = Drawing("by-size", "title", "caption", "alt", "<svg ></svg>")
-    with pytest.raises(ValueError, match="two figures are named 'by-size'"):
-        named([drawn, drawn])
 
 
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
@@ -525,8 +520,9 @@ def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Pa
         subject["seconds"]["train"] = [milliseconds.get(cell.arm, 3.0) * n for n in (1, 2, 3)]
     write_record(folder, lane)
     page = read_page(make(asked, store, tmp_path / "out").html)
+    (equal,) = details.equal_price(gather(asked, store)).to_dict("records")
     # 4 ms lie a fifth of the way from 2.5 ms at 32 px to 10 ms at 64 px: 32² + 0.2 · (64² - 32²)
-    assert "For the same training time, a plain image has 40 px instead of 32." in page
+    assert equal["plain image of equal training time, px"] == "40"
     assert page.count("A training step of learned takes") == 1
     assert "1 seed" not in page
 

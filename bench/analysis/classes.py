@@ -19,7 +19,7 @@ class Classes:
     accuracy: pd.DataFrame  # classes x arms, %, mean over seeds
     difference: list[Interval]  # treatment minus baseline by class, points; they hold together
     moved: pd.DataFrame  # classes x said: how much more often the treatment says so, points
-    only: tuple[list[str], list[str]]  # images that one arm alone gets right in every seed
+    only: dict[str, list[str]]  # images that one arm alone gets right in every seed, by arm
 
 
 def classes(evidence: Evidence, row: Row) -> Classes | None:
@@ -50,10 +50,10 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
         pd.DataFrame(means, index=here),
         simultaneous(estimates),
         _moved(labels.to_numpy(), said, names),
-        (
-            images[always[0] & never[1]].astype(str).tolist(),
-            images[always[1] & never[0]].astype(str).tolist(),
-        ),
+        {
+            arms[0]: images[always[0] & never[1]].astype(str).tolist(),
+            arms[1]: images[always[1] & never[0]].astype(str).tolist(),
+        },
     )
 
 

@@ -18,22 +18,16 @@ def at_axis(evidence: Evidence, axis: str) -> pd.DataFrame:
     """
     asked: dict[tuple[str, str], list[object]] = {}
     for cell in evidence.experiment.cells:
-        asked.setdefault((cell.arm, cell.trial.key), []).append(_plain(cell.axes[axis]))
+        asked.setdefault((cell.arm, cell.trial.key), []).append(cell.axes[axis])
+
+    def value(arm: str, key: str) -> object:
+        own, (first, *others) = getattr(evidence.experiment.trials[key], axis), asked[arm, key]
+        found = first if own is None and all(one == first for one in others) else own
+        return " and ".join(map(str, found)) if isinstance(found, list | tuple) else found
+
     done = evidence.trials[evidence.trials["status"] == "ok"]
-    values = []
-    for arm, key, own in zip(done["arm"], done["key"], done[axis], strict=True):
-        first, *others = dict.fromkeys(asked[arm, key])
-        values.append(first if _plain(own) is None and not others else _plain(own))
+    values = list(map(value, done["arm"], done["key"]))
     return done.assign(**{axis: pd.Series(values, done.index, dtype=object)})
-
-
-def _plain(value: object) -> object:
-    """Of a list, which cannot be told from another in a set, its text; None for what is missing."""
-    if isinstance(value, list | tuple):
-        return " and ".join(map(str, value))
-    if value is None or value != value:
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def curves(evidence: Evidence) -> pd.DataFrame:

@@ -56,13 +56,14 @@ class Overview:
     """What many verdicts say, those of real images apart from those of generated ones."""
 
     real: pd.DataFrame  # each comparison once
-    generated: pd.DataFrame  # likewise, the settled ones
+    generated: pd.DataFrame  # likewise, the settled ones, the largest gain first
     lines: list[Line]
 
     @property
-    def alike(self) -> pd.DataFrame:
+    def alike(self) -> list[Line]:
         """The real ones whose arms were tuned, each for itself."""
-        return self.real[self.real["tuned"].astype(bool)]
+        tuned = self.real.index[self.real["tuned"].astype(bool)]
+        return [Line(self.real.loc[[i]]) for i in tuned]
 
     @property
     def together(self) -> meta.Summary | None:
@@ -89,9 +90,10 @@ def overview(verdicts: pd.DataFrame) -> Overview:
     """
     whole = distinct(verdicts)
     generated = whole["generated"].astype(bool)
-    settled = whole[generated & whole["answer"].isin(SETTLED)]
+    settled = whole[generated & whole["answer"].isin(SETTLED)].drop_duplicates("dataset")
+    settled = settled.sort_values("difference", ascending=False)
     lines = _lines(verdicts[~verdicts["generated"].astype(bool)])
-    return Overview(whole[~generated], settled.drop_duplicates("dataset"), lines)
+    return Overview(whole[~generated], settled, lines)
 
 
 def _lines(real: pd.DataFrame) -> list[Line]:

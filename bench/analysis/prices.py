@@ -110,6 +110,14 @@ def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
     return math.sqrt((1 - share) * small.side**2 + share * large.side**2)
 
 
+def priced(evidence: Evidence) -> dict[str, list[Row]]:
+    """By arm, the rows whose costs are told: the treatment's, or else all but the baseline's."""
+    spec = evidence.experiment.spec
+    arms = spec.primary[:1] if spec.primary else tuple(evidence.arms)
+    rows = {arm: [row for row in evidence.compared if row.arm.name == arm] for arm in arms}
+    return {arm: found for arm, found in rows.items() if found}
+
+
 def times(rows: Sequence[Row], phase: str) -> list[Ratio]:
     """The rows' times over their baselines', by a phase of the timing, where measured."""
     return [row.times[phase] for row in rows if phase in row.times]

@@ -19,6 +19,7 @@ from bench.cli.options import Small, fields, opened, own_store, pairs
 from bench.cli.progress import Display
 from bench.errors import InputError, machine_trouble, told
 from bench.opening import check_owner, note_owner
+from bench.paths import PUBLISHED
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from bench.version import __version__
@@ -201,6 +202,31 @@ def publish(
         say(f"published in {near(publishing.publish(*opened(name, small)))}")
 
 
+def check_resizer(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each form.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="Of each measurement.")] = 1.0,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Into results/published, and renew its pages.")
+    ] = False,
+) -> None:
+    """Time the learned resizer against the published module, and what bounds both."""
+    from bench import publish as publishing
+    from bench.report import implementations as page
+    from bench.run.implementations import compare
+
+    record = compare(
+        rounds,
+        seconds,
+        lambda one: say(f"a round: others took {one['disturbance']['share'] or 0:.0%}"),
+    )
+    folder = PUBLISHED if publish else own_store().root
+    page.save(record, folder / page.NAME)
+    if publish:
+        publishing.renew()
+    say(page.summary(record).answers[0].sentence)
+    say(near(folder / page.NAME / "report.html"))
+
+
 Verb = Callable[..., None]
 VERBS: dict[str, Verb] = {
     "list": planning.list_experiments,
@@ -223,12 +249,13 @@ RESULTS: dict[str, Verb] = {"clean": upkeep.clean, "merge": upkeep.merge}
 CHECK: dict[str, Verb] = {
     "data": upkeep.check_data,
     "gpu": upkeep.check_gpu,
+    "resizer": check_resizer,
     "verdicts": upkeep.check_verdicts,
 }
 GROUPS = {
     "data": ("The datasets: list, fetch, import, verify.", DATA),
     "results": ("What is saved: clean, merge.", RESULTS),
-    "check": ("The harness itself: data, gpu, verdicts.", CHECK),
+    "check": ("The harness itself: data, gpu, resizer, verdicts.", CHECK),
 }
 
 app = typer.Typer(

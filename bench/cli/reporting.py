@@ -145,10 +145,11 @@ def export(
 
 
 def _export_model(key: str, form: Literal["onnx", "pt2"]) -> None:
+    from bench.report.summary import told_of
     from bench.run import jobs, processes
 
-    path = Path(f"{key}.{form}")
-    processes.call(jobs.export, own_store().root, key, form, path)
+    root, path = own_store().root, Path(f"{key}.{form}")
+    processes.call(jobs.export, root, key, form, path, told_of(root, key))
     say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
 
 

@@ -25,7 +25,7 @@ from bench.data.batches import FILTERS, Batch, Loader
 from bench.data.library import Dataset
 from bench.data.master import Master
 from bench.lab import device as devices
-from bench.lab import models, timing, training
+from bench.lab import models, training
 from bench.lab.card import Card
 from bench.lab.environment import describe, now
 from bench.lab.resampling import (
@@ -38,7 +38,7 @@ from bench.lab.resampling import (
     resample,
     torch_pass,
 )
-from bench.lab.stepper import Stepper
+from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Trial
@@ -259,7 +259,7 @@ def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
 
 
 def images_per_s(stepper: Stepper, step: Callable[[], object], bench: Bench) -> float:
-    values = timing.timed_blocks(stepper, step, bench.seconds, timing.BLOCK_S)
+    values = timed_blocks(stepper, step, bench.seconds, BLOCK_S)
     return stepper.trial.batch_size / statistics.median(values)
 
 

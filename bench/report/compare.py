@@ -8,7 +8,8 @@ multiples of each side's own baseline arm. What cannot be compared is listed wit
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Iterator, Mapping
+import math
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,9 @@ ALIKE = ("device", "device_name", "driver", "threads", "precision", "torch")
 MEASURED = ("train_images_per_s", "infer_images_per_s", "latency_p50_ms", "peak_memory_mib")
 COUNTED = ("gmacs", "params_m")
 
+Difference = tuple[str, str, str]
+"""The name of what differs, its value in A, and in B."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -44,13 +48,11 @@ class Side:
         """The first line of the trials that differ in their seed alone, by recipe."""
         return self.trials.drop_duplicates("recipe").set_index("recipe")
 
-    def top1(self, recipe: str) -> pd.Series[float]:
-        """By seed, of trials that ended well."""
-        done = self.trials[(self.trials["recipe"] == recipe) & (self.trials["status"] == "ok")]
-        return done.drop_duplicates("seed").set_index("seed")["top1_pct"]
-
-    def has(self, metric: str) -> bool:
-        return metric in self.rows and bool(self.rows[metric].notna().any())
+    @cached_property
+    def top1(self) -> pd.DataFrame:
+        """Accuracies, %, of trials that ended well: recipes x seeds."""
+        done = self.trials[self.trials["status"] == "ok"].drop_duplicates(["recipe", "seed"])
+        return done.pivot(index="recipe", columns="seed", values="top1_pct")
 
     def measured(self, metric: str, *, relative: bool) -> pd.Series[float]:
         """The metric by recipe; where `relative`, over that of the baseline arm on like terms."""
@@ -102,43 +104,49 @@ def _trial(line: Mapping[Hashable, object]) -> Trial:
 
 def compare(ours: Side, theirs: Side) -> Comparison:
     """Compare the second report with the first."""
-    other_files = _other_files(ours.summary, theirs.summary)
-    reason = _another_machine(ours.summary, theirs.summary)
-    speeds = [name for name in (*MEASURED, *COUNTED) if ours.has(name) and theirs.has(name)]
-    relative = [name for name in speeds if name in MEASURED and reason]
+    sides, other_files = (ours, theirs), _other_files(ours.summary, theirs.summary)
+    timings = [side.summary.environments["timing"] for side in sides]
+    machines = _differing(timings[0], timings[1], ALIKE) if all(timings) else []
     shared = ours.rows.index.intersection(theirs.rows.index, sort=False)
-    table = pd.DataFrame([_accuracies(ours, theirs, recipe, other_files) for recipe in shared])
-    for name in speeds if len(shared) else []:
-        of = {"relative": name in relative}
-        ratios = theirs.measured(name, **of) / ours.measured(name, **of)
-        heading = f"{METRICS[name].label}, ratio{' over own baseline' * of['relative']}"
-        table[heading] = [words.number(ratio) for ratio in ratios.reindex(shared)]
-    apart = list(dict.fromkeys([*_alone(ours, theirs, "AB"), *_alone(theirs, ours, "BA")]))
+    table = _accuracies(ours, theirs, shared, other_files)
+    ratios = _speeds(ours, theirs, relative=bool(machines))
+    apart = [*_alone(ours, theirs)]
     apart += [(f"accuracy on {name}", why) for name, why in other_files.items()]
-    if reason:
-        apart.append(("speeds and memory as they are", reason))
-    sides = {"A": ours, "B": theirs}
-    untimed = [letter for letter, of in sides.items() if not of.summary.environments["timing"]]
-    if untimed:
+    if machines:
+        told = words.join(f"{name} {one} and {other}" for name, one, other in machines)
+        apart.append(("speeds and memory as they are", f"the timings ran under {told}"))
+    if untimed := [letter for letter, timing in zip("AB", timings, strict=True) if not timing]:
         apart.append(("speeds and memory", f"not timed: {words.join(untimed)}"))
-    return Comparison((ours, theirs), table, apart, _differing(ours, theirs))
+    environments = [
+        (f"{part}: {name}", *values)
+        for part in ("trials", "timing")
+        for name, *values in _differing(*(side.summary.environments[part] for side in sides))
+    ]
+    differing = pd.DataFrame(environments, columns=["what differs", "A", "B"])
+    return Comparison(sides, table.join(ratios.map(words.number)), apart, differing)
 
 
 def _accuracies(
-    ours: Side, theirs: Side, recipe: str, other_files: Mapping[str, str]
-) -> dict[str, str]:
+    ours: Side, theirs: Side, shared: pd.Index[str], other_files: Collection[str]
+) -> pd.DataFrame:
     """Both accuracies, and the difference over shared seeds unless it is of other images."""
-    rows = [side.rows.loc[recipe] for side in (ours, theirs)]
-    one, other = ours.top1(recipe), theirs.top1(recipe)
-    comparable = rows[0]["trial"].dataset not in other_files
-    difference = t_interval((other - one).dropna().tolist() if comparable else [])
-    return {
-        "row": " / ".join(dict.fromkeys(str(row["name"]) for row in rows)),
-        "top-1 of A, %": words.mean(t_interval(one.tolist())),
-        "top-1 of B, %": words.mean(t_interval(other.tolist())),
-        "difference, points": _difference(difference),
-        "shared seeds": str(difference.n),
+    one, other = (side.top1.reindex(shared) for side in (ours, theirs))
+    difference = other - one
+    difference[ours.rows.loc[shared, "dataset"].isin(other_files)] = math.nan
+    names = zip(*(side.rows.loc[shared, "name"] for side in (ours, theirs)), strict=True)
+    columns = {
+        "row": [" / ".join(dict.fromkeys(both)) for both in names],
+        "top-1 of A, %": map(words.mean, _intervals(one)),
+        "top-1 of B, %": map(words.mean, _intervals(other)),
+        "difference, points": map(_difference, _intervals(difference)),
+        "shared seeds": [str(found.n) for found in _intervals(difference)],
     }
+    return pd.DataFrame({name: list(column) for name, column in columns.items()}, index=shared)
+
+
+def _intervals(frame: pd.DataFrame) -> list[Interval]:
+    """Over the seeds of each recipe."""
+    return [t_interval(by_seed.dropna().tolist()) for _, by_seed in frame.iterrows()]
 
 
 def _difference(found: Interval) -> str:
@@ -147,63 +155,58 @@ def _difference(found: Interval) -> str:
     return words.mean(found, signed=True)
 
 
-def _another_machine(ours: Summary, theirs: Summary) -> str:
-    """Why speeds are not compared as they are; empty where they are, or where one has none."""
-    one, other = ours.environments["timing"], theirs.environments["timing"]
-    differing = [
-        f"{name.replace('_', ' ')} {one.get(name)} and {other.get(name)}"
-        for name in ALIKE
-        if one and other and one.get(name) != other.get(name)
-    ]
-    return f"the timings ran under {words.join(differing)}" if differing else ""
+def _speeds(ours: Side, theirs: Side, *, relative: bool) -> pd.DataFrame:
+    """The second's over the first's; of what is measured, `relative` to each one's baseline."""
+    ratios = {}
+    for name in (*MEASURED, *COUNTED):
+        over = relative and name in MEASURED
+        ratio = theirs.measured(name, relative=over) / ours.measured(name, relative=over)
+        if ratio.notna().any():
+            heading = f"{METRICS[name].label}, ratio{' over own baseline' if over else ''}"
+            ratios[heading] = ratio
+    return pd.DataFrame(ratios)
 
 
 def _other_files(ours: Summary, theirs: Summary) -> dict[str, str]:
-    one, other = ours.fingerprints, theirs.fingerprints
     return {
-        name: f"other files under that name: fingerprint {one[name][:12]} and {other[name][:12]}"
-        for name in one
-        if name in other and one[name] != other[name]
+        name: f"other files under that name: fingerprint {one[:12]} and {other[:12]}"
+        for name, one in ours.fingerprints.items()
+        if (other := theirs.fingerprints.get(name, one)) != one
     }
 
 
-def _alone(of: Side, other: Side, letters: str) -> Iterator[tuple[str, str]]:
-    """The rows that one side alone has, each with what tells it from the other side's namesake.
+def _alone(ours: Side, theirs: Side) -> Iterator[tuple[str, str]]:
+    """The rows that one side alone has, each with what tells it from the other side's namesake."""
+    a, b = (dict(zip(of.rows["name"], of.rows["trial"], strict=True)) for of in (ours, theirs))
+    alone = [
+        of.rows.loc[~of.rows.index.isin(other.rows.index), "name"]
+        for of, other in ((ours, theirs), (theirs, ours))
+    ]
+    fields = [name for name in Trial.model_fields if name not in NOT_COMPARED]
+    for name in pd.concat(alone).unique():
+        if name in a and name in b:
+            found = _differing(vars(a[name]), vars(b[name]), fields)
+            told = words.join(f"{field} {one} and {other}" for field, one, other in found)
+            yield name, f"A and B have {told}"
+        else:
+            yield name, f"only in {'A' if name in a else 'B'}"
 
-    Args:
-        letters: that of the one side, then that of the other.
-    """
-    namesakes = dict(zip(other.rows["name"], other.rows["trial"], strict=True))
-    for name, trial in of.rows.loc[~of.rows.index.isin(other.rows.index), ["name", "trial"]].values:
-        if name not in namesakes:
-            yield name, f"only in {letters[0]}"
-            continue
-        pair = [trial, namesakes[name]]
-        first, second = pair if letters == "AB" else pair[::-1]
-        differing = [
-            f"{field} {_text(getattr(first, field))} and {_text(getattr(second, field))}"
-            for field in Trial.model_fields
-            if field not in NOT_COMPARED and getattr(first, field) != getattr(second, field)
-        ]
-        yield name, f"A and B have {words.join(differing)}"
+
+def _differing(
+    one: Mapping[str, object], other: Mapping[str, object], names: Iterable[str] = ()
+) -> list[Difference]:
+    """What differs of two sets of facts: of all of them, or of those that are named."""
+    return [
+        (name, _text(one.get(name)), _text(other.get(name)))
+        for name in names or dict.fromkeys([*one, *other])
+        if one.get(name) != other.get(name)
+    ]
 
 
 def _text(value: object) -> str:
     if value is None:
         return words.NONE
     return words.number(value) if isinstance(value, float) else str(value)
-
-
-def _differing(ours: Side, theirs: Side) -> pd.DataFrame:
-    """The facts of the environments that differ."""
-    found = []
-    for part in ("trials", "timing"):
-        one, other = (of.summary.environments[part] for of in (ours, theirs))
-        for name in dict.fromkeys([*one, *other]):
-            if one.get(name) != other.get(name):
-                what = f"{part}: {name.replace('_', ' ')}"
-                found.append((what, _text(one.get(name)), _text(other.get(name))))
-    return pd.DataFrame(found, columns=["what differs", "A", "B"])
 
 
 def write(found: Comparison, folder: Path) -> Path:

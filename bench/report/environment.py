@@ -70,6 +70,22 @@ def warnings(evidence: Evidence) -> list[str]:
     return lines
 
 
+def timing(evidence: Evidence) -> str:
+    """The noise floor of the timing, and whether it was disturbed; "" without a timing."""
+    rounds = [one for sitting in evidence.sittings for one in sitting.get("disturbances", [])]
+    if not rounds:
+        return ""
+    floor = max(evidence.floor(label, "train") for label in evidence.timings)
+    lost = sum(one["disturbed"] for one in rounds)
+    used = sum(len(one["rounds_used"]) for one in evidence.sittings if "rounds_used" in one)
+    told = f"Times are of {words.count(used, 'interleaved round')}, "
+    told += f"{words.count(len(evidence.sittings), 'sitting')}, with 95 % intervals; two "
+    told += f"measurements of one arm's training step may be {words.number(100 * (floor - 1), 2)} "
+    told += "% apart (noise floor)."
+    fate = "used all the same" if used == len(rounds) else "left out"
+    return f"{told} Other load disturbed {words.count(lost, 'round')}, {fate}." if lost else told
+
+
 def table(evidence: Evidence) -> pd.DataFrame:
     """A line for each thing that is known: its name, of the trials, of the timing."""
     ran, timed = _environments(evidence.records.values()), _environments(evidence.sittings)

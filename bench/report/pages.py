@@ -4,47 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-import pandas as pd
+import matplotlib as mpl
 
-from bench.analysis.classes import Classes, classes
-from bench.analysis.crossed import Crossed
-from bench.analysis.evidence import Evidence, Row, gather
+from bench.analysis.classes import classes
+from bench.analysis.evidence import Evidence, gather
 from bench.analysis.numbers import numbers
-from bench.analysis.statistics import Interval
 from bench.paths import PUBLISHED
 from bench.records import write_whole
-from bench.report import answer, environment, made, render, table, words
-from bench.report.figures.draw import draw
-from bench.report.figures.style import Drawing, arm_styles
+from bench.report import answer, details, environment, made, render, table, tuning
+from bench.report.figures.costs import components, cost
+from bench.report.figures.curves import by_axis, curves, spectra
+from bench.report.figures.images import images
+from bench.report.figures.intervals import differences, price
+from bench.report.figures.style import STYLE, Drawing, arm_styles
+from bench.report.figures.tuning import tuning as searched
 from bench.report.summary import Summary, save_summary
 from bench.report.summary import summary as summarised
-from bench.report.tuning import tuning
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
 FIRST = ("differences", "price", "tuning-history", "learning-curves")
 """The figures that may answer, the best one first: it stands behind the verdict."""
 
-
-MOST_CLASSES = 12
-"""Of more classes than these, no table tells which is taken for which."""
 CAPTION = "Mean and half of the 95 % interval over seeds; differences are paired by seed."
-
-
-class BySeed(NamedTuple):
-    """The primary comparison in one context, seed by seed and class by class."""
-
-    context: str
-    crossed: Crossed
-    interval: Interval  # over new seeds and new images
-    seeds: pd.DataFrame  # accuracies, their difference and McNemar's test
-    classes: pd.DataFrame  # accuracies and their difference
-    moved: pd.DataFrame  # what the treatment says more often of each class; empty of many classes
-    only: list[tuple[str, list[str]]]  # images that an arm alone gets right in every seed
 
 
 def make(experiment: Experiment, store: Store, folder: Path, *, pdf: bool = False) -> made.Report:
@@ -68,194 +52,97 @@ def make(experiment: Experiment, store: Store, folder: Path, *, pdf: bool = Fals
     return made.Report(answer.in_words(evidence), folder, evidence.complete)
 
 
+@mpl.rc_context(STYLE)
+def draw(evidence: Evidence) -> dict[str, Drawing]:
+    """Every figure that there is something to draw for, in the order of the page."""
+    found = [
+        differences(evidence),
+        price(evidence),
+        cost(evidence),
+        components(evidence),
+        *(by_axis(evidence, axis) for axis in evidence.axes),
+        curves(evidence),
+        images(evidence),
+        spectra(evidence),
+        *searched(evidence),
+    ]
+    return {drawn.name: drawn for drawn in found if drawn}
+
+
 def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> None:
     """Put the report into `folder`, each file whole."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for drawn in drawings.values():
-        write_whole(folder / "figures" / f"{drawn.name}.svg", drawn.file)
     for old in (folder / "figures").glob("*.svg"):
         if old.stem not in drawings:
             old.unlink()
     first = next((drawings[name] for name in FIRST if name in drawings), None)
-    shown = (first.name, first.alt) if first else ()
-    summary, results = summarised(evidence, *shown), table.results(evidence)
-    write_whole(folder / "table.csv", evidence.table.to_csv(index=False))
-    write_whole(folder / "results.csv", results.to_csv(index=False))
-    write_whole(folder / "results.tex", table.latex(results))
-    write_whole(folder / "summary.csv", numbers(evidence).to_csv(index=False))
-    caption = f"{summary.question} {summary.scope} {CAPTION}"
-    write_whole(folder / "short.tex", table.latex(table.short(evidence), caption))
-    write_whole(folder / "answer.md", answer.in_words(evidence) + "\n")
-    lesson = learnt(folder, summary.name)
-    text = markdown(evidence, summary, results, drawings, links(evidence, folder), lesson)
+    summary = summarised(evidence, first.name if first else "", first.alt if first else "")
+    text = markdown(evidence, summary, drawings, folder)
     colours = {name: style.colour for name, style in arm_styles(evidence.arms.values()).items()}
-    write_whole(folder / "report.md", text)
-    write_whole(folder / "report.html", render.html(text, summary.question, drawings, colours))
+    results = table.results(evidence)
+    files = {f"figures/{drawn.name}.svg": drawn.file for drawn in drawings.values()}
+    files |= {
+        "table.csv": evidence.table.to_csv(index=False),
+        "summary.csv": numbers(evidence).to_csv(index=False),
+        "results.csv": results.to_csv(index=False),
+        "results.tex": table.latex(results),
+        "short.tex": table.latex(table.short(evidence), _caption(summary)),
+        "answer.md": answer.in_words(evidence) + "\n",
+        "report.md": text,
+        "report.html": render.html(text, summary.question, drawings, colours),
+    }
+    for name, content in files.items():
+        write_whole(folder / name, content)
     save_summary(summary, folder)
 
 
+def _caption(summary: Summary) -> str:
+    places = ". ".join(one.place for one in summary.answers)
+    return f"{summary.question} {places}. {summary.scope} {CAPTION}"
+
+
 def markdown(
-    evidence: Evidence,
-    summary: Summary,
-    results: pd.DataFrame,
-    drawings: dict[str, Drawing],
-    links: Mapping[str, str],
-    learnt: str = "",
+    evidence: Evidence, summary: Summary, drawings: dict[str, Drawing], folder: Path
 ) -> str:
-    """The page as text, of all that its template says."""
+    """The page as text, which its template makes of these.
+
+    Args:
+        folder: where the page is to be, for links to what stands beside it.
+    """
+    heading, _, entry = _log(folder, evidence.experiment.name).partition("\n")
     return render.markdown(
         "report.md.j2",
+        evidence=evidence,
         experiment=evidence.experiment,
         spec=evidence.experiment.spec,
         about=summary,
-        controls=[(one.at, _controls(evidence, one)) for one in summary.answers if one.controls],
         drawings=drawings,
-        warnings=environment.warnings(evidence),
-        timed=bool(evidence.timings),
-        results=results,
-        reasons=table.reasons(evidence),
-        problems=table.problems(evidence),
-        measured=table.costs(evidence),
         by_axis=[name for name in drawings if name.startswith("by-")],
-        about_axes=any(axis != "dataset" for axis in evidence.axes),
-        tuning=tuning(evidence),
-        by_seed=_by_seed(evidence),
-        arms=_arms(evidence),
-        matched=_matched(evidence),
-        recipe=_recipe(evidence),
-        environment=environment.table(evidence),
-        links=links,
-        learnt=learnt,
-        references=_references(evidence),
+        results=table.results(evidence),
+        measured=table.costs(evidence),
+        classes=classes,
+        details=details,
+        environment=environment,
+        tables=table,
+        tuning=tuning,
+        file=os.path.relpath(evidence.experiment.file, folder),
+        records=(folder / "trials").exists(),
+        log=heading,
+        learnt=_learnt(entry),
     )
 
 
-def links(evidence: Evidence, folder: Path) -> dict[str, str]:
-    """What stands beside the page, and where it comes from: addresses by what they are called."""
-    found = {"all experiments": "../index.html", "results.csv": "results.csv"}
-    found |= {"summary.csv": "summary.csv", "every trial": "table.csv", "LaTeX": "results.tex"}
-    found |= {"five columns for a paper": "short.tex", "this page as text": "report.md"}
-    file = evidence.experiment.file
-    found["the question's file"] = os.path.relpath(file, folder)
-    if (folder / "trials").exists():
-        found["records"] = "trials"
-    if entry := _entry(folder, evidence.experiment.name):
-        heading = entry.splitlines()[0].removeprefix("## ")
-        found["log"] = f"../../LOG.md#{render.slug(heading)}"
-    return found
-
-
-def _entry(folder: Path, name: str) -> str:
-    """The newest entry of the log about a published experiment; "" of another."""
+def _log(folder: Path, name: str) -> str:
+    """The newest entry of the log about a published experiment, without its mark; "" of another."""
     log = folder.parent.parent / "LOG.md"
     if folder.parent != PUBLISHED or not log.exists():
         return ""
-    entries = [f"## {entry}" for entry in log.read_text().split("\n## ")[1:]]
+    entries = log.read_text().split("\n## ")[1:]
     return next((one for one in entries if one.splitlines()[0].endswith(f"· {name}")), "")
 
 
-def learnt(folder: Path, name: str) -> str:
-    """What the log says was learnt from a published experiment, in Markdown; "" without a word."""
-    wanted = r"- \*\*Learnt:\*\* (.*?)(?=\n- \*\*|\n\n|\Z)"
-    found = re.search(wanted, _entry(folder, name), re.DOTALL)
+def _learnt(entry: str) -> str:
+    """What an entry of the log says was learnt, in Markdown; "" without a word."""
+    found = re.search(r"- \*\*Learnt:\*\* (.*?)(?=\n- \*\*|\n\n|\Z)", entry, re.DOTALL)
     text = " ".join(found[1].split()) if found else ""
     return text[:1].upper() + text[1:]
-
-
-def _references(evidence: Evidence) -> pd.DataFrame:
-    lines = [
-        (one.name, words.points(one.top1_pct), one.source)
-        for one in evidence.experiment.spec.reference
-    ]
-    return pd.DataFrame(lines, columns=["what others reach", words.TOP1, "source"])
-
-
-def _controls(evidence: Evidence, one: answer.Answer) -> pd.DataFrame:
-    treatment = (evidence.experiment.spec.primary or ("",))[0]
-    difference = f"{treatment} {words.MINUS} control"
-    lines = [(line.control, line.difference, line.says) for line in one.controls]
-    return pd.DataFrame(lines, columns=["control", difference, "what it says"])
-
-
-def _by_seed(evidence: Evidence) -> list[BySeed]:
-    found = []
-    for row, verdict in evidence.judged:
-        if verdict.crossed and verdict.new_images:
-            told = classes(evidence, row)
-            place = words.place(row.context, evidence.axes)
-            parts = (_classes(told), _moved(told), _only(told)) if told else (NOTHING, NOTHING, [])
-            seeds = _seeds(evidence, row, verdict.crossed)
-            found.append(BySeed(place, verdict.crossed, verdict.new_images, seeds, *parts))
-    return found
-
-
-NOTHING = pd.DataFrame()
-
-
-def _seeds(evidence: Evidence, row: Row, crossed: Crossed) -> pd.DataFrame:
-    arms = [row.arm.name, evidence.experiment.baseline]
-    pairs = evidence.pairs(row.label)[arms].dropna()
-    shown = pairs.map(words.points).add_suffix(", %")
-    gain = pairs[arms[0]] - pairs[arms[1]]
-    shown["difference, points"] = [words.points(one, signed=True) for one in gain]
-    for i, arm in enumerate(arms):
-        shown[f"only {arm} right"] = [str(of[i]) for of in crossed.discordant]
-    shown["p (McNemar)"] = [f"{p:.2g}" for p in crossed.p_values]
-    return shown.reset_index().astype(str)
-
-
-def _classes(found: Classes) -> pd.DataFrame:
-    shown = found.accuracy.map(words.points).add_suffix(", %")
-    shown["difference, points"] = [
-        words.difference(one).replace(" points", "") for one in found.difference
-    ]
-    order = sorted(range(len(shown)), key=lambda i: -found.difference[i].mean)
-    return shown.rename_axis("class").reset_index().iloc[order]
-
-
-def _moved(found: Classes) -> pd.DataFrame:
-    if len(found.moved) > MOST_CLASSES:
-        return NOTHING
-    shown = found.moved.map(lambda one: words.points(one, signed=True))
-    return shown.rename_axis("class").reset_index()
-
-
-def _only(found: Classes) -> list[tuple[str, list[str]]]:
-    return list(zip(found.accuracy.columns, found.only, strict=True))
-
-
-def _arms(evidence: Evidence) -> pd.DataFrame:
-    lines = [
-        {
-            "arm": arm.name,
-            "role": arm.role,
-            "sets": ", ".join(f"{name} = {value}" for name, value in arm.fields.items()),
-            "isolates": arm.isolates or words.NONE,
-        }
-        for arm in evidence.arms.values()
-    ]
-    return pd.DataFrame(lines)
-
-
-def _matched(evidence: Evidence) -> list[str]:
-    """How well each matched size meets the cost that it was sought for."""
-    found = [(r, evidence.store.size(key)) for key, r in evidence.experiment.matched.items()]
-    return [
-        f"{request.arm} ({request.plain.backbone}): {record['size']} px, "
-        f"{words.number(record['ratio'])} {words.TIMES} the "
-        f"{'multiply-adds' if request.kind == 'equal_gmacs' else 'training time'} of the arm that "
-        "it is matched to"
-        for request, record in found
-        if record
-    ]
-
-
-def _recipe(evidence: Evidence) -> pd.DataFrame:
-    """The fields of the trials with the values that they take."""
-    dumped = [trial.model_dump(exclude_none=True) for trial in evidence.experiment.trials.values()]
-    names = dict.fromkeys(name for fields in dumped for name in fields)
-    lines = [
-        (name, words.join(dict.fromkeys(str(f[name]) for f in dumped if name in f)))
-        for name in names
-    ]
-    return pd.DataFrame(lines, columns=["field", "value"])

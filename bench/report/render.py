@@ -19,7 +19,6 @@ from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 from bench.report import words
-from bench.report.answer import headline
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
 
@@ -45,15 +44,10 @@ def escaped(value: object) -> object:
     return re.sub(r"^(\d*)([-+=.)])(?=[\s=-]|$)", r"\1\\\2", line)  # would begin a list or a rule
 
 
-def figure(drawing: Drawing) -> Markdown:
-    """The figure's file with its caption; in the page it is inlined."""
+def figure(drawing: Drawing, folder: str = "figures/") -> Markdown:
+    """The figure's file, in a folder beside the page, with its caption; in HTML it is inlined."""
     alt, caption = escaped(drawing.alt), escaped(drawing.caption)
-    return Markdown(f"![{alt}](figures/{drawing.name}.svg)\\\n{caption}\n")
-
-
-def figure_file(drawing: Drawing) -> Markdown:
-    """The figure's file beside the page, for pages that are no report's; there it is inlined."""
-    return Markdown(f"![{escaped(drawing.alt)}]({drawing.name}.svg)\\\n{escaped(drawing.caption)}")
+    return Markdown(f"![{alt}]({folder}{drawing.name}.svg)\\\n{caption}\n")
 
 
 def picture(drawing: Drawing, folder: str) -> Markdown:
@@ -87,6 +81,11 @@ def badge(verdict: str) -> Markdown:
 def code(text: str) -> Markdown:
     """A command in a line of text."""
     return Markdown(f"`{text.replace('`', '')}`")
+
+
+def one_line(text: str) -> Markdown:
+    """Several lines of a template as one."""
+    return Markdown(" ".join(text.split()))
 
 
 def slug(text: str) -> str:
@@ -135,8 +134,7 @@ def _environment() -> Environment:
         finalize=escaped,
     )
     env.globals |= {"words": words, "figure": figure, "table": table, "link": link, "badge": badge}
-    env.globals |= {"headline": headline}
-    env.filters |= {"code": code, "raw": Markdown, "slug": slug}
+    env.filters |= {"code": code, "line": one_line, "raw": Markdown, "slug": slug}
     return env
 
 

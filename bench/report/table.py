@@ -1,4 +1,4 @@
-"""The tables of a report: frames of texts, a line for each arm in each context.
+"""The tables of results: frames of texts, a line for each arm in each context.
 
 One definition serves the page, the CSV file, the terminal and a paper.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import mean
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
-from bench.records import CurveRow, loaded_from
+from bench.records import loaded_from
 from bench.report import words
+from bench.report.words import NONE, TIMES
 
 SIZES = ("input_size", "output_size")
 PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}
 ENDED_WELL = ("ok", "not trained")
+NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
 
 Columns = dict[str, Callable[[Row], str]]
 """What each column shows of a row, by its heading."""
@@ -29,7 +32,7 @@ TEX: dict[str, str | int | None] = {
     words.MINUS: "$-$",
     "±": r"$\pm$",
     "→": r"$\to$",
-    words.TIMES: r"$\times$",
+    TIMES: r"$\times$",
 }
 
 
@@ -38,26 +41,31 @@ def results(evidence: Evidence) -> pd.DataFrame:
     columns = _places(evidence)
     if evidence.experiment.spec.train:
         columns |= _accuracies(evidence)
+    for target in evidence.experiment.spec.targets_pct:
+        columns[f"training to {target:g} %, s"] = partial(_time_to, evidence, target)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return _frame(evidence, columns | _times_to(evidence) | _speeds(evidence, shown))
+    return _frame(evidence, columns | _speeds(evidence, shown))
 
 
 def short(evidence: Evidence) -> pd.DataFrame:
     """Five columns for a paper: arm, image, accuracy, difference, price of a training step."""
-    columns: Columns = {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
-    columns[words.TOP1] = lambda row: words.mean(row.accuracy)
-    columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
-    columns[f"training step, {words.TIMES}"] = lambda row: (
-        words.number(row.times["train"].value) if "train" in row.times else words.NONE
-    )
+    columns: Columns = {
+        "arm": lambda row: row.arm.name,
+        "image, px": lambda row: row.trial.size,
+        words.TOP1: lambda row: words.mean(row.accuracy),
+        f"difference to {evidence.experiment.baseline}, points": _difference,
+        f"training step, {TIMES}": lambda row: (
+            words.number(row.times["train"].value) if "train" in row.times else NONE
+        ),
+    }
     return _frame(evidence, columns)
 
 
 def costs(evidence: Evidence) -> pd.DataFrame:
     """Everything that the timing measured; empty before it measured anything."""
     ratios: Columns = {
-        f"{PHASES[phase]}, {words.TIMES} {evidence.experiment.baseline}": _ratio(phase)
-        for phase in PHASES
+        f"{label}, {TIMES} {evidence.experiment.baseline}": partial(_ratio, phase)
+        for phase, label in PHASES.items()
         if any(phase in row.times for row in evidence.rows)
     }
     measured = ratios | _speeds(evidence, METRICS)
@@ -65,25 +73,19 @@ def costs(evidence: Evidence) -> pd.DataFrame:
 
 
 def problems(evidence: Evidence) -> pd.DataFrame:
-    """Every trial that is not there, with the reason, those of one row together."""
-    lines = [
-        {
-            "arm": row.arm.name,
-            "context": words.place(row.context, evidence.axes) or words.NONE,
-            "seed": words.join(map(str, part["seed"])),
-            "status": str(part["status"].iloc[0]),
-            "reason": str(part["reason"].iloc[0]),
-        }
-        for row in evidence.rows
-        for _, part in _lost(row.seeds).groupby(["status", "reason"], sort=False)
-    ]
-    return pd.DataFrame(lines)
+    """Every trial that is not there, with the reason, those of an arm in one context together."""
+    lost = _lost(evidence.trials).groupby(["arm", "context", "status", "reason"], sort=False)
+    return lost["seed"].agg(lambda seeds: words.join(map(str, seeds))).reset_index()
 
 
-def reasons(evidence: Evidence) -> Counter[tuple[str, str]]:
+def reasons(evidence: Evidence) -> pd.Series[int]:
     """How many trials ended in each status for each reason."""
     lost = _lost(evidence.table).drop_duplicates("key")
-    return Counter(zip(lost["status"].tolist(), lost["reason"].tolist(), strict=True))
+    return lost.groupby(["status", "reason"], sort=False).size()
+
+
+def _lost(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["status"].isin(ENDED_WELL)]
 
 
 def latex(frame: pd.DataFrame, caption: str | None = None) -> str:
@@ -95,7 +97,7 @@ def latex(frame: pd.DataFrame, caption: str | None = None) -> str:
     sides = "".join("r" if is_numeric(frame[name]) else "l" for name in frame)
     told = re.sub(r"([&%$#_{}])", r"\\\1", caption) if caption else None
     text = frame.to_latex(index=False, escape=True, column_format=sides, caption=told)
-    return text.replace(words.NONE, "--").translate(str.maketrans(TEX))
+    return text.replace(NONE, "--").translate(str.maketrans(TEX))
 
 
 def is_numeric(column: pd.Series[str]) -> bool:
@@ -104,44 +106,27 @@ def is_numeric(column: pd.Series[str]) -> bool:
     >>> is_numeric(pd.Series(["+1.5 ± 0.2", "3 of 3"])), is_numeric(pd.Series(["1", "a 1"]))
     (True, False)
     """
-    shown = column[column != words.NONE].astype(str)
+    shown = column[column != NONE].astype(str)
     return len(shown) > 0 and bool(shown.str.fullmatch(NUMBER).all())
 
 
-NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
-
-
-def time_to(curve: Sequence[CurveRow], target_pct: float) -> float | None:
-    """Training seconds at the first evaluation that reached the target; None if none did.
-
-    >>> time_to([{"train_s": 5, "top1_pct": 40}, {"train_s": 10, "top1_pct": 61}], 60)
-    10
-    """
-    reached = (row["train_s"] for row in curve if row.get("top1_pct", 0) >= target_pct)
-    return next(reached, None)
-
-
 def _frame(evidence: Evidence, columns: Columns) -> pd.DataFrame:
-    return pd.DataFrame(
-        [[show(row) for show in columns.values()] for row in evidence.rows], columns=list(columns)
-    )
+    lines = [[show(row) for show in columns.values()] for row in evidence.rows]
+    return pd.DataFrame(lines, columns=list(columns))
 
 
 def _places(evidence: Evidence) -> Columns:
     """What tells a row from the others: its value of each axis, its arm, its sizes."""
-    columns: Columns = {name: _axis(name) for name in evidence.axes if name not in SIZES}
+    columns: Columns = {n: partial(_field, n) for n in evidence.axes if n not in SIZES}
     columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
     if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
-        columns["starts from"] = lambda row: _start(evidence, row)
+        columns["starts from"] = partial(_start, evidence)
     return columns
 
 
-def _axis(name: str) -> Callable[[Row], str]:
-    def show(row: Row) -> str:
-        value = getattr(row.trial, name)
-        return words.NONE if value is None else str(value)
-
-    return show
+def _field(name: str, row: Row) -> str:
+    value = getattr(row.trial, name)
+    return NONE if value is None else str(value)
 
 
 def _start(evidence: Evidence, row: Row) -> str:
@@ -150,7 +135,7 @@ def _start(evidence: Evidence, row: Row) -> str:
     records = [evidence.records[key] for key in row.seeds["key"] if key in evidence.records]
     loaded = dict.fromkeys(filter(None, map(loaded_from, records)))
     published = ["published weights"] if row.trial.pretrained is True else []
-    return words.join([*published, *loaded, *named]) or words.NONE
+    return words.join([*published, *loaded, *named]) or NONE
 
 
 def _accuracies(evidence: Evidence) -> Columns:
@@ -178,32 +163,22 @@ def _clean(row: Row) -> str:
 
 
 def _difference(row: Row) -> str:
-    return words.mean(row.difference, signed=True) if row.difference else words.NONE
+    return words.mean(row.difference, signed=True)
 
 
 def _verdict(row: Row) -> str:
     if not row.verdict:
-        return words.NONE
+        return NONE
     return row.verdict.answer + (f": {row.verdict.reason}" if row.verdict.reason else "")
 
 
-def _times_to(evidence: Evidence) -> Columns:
-    """Training seconds, evaluation left out, until each target was first measured."""
-
-    def column(target: float) -> Callable[[Row], str]:
-        def show(row: Row) -> str:
-            keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
-            found = [time_to(evidence.records[key].get("curve", []), target) for key in keys]
-            reached = [seconds for seconds in found if seconds is not None]
-            if not reached:
-                return words.NONE
-            mean = words.number(sum(reached) / len(reached))
-            return f"{mean} ({len(reached)} of {len(found)})"
-
-        return show
-
-    targets = evidence.experiment.spec.targets_pct
-    return {f"training to {target:g} %, s": column(target) for target in targets}
+def _time_to(evidence: Evidence, target_pct: float, row: Row) -> str:
+    """Training seconds, evaluation left out, until the target was first measured."""
+    keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
+    curves = [evidence.records[key].get("curve", []) for key in keys]
+    above = [[p["train_s"] for p in of if p.get("top1_pct", 0) >= target_pct] for of in curves]
+    reached = [seconds[0] for seconds in above if seconds]
+    return f"{words.number(mean(reached))} ({len(reached)} of {len(keys)})" if reached else NONE
 
 
 def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:
@@ -214,36 +189,20 @@ def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:
         if not any(name in row.speed for row in evidence.rows):
             continue
         if metric.counted or len(settings) == 1:
-            columns[f"{metric.label}, {metric.unit}"] = _speed(name)
+            columns[f"{metric.label}, {metric.unit}"] = partial(_speed, name, None)
             continue
         for setting in settings:
             under = words.setting(setting, settings)
-            columns[f"{metric.label} ({under}), {metric.unit}"] = _speed(name, setting)
+            columns[f"{metric.label} ({under}), {metric.unit}"] = partial(_speed, name, setting)
     return columns
 
 
-def _speed(name: str, setting: tuple[object, ...] | None = None) -> Callable[[Row], str]:
+def _speed(name: str, setting: tuple[object, ...] | None, row: Row) -> str:
     """The metric, of the rows with the setting alone, if one is given."""
-
-    def show(row: Row) -> str:
-        alike = setting in (None, row.trial.setting)
-        return words.number(row.speed.get(name, math.nan) if alike else math.nan)
-
-    return show
+    alike = setting in (None, row.trial.setting)
+    return words.number(row.speed.get(name, math.nan) if alike else math.nan)
 
 
-def _ratio(phase: str) -> Callable[[Row], str]:
+def _ratio(phase: str, row: Row) -> str:
     """The row's time over the baseline's, with its interval."""
-
-    def show(row: Row) -> str:
-        if phase not in row.times:
-            return words.NONE
-        ratio = row.times[phase]
-        value, low, high = (words.number(v, 3) for v in (ratio.value, ratio.low, ratio.high))
-        return f"{value} ({low} to {high})"
-
-    return show
-
-
-def _lost(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["status"].isin(ENDED_WELL)]
+    return words.ratios([row.times[phase]]) if phase in row.times else NONE

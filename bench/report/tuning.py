@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from dataclasses import dataclass
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
-from bench.records import Configuration, SearchRecord
+from bench.records import SearchRecord
 from bench.report import words
 from bench.spec.ranges import Range, parsed
+from bench.spec.trial import Fields
 from bench.spec.tuning import search_seed
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The tables of the page's section on the search."""
-
-    described: list[tuple[str, str]]  # how it was searched, each thing with its name
-    best: pd.DataFrame
-    ledger: pd.DataFrame
-    importances: pd.DataFrame
-
-
-def tuning(evidence: Evidence) -> Tuning | None:
-    """The tables, once the search has scored something."""
-    record = evidence.search
-    if record is None:
-        return None
-    best = _best(evidence, record)
-    seeds = {search_seed(evidence.experiment.spec, arm) for arm in record["arms"]}
-    return Tuning(_described(record, sorted(seeds)), best, _ledger(record), _importances(record))
 
 
 def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
@@ -43,29 +22,28 @@ def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
     }
 
 
-def _described(record: SearchRecord, seeds: list[int]) -> list[tuple[str, str]]:
+def described(evidence: Evidence, record: SearchRecord) -> dict[str, str]:
+    """How it was searched, each thing by its name."""
     settings = record["settings"]
-    spaces = [
-        (f"{arm} chooses", "; ".join(f"{name}: {of}" for name, of in space.items()))
-        for arm, space in ranges(record).items()
-    ]
-    sampler, pruner, own = (
-        ", ".join(f"{name} {value}" for name, value in of.items())
-        for of in (record["sampler"], record["pruner"], settings["trial"])
-    )
+    lines = {f"{arm} chooses": _pairs(of, ": ", "; ") for arm, of in ranges(record).items()}
+    seeds = sorted({search_seed(evidence.experiment.spec, arm) for arm in record["arms"]})
     scored = f"{words.percent(settings['holdout'])} of the training images, held out and not "
-    scored += f"trained on; seed {words.join(map(str, seeds))}" + (f"; {own}" if own else "")
-    return [
-        *spaces,
-        ("Scored on", scored),
-        ("Objectives", words.join(settings["objectives"])),
-        ("Sampler", sampler),
-        ("Pruner", pruner),
-        ("Optuna", record["optuna"]),
-    ]
+    scored += f"trained on; seed {words.join(map(str, seeds))}"
+    return lines | {
+        "Scored on": "; ".join(filter(None, [scored, _pairs(settings["trial"])])),
+        "Objectives": words.join(settings["objectives"]),
+        "Sampler": _pairs(record["sampler"]),
+        "Pruner": _pairs(record["pruner"]),
+        "Optuna": record["optuna"],
+    }
 
 
-def _best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
+def _pairs(fields: Fields | dict[str, Range], between: str = " ", apart: str = ", ") -> str:
+    told = {n: words.number(v) if isinstance(v, float) else v for n, v in fields.items()}
+    return apart.join(f"{name}{between}{value}" for name, value in told.items())
+
+
+def best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
     """Each retrained arm: what was chosen, its score in the search and after retraining."""
     retrained = {row.arm.name: row.accuracy for row in evidence.rows}
     lines = []
@@ -74,26 +52,20 @@ def _best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
         for rank, number in enumerate(tuned["best"], start=1):
             name = arm if rank == 1 else f"{arm} #{rank}"
             accuracy, found = retrained.get(name), by_number[number]
+            held_out = found["values"]
             lines.append(
                 {
                     "arm": name,
-                    "chosen": _values(found),
-                    "held-out, %": words.points((found["values"] or [math.nan])[0]),
-                    "validation, %": words.mean(accuracy) if accuracy else words.NONE,
+                    "chosen": _pairs(found["chosen"]),
+                    "held-out, %": words.points(held_out[0]) if held_out else words.NONE,
+                    "validation, %": words.mean(accuracy),
                     "seeds": str(accuracy.n) if accuracy else words.NONE,
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _values(configuration: Configuration) -> str:
-    return ", ".join(
-        f"{name} {words.number(value) if isinstance(value, float) else value}"
-        for name, value in configuration["chosen"].items()
-    )
-
-
-def _ledger(record: SearchRecord) -> pd.DataFrame:
+def ledger(record: SearchRecord) -> pd.DataFrame:
     """What tuning each arm took; a trial that two configurations share counts once."""
     lines = []
     for arm, tuned in record["arms"].items():
@@ -113,7 +85,7 @@ def _ledger(record: SearchRecord) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(str)
 
 
-def _importances(record: SearchRecord) -> pd.DataFrame:
+def importances(record: SearchRecord) -> pd.DataFrame:
     """The importance of each field, by arm; empty where there is none."""
     shares = pd.DataFrame({arm: tuned["importances"] for arm, tuned in record["arms"].items()})
     shown = shares.map(words.percent, na_action="ignore").fillna(words.NONE)

@@ -53,45 +53,38 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
 
-def count(n: int, noun: str) -> str:
+def count(n: float, noun: str) -> str:
     """
-    >>> count(1, "seed"), count(1200, "seed")
-    ('1 seed', '1,200 seeds')
+    >>> count(1, "seed"), count(1200, "seed"), count(0.5, "point")
+    ('1 seed', '1,200 seeds', '0.5 points')
     """
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+    return f"{n:,.12g} {noun}" + ("" if n == 1 else "s")
 
 
-def count_points(n: float) -> str:
-    """
-    >>> count_points(1.0), count_points(0.5)
-    ('1 point', '0.5 points')
-    """
-    return f"{n:g} point" + ("" if n == 1 else "s")
-
-
-def mean(interval: Interval, *, signed: bool = False) -> str:
+def mean(interval: Interval | None, *, signed: bool = False) -> str:
     """The mean with half its interval, where there is one."""
-    if not interval.n:
+    if not interval or not interval.n:
         return NONE
     text = points(interval.mean, signed=signed)
     return text if interval.n < 2 else f"{text} ± {points(interval.half_width)}"
 
 
-def difference(interval: Interval) -> str:
+def difference(interval: Interval | None, unit: str = " points") -> str:
     """A difference with its interval, whose level is named unless it is 95 %.
 
-    Without spread, as below two seeds, there is no interval.
+    Without spread, as below two seeds, there is no interval; without a seed, a dash.
 
     >>> difference(Interval(-1.5, -4.6, 1.6, 3, 0.95, 1.2))
     '\u22121.5 points [\u22124.6, +1.6]'
     >>> difference(Interval(0.3, -0.9, 1.6, 3, 0.975, 0.5))
     '+0.3 points [\u22120.9, +1.6; 97.5 %]'
     """
-    mean, low, high = (
-        points(value, signed=True) for value in (interval.mean, interval.low, interval.high)
-    )
+    if not interval or not interval.n:
+        return NONE
+    ends = interval.mean, interval.low, interval.high
+    mean, low, high = (points(value, signed=True) for value in ends)
     level = "" if interval.level == LEVEL else f"; {percent(interval.level)}"
-    return f"{mean} points" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
+    return f"{mean}{unit}" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
 
 
 def accuracy(interval: Interval) -> str:
@@ -122,6 +115,15 @@ def span(values: Iterable[float], show: Callable[[float], str] | None = None) ->
     found = sorted(values)
     low, high = show(found[0]), show(found[-1])
     return low if low == high else f"{low} to {high}"
+
+
+def points_span(values: Iterable[float]) -> str:
+    """The least and the most of several differences.
+
+    >>> points_span([0.5, -1.2])
+    '\u22121.2 to +0.5'
+    """
+    return span(values, lambda value: points(value, signed=True))
 
 
 def percent(share: float) -> str:

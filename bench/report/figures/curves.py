@@ -1,31 +1,28 @@
-"""Learning curves: accuracy over training."""
+"""Accuracy over training and by each axis; the spectrum of what the backbone gets."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from bench.analysis import drawn
 from bench.analysis.evidence import Evidence
 from bench.report import words
-from bench.report.figures.style import (
-    FAINT,
-    ArmStyle,
-    Drawing,
-    arm_styles,
-    at_most_all,
-    drawing,
-    legend,
-    panels,
-)
+from bench.report.figures import style
+from bench.report.figures.style import ArmStyle, Drawing
 from bench.spec.experiment import context_label
 
-MOST_PANELS = 8
-"""With more contexts than these, a panel for each dataset, over all its contexts."""
+MOST_CURVES, MOST_SPECTRA = 8, 4
+"""Panels: with more contexts, one for each dataset over all its contexts; and the first alone."""
 MOST_COLOURED = 4
 """With more arms than these, those that are not compared by the verdict are grey."""
+MOST_LETTERS = 26
+"""More than these in one panel's tick labels, and the labels are set at a slant."""
 
 
 def curves(evidence: Evidence) -> Drawing | None:
@@ -33,22 +30,21 @@ def curves(evidence: Evidence) -> Drawing | None:
     points = drawn.curves(evidence)
     if points.empty:
         return None
-    few = points["context"].nunique() <= MOST_PANELS
-    titles = {context_label(c): words.place(c, evidence.axes) for c in evidence.experiment.contexts}
-    panel = points.groupby("context" if few else "dataset", sort=False)
-    styles = arm_styles(evidence.arms.values())
+    few, titles = points["context"].nunique() <= MOST_CURVES, _titles(evidence)
+    by_panel = points.groupby("context" if few else "dataset", sort=False)
+    styles = style.arm_styles(evidence.arms.values())
     greyed = {n for n, arm in evidence.arms.items() if arm.role == "control"}
     greyed = greyed if len(styles) > MOST_COLOURED else set()
-    figure, axes = panels(len(panel))
-    for ax, (name, lines) in zip(axes, panel, strict=True):
+    figure, axes = style.panels(len(by_panel))
+    for ax, (name, lines) in zip(axes, by_panel, strict=True):
         for arm, of in lines.groupby("arm", sort=False):
             _curve(ax, of, styles[str(arm)], grey=arm in greyed)
         ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        at_most_all(ax)
-    legend(figure, {name: style for name, style in styles.items() if name not in greyed})
+        style.at_most_all(ax)
+    style.legend(figure, {name: look for name, look in styles.items() if name not in greyed})
     others = f" Grey: {words.count(len(greyed), 'other arm')}, their means." if greyed else ""
-    return drawing(
+    return style.drawing(
         figure,
         "learning-curves",
         "Learning curves",
@@ -58,8 +54,106 @@ def curves(evidence: Evidence) -> Drawing | None:
     )
 
 
-def _curve(ax: Axes, of: pd.DataFrame, style: ArmStyle, *, grey: bool) -> None:
-    look = {"color": FAINT, "lw": 1.0, "errorbar": None, "zorder": 1}
-    if not grey:
-        look = {"color": style.colour, "marker": style.marker, "errorbar": ("pi", 100), "zorder": 3}
+def _titles(evidence: Evidence) -> dict[str, str]:
+    """Of panels, by the label of the context."""
+    found = evidence.experiment.contexts
+    return {context_label(context): words.place(context, evidence.axes) for context in found}
+
+
+def _curve(ax: Axes, of: pd.DataFrame, arm: ArmStyle, *, grey: bool) -> None:
+    look = {"color": arm.colour, "marker": arm.marker, "errorbar": ("pi", 100), "zorder": 3}
+    if grey:
+        look = {"color": style.FAINT, "lw": 1.0, "errorbar": None, "zorder": 1}
     sns.lineplot(of, x="epoch", y="top1_pct", legend=False, markeredgewidth=0, ax=ax, **look)
+
+
+def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
+    """Accuracy of every trial by its value of `axis`, a panel for each dataset."""
+    done = drawn.at_axis(evidence, axis)
+    if done.empty:
+        return None
+    datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
+    styles = style.arm_styles(evidence.arms.values())
+    figure, axes = style.panels(len(datasets))
+    for ax, dataset in zip(axes, datasets, strict=True):
+        _dots(ax, styles, done[done["dataset"] == dataset] if dataset else done, axis)
+        ax.set(title=dataset or "", ylabel=words.TOP1, xlabel=words.axis_label(axis))
+    style.legend(figure, styles)
+    return style.drawing(
+        figure,
+        f"by-{axis.replace('_', '-')}",
+        f"Accuracy by {axis}",
+        "A dot is one trial; a marker is the mean of its arm and value.",
+        f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
+    )
+
+
+def _dots(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str) -> None:
+    values = _ordered(done[axis])
+    labels = {value: words.NONE if value is None else str(value) for value in values}
+    arms = [name for name in styles if name in set(done["arm"])]
+    shown = {
+        "data": done.assign(label=[labels[value] for value in done[axis]]),
+        "x": "label",
+        "y": "top1_pct",
+        "hue": "arm",
+        "order": list(labels.values()),
+        "hue_order": arms,
+        "palette": [styles[name].colour for name in arms],
+        "legend": False,
+        "ax": ax,
+    }
+    sns.stripplot(**shown, dodge=True, jitter=False, size=4, alpha=0.6)
+    between = 0.8 * (1 - 1 / len(arms))  # the strips', from the first arm's to the last's
+    sns.pointplot(
+        **shown, dodge=between or False, errorbar=None, markersize=6, linewidth=1,
+        markers=[styles[name].marker for name in arms],
+        linestyle="-" if _numbers(values) else "none",
+    )  # fmt: skip
+    style.at_most_all(ax)
+    if sum(map(len, labels.values())) > MOST_LETTERS:
+        ax.tick_params("x", rotation=15)
+        for label in ax.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
+
+
+def _numbers(values: Sequence[object]) -> bool:
+    return all(isinstance(value, int | float | None) for value in values)
+
+
+def _ordered(column: pd.Series[str]) -> list[object]:
+    """The distinct values: none first, then numbers by size or names as they come."""
+    values = list(dict.fromkeys(column))
+    if _numbers(values):
+        return sorted(values, key=lambda value: -math.inf if value is None else float(str(value)))
+    return sorted(values, key=lambda value: value is not None)
+
+
+def spectra(evidence: Evidence) -> Drawing | None:
+    """Mean power by spatial frequency of what the backbone gets, an arm a line."""
+    points = drawn.spectra(evidence)
+    if points.empty:
+        return None
+    by_context = list(points.groupby("context", sort=False))[:MOST_SPECTRA]
+    styles = style.arm_styles(evidence.arms[name] for name in points["arm"].unique())
+    colours = {name: look.colour for name, look in styles.items()}
+    figure, axes = style.panels(len(by_context))
+    for ax, (context, lines) in zip(axes, by_context, strict=True):
+        sns.lineplot(
+            lines, x="cycles", y="power", hue="arm", palette=colours, errorbar=None,
+            linewidth=1.4, legend=False, ax=ax,
+        )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")
+        ax.set_title(_titles(evidence)[str(context)])
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+    style.legend(figure, styles)
+    return style.drawing(
+        figure,
+        "spectra",
+        "Spectra",
+        "Mean power of the grey image around its mean, by spatial frequency, over validation "
+        "images and seeds; a line ends where the arm's pixels do.",
+        f"Power by spatial frequency of what the backbone gets, for {words.join(styles)}.",
+    )

@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG: the same bytes each time, for a page and for a file."""
+"""How figures look: arms, axes, and the same SVG each time, for a page and for a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -24,44 +23,9 @@ COLOURS = ("#0072b2", "#009e73", "#b8860b", "#c06a9c", "#3c8fb8", "#8a6fc0", "#7
 BASELINE, TREATMENT = "#7d848c", "#d55e00"
 MARKERS = ("s", "^", "v", "P", "X", "<", ">", "p", "h")
 
-
-class ArmStyle(NamedTuple):
-    """How an arm is drawn."""
-
-    colour: str
-    marker: str
-
-
-def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
-    """A style for each arm by name; there are more markers than colours, so that pairs last."""
-    table: dict[str, ArmStyle] = {}
-    others = 0
-    for arm in arms:
-        name, role = arm.name, arm.role
-        if role == "baseline" and BASELINE not in {style.colour for style in table.values()}:
-            table[name] = ArmStyle(BASELINE, "o")
-        elif role == "treatment" and TREATMENT not in {style.colour for style in table.values()}:
-            table[name] = ArmStyle(TREATMENT, "D")
-        else:
-            table[name] = ArmStyle(COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)])
-            others += 1
-    return table
-
-
-def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
-    """Name the arms above the panels, in as many lines as they need."""
-    lines = math.ceil(sum(len(name) + 6 for name in styles) / 76)
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
-        for name, (colour, marker) in styles.items()
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(styles) / lines))
-
-
-# Drawn in these, then replaced: inside a page they follow its colours, in a file they are fixed.
-INK, FAINT, BAND, PAPER = "#010203", "#010204", "#010205", "#010206"
+# Of a file; a page has its own in their place, and a dark page others.
+INK, FAINT, BAND, PAPER = "#1f2328", "#d4d8dd", "#e9ecef", "#ffffff"
 PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "var(--paper)"}
-FILE = {INK: "#1f2328", FAINT: "#d4d8dd", BAND: "#e9ecef", PAPER: "#ffffff"}
 DARK = {INK: "#e4e7eb", FAINT: "#3a4048", BAND: "#262b31", PAPER: "#0d1117"}
 
 WIDTH = 7.0  # inches, of every figure
@@ -92,21 +56,90 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.unicode_minus": True,
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
+PLATE = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+
+Ends = tuple[float, float, float]
+"""A mean, and the low and the high end of its interval."""
+
+
+class ArmStyle(NamedTuple):
+    """How an arm is drawn."""
+
+    colour: str
+    marker: str
+
+
+def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
+    """A style for each arm by name; there are more markers than colours, so that pairs last."""
+    table: dict[str, ArmStyle] = {}
+    roles = {"baseline": ArmStyle(BASELINE, "o"), "treatment": ArmStyle(TREATMENT, "D")}
+    others = 0
+    for arm in arms:
+        if arm.role in roles:
+            table[arm.name] = roles.pop(arm.role)
+        else:
+            colour, marker = COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)]
+            table[arm.name] = ArmStyle(colour, marker)
+            others += 1
+    return table
+
+
+def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
+    """Name the arms above the panels, in as many lines as they need."""
+    lines = math.ceil(sum(len(name) + 6 for name in styles) / 76)
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
+        for name, (colour, marker) in styles.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(styles) / lines))
+
+
+def sheet(height: float) -> Figure:
+    """An empty figure, so many inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def panels(n: int) -> tuple[Figure, list[Axes]]:
     """A figure with `n` panels, two in a line."""
     columns = min(n, 2)
     lines = -(-n // columns)
-    figure = Figure(figsize=(WIDTH, 0.6 + 2.6 * lines), layout="constrained")
+    figure = sheet(0.6 + 2.6 * lines)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[n:]:
         ax.set_axis_off()
     return figure, axes[:n]
+
+
+def name_lines(ax: Axes, groups: Mapping[str, Sequence[str]]) -> list[int]:
+    """Name the lines of a panel from its top, each group under its own name, if that has one.
+
+    Returns: where each line is.
+    """
+    y, ticks = 0, dict[int, str]()
+    for group, names in groups.items():
+        if group:
+            beside = ax.get_yaxis_transform()
+            ax.text(0.006, y, group, transform=beside, va="center", weight="bold", bbox=PLATE)
+            y += 1
+        ticks |= dict(enumerate(names, start=y))
+        y += len(names)
+    ax.set_yticks(list(ticks), list(ticks.values()))
+    ax.set_ylim(y - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    return list(ticks)
+
+
+def reach(points: Sequence[float], intervals: Iterable[Ends], room: float) -> tuple[float, float]:
+    """The ends of an axis: of all points, and of intervals up to `room` beyond these."""
+    low, high = min(points), max(points)
+    found = [(max(start, low - room), min(end, high + room)) for _, start, end in intervals]
+    low, high = min([low, *(start for start, _ in found)]), max([high, *(end for _, end in found)])
+    return low - 0.04 * (high - low), high + 0.04 * (high - low)
 
 
 def at_most_all(ax: Axes) -> None:
@@ -132,43 +165,35 @@ class Drawing:
     title: str
     caption: str
     alt: str  # what it shows, for who cannot see it
-    source: str  # SVG with the replaceable colours
+    source: str  # SVG in the colours of a file, without its background
     figure: Figure | None = field(default=None, repr=False, compare=False)
 
     @property
     def inline(self) -> str:
-        """For a page: the page's colours."""
+        """For a page, in its colours."""
         return _coloured(self.source, PAGE)
 
     @property
     def file(self) -> str:
         """For a file of its own, readable on any background."""
-        return self._whole(FILE)
-
-    @property
-    def pdf(self) -> bytes:
-        """For a paper: the colours of a file, each in as many bytes as what it replaces."""
-        assert self.figure
-        out = BytesIO()
-        with mpl.rc_context(STYLE | {"pdf.compression": 0, "pdf.fonttype": 42}):
-            self.figure.savefig(
-                out, format="pdf", transparent=True, metadata={"CreationDate": None}
-            )
-        text = out.getvalue()
-        for drawn, shown in FILE.items():
-            text = text.replace(_in_pdf(drawn), _in_pdf(shown))
-        return text
+        paper = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+        head = '<svg xmlns="http://www.w3.org/2000/svg" '
+        return re.sub(r"<svg ([^>]*)>", rf"{head}\1>{paper}", self.source, count=1)
 
     @property
     def dark(self) -> str:
         """Such a file for a dark page."""
-        return self._whole(DARK)
+        return _coloured(self.file, DARK)
 
-    def _whole(self, colours: Mapping[str, str]) -> str:
-        paper = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-        head = '<svg xmlns="http://www.w3.org/2000/svg" '
-        text = re.sub(r"<svg ([^>]*)>", rf"{head}\1>{paper}", self.source, count=1)
-        return _coloured(text, colours)
+    @property
+    def pdf(self) -> bytes:
+        """For a paper."""
+        assert self.figure
+        out = BytesIO()
+        with mpl.rc_context(STYLE):
+            metadata = {"CreationDate": None}
+            self.figure.savefig(out, format="pdf", transparent=True, metadata=metadata)
+        return out.getvalue()
 
 
 def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Drawing:
@@ -178,11 +203,6 @@ def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Dr
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata=metadata)
     return Drawing(name, title, caption, alt, _cleaned(out.getvalue(), name, title, alt), figure)
-
-
-def _in_pdf(colour: str) -> bytes:
-    """How matplotlib writes a colour there: three shares of ten decimals."""
-    return " ".join(f"{share:.10f}" for share in to_rgb(colour)).encode()
 
 
 def _cleaned(text: str, name: str, title: str, alt: str) -> str:

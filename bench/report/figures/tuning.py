@@ -11,35 +11,26 @@ from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS
 from bench.records import SearchRecord
 from bench.report import words
-from bench.report.figures.style import (
-    ArmStyle,
-    Drawing,
-    arm_styles,
-    drawing,
-    legend,
-    logarithmic,
-    panels,
-)
+from bench.report.figures import style
+from bench.report.figures.style import ArmStyle, Drawing
 from bench.report.tuning import ranges
 
 HELD_OUT = "held-out top-1, %"
 
-Scored = Mapping[str, pd.DataFrame]
+Scored = Mapping[str, tuple[ArmStyle, pd.DataFrame]]
 """By arm, a line for each configuration that has a score, in the order of the search."""
 
 
 def tuning(evidence: Evidence) -> Iterator[Drawing]:
     """History and slices, and the front of two objectives."""
-    record = evidence.search
-    scored = {arm: _scored(record, arm) for arm in record["arms"]} if record else {}
-    if record is None or all(rows.empty for rows in scored.values()):
+    record, styles = evidence.search, style.arm_styles(evidence.arms.values())
+    scored = {arm: (styles[arm], _scored(record, arm)) for arm in record["arms"]} if record else {}
+    if record is None or all(rows.empty for _, rows in scored.values()):
         return
-    styles = arm_styles(evidence.arms.values())
-    styles = {arm: styles[arm] for arm in scored}
-    yield _history(scored, styles)
-    yield _slices(record, scored, styles)
+    yield _history(scored)
+    yield _slices(record, scored)
     if len(record["settings"]["objectives"]) > 1:
-        yield _front(record["settings"]["objectives"][1], scored, styles)
+        yield _front(record["settings"]["objectives"][1], scored)
 
 
 def _scored(record: SearchRecord, arm: str) -> pd.DataFrame:
@@ -54,25 +45,24 @@ def _scored(record: SearchRecord, arm: str) -> pd.DataFrame:
     )
 
 
-def _dots(ax: Axes, style: ArmStyle, xs: pd.Series[float], rows: pd.DataFrame) -> None:
+def _dots(ax: Axes, look: ArmStyle, xs: pd.Series[float], rows: pd.DataFrame) -> None:
     """A dot for each configuration, hollow where it was pruned."""
-    for state, face in (("ok", style.colour), ("pruned", "none")):
+    for state, face in (("ok", look.colour), ("pruned", "none")):
         drawn = rows["state"] == state
-        (dots,) = ax.plot(xs[drawn], rows["score"][drawn], style.marker, color=style.colour)
+        (dots,) = ax.plot(xs[drawn], rows["score"][drawn], look.marker, color=look.colour)
         dots.set(markersize=5, markerfacecolor=face)
 
 
-def _history(scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
-    figure, (ax,) = panels(1)
-    for arm, style in styles.items():
-        rows = scored[arm]
+def _history(scored: Scored) -> Drawing:
+    figure, (ax,) = style.panels(1)
+    for look, rows in scored.values():
         numbers = pd.Series(range(1, len(rows) + 1), dtype=float)
-        _dots(ax, style, numbers, rows)
+        _dots(ax, look, numbers, rows)
         best = rows["score"].where(rows["state"] == "ok").cummax().ffill()
-        ax.step(numbers, best, where="post", color=style.colour, lw=1.2)
+        ax.step(numbers, best, where="post", color=look.colour, lw=1.2)
     ax.set(xlabel="configuration", ylabel=HELD_OUT)
-    legend(figure, styles)
-    return drawing(
+    style.legend(figure, {arm: look for arm, (look, _) in scored.items()})
+    return style.drawing(
         figure,
         "tuning-history",
         "What the search tried, in order",
@@ -82,23 +72,24 @@ def _history(scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
     )
 
 
-def _slices(record: SearchRecord, scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
+def _slices(record: SearchRecord, scored: Scored) -> Drawing:
     fields = {name: of for space in ranges(record).values() for name, of in space.items()}
-    figure, axes = panels(len(fields))
+    figure, axes = style.panels(len(fields))
     for ax, (name, of) in zip(axes, fields.items(), strict=True):
-        for arm, style in styles.items():
-            if name in scored[arm]:
-                rows = scored[arm].dropna(subset=[name])
-                choice = of.kind == "choice"
-                _dots(ax, style, rows[name].map(of.values.index) if choice else rows[name], rows)
+        tried = [
+            (look, rows.dropna(subset=[name])) for look, rows in scored.values() if name in rows
+        ]
+        for look, rows in tried:
+            choice = of.kind == "choice"
+            _dots(ax, look, rows[name].map(of.values.index) if choice else rows[name], rows)
         if of.kind == "choice":
             ax.set_xticks(range(len(of.values)), map(str, of.values))
             ax.set_xlim(-0.6, len(of.values) - 0.4)
         elif of.kind == "log":
-            logarithmic(ax, pd.concat([one[name] for one in scored.values() if name in one]))
+            style.logarithmic(ax, pd.concat([rows[name] for _, rows in tried]))
         ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
-    legend(figure, styles)
-    return drawing(
+    style.legend(figure, {arm: look for arm, (look, _) in scored.items()})
+    return style.drawing(
         figure,
         "tuning-slices",
         "What each value scored",
@@ -107,17 +98,16 @@ def _slices(record: SearchRecord, scored: Scored, styles: Mapping[str, ArmStyle]
     )
 
 
-def _front(objective: str, scored: Scored, styles: Mapping[str, ArmStyle]) -> Drawing:
+def _front(objective: str, scored: Scored) -> Drawing:
     second = METRICS[objective]
-    figure, (ax,) = panels(1)
-    for arm, style in styles.items():
-        rows = scored[arm]
-        _dots(ax, style, rows["second"], rows)
+    figure, (ax,) = style.panels(1)
+    for look, rows in scored.values():
+        _dots(ax, look, rows["second"], rows)
         front = rows[rows["front"]].sort_values(["second", "score"])
-        ax.plot(front["second"], front["score"], "--", color=style.colour, lw=1)
+        ax.plot(front["second"], front["score"], "--", color=look.colour, lw=1)
     ax.set(xlabel=f"{second.label}, {second.unit}", ylabel=HELD_OUT)
-    legend(figure, styles)
-    return drawing(
+    style.legend(figure, {arm: look for arm, (look, _) in scored.items()})
+    return style.drawing(
         figure,
         "tuning-front",
         "The Pareto set of each arm",

@@ -1,0 +1,218 @@
+"""What stands beneath the answer, each a table of texts: controls, price, verdicts, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from bench.analysis.classes import Classes
+from bench.analysis.controls import Beside, beside
+from bench.analysis.crossed import Crossed
+from bench.analysis.effects import effects
+from bench.analysis.evidence import Evidence, Row
+from bench.analysis.judging import ONE_BY_ONE, Verdict
+from bench.analysis.prices import equal_sides, multiples, paid, priced, times
+from bench.metrics import METRICS
+from bench.report import words
+from bench.report.answer import why_not
+from bench.report.table import PHASES
+from bench.report.words import MINUS, NONE, TIMES
+from bench.spec.controls import STANDARD
+
+MOST_CLASSES = 12
+"""Of more classes than these, no table tells which is taken for which."""
+
+
+def one_by_one(evidence: Evidence) -> list[Row]:
+    """The treatment's rows where few verdicts are told, each with its controls and prices."""
+    rows = [row for row, _ in evidence.judged]
+    return rows if len(rows) <= ONE_BY_ONE else []
+
+
+def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
+    """Each treatment's row with its controls: what each is, the difference, what it says."""
+    found = []
+    for row in one_by_one(evidence):
+        lines = [
+            (_title(one.row, row), words.difference(one.difference), _says(one))
+            for one in beside(evidence, row)
+        ]
+        headings = ["control", f"{row.arm.name} {MINUS} control", "what it says"]
+        found.append((row, pd.DataFrame(lines, columns=headings)))
+    return [(row, table) for row, table in found if not table.empty]
+
+
+def _title(control: Row, treatment: Row) -> str:
+    name = control.arm.control
+    if name is None:
+        return control.arm.name
+    title = STANDARD[name].title.format(px=control.trial.input_size)
+    ours, its = (of.times.get("train") for of in (treatment, control))
+    if name == "time" and ours and its:  # as it was matched once, and as it is measured here
+        title += f" ({words.number(its.value / ours.value, 2)} {TIMES})"
+    return title
+
+
+def _says(one: Beside) -> str:
+    if one.row.arm.control is None:
+        return one.standing
+    shows = STANDARD[one.row.arm.control].shows
+    says = {"better": shows, "worse": "the control is better"}
+    return says.get(one.standing, f"not settled whether {shows}")
+
+
+def price(evidence: Evidence) -> pd.DataFrame:
+    """What an arm costs as multiples of the baseline's.
+
+    Of more contexts than are told one by one, the least and the most at each image size.
+    """
+    lines = []
+    for arm, rows in priced(evidence).items():
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            few, px = len(rows) <= ONE_BY_ONE, row.trial.backbone_size
+            at = words.place(row.context, evidence.axes) if few else f"{px} px"
+            groups.setdefault(at, []).append(row)
+        for at, group in groups.items():
+            where = {"where": at} if len(groups) > 1 else {}
+            if costs := _costs(evidence, group):
+                lines.append(where | {"arm": arm} | costs)
+    return _known(lines)
+
+
+def _costs(evidence: Evidence, rows: Sequence[Row]) -> dict[str, str]:
+    found = {}
+    for phase, label in PHASES.items():
+        if ratios := times(rows, phase):
+            floor = evidence.floor(rows[0].label, phase)
+            noise = " (within noise)" if len(ratios) == 1 and not ratios[0].differs(floor) else ""
+            found[label] = words.ratios(ratios) + noise
+    for metric in ("peak_memory_mib", "gmacs"):
+        if multiple := multiples(evidence, rows, metric):
+            found[METRICS[metric].label] = f"{words.span(multiple)} {TIMES}"
+    return found
+
+
+def equal_price(evidence: Evidence) -> pd.DataFrame:
+    """What the plain pipeline reaches at each price of a treatment, and which arm surely beats it.
+
+    Where nothing is trained: how large a plain image each price pays for.
+    """
+    if not evidence.experiment.spec.train:
+        return _equal_sizes(evidence)
+    lines = []
+    for row in one_by_one(evidence):
+        for one in paid(evidence, row):
+            beaten = {"dominated": one.dominating, "on the front": "none", "open": "not settled"}
+            line = {"at equal": one.price}
+            if one.equal:
+                sizes = dict.fromkeys(of.side for of in (one.equal.small, one.equal.large))
+                line["plain image, px"] = words.span(sizes, str)
+                line["difference to it, points"] = words.difference(one.equal.interval(), "")
+            line["arm no dearer and more accurate"] = beaten[one.front]
+            if one.equal or one.front != "open":
+                lines.append(_where(evidence, row) | line)
+    return _known(lines)
+
+
+def _equal_sizes(evidence: Evidence) -> pd.DataFrame:
+    lines: dict[str, dict[str, str]] = {}
+    for one in equal_sides(evidence):
+        row = one.treatment
+        given = _where(evidence, row) | {"arm": row.arm.name, "image, px": row.trial.size}
+        line = lines.setdefault(f"{row.arm.name} {row.label}", given)
+        line[f"plain image of equal {one.price}, px"] = f"{one.side:.0f}"
+    return _known(lines.values())
+
+
+def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
+    """The lines as a table, without the columns that tell nothing of any of them."""
+    table = pd.DataFrame(lines).fillna(NONE)
+    return table.loc[:, (table != NONE).any()]
+
+
+def _where(evidence: Evidence, row: Row) -> dict[str, str]:
+    """A cell that tells the row's context, where there are several."""
+    return {"where": words.place(row.context, evidence.axes)} if evidence.axes else {}
+
+
+def verdicts(evidence: Evidence) -> pd.DataFrame:
+    """Every verdict with what it rests on, that of the secondary comparison after its primary."""
+    lines, spec = [], evidence.experiment.spec
+    for row, first in evidence.judged:
+        second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
+        for pair, verdict in [(spec.primary, first), *((spec.secondary, of) for of in second[:1])]:
+            compared = {"comparison": f" {MINUS} ".join(pair or ())}
+            lines.append(_where(evidence, row) | compared | _rests_on(verdict))
+        recipes = evidence.gain_by_recipe(row)
+        if len(recipes) > 1:
+            means = (words.points(gain.mean(), signed=True) for gain in recipes)
+            lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
+    return _known(lines)
+
+
+def _rests_on(verdict: Verdict) -> dict[str, str]:
+    prior, why = verdict.prior, why_not(verdict)
+    lent, finds = float(prior.df), verdict.detectable
+    spread = words.points(float(prior.variance) ** 0.5)
+    return {
+        "verdict": f"{verdict.answer}: {why}" if why else verdict.answer,
+        "difference, points": words.difference(verdict.difference, ""),
+        "seeds": str(verdict.difference.n),
+        "detectable, points": words.points(finds) if finds is not None else NONE,
+        "over new images, too": words.difference(verdict.new_images, ""),
+        "over seeds alone": words.difference(verdict.own, ""),
+        "lent": f"{words.number(lent, 2)} df, SD {spread}" if lent else NONE,
+    }
+
+
+def changes(evidence: Evidence) -> pd.DataFrame:
+    """What each value of an axis does to the gain, in place of the axis's first."""
+    pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
+    lines = [
+        {
+            "axis": one.axis,
+            "value": str(words.plain(one.value)),
+            "rather than": str(words.plain(one.first)),
+            f"changes {pair} by, points": words.difference(one.change, ""),
+        }
+        for one in effects(evidence)
+    ]
+    return pd.DataFrame(lines)
+
+
+def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:
+    """The primary comparison in one context, seed by seed, with McNemar's test."""
+    arms = [row.arm.name, evidence.experiment.baseline]
+    pairs = evidence.pairs(row.label)[arms].dropna()
+    shown = pairs.map(words.points).add_suffix(", %")
+    gain = pairs[arms[0]] - pairs[arms[1]]
+    shown["difference, points"] = [words.points(one, signed=True) for one in gain]
+    for i, arm in enumerate(arms):
+        shown[f"only {arm} right"] = [str(of[i]) for of in found.discordant]
+    shown["p (McNemar)"] = [f"{p:.2g}" for p in found.p_values]
+    return shown.reset_index().astype(str)
+
+
+def by_class(found: Classes) -> pd.DataFrame:
+    """Both arms' accuracy by class, the class that gains most first."""
+    shown = found.accuracy.map(words.points).add_suffix(", %")
+    shown["difference, points"] = [words.difference(one, "") for one in found.difference]
+    order = sorted(range(len(shown)), key=lambda i: -found.difference[i].mean)
+    return shown.rename_axis("class").reset_index().iloc[order]
+
+
+def moved(found: Classes) -> pd.DataFrame:
+    """What the treatment says more often of each class; empty of many classes."""
+    few = found.moved if len(found.moved) <= MOST_CLASSES else pd.DataFrame()
+    shown = few.map(lambda one: words.points(one, signed=True))
+    return shown.rename_axis("class").reset_index()
+
+
+def recipe(evidence: Evidence) -> pd.DataFrame:
+    """The fields of the trials with the values that they take."""
+    trials = evidence.experiment.trials.values()
+    fields = pd.DataFrame([trial.model_dump(exclude_none=True) for trial in trials], dtype=object)
+    told = [(name, words.join(fields[name].dropna().map(str).unique())) for name in fields]
+    return pd.DataFrame(told, columns=["field", "value"])

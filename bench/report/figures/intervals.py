@@ -1,0 +1,195 @@
+"""Intervals one below the other: differences, prices, and what many experiments found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.markers import CARETLEFT, CARETRIGHT
+
+from bench.analysis.evidence import Evidence, Row
+from bench.analysis.overview import Line, by_scale
+from bench.analysis.prices import multiples
+from bench.analysis.statistics import LEVEL, Interval
+from bench.report import words
+from bench.report.figures import style
+from bench.report.figures.style import ArmStyle, Drawing, Ends
+
+MOST_LINES = 60
+"""With more rows than these, those of the primary comparison alone are drawn."""
+
+MOST_IN_ALT = 12
+MOST_PRICES = 40
+LEARNED = ArmStyle(style.TREATMENT, "D")
+LARGER = ArmStyle(style.COLOURS[1], "^")
+LEGEND = {"learned resizer": LEARNED, "larger plain image, about the same training time": LARGER}
+APART = 0.17
+"""Of a line's height: how far its two markers are from its middle."""
+
+
+def differences(evidence: Evidence) -> Drawing | None:
+    """Differences to the baseline arm, points: a line for each row, under its context's name."""
+    drawn = [(row, row.difference) for row in evidence.compared if row.difference]
+    drawn = [(row, found) for row, found in drawn if found.n]
+    if len(drawn) > MOST_LINES:
+        drawn = [(row, found) for row, found in drawn if row.verdict][:MOST_LINES]
+    if not drawn:
+        return None
+    margin, baseline = evidence.experiment.spec.margin_pct, evidence.experiment.baseline
+    groups: dict[str, list[str]] = {}
+    for row, _ in drawn:
+        groups.setdefault(words.place(row.context, evidence.axes), []).append(row.arm.name)
+    points = [-margin, margin, *(seed for row, _ in drawn for seed in evidence.gain(row))]
+    known = [_ends(found) for _, found in drawn if found.n > 1]
+    span = style.reach(points, known, max(points) - min(points))
+    figure = style.sheet(0.9 + 0.3 * (len(drawn) + len(groups) * bool(evidence.axes)))
+    ax = figure.subplots()
+    _ground(ax, margin, span)
+    ax.set_xlabel(f"top-1 accuracy minus that of {baseline}, points")
+    styles = style.arm_styles(evidence.arms.values())
+    for y, (row, found) in zip(style.name_lines(ax, groups), drawn, strict=True):
+        look, seeds = styles[row.arm.name], evidence.gain(row).tolist()
+        ax.plot(seeds, [y + 0.24] * len(seeds), "|", color=look.colour, ms=5, alpha=0.7)
+        _interval(ax, y, _ends(found), look, width=3.0 if row.verdict else 1.8)
+        shown = words.mean(found, signed=True)
+        ax.text(1.01, y, shown, transform=ax.get_yaxis_transform(), va="center", fontsize=10)
+    alts = [_told(evidence, row, found) for row, found in drawn[:MOST_IN_ALT]]
+    cut = any(low < span[0] or high > span[1] for _, low, high in known)
+    caption = _caption(margin, drawn) + (" An arrow: the interval goes on." if cut else "")
+    title = f"Differences to {baseline}"
+    return style.drawing(figure, "differences", title, caption, "; ".join(alts))
+
+
+def _told(evidence: Evidence, row: Row, found: Interval) -> str:
+    here = words.place(row.context, evidence.axes)
+    shown = words.mean(found, signed=True)
+    return f"{row.arm.name}{f' on {here}' if here else ''} {shown} points"
+
+
+def _caption(margin: float, drawn: Sequence[tuple[Row, Interval]]) -> str:
+    text = "A tick is one seed, the marker their mean; shaded: within "
+    text += f"{words.count(margin, 'point')} of zero."
+    if any(found.n > 1 for _, found in drawn):
+        text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds, each by itself."
+    if levels := {found.level for row, found in drawn if row.verdict and found.n > 1}:
+        level = words.join(sorted(map(words.percent, levels)))
+        text += f" Thick: the interval of the verdict, {level}."
+    return text
+
+
+def price(evidence: Evidence) -> Drawing | None:
+    """What the treatment costs where nothing is trained, in each context: steps, multiply-adds."""
+    treated = [row for row in evidence.compared if row.arm.role == "treatment"]
+    rows = [row for row in treated if "train" in row.times][:MOST_PRICES]
+    if evidence.experiment.spec.train or len(rows) < 2:
+        return None
+    baseline, styles = evidence.experiment.baseline, style.arm_styles(evidence.arms.values())
+    places = [words.place(row.context, evidence.axes) or row.arm.name for row in rows]
+    steps = [(of.value, of.low, of.high) for of in (row.times["train"] for row in rows)]
+    counted = [(*multiples(evidence, [row], "gmacs"), float("nan"))[0] for row in rows]
+    shown = {"training step": steps, "multiply-adds per image": [(n, n, n) for n in counted]}
+    figure = style.sheet(0.8 + 0.25 * len(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    for ax, (title, known) in zip(panels, shown.items(), strict=True):
+        for y, row, ends in zip(style.name_lines(ax, {"": places}), rows, known, strict=True):
+            _interval(ax, y, ends, styles[row.arm.name])
+        ax.axvline(1, color=style.INK, linewidth=1)
+        ax.set_title(title)
+        style.logarithmic(ax, [1.0, *(end for ends in known for end in ends if end == end)])
+    figure.supxlabel(f"multiples of {baseline}'s, {words.TIMES}", fontsize=11)
+    ratios = [words.ratios([row.times["train"]]) for row in rows]
+    told = [f"{place}: {ratio}" for place, ratio in zip(places, ratios, strict=True)]
+    return style.drawing(
+        figure,
+        "price",
+        f"What {words.join(dict.fromkeys(row.arm.name for row in rows))} costs",
+        f"A line is one context; intervals of 95 % over rounds. {baseline} is at 1.",
+        "A training step: " + "; ".join(told),
+    )
+
+
+@mpl.rc_context(style.STYLE)
+def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
+    """Differences to the plain pipeline: the treatment's, and the plain image's of its price."""
+    scales = by_scale(lines)
+    if not scales:
+        return None
+    usual = Counter(str(line.first["backbone"]) for line in lines).most_common(1)[0][0]
+    ordered = [line for group in scales.values() for line in group]
+    groups = {
+        f"{words.size(*scale)} px": [_label(line, usual) for line in group]
+        for scale, group in scales.items()
+    }
+    treated = [(line.difference, line.equal_time) for line in ordered]
+    known = [_ends(ours) for ours, _ in treated if ours]
+    known += [larger for _, larger in treated if larger]
+    points = [-1.0, 1.0, *(mean for mean, _, _ in known)]
+    figure = style.sheet(1.05 + 0.225 * (len(lines) + len(scales)))
+    ax = figure.subplots()
+    _ground(ax, 1.0, style.reach(points, known, 0.4 * (max(points) - min(points))))
+    for y, (ours, larger) in zip(style.name_lines(ax, groups), treated, strict=True):
+        if ours:
+            _interval(ax, y - APART, _ends(ours), LEARNED)
+        if larger:
+            _interval(ax, y + APART, larger, LARGER)
+    levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
+    label = f"top-1 points over the plain pipeline, {words.join(levels)} intervals"
+    figure.supxlabel(label, fontsize=11)
+    style.legend(figure, LEGEND)
+    return style.drawing(
+        figure,
+        name,
+        "The difference to the plain pipeline, and what the same training time buys",
+        f"A row is one experiment, of {usual} unless another backbone is named. Shaded: within "
+        "a point of the plain pipeline. An arrow: the interval goes on.",
+        "; ".join(_in_short(line, usual) for line in ordered),
+    )
+
+
+def _label(line: Line, usual: str) -> str:
+    """What tells an experiment from the others of its scale.
+
+    Args:
+        usual: the backbone that need not be named.
+    """
+    first, n = line.first, len(line.verdicts)
+    stages = [words.lengths([length]) for length in (*first["started_from"], first["length"])]
+    parts = [first["dataset"], " + ".join(stages)]
+    if line.several:
+        each = line.verdicts["backbone"].nunique() == n
+        parts.append(f"mean of {n} {'backbones' if each else 'variants'}")
+    else:
+        parts.append(f"{first['seeds']} seeds")
+        parts += [first["backbone"]] * (first["backbone"] != usual)
+    return ", ".join([*parts, *["tuned alike"] * bool(first["tuned"])])
+
+
+def _in_short(line: Line, usual: str) -> str:
+    found, more = line.difference, line.equal_time
+    text = words.points(found.mean, signed=True) if found else words.NONE
+    larger = f", a larger plain image {words.points(more[0], signed=True)}" if more else ""
+    return f"{_label(line, usual)}: {text}{larger}"
+
+
+def _ends(found: Interval) -> Ends:
+    return found.mean, found.low, found.high
+
+
+def _ground(ax: Axes, margin: float, span: tuple[float, float]) -> None:
+    """Zero, and the margin around it."""
+    ax.axvspan(-margin, margin, color=style.BAND, linewidth=0, zorder=0)
+    ax.axvline(0, color=style.INK, linewidth=1, zorder=1)
+    ax.set_xlim(span)
+
+
+def _interval(ax: Axes, y: float, ends: Ends, look: ArmStyle, width: float = 2.2) -> None:
+    """An interval and its mean; an arrow where it goes on beyond the panel."""
+    mean, low, high = ends
+    ax.hlines(y, low, high, color=look.colour, linewidth=width)
+    ax.plot([mean], [y], look.marker, color=look.colour, markersize=6.5)
+    start, end = ax.get_xlim()
+    for x, beyond, arrow in ((start, low < start, CARETLEFT), (end, high > end, CARETRIGHT)):
+        if beyond:
+            ax.plot([x], [y], linestyle="", marker=arrow, color=look.colour, ms=8, clip_on=False)
