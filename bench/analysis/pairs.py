@@ -101,7 +101,9 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     both["ended"], both["ok"] = (states != "missing").all(axis=1), (states == "ok").all(axis=1)
     for context, rows in both.groupby(level="context", dropna=False, sort=False):
         if (rows["dataset"] == rows["dataset_theirs"]).all():
-            yield _pair("" if pd.isna(context) else str(context), (arm, to), rows.droplevel("context"))
+            yield _pair(
+                "" if pd.isna(context) else str(context), (arm, to), rows.droplevel("context")
+            )
 
 
 def _pair(context: str, arms: tuple[str, str], both: pd.DataFrame) -> Pair:
