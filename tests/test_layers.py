@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.publish": REPORT,
     "bench.checks": ANALYSIS,
-    "bench.cli": (*OPENED, "bench.publish", "bench.report.made", "bench.run", "bench.version"),
+    "bench.cli": (*OPENED, "bench.publish", "bench.report", "bench.run", "bench.version"),
     "bench.cli.console": ("bench.errors", "bench.store"),
     "bench.cli.options": (*OPENED, "bench.data.library"),
     "bench.cli.progress": ("bench.cli", *SPEC, "bench.events", "bench.records"),

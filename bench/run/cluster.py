@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
 import tempfile
@@ -145,13 +146,12 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
     Raises:
         InputError: if it cannot be joined.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     own = {"num_cpus": cores()} if address == "local" else {"address": address}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address not in ("local", "auto"):
             _reach(address)
-        ray.init(**own, **quiet)
+        ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         raise InputError(f"--cluster {address}: no cluster can be joined: {said}") from error
