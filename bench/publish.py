@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Container, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
@@ -27,6 +28,7 @@ from bench.spec.trial import Trial
 from bench.store import Store
 
 if TYPE_CHECKING:
+    from bench.records import FormsRecord
     from bench.report.figures.style import Drawing
 
 ROOMS = ("trials", "timings", "sizes", "searches")
@@ -106,9 +108,13 @@ def renew() -> int:
     """
     _need_checkout()
     marked(README.read_text())
+    from bench.report import implementations
+
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
+    if record := read_record(PUBLISHED / implementations.NAME):
+        implementations.save(cast("FormsRecord", record), PUBLISHED / implementations.NAME)
     _write_pages()
     return len(there)
 
@@ -215,6 +221,8 @@ def published() -> list[Experiment]:
     """
     found = []
     for folder in sorted(path.parent for path in PUBLISHED.glob("*/report.md")):
+        if (folder / "record.json").exists():
+            continue  # of a check, not of an experiment
         name, store = folder.name, Store(folder)
         experiment = load_from(store, name.removesuffix("-small"), small=name.endswith("-small"))
         if stray := set(store.kept()) - set(experiment.trials):
@@ -245,7 +253,8 @@ def pages() -> dict[Path, str]:
     from bench.report.summary import read_summary
 
     asked = published()
-    found = [one for it in asked if (one := read_summary(PUBLISHED / it.name))]
+    folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
+    found = [one for folder in folders if (one := read_summary(folder))]
     before, after = marked(README.read_text())
     drawn = front.figures(found)
     shown = [*drawn, *_hidden(asked)]
@@ -306,8 +315,13 @@ def _not_run(there: Container[str]) -> str:
 
 
 def _took(asked: Iterable[Experiment]) -> str:
-    """How long `make bench` trains, for the README."""
-    quick = [Store(PUBLISHED / one.name).trials(one.runs) for one in asked if one.name == "quick"]
-    records = [record for of in quick for record in of.values() if record]
-    minutes = math.ceil(sum(record.get("wall_s", 0.0) for record in records) / 60)
-    return f"about {minutes} minutes on 2 CPU cores" if records else ""
+    """How long `make bench` takes once it is installed, for the README: first start to last end."""
+    quick = [(one, Store(PUBLISHED / one.name)) for one in asked if one.name == "quick"]
+    kept = [record for one, store in quick for record in store.trials(one.runs).values() if record]
+    lanes = [record for one, store in quick for record in store.timings(one).values()]
+    began = [datetime.fromisoformat(record["started"]) for record in kept]
+    ended = [datetime.fromisoformat(record["finished"]) for record in (*kept, *lanes)]
+    if not began:
+        return ""
+    minutes = math.ceil((max(ended) - min(began)).total_seconds() / 60)
+    return f"about {minutes} minutes on 2 CPU cores"

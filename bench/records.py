@@ -250,6 +250,29 @@ class CheckRecord(Ending, total=False):
     finished: str
 
 
+PUBLISHED_FORM, AGAIN = "published, fp32, NCHW", "again"
+"""Of `check resizer`: what the others are compared with, and its second turn in a round."""
+
+
+class FormsRound(TypedDict):
+    """A round of `check resizer`; see `bench.lab.implementations`."""
+
+    seconds: dict[str, dict[str, float]]  # of an image, by form and phase
+    speeds: dict[str, float]  # the machine's: GMAC/s by precision, and GB/s of a "copy"
+    disturbance: DisturbanceFacts
+    environment: Environment
+    finished: str
+
+
+class FormsRecord(Ending):
+    """What `check resizer` found: `check-resizer/record.json`."""
+
+    rounds: list[FormsRound]  # those that count
+    disturbances: list[DisturbanceFacts]  # of all that were taken
+    weighed: dict[str, dict[str, float]]  # by form: memory_mib, gmacs and traffic_mb of training
+    finished: str
+
+
 class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 

@@ -60,9 +60,9 @@ class LearnedResizer(nn.Module):
         n = num_kernels
         self.head = nn.Sequential(
             nn.Conv2d(in_channels, n, 7, padding=3),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.Conv2d(n, n, 1),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.BatchNorm2d(n),
         )
         self.blocks = nn.Sequential(*(ResBlock(n, negative_slope) for _ in range(num_resblocks)))
@@ -95,7 +95,7 @@ class ResBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.LeakyReLU(negative_slope),
+            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )

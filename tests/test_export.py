@@ -30,7 +30,7 @@ def test_the_file_computes_what_the_trial_computed_and_has_a_card(
     store: Store, key: str, tmp_path: Path, form: export.Format
 ) -> None:
     path = tmp_path / f"model.{form}"
-    export.export(store.root, key, form, path)
+    export.export(store.root, key, form, path, ["**Does it help?**\n\nNot settled: +0.1."])
     images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         wanted = models.load(key, store.root)(images)
@@ -38,6 +38,7 @@ def test_the_file_computes_what_the_trial_computed_and_has_a_card(
     card = path.with_suffix(".md").read_text()
     assert "**Checked:** 12 of 12 validation images" in card
     assert "dark, light" in card
+    assert "**Does it help?**\n\nNot settled: +0.1.\n\n## Recipe" in card
 
 
 def loaded(path: Path, images: torch.Tensor) -> torch.Tensor:

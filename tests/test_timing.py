@@ -20,6 +20,7 @@ from bench.events import Event, Round
 from bench.lab import device, matching, models, timing
 from bench.lab import disturbance as machine
 from bench.lab.card import Card
+from bench.lab.stepper import LEAST_BLOCKS, timed_blocks
 from bench.metrics import Weight
 from bench.records import read_record, write_record
 from bench.report.environment import warnings
@@ -117,12 +118,12 @@ def test_the_device_is_waited_for_after_blocks_of_calls_and_after_each_one_for_l
             self.now += 0.01
 
     fake: Any = Fake()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: fake.now)
-    blocks = timing.timed_blocks(fake, fake.step, seconds=1.0, block_s=0.05)
+    monkeypatch.setattr("bench.lab.stepper.time.perf_counter", lambda: fake.now)
+    blocks = timed_blocks(fake, fake.step, seconds=1.0, block_s=0.05)
     assert blocks == [pytest.approx(0.01)] * len(blocks)
     assert len(blocks) == 7  # 5 calls and a wait are 0.15 s
-    single = timing.timed_blocks(fake, fake.step, seconds=0.0, block_s=0.0)
-    assert len(single) == timing.LEAST_BLOCKS
+    single = timed_blocks(fake, fake.step, seconds=0.0, block_s=0.0)
+    assert len(single) == LEAST_BLOCKS
 
 
 def test_the_resizer_is_timed_with_a_gradient_of_its_own_shape_for_each_value() -> None:

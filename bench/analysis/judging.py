@@ -206,8 +206,8 @@ def _why_not_of(both: tuple[Predictions, Predictions], margin_pct: float) -> Rea
 
 def one_class(arm: Predictions) -> bool:
     """Whether some model predicts one class for every image, and the images have several."""
-    several = len(np.unique(arm.labels)) > 1
-    return several and bool((np.ptp(arm.predicted, axis=1) == 0).any())
+    several = np.ptp(arm.labels) > 0
+    return bool(several and (np.ptp(arm.predicted, axis=1) == 0).any())
 
 
 def at_chance(arm: Predictions) -> bool:

@@ -8,7 +8,7 @@ folded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -35,9 +35,11 @@ MAY_DIFFER = 0.01
 """Share of them whose class may be another than on record, where training rounded otherwise."""
 
 
-def export(results: Path, key: str, form: Format, path: Path) -> None:
+def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str] = ()) -> None:
     """Write the trial's model to `path`, and its card beside it, once the file has been checked.
 
+    Args:
+        told: what reports say of the experiments that it is of, for the card: question, verdict.
     Raises:
         InputError: if there is no such trial, its weights were not kept, a package is missing, or
             the file does not classify as the record says.
@@ -63,7 +65,7 @@ def export(results: Path, key: str, form: Format, path: Path) -> None:
             "otherwise than its record: nothing was written"
         )
     temporary.replace(path)
-    path.with_suffix(".md").write_text(card(record, trial, len(found), differing))
+    path.with_suffix(".md").write_text(card(record, trial, told, len(found), differing))
 
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:
@@ -112,7 +114,9 @@ WRITERS: dict[Format, Callable[[ExportedProgram, Path], Callable[[Tensor], Tenso
 }
 
 
-def card(record: TrialRecord, trial: Trial, checked: int, differing: int) -> str:
+def card(
+    record: TrialRecord, trial: Trial, told: Sequence[str], checked: int, differing: int
+) -> str:
     """The model card, Markdown: what it is, what it scored, on what, and how it was checked."""
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
@@ -134,6 +138,10 @@ def card(record: TrialRecord, trial: Trial, checked: int, differing: int) -> str
             f"{data['fingerprint'][:12]}.",
             "**Licence:** the code's own for the program; the images' and any pretrained weights' "
             "licences are their owners'.",
+            "",
+            "## Asked",
+            "",
+            "\n\n".join(told) or "No report here has an experiment of this trial.",
             "",
             "## Recipe",
             "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -22,6 +23,12 @@ from bench.spec.trial import Trial
 
 if TYPE_CHECKING:
     from bench.data.library import Dataset
+
+
+WARM_UP_CALLS = 2
+BLOCK_S = 0.05
+"""The device is waited for after calls of at least so long; after each one for the latency."""
+LEAST_BLOCKS = 3
 
 
 class Stepper:
@@ -118,6 +125,28 @@ class Stepper:
         step()
         devices.synchronise(self.device)
         return time.perf_counter() - began
+
+
+def timed_blocks(
+    stepper: Stepper, step: Callable[[], object], seconds: float, block_s: float
+) -> list[float]:
+    """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
+
+    The device is waited for at both ends of a block. There are as many blocks as fill `seconds`,
+    and at least LEAST_BLOCKS; the first calls warm up.
+    """
+    warm = [stepper.timed(step) for _ in range(WARM_UP_CALLS)][-1]
+    calls = max(1, math.ceil(block_s / warm))
+
+    def block() -> None:
+        for _ in range(calls):
+            step()
+
+    values: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(values) < LEAST_BLOCKS or time.perf_counter() < end:
+        values.append(stepper.timed(block) / calls)
+    return values
 
 
 def cost(model: models.Classifier, trial: Trial) -> dict[str, float]:

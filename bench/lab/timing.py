@@ -6,10 +6,8 @@ sitting that was killed goes on behind the rounds that are there.
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -21,7 +19,7 @@ from bench.lab import device as devices
 from bench.lab import environment, models
 from bench.lab.card import Card
 from bench.lab.disturbance import Watch
-from bench.lab.stepper import Stepper, cost
+from bench.lab.stepper import BLOCK_S, LEAST_BLOCKS, Stepper, cost, timed_blocks
 from bench.lab.training import explain
 from bench.metrics import Weight
 from bench.records import RoundRecord, write_record
@@ -45,10 +43,6 @@ PARTS = ("resizer", "backbone")
 EVALUATED = ("infer", "latency")
 COMPARED = ("train", "infer")
 """Of these it is also measured how long a GPU itself is at work."""
-WARM_UP_CALLS = 2
-BLOCK_S = 0.05
-"""The device is waited for after calls of at least so long; after each one for the latency."""
-LEAST_BLOCKS = 3
 MEMORY_STEPS = 3
 
 Samples = dict[str, list[float]]
@@ -137,28 +131,6 @@ def busy_samples(stepper: Stepper, phase: str, wall_s: float) -> Samples:
     measured = (devices.busy_s(step, wall_s, stepper.device) for _ in range(LEAST_BLOCKS))
     values = [value for value in measured if value is not None]
     return {f"{phase} busy": values} if values else {}
-
-
-def timed_blocks(
-    stepper: Stepper, step: Callable[[], object], seconds: float, block_s: float
-) -> list[float]:
-    """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
-
-    The device is waited for at both ends of a block. There are as many blocks as fill `seconds`,
-    and at least LEAST_BLOCKS; the first calls warm up.
-    """
-    warm = [stepper.timed(step) for _ in range(WARM_UP_CALLS)][-1]
-    calls = max(1, math.ceil(block_s / warm))
-
-    def block() -> None:
-        for _ in range(calls):
-            step()
-
-    values: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(values) < LEAST_BLOCKS or time.perf_counter() < end:
-        values.append(stepper.timed(block) / calls)
-    return values
 
 
 def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:

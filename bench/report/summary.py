@@ -106,3 +106,14 @@ def read_summary(folder: Path) -> Summary | None:
     if kept.get("schema") != SCHEMA:
         kept |= {"schema": 0, "answers": [], "verdicts": [], "figure": "", "alt": ""}
     return SUMMARIES.validate_python(kept)
+
+
+def told_of(root: Path, key: str) -> list[str]:
+    """Question, verdict and scope of each report in `root` whose experiment has the trial."""
+    folders = [path.parent for path in sorted(root.glob("*/table.csv")) if key in path.read_text()]
+    summaries = [(folder, read_summary(folder)) for folder in folders]
+    return [
+        f"**{one.question}** ({one.name})\n\n{(folder / 'answer.md').read_text().strip()}"
+        for folder, one in summaries
+        if one
+    ]

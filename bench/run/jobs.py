@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.events import Listener, SizeMatched
     from bench.machine import Share
     from bench.metrics import Weight
+    from bench.records import FormsRound
     from bench.spec.experiment import Sitting, SizeRequest
     from bench.spec.trial import Trial
 
@@ -83,6 +84,20 @@ def take_round(
     timing.take_round(tell, folder, number, sitting, datasets, classes)
 
 
+def take_round_of_forms(_: Listener, number: int, seconds: float) -> FormsRound:
+    """Time every implementation of the learned resizer once."""
+    from bench.lab import implementations
+
+    return implementations.take_round(number, seconds)
+
+
+def weigh_form(_: Listener, name: str) -> dict[str, float]:
+    """What training one of them takes: memory, arithmetic, traffic."""
+    from bench.lab import implementations
+
+    return implementations.weigh(name)
+
+
 def data_overhead(_: Listener, trial: Trial) -> tuple[float, float, float]:
     """The speed of the trial's training step with its data over that without, and its interval."""
     from bench.lab import overhead
@@ -90,7 +105,14 @@ def data_overhead(_: Listener, trial: Trial) -> tuple[float, float, float]:
     return overhead.speed_ratio(*overhead.rounds(trial))
 
 
-def export(_: Listener, results: Path, key: str, form: Literal["onnx", "pt2"], path: Path) -> None:
+def export(
+    _: Listener,
+    results: Path,
+    key: str,
+    form: Literal["onnx", "pt2"],
+    path: Path,
+    told: Sequence[str],
+) -> None:
     """Write a finished trial's model as one checked file; see `bench.lab.export`.
 
     Raises:
@@ -98,4 +120,4 @@ def export(_: Listener, results: Path, key: str, form: Literal["onnx", "pt2"], p
     """
     from bench.lab import export as program
 
-    program.export(results, key, form, path)
+    program.export(results, key, form, path, told)

@@ -1,0 +1,180 @@
+"""The learned resizer against the blog's module: how fast, how large, and what bounds both.
+
+A round takes every form once, in an order of its own, the published one twice, and what the machine
+can do; it is a process of its own, as is the weighing of a form.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.lab import device as devices
+from bench.lab.disturbance import Watch
+from bench.lab.environment import describe, now
+from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
+from bench.records import AGAIN, PUBLISHED_FORM, FormsRound
+from bench.seeds import seed_for
+from bench.spec.trial import Fields, Trial
+from resizer.folded import FoldedResizer
+from resizer.learned import LearnedResizer
+
+ALONE: Fields = {"input_size": 224, "output_size": 112, "num_resblocks": 2, "batch_size": 32}
+ALONE |= {"backbone": "test_resnet"}  # is not run
+WHOLE: Fields = {"input_size": 128, "output_size": 64, "num_resblocks": 1, "batch_size": 64}
+WHOLE |= {"backbone": "resnet10t"}
+CLASSES = 10
+SIDE, COPIED = 2048, 2**29
+"""Of the matrices whose product tells the speed of arithmetic; bytes, more than a cache holds."""
+
+
+class Form(NamedTuple):
+    """An implementation, and how it is run."""
+
+    resizer: str
+    precision: devices.Precision
+    channels_last: bool = True
+
+    def stepper(self, sizes: Fields) -> Stepper:
+        return Stepper(Trial(dataset="", epochs=1, **self._asdict(), **sizes), CLASSES)
+
+
+BLOG = "bench.lab.blog:BlogResizer"
+FORMS = {
+    PUBLISHED_FORM: Form(BLOG, "fp32", channels_last=False),
+    "published, fp32": Form(BLOG, "fp32"),
+    "ours, fp32": Form("learned", "fp32"),
+    "published, bf16": Form(BLOG, "bf16"),
+    "ours, bf16": Form("learned", "bf16"),
+}
+
+
+def forms() -> dict[str, Form]:
+    """Those whose precision the device computes in."""
+    here = "fp32", devices.resolve_precision("auto", devices.pick())
+    return {name: form for name, form in FORMS.items() if form.precision in here}
+
+
+class Module:
+    """The resizer of a form by itself, on one resident batch of images; ours folded to infer."""
+
+    def __init__(self, form: Form) -> None:
+        self.stepper = form.stepper(ALONE)
+        self.module = self.stepper.model.resizer.train()
+        self.images = self.stepper.model.normalised(self.stepper.images)
+        self.inferring: nn.Module = self.module
+        if isinstance(self.module, LearnedResizer):
+            layout = torch.channels_last if form.channels_last else torch.contiguous_format
+            self.inferring = FoldedResizer(self.module).to(memory_format=layout)
+
+    def train(self) -> None:
+        """Forward and backward."""
+        torch.autograd.backward(self._out(self.module.train()), self.stepper.gradient)
+        self.module.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def infer(self) -> None:
+        self._out(self.inferring.eval())
+
+    def _out(self, module: nn.Module) -> Tensor:
+        with devices.autocast(self.stepper.device, self.stepper.precision):
+            out: Tensor = module(self.images)
+        return out
+
+
+def take_round(number: int, seconds: float) -> FormsRound:
+    """Seconds of an image by form and phase, and how fast the machine is.
+
+    Args:
+        number: of the round; the order of its turns is drawn by it.
+        seconds: measured of each phase, at least.
+    """
+    devices.keep_freed_memory()
+    here, watch = devices.pick(), Watch()
+    turns = [*forms().items(), (AGAIN, FORMS[PUBLISHED_FORM])]
+    random.Random(seed_for("order of forms", number)).shuffle(turns)
+    return {
+        "seconds": {name: turn(form, seconds) for name, form in turns},
+        "speeds": speeds(here, seconds),
+        "disturbance": watch.disturbance(),
+        "environment": describe(here, devices.resolve_precision("auto", here)),
+        "finished": now(),
+    }
+
+
+def turn(form: Form, seconds: float) -> dict[str, float]:
+    """Of the module alone in training and inference, and of a training step with a backbone."""
+    alone, whole = Module(form), form.stepper(WHOLE)
+    whole.model.train()
+    steps = {
+        "train": (alone.train, ALONE),
+        "infer": (alone.infer, ALONE),
+        "whole": (whole.train_step, WHOLE),
+    }
+    return {
+        phase: median(timed_blocks(whole, step, seconds, BLOCK_S)) / sizes["batch_size"]
+        for phase, (step, sizes) in steps.items()
+    }
+
+
+def speeds(device: torch.device, seconds: float) -> dict[str, float]:
+    """GMAC/s of a large matrix product in each precision, GB/s of a large copy."""
+    stepper = FORMS[PUBLISHED_FORM].stepper(WHOLE)  # it waits for the device
+    found: dict[str, float] = {}
+    for name in {form.precision for form in forms().values()}:
+        a, b = torch.randn(2, SIDE, SIDE, device=device, dtype=devices.DTYPES[name])
+        found[name] = (
+            SIDE**3 / median(timed_blocks(stepper, partial(a.matmul, b), seconds, 0)) / 1e9
+        )
+    a, b = torch.ones(2, COPIED, dtype=torch.uint8, device=device)
+    found["copy"] = (
+        2 * COPIED / median(timed_blocks(stepper, partial(a.copy_, b), seconds, 0)) / 1e9
+    )
+    return found
+
+
+def weigh(name: str) -> dict[str, float]:
+    """What training the form's module takes: peak memory, and an image's arithmetic and traffic.
+
+    In a fresh process: see PeakMemory. The memory is nan where nothing tells it. The traffic is
+    what convolutions read and write, as if all else were done on the way.
+    """
+    memory = devices.PeakMemory(devices.pick())
+    alone = Module(FORMS[name])
+    memory.start()
+    alone.train()
+    memory.forget_peak()
+    for _ in range(3):
+        alone.train()
+    devices.synchronise(memory.device)
+    peak = memory.read_mib()
+    with FlopCounterMode(display=False) as flops, Traffic() as traffic:
+        alone.train()
+    images = ALONE["batch_size"]
+    gmacs = flops.get_total_flops() / 2e9 / images
+    return {"memory_mib": peak, "gmacs": gmacs, "traffic_mb": traffic.bytes / 1e6 / images}
+
+
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes that convolutions read and write, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__.startswith("convolution"):
+            tensors = [t for t in tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)]
+            self.bytes += sum(t.nbytes for t in tensors)
+        return out

@@ -1,0 +1,134 @@
+"""The page of `check resizer`: ours beside the published module, and what bounds both."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from bench.analysis.statistics import Ratio, noise_floor, time_ratio
+from bench.records import AGAIN, PUBLISHED_FORM, FormsRecord, write_record, write_whole
+from bench.report import render, words
+from bench.report.answer import Answer
+from bench.report.summary import SCHEMA, Summary, save_summary
+from bench.report.words import TIMES
+
+NAME = "check-resizer"
+QUESTION = "How much faster and smaller is our learned resizer than the published module?"
+SCOPE = (
+    "The module alone, forward and backward: 224 → 112 px, 16 kernels, 2 blocks, batch 32. A whole "
+    "step: 128 → 64 px, 1 block, ResNet-10-T, batch 64"
+)
+FP32, BF16 = "ours, fp32", "ours, bf16"
+AIMS = (
+    ("training step", "train", FP32, PUBLISHED_FORM, 1.5),
+    ("training step", "train", BF16, PUBLISHED_FORM, 4.0),
+    ("inference", "infer", FP32, PUBLISHED_FORM, 2.0),
+    ("inference", "infer", BF16, PUBLISHED_FORM, 4.0),
+    ("whole step", "whole", FP32, "published, fp32", 1.2),
+    ("whole step", "whole", BF16, "published, bf16", 1.5),
+)
+"""What, phase, form, the form that it is compared with, and how many times as fast it should be."""
+MOST_MEMORY = 0.35
+"""What ours should take at most of the published form's peak memory in training."""
+
+
+def save(record: FormsRecord, folder: Path) -> None:
+    """Write page, summary and record into `folder`."""
+    told = summary(record)
+    noise = noise_floor(*(seconds(record, name, "train") for name in (PUBLISHED_FORM, AGAIN)))
+    text = render.markdown(
+        "resizer.md.j2",
+        about=told,
+        aims=aims(record),
+        forms=forms(record),
+        speeds={name: words.number(value) for name, value in speeds(record).items()},
+        noise=words.percent(noise - 1),
+        rounds=len(record["rounds"]),
+    )
+    write_record(folder, record)
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.html", render.html(text, QUESTION))
+    save_summary(told, folder)
+
+
+def summary(record: FormsRecord) -> Summary:
+    environment = record["rounds"][-1]["environment"]
+    where = f"{environment['device_name']}, {environment['threads']} threads"
+    found = [
+        f"in {form.split()[-1]} {words.ratios([of])}" for *_, form, of, _ in compared(record)[:2]
+    ]
+    sentence = f"Ours trains {' and '.join(found)} as fast as the published module in fp32."
+    return Summary(
+        name=NAME,
+        question=QUESTION,
+        scope=f"{SCOPE}; {where}.",
+        progress="Cost alone: nothing is trained.",
+        complete=True,
+        date=record["finished"],
+        figure="",
+        alt="",
+        baseline=PUBLISHED_FORM,
+        fingerprints={},
+        environments={"trials": {}, "timing": dict(environment)},
+        generated=True,
+        schema=SCHEMA,
+        answers=[Answer("cost", sentence, "")],
+    )
+
+
+def seconds(record: FormsRecord, form: str, phase: str) -> list[float]:
+    """Of an image, in each round."""
+    return [one["seconds"][form][phase] for one in record["rounds"]]
+
+
+def compared(record: FormsRecord) -> list[tuple[str, str, Ratio, float]]:
+    """What, form, how many times as fast, aim: of the forms that were measured."""
+    return [
+        (what, form, time_ratio(seconds(record, over, phase), seconds(record, form, phase)), least)
+        for what, phase, form, over, least in AIMS
+        if form in record["weighed"]
+    ]
+
+
+def aims(record: FormsRecord) -> pd.DataFrame:
+    lines = [
+        (f"{what}, {form}", f"≥ {least:g} {TIMES}", words.ratios([of]), of.value >= least)
+        for what, form, of, least in compared(record)
+    ]
+    memory = {name: of["memory_mib"] for name, of in record["weighed"].items()}
+    for form in (FP32, BF16):
+        share = memory.get(form, math.nan) / memory[PUBLISHED_FORM]
+        if not math.isnan(share):
+            found = f"{words.number(share, 2)} {TIMES}"
+            lines.append(
+                (f"peak memory, {form}", f"≤ {MOST_MEMORY} {TIMES}", found, share <= MOST_MEMORY)
+            )
+    told = [(*line, "yes" if met else "no") for *line, met in lines]
+    return pd.DataFrame(told, columns=["of the published module's", "aim", "found", "reached"])
+
+
+def forms(record: FormsRecord) -> pd.DataFrame:
+    """Speed and memory of each form, and how fast it could train by arithmetic and by traffic."""
+    can, lines = speeds(record), []
+    for name, of in record["weighed"].items():
+        values = {
+            "training, images/s": 1 / median(seconds(record, name, "train")),
+            "arithmetic allows": can["bf16" if "bf16" in name else "fp32"] / of["gmacs"],
+            "traffic allows": 1e3 * can["copy"] / of["traffic_mb"],
+            "inference, images/s": 1 / median(seconds(record, name, "infer")),
+            "whole step, images/s": 1 / median(seconds(record, name, "whole")),
+            "peak memory, MiB": of["memory_mib"],
+            "multiply-adds in training, GMAC": of["gmacs"],
+            "traffic in training, MB": of["traffic_mb"],
+        }
+        lines.append({"module": name} | {what: words.number(v) for what, v in values.items()})
+    return pd.DataFrame(lines)
+
+
+def speeds(record: FormsRecord) -> dict[str, float]:
+    """Of the machine: the medians of the rounds."""
+    rounds = [one["speeds"] for one in record["rounds"]]
+    return {name: median(one[name] for one in rounds) for name in sorted(rounds[0])}

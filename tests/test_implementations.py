@@ -1,0 +1,69 @@
+"""The learned resizer beside the blog's module: the same function, and the page of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.events import ignore
+from bench.lab import implementations
+from bench.lab.blog import BlogResizer
+from bench.records import read_record
+from bench.report import implementations as page
+from bench.report.words import TIMES
+from bench.run.implementations import compare
+from resizer.learned import LearnedResizer
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("sizes", [(40, 20), (33, 20), (20, 33)])
+def test_ours_trains_as_the_blogs_module_does_to_the_last_bit(
+    layout: torch.memory_format, sizes: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    blogs, ours = (
+        BlogResizer(output_size=sizes[1]),
+        LearnedResizer(output_size=sizes[1], num_resblocks=2),
+    )
+    named = zip(ours.state_dict(), blogs.state_dict().values(), strict=True)
+    ours.load_state_dict(dict(named))
+    images = torch.randn(3, 3, sizes[0], sizes[0]).contiguous(memory_format=layout)
+    outs = []
+    for module in (blogs, ours):
+        module.to(memory_format=layout)  # type: ignore[call-overload]
+        outs.append(module(images))
+        outs[-1].square().sum().backward()
+    assert torch.equal(*outs)
+    gradients = [[p.grad for p in module.parameters()] for module in (blogs, ours)]
+    assert all(map(torch.equal, *gradients))
+    assert all(map(torch.equal, blogs.buffers(), ours.buffers()))
+
+
+def test_the_page_says_which_aims_are_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small: dict[str, Any] = {"input_size": 32, "output_size": 16, "num_resblocks": 1}
+    small |= {"batch_size": 2, "backbone": "test_resnet"}
+    monkeypatch.setattr(implementations, "ALONE", small)
+    monkeypatch.setattr(implementations, "WHOLE", small)
+    monkeypatch.setattr(implementations, "SIDE", 8)
+    monkeypatch.setattr(implementations, "COPIED", 2**10)
+    monkeypatch.setattr(
+        "bench.run.implementations.call", lambda job, *arguments: job(ignore, *arguments)
+    )
+    record = compare(2, 0.0, ignore)
+    for one in record["rounds"]:
+        one["seconds"][page.PUBLISHED_FORM] |= {"train": 3.0, "infer": 1.0}
+        one["seconds"][page.FP32] |= {"train": 1.0, "infer": 1.0}
+    page.save(record, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert (
+        f"| training step, ours, fp32 | ≥ 1.5 {TIMES} | 3.00 {TIMES} \\[3.00, 3.00\\] | yes |"
+        in text
+    )
+    assert f"| inference, ours, fp32 | ≥ 2 {TIMES} | 1.00 {TIMES} \\[1.00, 1.00\\] | no |" in text
+    assert f"Ours trains in fp32 3.00 {TIMES} \\[3.00, 3.00\\]" in text
+    assert read_record(tmp_path) == {"schema": 1, **record}
