@@ -394,7 +394,7 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     write_record(store.trial_folder(key), record)
     evidence = gather(asked, store)
     told = "The trials differ in precision: bf16 (1 trial) and fp32 (8 trials)."
-    assert environment.warnings(evidence) == [told]
+    assert list(environment.warnings(evidence)) == [told]
     assert ["novelty", "shown", NONE] in environment.table(evidence).to_numpy().tolist()
 
 

@@ -106,19 +106,12 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."
     shown += f", {words.count(found.n, 'seed')}"
-    if _is_small(verdict):
+    if verdict.is_small:
         return f"{shown}; within the margin of {words.count(verdict.margin_pct, 'point')}."
     assert finds is not None
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."
-
-
-def _is_small(verdict: Verdict) -> bool:
-    """Whether the difference, whatever its sign, is within the margin."""
-    found = verdict.difference
-    sure = max(abs(found.low), abs(found.high)) < verdict.margin_pct
-    return sure or verdict.answer == "no difference"
 
 
 def why_not(verdict: Verdict) -> str:

@@ -142,8 +142,7 @@ def _places(evidence: Evidence) -> Columns:
 
 
 def _field(name: str, row: Row) -> str:
-    value = getattr(row.trial, name)
-    return NONE if value is None else str(value)
+    return words.plain(getattr(row.trial, name))
 
 
 def _start(evidence: Evidence, row: Row) -> str:
@@ -161,7 +160,9 @@ def _accuracies(evidence: Evidence) -> Columns:
         columns["status"] = _status
     columns[words.TOP1] = lambda row: words.mean(row.accuracy)
     if evidence.trials["clean_top1_pct"].notna().any():
-        columns[f"{METRICS['clean_top1_pct'].label}, %"] = _clean
+        columns[f"{METRICS['clean_top1_pct'].label}, %"] = lambda row: words.mean(
+            t_interval(row.seeds["clean_top1_pct"].dropna().tolist())
+        )
     if evidence.compared:
         columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
     if any(row.verdict for row in evidence.rows):
@@ -173,10 +174,6 @@ def _status(row: Row) -> str:
     """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
     lost = {state: n for state, n in row.statuses.items() if state not in ENDED_WELL}
     return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
-
-
-def _clean(row: Row) -> str:
-    return words.mean(t_interval(row.seeds["clean_top1_pct"].dropna().tolist()))
 
 
 def _difference(row: Row) -> str:

@@ -34,14 +34,14 @@ def curves(evidence: Evidence) -> Drawing | None:
     styles = style.arm_styles(evidence.arms.values())
     greyed = {n for n, arm in evidence.arms.items() if arm.role == "control"}
     greyed = greyed if len(styles) > MOST_COLOURED else set()
-    figure, axes = style.panels(len(by_panel))
+    named = {name: look for name, look in styles.items() if name not in greyed}
+    figure, axes = style.panels(len(by_panel), named)
     for ax, (name, lines) in zip(axes, by_panel, strict=True):
         for arm, of in lines.groupby("arm", sort=False):
             _curve(ax, of, styles[str(arm)], grey=arm in greyed)
         ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.at_most_all(ax)
-    style.legend(figure, {name: look for name, look in styles.items() if name not in greyed})
     others = f" Grey: {words.count(len(greyed), 'other arm')}, their means." if greyed else ""
     return style.drawing(
         figure,
@@ -72,11 +72,10 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
         return None
     datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
     styles = style.arm_styles(evidence.arms.values())
-    figure, axes = style.panels(len(datasets))
+    figure, axes = style.panels(len(datasets), styles)
     for ax, dataset in zip(axes, datasets, strict=True):
         _dots(ax, styles, done[done["dataset"] == dataset] if dataset else done, axis)
         ax.set(title=dataset or "", ylabel=words.TOP1, xlabel=words.axis_label(axis))
-    style.legend(figure, styles)
     return style.drawing(
         figure,
         f"by-{axis.replace('_', '-')}",
@@ -125,7 +124,7 @@ def spectra(evidence: Evidence) -> Drawing | None:
     by_context = list(points.groupby("context", sort=False))[:MOST_SPECTRA]
     styles = style.arm_styles(evidence.arms[name] for name in points["arm"].unique())
     colours = {name: look.colour for name, look in styles.items()}
-    figure, axes = style.panels(len(by_context))
+    figure, axes = style.panels(len(by_context), styles)
     for ax, (context, lines) in zip(axes, by_context, strict=True):
         sns.lineplot(
             lines, x="cycles", y="power", hue="arm", palette=colours, errorbar=None,
@@ -136,7 +135,6 @@ def spectra(evidence: Evidence) -> Drawing | None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
-    style.legend(figure, styles)
     return style.drawing(
         figure,
         "spectra",

@@ -103,14 +103,15 @@ def sheet(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two in a line."""
+def panels(n: int, arms: Mapping[str, ArmStyle]) -> tuple[Figure, list[Axes]]:
+    """A figure with `n` panels, two in a line, and these arms named above them."""
     columns = min(n, 2)
     lines = -(-n // columns)
     figure = sheet(0.6 + 2.6 * lines)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[n:]:
         ax.set_axis_off()
+    legend(figure, arms)
     return figure, axes[:n]
 
 
