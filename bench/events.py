@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bench.records import CurveRow, Environment, TrialRecord
@@ -99,10 +99,11 @@ class End:
 
 
 @dataclass(frozen=True)
-class MatchingBegun:
-    """Sizes of equal cost are sought, so many of them."""
+class MeasuringBegun:
+    """Sizes of equal cost are sought, or arms are timed side by side."""
 
-    sizes: int
+    what: Literal["sizes", "timing"]
+    turns: int  # in all, if no round is disturbed; of sizes, each has one
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,6 @@ class SizeMatched:
     size: int  # pixels
     ratio: float  # the cost at that size over the cost to be met
     environment: Environment
-
-
-@dataclass(frozen=True)
-class TimingBegun:
-    """Arms are timed side by side."""
-
-    turns: int  # in all, if no round is disturbed
 
 
 @dataclass(frozen=True)
@@ -179,9 +173,8 @@ Event = (
     | StartedAnew
     | TrialProgress
     | End
-    | MatchingBegun
+    | MeasuringBegun
     | SizeMatched
-    | TimingBegun
     | Turn
     | Round
     | SearchBegun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from bench.records import (
     read_record,
 )
 from bench.spec.experiment import Experiment, Sitting, Timing, context_label, context_of
-from bench.spec.trial import TIMING_VERSION, Fields, Trial
+from bench.spec.trial import TIMING_VERSION, Fields, Trial, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +165,7 @@ class Store:
         ]
         times = [_modified(f"{folder}/record.json") for folder in folders]
         text = json.dumps([experiment.spec.model_dump(), times], default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(text.encode())
 
     def table(self, experiment: Experiment) -> pd.DataFrame:
         """One row for each trial of each arm in each context: fields, status, metrics.
@@ -246,4 +245,4 @@ def timing_key(trials: Iterable[Trial], settings: Timing, *, version: int = TIMI
     """16 hex digits that name one sitting: what is measured against what, and how."""
     subjects = sorted({trial.speed_key for trial in trials})
     text = json.dumps([version, subjects, settings.model_dump()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(text.encode())[:16]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import library
+from bench.data import incoming
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.store import Store
@@ -90,7 +90,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray(noise.astype(np.uint8)).save(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIZER_BENCH_DATA", str(folder))
-        library.import_local(images, name="toy")
+        incoming.import_local(images, name="toy")
     return folder
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cli.progress import Display
 from bench.events import Listener, PlanMade, Step
 from bench.metrics import as_metrics
 from bench.records import write_record
@@ -28,7 +29,6 @@ from bench.run.attempt import ended
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
-from bench.terminal import Display
 from tests import fakes
 
 MEAN_S, TELL_S = 600.0, 2.0

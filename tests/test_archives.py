@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import archives, library
+from bench.data import archives, incoming, library, master
 from bench.errors import InputError
 
 
@@ -58,7 +58,7 @@ def test_a_flipped_byte_in_a_check_sum_is_found(
     content[place] ^= 0x40
     archive.write_bytes(content)
     with pytest.raises(InputError, match=r"^set.tgz is cut short or damaged: "):
-        library.import_local(archive, name="mine")
+        incoming.import_local(archive, name="mine")
     assert left(data) == []
 
 
@@ -69,7 +69,7 @@ def test_a_flipped_byte_in_a_members_content_is_found(tmp_path: Path) -> None:
     packed[packed.rindex(b"aaaa")] = ord("b")
     (tmp_path / "set.tgz").write_bytes(packed)
     with pytest.raises(InputError, match=r"^set.tgz is cut short or damaged: CRC check failed"):
-        library.import_local(tmp_path / "set.tgz", name="mine")
+        incoming.import_local(tmp_path / "set.tgz", name="mine")
 
 
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     content = archive.read_bytes()
     archive.write_bytes(content.replace(b"set/val/c/0.png", b"set/val/d/0.png"))  # and no new sum
     with pytest.raises(InputError, match=r"^set.tar is cut short or damaged: neither a member nor"):
-        library.import_local(archive, name="mine")
+        incoming.import_local(archive, name="mine")
 
 
 def test_an_archive_cut_between_two_members_is_found(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_archive_cut_between_two_members_is_found(tmp_path: Path) -> None:
     content = archive.read_bytes()
     archive.write_bytes(content[: content.index(b"set/val/c/0.png")])
     with pytest.raises(InputError, match=r"^set.tar is cut short or damaged: neither a member nor"):
-        library.import_local(archive, name="mine")
+        incoming.import_local(archive, name="mine")
 
 
 def bomb(path: Path, size: int) -> Path:
@@ -101,11 +101,11 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_refused_at_its_header(
 ) -> None:
     for size in (2 << 30, 1 << 40):
         with pytest.raises(InputError, match=r"^b.tgz unpacks to more than 100 times its size, as"):
-            library.import_local(bomb(tmp_path / "b.tgz", size), name="mine")
+            incoming.import_local(bomb(tmp_path / "b.tgz", size), name="mine")
     many = {f"set/train/a/{i}.png": b"" for i in range(600)}
     archive = tarred(tmp_path / "many.tgz", many)
     with pytest.raises(InputError, match=r"^many.tgz unpacks to more than the 0.00 GB that are"):
-        archives.survey(archive, tmp_path, 1_000_000, library.no_progress)
+        archives.survey(archive, tmp_path, 1_000_000, master.no_progress)
     assert left(data) == []
 
 
@@ -122,9 +122,9 @@ def test_what_an_archive_will_take_is_known_before_it_is_unpacked(
     flat = PIL.Image.new("RGB", (1000, 1000))
     flat.save(file := io.BytesIO(), "PNG", optimize=True)
     files = dict.fromkeys(members(), file.getvalue())
-    monkeypatch.setattr(library, "free_bytes", lambda _: free)
+    monkeypatch.setattr(incoming, "free_bytes", lambda _: free)
     with pytest.raises(InputError, match=sentence):
-        library.import_local(tarred(tmp_path / "set.tgz", files), name="mine")
+        incoming.import_local(tarred(tmp_path / "set.tgz", files), name="mine")
     assert left(data) == []
 
 
@@ -134,12 +134,12 @@ def test_what_a_folder_will_take_is_known_before_it_is_decoded(
     for name, content in members().items():
         (path := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    monkeypatch.setattr(library, "free_bytes", lambda _: 4 * 3 * 64 - 1)
+    monkeypatch.setattr(incoming, "free_bytes", lambda _: 4 * 3 * 64 - 1)
     with pytest.raises(InputError, match=r"^set takes 0.00 GB decoded; 0.00 GB are free in "):
-        library.import_local(tmp_path / "set", name="mine")
+        incoming.import_local(tmp_path / "set", name="mine")
     assert left(data) == []
-    monkeypatch.setattr(library, "free_bytes", lambda _: 4 * 3 * 64)
-    assert len(library.import_local(tmp_path / "set", name="mine").train) == 2
+    monkeypatch.setattr(incoming, "free_bytes", lambda _: 4 * 3 * 64)
+    assert len(incoming.import_local(tmp_path / "set", name="mine").train) == 2
 
 
 @pytest.mark.parametrize("name", ["caf\udce9", "\udcff\udcfe", "日本\udc80"])
@@ -156,7 +156,7 @@ def test_names_that_are_not_utf_8_are_read_and_shown(tmp_path: Path, name: str, 
         for path, content in files.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_bytes(content)
-    dataset = library.import_local(source, name="mine")
+    dataset = incoming.import_local(source, name="mine")
     if where == "file":
         assert f"a/{shown}.png" in dataset.train.names
     else:
@@ -186,6 +186,6 @@ def test_unsafe_members_are_refused_before_anything_is_unpacked(
         change(member)
         tar.addfile(member)
     with pytest.raises(InputError, match=r"^set.tgz (is not safe to unpack|has no folder)"):
-        library.import_local(archive, name="mine")
+        incoming.import_local(archive, name="mine")
     assert left(data) == []
     assert not list(tmp_path.rglob("evil*"))

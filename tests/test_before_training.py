@@ -271,7 +271,7 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
     monkeypatch.setattr(readiness, "pixels", lambda _: "other")
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels "):
         readiness.check_same_data("toy", experiment, store)
-    assert library.pixels("toy") == library.open_dataset("toy").pixels
+    assert library.pixels("toy") == library.open_dataset("toy").manifest.pixels
 
 
 def test_a_model_of_a_users_class_is_loaded_with_its_own_code_or_not_at_all(
@@ -312,10 +312,12 @@ def test_weights_are_kept_as_the_experiment_says(
     assert len(keeping.droppable(experiment, store)) == 4 - left
     for key in keys:
         keeper.ended(key)
-    assert keeping.drop(experiment, store) == 0
+    assert not keeping.droppable(experiment, store)
     for number, key in enumerate(keys):
         finished(store, experiment, key, number)
-    assert keeping.drop(experiment, store) == 100 * (4 - left)
+    for path, size in keeping.droppable(experiment, store).items():
+        assert size == 100
+        path.unlink()
     kept = {key for key in keys if (store.trial_folder(key) / keeping.WEIGHTS).exists()}
     assert len(kept) == left
     if keep == "best":

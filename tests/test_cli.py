@@ -14,13 +14,15 @@ import typer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bench import cli
+from bench.cli import console, options, planning, reporting, upkeep
+from bench.cli.progress import Display
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
+from bench.run import runner
 from bench.run.attempt import ended
 from bench.spec.files import load
 from bench.starting import QUESTION
 from bench.store import Store
-from bench.terminal import trial_names
 from tests.conftest import WriteExperiment
 
 
@@ -93,7 +95,7 @@ def test_a_variant_has_its_own_name_and_shares_the_trials_that_do_not_change(
     events = command("export", toy, "--tensorboard")
     folder = store.root / "toy" / "tensorboard" / "learned, seed 1"
     read = EventAccumulator(str(folder)).Reload()
-    (key,) = [key for key, name in trial_names(load(str(toy))).items() if name == folder.name]
+    (key,) = [key for key, name in load(str(toy)).trial_names.items() if name == folder.name]
     curve = (store.trial(key) or {})["curve"]
     shown = [(one.step, one.value) for one in read.Scalars("top1_pct")]
     assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in curve], events
@@ -163,14 +165,14 @@ def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli.out, "width", 120)
-    cli.list_experiments()
+    monkeypatch.setattr(console.out, "width", 120)
+    planning.list_experiments()
     told = capsys.readouterr().out
     assert re.search(r"quick +18 +- +\d+ min +Does the learned resizer carry", told)
     assert re.search(r"search-quick +search +- +\? ", told)
     monkeypatch.chdir(tmp_path)
-    cli.new("mine")
-    cli.plan("mine.toml")
+    planning.new("mine")
+    planning.plan("mine.toml")
     told = capsys.readouterr().out
     assert "wrote mine.toml and my_front_ends.py" in told
     assert "imagewoof-160 is not here: resizer-bench data fetch imagewoof-160" in told
@@ -185,28 +187,28 @@ def test_a_plan_says_that_images_are_enlarged(
         "my_front_ends:Sharpen", "fixed"
     )
     (file := tmp_path / "large.toml").write_text(text)
-    cli.plan(str(file))
+    planning.plan(str(file))
     assert "images of 160 px: 320 px are enlarged ones" in capsys.readouterr().out
 
 
 def test_of_what_was_not_run_here_the_published_report_is_shown_and_a_folder_is_a_report(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.report("quick")
+    reporting.report("quick")
     told = capsys.readouterr().out
     assert "nothing of quick was run here; this is the published report:" in told
     assert "Scope: synthetic-fine" in told
     assert not store.root.exists()
-    cli.report(str(PUBLISHED / "quick"))
+    reporting.report(str(PUBLISHED / "quick"))
     assert capsys.readouterr().out == told.partition("report:\n")[2]
     with pytest.raises(InputError, match="no report in"):
-        cli.report(str(PUBLISHED))
+        reporting.report(str(PUBLISHED))
 
 
 def test_names_fields_and_datasets_are_completed() -> None:
-    assert cli._experiments("search-r") == ["search-recipe", "search-resizer"]
-    assert cli._fields("num_") == ["num_resblocks=", "num_kernels="]
-    assert "imagewoof-160" in cli._datasets("imagew")
+    assert options.experiments("search-r") == ["search-recipe", "search-resizer"]
+    assert options.fields("num_") == ["num_resblocks=", "num_kernels="]
+    assert "imagewoof-160" in options.datasets("imagew")
 
 
 def test_results_that_cannot_be_written_are_one_sentence(
@@ -229,14 +231,18 @@ def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Sto
 
 
 def test_smoke_failures_of_two_learned_arms_are_told_apart(
-    write_experiment: WriteExperiment, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    write_experiment: WriteExperiment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wide = '[[arm]]\nname = "wide"\nresizer = "learned"\nnum_kernels = 8'
     experiment = write_experiment(rest=wide)
     failed = [cell.trial for cell in experiment.cells if cell.arm in ("learned", "wide")]
     records = [ended(trial, "oom", "full") for trial in failed if trial.seed == 0]
+    monkeypatch.setattr(runner, "smoke", lambda *_, **__: records)
     with pytest.raises(typer.Exit):
-        cli._end_smoke(records, trial_names(experiment))  # type: ignore[arg-type]
+        cli._smoke(experiment, store, Display(console.out), {})
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["learned, seed 0: oom (full)", "wide, seed 0: oom (full)"]
 
@@ -308,11 +314,11 @@ def test_clean_says_how_much_it_would_delete_and_deletes_when_told_to(
     for file in files:
         file.parent.mkdir(parents=True)
         file.write_bytes(bytes(1_500_000))
-    cli.clean(str(toy))
+    upkeep.clean(str(toy))
     assert "weights of 4 trials, 6 MB: `--yes` deletes them" in capsys.readouterr().out
     assert all(file.exists() for file in files)
-    cli.clean(str(toy), yes=True)
+    upkeep.clean(str(toy), yes=True)
     assert "deleted: weights of 4 trials, 6 MB" in capsys.readouterr().out
     assert not any(file.exists() for file in files)
-    cli.clean(str(toy), yes=True)
+    upkeep.clean(str(toy), yes=True)
     assert "deleted: weights of 0 trials, 0 MB" in capsys.readouterr().out

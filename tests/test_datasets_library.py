@@ -22,7 +22,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import building, library
+from bench.data import building, incoming, library
 from bench.data.specs import DATASETS, DatasetSpec
 from bench.errors import InputError
 
@@ -169,7 +169,7 @@ def test_the_counts_add_up_to_the_published_totals(name: str, train: int, val: i
 
 
 def test_an_imported_image_is_the_decoded_file_in_order_of_name(pictures: Path) -> None:
-    dataset = library.import_local(pictures, name="mine")
+    dataset = incoming.import_local(pictures, name="mine")
     assert dataset.classes == ("n01", "n02")
     for split in ("train", "val"):
         master, folder = dataset.split(split), pictures / split
@@ -182,7 +182,7 @@ def test_an_imported_image_is_the_decoded_file_in_order_of_name(pictures: Path) 
 
 
 def test_a_master_is_read_only_and_pickles_as_its_address(pictures: Path) -> None:
-    master = library.import_local(pictures, name="mine").train
+    master = incoming.import_local(pictures, name="mine").train
     image = master.image(1)
     assert image.dtype == np.uint8
     assert not image.flags.writeable
@@ -195,7 +195,7 @@ def test_grey_and_palette_images_become_rgb(pictures: Path) -> None:
     folder = pictures / "train" / "n01"
     grey = PIL.Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) * 20)
     grey.convert("P").save(folder / "palette.PNG")
-    master = library.import_local(pictures, name="mine").train
+    master = incoming.import_local(pictures, name="mine").train
     palette = master.image(master.names.index("n01/palette.PNG"))
     assert np.array_equal(palette, np.asarray(grey.convert("RGB")))
 
@@ -205,31 +205,31 @@ def test_files_that_are_no_images_are_passed_over(pictures: Path) -> None:
     (pictures / "train" / "notes.txt").write_text("?")
     (pictures / "train" / "n01" / "Thumbs.db").write_text("?")
     (pictures / "train" / "n01" / "._0.JPEG").write_text("?")
-    assert len(library.import_local(pictures, name="mine").train) == 5
+    assert len(incoming.import_local(pictures, name="mine").train) == 5
 
 
 @pytest.mark.usefixtures("toy")
 def test_an_archive_is_recognised_by_its_file_name_and_its_digest(archive: Path) -> None:
-    dataset = library.import_local(archive)
+    dataset = incoming.import_local(archive)
     assert dataset.name == "toy-8"
-    assert dataset.origin == "imported from toy2-8.tgz"
-    assert dataset.manifest["archive"]["published digest"] is True
-    assert dataset.manifest["archive"]["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
-    assert dataset.manifest["counts"] == COUNTS
-    assert dataset.manifest["images"] == {"train": 5, "val": 3}
+    assert dataset.manifest.origin == "imported from toy2-8.tgz"
+    assert dataset.manifest.archive.published
+    assert dataset.manifest.archive.sha256 == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert dataset.manifest.counts == COUNTS
+    assert dataset.manifest.images == {"train": 5, "val": 3}
 
 
 @pytest.mark.usefixtures("toy")
 def test_an_archive_under_another_file_name_is_recognised_by_its_top_folder(archive: Path) -> None:
     other = archive.rename(archive.with_name("download (1).tar.gz"))
-    assert library.import_local(other).name == "toy-8"
+    assert incoming.import_local(other).name == "toy-8"
 
 
 @pytest.mark.usefixtures("toy")
 def test_a_repacked_archive_is_taken_and_marked_as_not_the_published_one(pictures: Path) -> None:
     (pictures / "readme.txt").write_text("repacked")
-    dataset = library.import_local(packed(pictures))
-    assert dataset.manifest["archive"]["published digest"] is False
+    dataset = incoming.import_local(packed(pictures))
+    assert dataset.manifest.archive.published is False
     assert dataset.doubt == "the digest of toy2-8.tgz is not that of the published archive"
     assert library.notes(dataset)[0] == dataset.doubt
 
@@ -238,29 +238,32 @@ def test_a_repacked_archive_is_taken_and_marked_as_not_the_published_one(picture
 def test_a_folder_under_a_published_name_is_in_doubt_and_the_published_archive_is_not(
     archive: Path, pictures: Path, data: Path
 ) -> None:
-    assert library.import_local(archive).doubt == ""
+    assert incoming.import_local(archive).doubt == ""
     shutil.rmtree(data / "toy-8")
     doubt = "imported from a folder: no digest says that its files are the published ones"
-    assert library.import_local(pictures, name="toy-8").doubt == doubt
-    assert library.import_local(pictures, name="mine").doubt == ""
+    assert incoming.import_local(pictures, name="toy-8").doubt == doubt
+    assert incoming.import_local(pictures, name="mine").doubt == ""
 
 
 @pytest.mark.usefixtures("toy")
 def test_folder_and_archive_of_the_same_files_have_the_same_fingerprint(
     archive: Path, pictures: Path
 ) -> None:
-    one, other = library.import_local(archive), library.import_local(pictures, name="mine")
-    assert one.fingerprint == other.fingerprint == library.fingerprint("mine")
-    assert other.manifest["archive"] is None
+    one, other = incoming.import_local(archive), incoming.import_local(pictures, name="mine")
+    assert one.manifest.fingerprint == other.manifest.fingerprint == library.fingerprint("mine")
+    assert other.manifest.archive is None
     path = pictures / "val" / "n01" / "0.JPEG"
     path.write_bytes(path.read_bytes() + b"\0")
-    assert library.import_local(pictures, name="third").fingerprint != one.fingerprint
+    assert (
+        incoming.import_local(pictures, name="third").manifest.fingerprint
+        != one.manifest.fingerprint
+    )
 
 
 @pytest.mark.usefixtures("toy")
 def test_progress_counts_up_to_the_total_of_every_phase(archive: Path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
-    library.import_local(archive, progress=lambda p, *now: seen.setdefault(p, []).append(now))
+    incoming.import_local(archive, progress=lambda p, *now: seen.setdefault(p, []).append(now))
     assert list(seen) == ["look through", "unpack", "headers", "train", "val"]
     assert seen["train"] == [(i, 5) for i in range(1, 6)]
     assert seen["unpack"][-1] == (archive.stat().st_size,) * 2
@@ -269,34 +272,34 @@ def test_progress_counts_up_to_the_total_of_every_phase(archive: Path) -> None:
 def test_a_path_that_does_not_exist_is_said(data: Path, tmp_path: Path) -> None:
     gone = tmp_path / "gone.tgz"
     text = f"{gone} does not exist; wanted is an archive or a folder of images"
-    refused(data, text, lambda: library.import_local(gone))
+    refused(data, text, lambda: incoming.import_local(gone))
 
 
 @pytest.mark.usefixtures("toy")
 def test_a_missing_class_is_named(pictures: Path, data: Path) -> None:
     shutil.rmtree(pictures / "train" / "n02")
     text = "toy2-8.tgz is not toy-8: class n02 (dog) is missing from train"
-    refused(data, text, lambda: library.import_local(packed(pictures)))
+    refused(data, text, lambda: incoming.import_local(packed(pictures)))
 
 
 @pytest.mark.usefixtures("toy")
 def test_a_wrong_count_is_told_with_the_expected_one(pictures: Path, data: Path) -> None:
     (pictures / "train" / "n01" / "0.JPEG").unlink()
     text = "toy2-8.tgz is not toy-8: class n01 (cat) has 2 train images; 3 expected"
-    refused(data, text, lambda: library.import_local(packed(pictures)))
+    refused(data, text, lambda: incoming.import_local(packed(pictures)))
 
 
 @pytest.mark.usefixtures("toy")
 def test_a_class_too_many_is_named(pictures: Path, data: Path) -> None:
     shutil.copytree(pictures / "val" / "n02", pictures / "val" / "n03")
     text = "toy2-8 is not toy-8: class n03 in val is not one of its classes"
-    refused(data, text, lambda: library.import_local(pictures))
+    refused(data, text, lambda: incoming.import_local(pictures))
 
 
 @pytest.mark.usefixtures("toy")
 def test_the_name_of_a_dataset_cannot_be_taken_by_other_images(pictures: Path, data: Path) -> None:
     text = "toy2-8 is not imagewoof-160: class n02086240 (Shih-Tzu) is missing from train"
-    refused(data, text, lambda: library.import_local(pictures, name="imagewoof-160"))
+    refused(data, text, lambda: incoming.import_local(pictures, name="imagewoof-160"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "archive"])
@@ -304,14 +307,14 @@ def test_a_corrupt_image_is_named(kind: str, pictures: Path, data: Path) -> None
     (pictures / "val" / "n02" / "1.JPEG").write_bytes(b"not an image")
     path = pictures if kind == "folder" else packed(pictures)
     text = f"val/n02/1.JPEG in {path.name} cannot be decoded: no known image format"
-    refused(data, text, lambda: library.import_local(path, name="mine"))
+    refused(data, text, lambda: incoming.import_local(path, name="mine"))
 
 
 def test_a_truncated_image_is_named(pictures: Path, data: Path) -> None:
     path = pictures / "train" / "n01" / "2.JPEG"
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(InputError, match=r"^train/n01/2.JPEG in toy2-8 cannot be decoded: .*trunc"):
-        library.import_local(pictures, name="mine")
+        incoming.import_local(pictures, name="mine")
     assert visible(data) == []
 
 
@@ -319,7 +322,7 @@ def test_a_truncated_image_is_named(pictures: Path, data: Path) -> None:
 def test_an_archive_cut_short_is_said(archive: Path, data: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"^toy2-8.tgz is cut short or damaged: "):
-        library.import_local(archive)
+        incoming.import_local(archive)
     assert visible(data) == []
 
 
@@ -330,7 +333,7 @@ def test_a_file_that_is_no_archive_is_said(data: Path, tmp_path: Path) -> None:
         "toy2-8.zip is not a tar archive (.tgz, .tar.gz, .tar); what is packed in another way can "
         "be unpacked by hand and imported as a folder"
     )
-    refused(data, text, lambda: library.import_local(path, name="mine"))
+    refused(data, text, lambda: incoming.import_local(path, name="mine"))
 
 
 def test_a_member_that_leaves_the_folder_is_refused(data: Path, tmp_path: Path) -> None:
@@ -340,14 +343,14 @@ def test_a_member_that_leaves_the_folder_is_refused(data: Path, tmp_path: Path) 
         member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
     with pytest.raises(InputError, match=r"^evil.tgz is not safe to unpack: .*evil.txt"):
-        library.import_local(path, name="mine")
+        incoming.import_local(path, name="mine")
     assert visible(data) == []
     assert not list(tmp_path.rglob("evil.txt"))
 
 
 def test_images_of_no_known_dataset_need_a_name(pictures: Path, data: Path) -> None:
     with pytest.raises(InputError, match=r"^toy2-8 is none of imagenette2.tgz, .*--name which one"):
-        library.import_local(pictures)
+        incoming.import_local(pictures)
     assert visible(data) == []
 
 
@@ -357,12 +360,12 @@ def test_a_name_that_cannot_be_a_folder_is_refused(name: str, pictures: Path, da
         f"{name!r} cannot name a dataset: letters, digits, '.', '_' and '-' can, beginning with a "
         "letter or digit"
     )
-    refused(data, text, lambda: library.import_local(pictures, name=name))
+    refused(data, text, lambda: incoming.import_local(pictures, name=name))
 
 
 def test_the_name_of_a_generated_dataset_is_refused(pictures: Path, data: Path) -> None:
     text = "'synthetic-fine' is the name of a dataset that is generated; take another"
-    refused(data, text, lambda: library.import_local(pictures, name="synthetic-fine"))
+    refused(data, text, lambda: incoming.import_local(pictures, name="synthetic-fine"))
 
 
 @pytest.mark.parametrize(
@@ -380,13 +383,13 @@ def test_a_folder_of_the_users_own_needs_two_classes_in_both_splits(
 ) -> None:
     for path in gone:
         shutil.rmtree(pictures / path) if (pictures / path).is_dir() else (pictures / path).unlink()
-    refused(data, text, lambda: library.import_local(pictures, name="mine"))
+    refused(data, text, lambda: incoming.import_local(pictures, name="mine"))
 
 
 def test_a_dataset_that_is_there_is_not_replaced(pictures: Path, data: Path) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     text = f"dataset 'mine' is already in {data}; to replace it, delete {data / 'mine'} first"
-    refused(data, text, lambda: library.import_local(pictures, name="mine"))
+    refused(data, text, lambda: incoming.import_local(pictures, name="mine"))
 
 
 # Interruptions and the disk
@@ -399,7 +402,7 @@ def test_an_interrupted_import_leaves_nothing(phase: str, archive: Path, data: P
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        library.import_local(archive, name="mine", progress=interrupt)
+        incoming.import_local(archive, name="mine", progress=interrupt)
     assert visible(data) == []
 
 
@@ -407,7 +410,7 @@ def test_what_a_killed_process_left_is_invisible_and_cleared(pictures: Path, dat
     (data / ".staging-mine" / "made").mkdir(parents=True)
     (data / ".staging-mine" / "made" / "manifest.json").write_text("{}")
     assert "mine" not in library.known_names()
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     assert visible(data) == ["mine"]
 
 
@@ -419,7 +422,7 @@ def test_a_full_disk_is_one_sentence(
 
     monkeypatch.setattr(building, "write_split", full)
     text = f"{data}: No space left on device"
-    refused(data, text, lambda: library.import_local(pictures, name="mine"))
+    refused(data, text, lambda: incoming.import_local(pictures, name="mine"))
 
 
 def test_a_data_folder_that_cannot_be_made_is_one_sentence(
@@ -428,7 +431,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_sentence(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESIZER_BENCH_DATA", str(tmp_path / "file" / "data"))
     with pytest.raises(InputError, match=r"/file/data: Not a directory$"):
-        library.import_local(pictures, name="mine")
+        incoming.import_local(pictures, name="mine")
 
 
 # Fetching
@@ -439,10 +442,10 @@ def test_a_fetched_archive_becomes_the_dataset(
     archive: Path, data: Path, serve: Callable[..., str]
 ) -> None:
     base, seen = serve(archive.read_bytes()), []
-    dataset = library.fetch("toy-8", base=base, progress=lambda *now: seen.append(now))
+    dataset = incoming.fetch("toy-8", base=base, progress=lambda *now: seen.append(now))
     size = archive.stat().st_size
-    assert dataset.origin == f"fetched from {base}toy2-8.tgz"
-    assert dataset.manifest["archive"]["published digest"] is True
+    assert dataset.manifest.origin == f"fetched from {base}toy2-8.tgz"
+    assert dataset.manifest.archive.published
     assert ("download", size, size) in seen
     assert visible(data) == ["toy-8"]
     assert sorted(p.suffix for p in (data / "toy-8").iterdir()) == [
@@ -459,7 +462,7 @@ def test_a_download_cut_short_is_said(archive: Path, data: Path, serve: Callable
     size = archive.stat().st_size
     base = serve(archive.read_bytes()[:100], size)
     text = f"{base}toy2-8.tgz broke off after 100 of {size} bytes; fetch it again"
-    refused(data, text, lambda: library.fetch("toy-8", base=base))
+    refused(data, text, lambda: incoming.fetch("toy-8", base=base))
 
 
 @pytest.mark.usefixtures("toy")
@@ -473,7 +476,7 @@ def test_a_download_with_a_wrong_digest_is_said(
         f"{hashlib.sha256(body).hexdigest()}, its md5 {hashlib.md5(body).hexdigest()}; nothing of "
         "it was kept"
     )
-    refused(data, text, lambda: library.fetch("toy-8", base=base))
+    refused(data, text, lambda: incoming.fetch("toy-8", base=base))
 
 
 @pytest.mark.usefixtures("toy")
@@ -482,7 +485,7 @@ def test_a_length_that_is_none_is_not_believed(
     archive: Path, serve: Callable[..., str], length: str
 ) -> None:
     base = serve(archive.read_bytes(), length.encode().decode("latin-1"))
-    assert library.fetch("toy-8", base=base).doubt == ""
+    assert incoming.fetch("toy-8", base=base).doubt == ""
 
 
 @pytest.mark.usefixtures("toy")
@@ -490,9 +493,9 @@ def test_an_archive_for_which_there_is_no_room_is_not_fetched(
     archive: Path, data: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = serve(archive.read_bytes())
-    monkeypatch.setattr(library, "free_bytes", lambda _: 100)
+    monkeypatch.setattr(incoming, "free_bytes", lambda _: 100)
     with pytest.raises(InputError, match=r"toy2-8.tgz has 0.00 GB; 0.00 GB are free in "):
-        library.fetch("toy-8", base=base)
+        incoming.fetch("toy-8", base=base)
     assert visible(data) == []
 
 
@@ -500,7 +503,7 @@ def test_an_archive_for_which_there_is_no_room_is_not_fetched(
 def test_a_missing_archive_on_the_server_is_said(data: Path, serve: Callable[..., str]) -> None:
     base = serve()
     text = f"{base}toy2-8.tgz answered 404 Not Found"
-    refused(data, text, lambda: library.fetch("toy-8", base=base))
+    refused(data, text, lambda: incoming.fetch("toy-8", base=base))
 
 
 @pytest.mark.usefixtures("toy")
@@ -509,16 +512,16 @@ def test_an_unreachable_server_is_said(data: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         InputError, match=r"^http://127.0.0.1:9/toy2-8.tgz cannot be reached \(.*refused\); an arc"
     ):
-        library.fetch("toy-8", base="http://127.0.0.1:9")
+        incoming.fetch("toy-8", base="http://127.0.0.1:9")
     assert visible(data) == []
 
 
 def test_a_dataset_without_an_archive_is_not_fetched(pictures: Path, data: Path) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     text = "dataset 'mine' has no archive to fetch: it is a set of your own"
-    refused(data, text, lambda: library.fetch("mine"))
+    refused(data, text, lambda: incoming.fetch("mine"))
     text = "dataset 'synthetic-fine' has no archive to fetch: it is generated on first use"
-    refused(data, text, lambda: library.fetch("synthetic-fine"))
+    refused(data, text, lambda: incoming.fetch("synthetic-fine"))
 
 
 # Opening, generating, verifying, listing
@@ -546,9 +549,9 @@ def test_a_dataset_that_is_not_there_is_told_with_how_to_get_it(data: Path) -> N
 def test_a_generated_dataset_is_made_once_on_first_use(generator: types.SimpleNamespace) -> None:
     first, again = library.open_dataset("toy-made"), library.open_dataset("toy-made")
     assert generator.calls == ["train", "val"]
-    assert first.origin == "generated"
+    assert first.manifest.origin == "generated"
     assert first.classes == ("odd", "even")
-    assert first.fingerprint == again.fingerprint
+    assert first.manifest.fingerprint == again.manifest.fingerprint
     assert list(again.train.labels) == [0, 1, 0, 1]
 
 
@@ -559,7 +562,7 @@ def test_a_generated_dataset_of_an_older_version_is_made_anew(
     generator.VERSION = 2
     assert library.fingerprint("toy-made") is None
     new = library.open_dataset("toy-made")
-    assert new.fingerprint != old.fingerprint
+    assert new.manifest.fingerprint != old.manifest.fingerprint
     assert int(new.train.image(0)[0, 0, 0]) == 2
     assert visible(data) == ["toy-made"]
 
@@ -578,7 +581,7 @@ def test_two_that_need_a_generated_dataset_at_once_make_it_once(
 def test_verify_accepts_what_was_imported_and_finds_a_changed_byte(
     pictures: Path, data: Path
 ) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     assert library.verify("mine") == (
         "mine: 5 train and 3 val images in 2 classes, as when imported from toy2-8"
     )
@@ -592,7 +595,7 @@ def test_verify_accepts_what_was_imported_and_finds_a_changed_byte(
 
 
 def test_verify_finds_an_index_that_does_not_fit(pictures: Path, data: Path) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     manifest = data / "mine" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"n01": 3', '"n01": 4'))
     text = (
@@ -603,7 +606,7 @@ def test_verify_finds_an_index_that_does_not_fit(pictures: Path, data: Path) -> 
 
 
 def test_a_lost_file_is_one_sentence(pictures: Path, data: Path) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     (data / "mine" / "train.parquet").unlink()
     with pytest.raises(InputError, match=r"/mine is damaged: .*; delete .*/mine and fetch or imp"):
         library.open_dataset("mine")
@@ -612,7 +615,7 @@ def test_a_lost_file_is_one_sentence(pictures: Path, data: Path) -> None:
 
 
 def test_a_dataset_of_another_format_is_one_sentence(pictures: Path, data: Path) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     manifest = data / "mine" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 0'))
     text = (
@@ -639,7 +642,7 @@ def test_a_manifest_that_is_none_is_one_sentence_and_stops_no_other_set(
     pictures: Path, data: Path, text: str, sentence: str
 ) -> None:
     for name in ("mine", "other"):
-        library.import_local(pictures, name=name)
+        incoming.import_local(pictures, name=name)
     (data / "mine" / "manifest.json").write_text(text)
     for call in (library.open_dataset, library.verify, library.fingerprint):
         with pytest.raises(InputError, match=sentence):
@@ -656,7 +659,7 @@ def test_a_manifest_that_is_none_is_one_sentence_and_stops_no_other_set(
 def test_a_manifest_that_lacks_anything_is_damaged(
     pictures: Path, data: Path, field: str, value: object
 ) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     path = data / "mine" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     with pytest.raises(InputError, match=f"manifest.json is damaged: it has no {field}; delete "):
@@ -668,15 +671,15 @@ def test_a_manifest_that_lacks_anything_is_damaged(
 def test_the_list_shows_what_is_there_and_what_could_be(
     pictures: Path,
 ) -> None:
-    library.import_local(pictures, name="mine")
+    incoming.import_local(pictures, name="mine")
     rows = {row.name: row for row in library.listing()}
     assert list(rows) == [*DATASETS, "mine"] == library.known_names()
     assert rows["imagewoof"].state == "not here"
     assert rows["toy-made"].state == "made on first use"
     assert rows["mine"].state == "ready"
-    assert (rows["mine"].train_images, rows["mine"].val_images) == (5, 3)
-    assert rows["mine"].fingerprint == (library.fingerprint("mine") or "")[:12]
-    assert rows["mine"].size_mb is not None
+    assert rows["mine"].manifest
+    assert rows["mine"].manifest.images == {"train": 5, "val": 3}
+    assert rows["mine"].manifest.fingerprint == library.fingerprint("mine")
     assert rows["mine"].size_mb > 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import folders, library
+from bench.data import folders, incoming, library, master
 from bench.data.decoding import COMPOSITED, SCALED, TURNED
 from bench.data.folders import Reading, read_folder
 from bench.errors import InputError, told
@@ -43,7 +43,7 @@ def picture(path: Path, side: int = 4, **options: Any) -> Path:
 @pytest.mark.parametrize("suffix", [".webp", ".BMP", ".tif", ".tiff", ".gif", ".jpe", ".JFIF"])
 def test_every_usual_suffix_counts(pictures: Path, suffix: str) -> None:
     picture(pictures / "train" / "a" / f"more{suffix}")
-    assert f"a/more{suffix}" in library.import_local(pictures, name="mine").train.names
+    assert f"a/more{suffix}" in incoming.import_local(pictures, name="mine").train.names
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_what_is_passed_over_is_told_with_the_reason(pictures: Path, path: str, 
     source = picture(pictures.parent / "one.png")
     (target := pictures / path).parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)
-    dataset = library.import_local(pictures, name="mine")
+    dataset = incoming.import_local(pictures, name="mine")
     assert (len(dataset.train), len(dataset.val)) == (2, 2)
     assert dataset.classes == ("a", "b")
-    ((reason, (name,)),) = dataset.manifest["passed over"].items()
+    ((reason, (name,)),) = dataset.manifest.passed.items()
     assert reason == why
     assert path.startswith(name)
     assert library.notes(dataset) == [f"passed over, {why}: 1 ({name})"]
@@ -79,7 +79,7 @@ def test_links_that_lead_nowhere_or_to_folders_are_told(pictures: Path) -> None:
     (pictures / "train" / "a" / "gone.png").symlink_to("nowhere.png")
     (pictures / "train" / "a" / "round").symlink_to(pictures)
     os.mkfifo(pictures / "train" / "a" / "pipe.png")
-    passed = library.import_local(pictures, name="mine").manifest["passed over"]
+    passed = incoming.import_local(pictures, name="mine").manifest.passed
     assert passed == {
         "neither file nor folder, or a link to nothing": ["train/a/gone.png", "train/a/pipe.png"],
         "link to a folder": ["train/a/round"],
@@ -91,7 +91,7 @@ def test_a_linked_class_folder_and_a_linked_file_are_read(pictures: Path, tmp_pa
     for split in ("train", "val"):
         (pictures / split / "c").symlink_to(tmp_path / "elsewhere")
     (pictures / "train" / "a" / "1.png").symlink_to(tmp_path / "elsewhere" / "0.png")
-    dataset = library.import_local(pictures, name="mine")
+    dataset = incoming.import_local(pictures, name="mine")
     assert dataset.train.names == ("a/0.png", "a/1.png", "b/0.png", "c/0.png")
 
 
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_not_a_gap(
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(InputError, match=rf"^set cannot be read: {closed} \(Permission denied\)$"):
-        library.import_local(pictures, name="mine")
+        incoming.import_local(pictures, name="mine")
 
 
 def test_all_that_cannot_be_decoded_is_named_at_once(
@@ -128,7 +128,7 @@ def test_all_that_cannot_be_decoded_is_named_at_once(
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     with pytest.raises(InputError, match=r"^4 images in set cannot be decoded: ") as caught:
-        library.import_local(pictures, name="mine")
+        incoming.import_local(pictures, name="mine")
     for name in ("train/b/0.png (no known image format)", "val/a/0.png (Permission denied)"):
         assert name in str(caught.value)
     assert "val/a/cut.png" in str(caught.value)
@@ -143,23 +143,23 @@ def test_changes_are_counted_told_at_import_and_by_verify(pictures: Path) -> Non
     picture(pictures / "val" / "b" / "turned.jpg", exif=exif)
     PIL.Image.new("RGBA", (3, 3), (0, 0, 0, 0)).save(pictures / "train" / "b" / "clear.png")
     PIL.Image.fromarray(np.full((3, 3), 257, np.uint16)).save(pictures / "val" / "a" / "deep.png")
-    dataset = library.import_local(pictures, name="mine")
-    assert dataset.manifest["changes"] == {TURNED: 2, COMPOSITED: 1, SCALED: 1}
+    dataset = incoming.import_local(pictures, name="mine")
+    assert dataset.manifest.changes == {TURNED: 2, COMPOSITED: 1, SCALED: 1}
     assert f"{TURNED}: 2 images" in library.notes(library.open_dataset("mine"))
 
 
 def test_the_pixels_tell_apart_what_names_and_sizes_do_not(pictures: Path) -> None:
-    first = library.import_local(pictures, name="first")
+    first = incoming.import_local(pictures, name="first")
     path = pictures / "train" / "a" / "0.png"
     path = path.rename(path.with_suffix(".bmp"))
     PIL.Image.new("RGB", (4, 4), "teal").save(path)
-    second = library.import_local(pictures, name="second")
+    second = incoming.import_local(pictures, name="second")
     PIL.Image.new("RGB", (4, 4), "navy").save(path)
-    third = library.import_local(pictures, name="third")
-    assert first.pixels == second.pixels
-    assert second.fingerprint == third.fingerprint
-    assert second.pixels != third.pixels
-    assert library.open_dataset("third").held_out(0.5).pixels == third.pixels
+    third = incoming.import_local(pictures, name="third")
+    assert first.manifest.pixels == second.manifest.pixels
+    assert second.manifest.fingerprint == third.manifest.fingerprint
+    assert second.manifest.pixels != third.manifest.pixels
+    assert library.open_dataset("third").held_out(0.5).manifest.pixels == third.manifest.pixels
 
 
 def test_decoding_ahead_is_bounded_in_bytes(
@@ -169,7 +169,7 @@ def test_decoding_ahead_is_bounded_in_bytes(
     for i in range(count):
         picture(pictures / "train" / "a" / f"{i}.png", side=side)
     monkeypatch.setattr(folders, "DECODE_BYTES", 2 * folders.BYTES_PER_PIXEL * side * side)
-    reading = Reading(read_folder(pictures, "set"), library.no_progress)
+    reading = Reading(read_folder(pictures, "set"), master.no_progress)
     assert reading.decoded_bytes == 3 * (count * side * side + 3 * 16)
     tracemalloc.start()
     try:

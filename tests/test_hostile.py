@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
-from bench.data import library
+from bench.cli import console
+from bench.data import incoming
 from bench.errors import InputError
 from bench.lab import backbones, checkpoints
 from bench.opening import load_from
@@ -165,9 +165,9 @@ def given(kind: str, name: str, at: Path, store: Store) -> str:
 def use(kind: str, name: str, at: Path, store: Store) -> None:
     """Use an input as the product does."""
     if kind == "archive":
-        library.import_local(ARCHIVES[name](at), name="mine")
+        incoming.import_local(ARCHIVES[name](at), name="mine")
     elif kind == "name":
-        library.import_local(folder(at, members()), name=name)
+        incoming.import_local(folder(at, members()), name=name)
     elif kind == "toml":
         (at / "asked.toml").write_text(TOMLS[name])
         make_plan(load_from(store, str(at / "asked.toml"), small=False), store)
@@ -198,10 +198,8 @@ def test_the_terminal_shows_a_users_text_as_it_is(
 ) -> None:
     from rich.console import Console
 
-    from bench.terminal import text_table
-
     shown = io.StringIO()
-    monkeypatch.setattr(cli, "out", Console(file=shown, width=80))
-    cli.say(text)
-    cli.out.print(text_table([text], [[text]], 80, title=text))
+    monkeypatch.setattr(console, "out", Console(file=shown, width=80))
+    console.say(text)
+    console.out.print(console.text_table([text], [[text]], 80, title=text))
     assert shown.getvalue().count(text.replace("\udcff", "\\xff")) == 4

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import cli, merging
+from bench import merging
+from bench.cli import upkeep
 from bench.errors import InputError
 from bench.metrics import as_metrics
 from bench.records import write_record
@@ -64,8 +65,8 @@ def test_the_command_says_what_it_has_taken(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(tmp_path / "here"))
-    cli.merge(there.root)
-    cli.merge(there.root)
+    upkeep.merge(there.root)
+    upkeep.merge(there.root)
     first, again = capsys.readouterr().out.splitlines()
     assert first == f"taken from {there.root}: sizes 1, trials 9, timings 1"
     assert again == f"taken from {there.root}: nothing that was not here"

@@ -323,4 +323,4 @@ def test_generated_data_is_what_published_trials_were_run_on(
     records = PUBLISHED.glob("*/trials/*/record.json")
     facts = [json.loads(path.read_text()).get("data", {}) for path in records]
     seen = {one["fingerprint"] for one in facts if one.get("name") == name}
-    assert seen == {open_dataset(name).fingerprint}
+    assert seen == {open_dataset(name).manifest.fingerprint}

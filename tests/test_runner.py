@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.cli.planning import cost_lines
 from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
 from bench.metrics import Weight, as_metrics
@@ -23,7 +24,6 @@ from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
-from bench.terminal import cost_lines
 from tests.conftest import WriteExperiment
 
 pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first

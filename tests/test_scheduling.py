@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bench import machine
+from bench.cli.progress import Display
 from bench.events import Begin, End, Epoch, Event, Listener, PlanMade, Step, TrialProgress
 from bench.machine import Share, memory_bytes, shares
 from bench.metrics import as_metrics
@@ -25,7 +26,6 @@ from bench.run.processes import waited_for
 from bench.run.scheduling import take_all
 from bench.spec.trial import Trial
 from bench.store import Store
-from bench.terminal import Display
 from tests.conftest import WriteExperiment
 from tests.simulated import simulated
 
@@ -182,7 +182,7 @@ def test_where_nothing_redraws_each_trial_says_how_far_all_are(
     assert lines[0] == "  plain, seed 0: epoch 1, 32 images/s, top-1 50.0 %"
     ends = [line for line in lines if not line.startswith(" ")]
     assert [line.partition(":")[0] for line in ends] == [
-        display.names[key] for key in experiment.trials
+        experiment.trial_names[key] for key in experiment.trials
     ]
     assert ends[0].endswith(" s (1 of 4, 0 s left)")
     assert ends[-1].endswith("top-1 50.0 %, 0 s")

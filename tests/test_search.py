@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from typer.testing import CliRunner
 
 from bench.analysis.evidence import gather
@@ -390,9 +389,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
             lost.append(asked.number)
             storage = asked.study._storage
             storage.set_trial_state_values(asked._trial_id, optuna.trial.TrialState.FAIL)
-            frozen = storage.get_trial(asked._trial_id)
-            with studies.ours_experimental():
-                RetryHeartbeatStaleTrialCallback()(asked.study, frozen)
+            asked.study.enqueue_trial(asked.params)
         return await scoring(store, low_rate_wins)(trial, asked, listener)
 
     Tuner(toy_search(), store, heard, evaluate).run()
@@ -406,15 +403,13 @@ class KilledError(BaseException):
     """Ends a worker as SIGKILL does: nothing of Optuna's or ours catches it."""
 
 
-@pytest.mark.parametrize("dies", ["before its first heartbeat", "after it"])
-def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
+@pytest.mark.parametrize("dies", ["before it has leased it", "after it"])
+def test_what_a_dead_worker_had_drawn_is_taken_up(
     store: Store,
     toy_search: Callable[..., Search],
     monkeypatch: pytest.MonkeyPatch,
     dies: str,
 ) -> None:
-    monkeypatch.setattr(studies, "HEARTBEAT_S", 1)
-    monkeypatch.setattr(studies, "GRACE_S", 2)
     monkeypatch.setattr(studies, "POLL_S", 0.1)
     found = toy_search()
 
@@ -425,9 +420,8 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
         raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr("optuna.storages._heartbeat.HeartbeatThread._record_heartbeat", heard_not)
         if dies.startswith("before"):
-            patched.setattr(RDBStorage, "record_heartbeat", killed)
+            patched.setattr(studies, "claim", killed)
         with pytest.raises(KilledError):
             Tuner(found, store, heard, killed_later).run()
 
@@ -443,10 +437,6 @@ def test_what_a_dead_worker_had_drawn_is_taken_up_even_if_its_heart_never_beat(
     assert record
     for arm in ("plain", "learned"):
         assert [row["state"] for row in record["arms"][arm]["configurations"]] == ["ok"] * 3
-
-
-def heard_not(*_: Any) -> None:
-    """A heartbeat that reaches nobody."""
 
 
 def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
@@ -570,7 +560,6 @@ from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.store import Store
 
-studies.HEARTBEAT_S, studies.GRACE_S = 1, 3
 studies.POLL_S = search.POLL_S = 0.1
 store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
 

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.console import results_table, text_table
+from bench.cli.progress import Display
 from bench.events import Round
 from bench.report.words import NONE
-from bench.terminal import Display, results_table, text_table, trial_names
 from tests.conftest import WriteExperiment
 
 
@@ -20,7 +21,7 @@ def test_a_trial_of_crossed_sizes_is_named_by_its_own_sizes(
     write_experiment: WriteExperiment,
 ) -> None:
     axes = 'input_size = ["2 * output_size"]\noutput_size = [16, 8]'
-    names = trial_names(write_experiment(axes=axes)).values()
+    names = write_experiment(axes=axes).trial_names.values()
     assert set(names) == {
         *(f"plain, {size} px, seed {seed}" for size in ("16", "8") for seed in (0, 1)),
         *(f"learned, {size} px, seed {seed}" for size in ("32 → 16", "16 → 8") for seed in (0, 1)),

@@ -107,6 +107,12 @@ class Verdict:
     crossed: Crossed | None  # None without predictions
     over_images: bool  # whether the interval over new images is the wider one
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the difference, whatever its sign, is within the margin."""
+        sure = max(abs(self.difference.low), abs(self.difference.high)) < self.margin_pct
+        return sure or self.answer == "no difference"
+
 
 def judge(
     differences: Mapping[int, float],
@@ -206,8 +212,8 @@ def _why_not_of(both: tuple[Predictions, Predictions], margin_pct: float) -> Rea
 
 def one_class(arm: Predictions) -> bool:
     """Whether some model predicts one class for every image, and the images have several."""
-    several = len(np.unique(arm.labels)) > 1
-    return several and bool((np.ptp(arm.predicted, axis=1) == 0).any())
+    several = np.ptp(arm.labels) > 0
+    return bool(several and (np.ptp(arm.predicted, axis=1) == 0).any())
 
 
 def at_chance(arm: Predictions) -> bool:

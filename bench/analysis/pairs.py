@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,11 @@ from bench.analysis.statistics import NO_PRIOR, Prior
 
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
+
+
+REGIME = ["dataset", "backbone", "input_size", "output_size", "epochs", "steps"]
+NEEDED = ["context", "seed", "arm", "key", "status", "top1_pct", *REGIME]
+"""Columns of a table that a pair is made of."""
 
 
 def no_predictions(_key: str) -> None:
@@ -41,7 +47,7 @@ class Pair:
     ended: int
     planned: int
 
-    @property
+    @cached_property
     def differences(self) -> dict[int, float]:
         """The first arm minus the second, points by seed."""
         found = self.trials["ours"] - self.trials["theirs"]
@@ -88,25 +94,28 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     """`arm` and `to` in each context that has both, on the same data."""
     if arm == to:
         return
-    for context, rows in table.groupby("context", dropna=False, sort=False):
-        ours, theirs = (rows[rows["arm"] == name].set_index("seed") for name in (arm, to))
-        both = ours.join(theirs.add_suffix("_theirs"), how="inner")
-        if len(both) and (both["dataset"] == both["dataset_theirs"]).all():
-            yield _pair("" if pd.isna(context) else str(context), (arm, to), both)
+    named = table.reindex(columns=NEEDED).set_index(["context", "seed"])
+    ours, theirs = (named[named["arm"] == name] for name in (arm, to))
+    both = ours.join(theirs.add_suffix("_theirs"), how="inner")
+    states = both[["status", "status_theirs"]]
+    both["ended"], both["ok"] = (states != "missing").all(axis=1), (states == "ok").all(axis=1)
+    for context, rows in both.groupby("context", dropna=False, sort=False):
+        if (rows["dataset"] == rows["dataset_theirs"]).all():
+            yield _pair(
+                "" if pd.isna(context) else str(context), (arm, to), rows.droplevel("context")
+            )
 
 
 def _pair(context: str, arms: tuple[str, str], both: pd.DataFrame) -> Pair:
-    states = both[["status", "status_theirs"]]
     names = {"top1_pct": "ours", "top1_pct_theirs": "theirs"}
     names |= {"key": "ours_key", "key_theirs": "theirs_key"}
-    finished = both[(states == "ok").all(axis=1)]
     return Pair(
         context,
         arms,
         regime_of({str(name): value for name, value in both.iloc[0].items()}),
-        finished[list(names)].rename(columns=names).dropna(),
+        both.loc[both["ok"], list(names)].rename(columns=names).dropna(),
         frozenset({*both["key"], *both["key_theirs"]}),
-        ended=int((states != "missing").all(axis=1).sum()),
+        ended=int(both["ended"].sum()),
         planned=len(both),
     )
 
@@ -154,8 +163,9 @@ def prior_for(
 
 
 def _collapsed(pair: Pair, predicted: Predicted) -> bool:
-    both = predictions_of(pair, predicted)
-    return both is not None and any(one_class(arm) for arm in both)
+    """Whether a trial of either arm predicts one class for every image."""
+    found = (predicted(key) for key in (*pair.trials["ours_key"], *pair.trials["theirs_key"]))
+    return any(one_class(_stacked([one])) for one in found if one is not None)
 
 
 def predictions_of(pair: Pair, predicted: Predicted) -> tuple[Predictions, Predictions] | None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import filelock
 import PIL
 
 from bench.data.folders import Folder
-from bench.data.master import SPLITS, Image, Master, Progress, open_split, write_split
-from bench.data.specs import DatasetSpec
+from bench.data.manifest import Manifest
+from bench.data.master import Image, Master, Progress, open_split, write_split
+from bench.data.specs import SPLITS, DatasetSpec
 from bench.errors import InputError, told
 from bench.records import write_whole
 
-FORMAT = 1
-"""Of the files of a dataset; raised by hand when their meaning changes."""
-
-Manifest = dict[str, Any]
 Images = Iterable[tuple[str, int, Image]]
 
 
@@ -102,8 +96,9 @@ def _instead(images: Folder) -> str:
 def build(
     place: Path,
     staging: Path,
+    classes: Sequence[str],
     splits: Mapping[str, tuple[Images, int]],
-    record: Callable[[], Manifest],
+    known: Callable[[Mapping[str, str]], Mapping[str, object]],
     progress: Progress,
 ) -> None:
     """Write the splits and, last, the manifest; then rename the whole to `place`.
@@ -112,29 +107,25 @@ def build(
         place: the dataset's own folder; what is there already makes way.
         staging: from `staging(place)`.
         splits: split -> its images and how many there are.
-        record: gives, when all images are written, what the manifest says besides; at least
-            "classes" and "origin". Where it has no "fingerprint", that is made from the pixels,
-            "generator" and "version". It may refuse.
+        known: gives, when all images are written, what the manifest says besides, from the digests
+            of the files; at least "origin" and "fingerprint". It may refuse.
     """
-    made = staging / "made"
-    made.mkdir()
+    (made := staging / "made").mkdir()
     digests: dict[str, str] = {}
     for split, (images, total) in splits.items():
         digests |= write_split(made, split, _counted(images, split, total, progress))
-    own = record()
-    counts = {split: class_counts(open_split(made, split), own["classes"]) for split in splits}
-    manifest = {
-        "format": FORMAT,
+    counts = {split: class_counts(open_split(made, split), classes) for split in splits}
+    facts = {
         "name": place.name,
-        **own,
+        "classes": classes,
         "counts": counts,
         "images": {split: sum(of.values()) for split, of in counts.items()},
         "sha256": digests,
         "decoder": f"Pillow {PIL.__version__}",
     }
-    if "fingerprint" not in manifest:
-        manifest["fingerprint"] = _generated_fingerprint(manifest)
-    write_whole(made / "manifest.json", json.dumps(manifest, indent=1))
+    manifest = Manifest.model_validate({**facts, **known(digests)})
+    text = manifest.model_dump_json(indent=1, by_alias=True, exclude_none=True)
+    write_whole(made / "manifest.json", text)
     if place.exists():
         place.rename(staging / "old")
     made.rename(place)
@@ -149,9 +140,3 @@ def _counted(images: Images, split: str, total: int, progress: Progress) -> Imag
 def class_counts(master: Master, classes: Iterable[str]) -> dict[str, int]:
     """Class -> number of images."""
     return {folder: int((master.labels == label).sum()) for label, folder in enumerate(classes)}
-
-
-def _generated_fingerprint(manifest: Manifest) -> str:
-    pixels = [manifest["sha256"][f"{split}.bin"] for split in SPLITS]
-    named = [manifest["generator"], str(manifest["version"]), *pixels]
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()

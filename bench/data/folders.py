@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bench.data.decoding import Decoded, UndecodableError, decode, pixel_count, suffixes
-from bench.data.master import SPLITS, Image, Progress
+from bench.data.master import Image, Progress
+from bench.data.specs import SPLITS
 from bench.errors import InputError, readable
 from bench.machine import cores
 
@@ -23,11 +24,8 @@ DECODE_BYTES = 1 << 29
 BYTES_PER_PIXEL = 12
 """While one is decoded: the plug-in's buffer, RGBA, and the array that is made of it."""
 
-AT_ONCE = 1000
-"""Headers that are asked for together."""
-
-MOST_NAMED = 1000
-"""Files that one error names."""
+AT_ONCE = 1000  # headers that are asked for together
+MOST_NAMED = 1000  # files that one error names
 
 Passed = dict[str, list[str]]
 """Why files or folders were passed over -> which."""

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-SPLITS = ("train", "val")
 INDEX = pa.schema(
     {
         "name": pa.string(),
@@ -38,6 +37,10 @@ Progress = Callable[[str, int, int], None]
 
 Phases "download", "look through" and "unpack" count bytes, "verify" files, all others images.
 """
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """The `Progress` of a caller who wants none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+SPLITS = ("train", "val")
 BASE_ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/"
 """Where the archives of `DATASETS` are, each under its own file name."""
 

@@ -42,24 +42,17 @@ Integers = TypeVar("Integers", Images, NDArray[np.int16])
 NAME = "bench.datasets.synthetic"
 """What fingerprints call this module: its first name, so that trials outlive a move of the file."""
 
-VERSION = 1
-"""Raised by hand when the same split gives other pixels."""
-
+VERSION = 1  # raised by hand when the same split gives other pixels
 COUNTS = {"train": 1500, "val": 1000}
 SIDE = 64
 BLOCKS = SIDE // 2
-AMPLITUDE = 40
-"""Of the stripes of `fine`: grey levels above and below the background."""
-CONTRAST = 110.0
-"""Of the shape of `coarse`, grey levels."""
+AMPLITUDE = 40  # of the stripes of `fine`: grey levels above and below the background
+CONTRAST = 110.0  # of the shape of `coarse`, grey levels
 LOWEST, HIGHEST = 48, 207
 """What the picture under the stripes is clipped to: the stripes cannot leave 0..255."""
-NOISE = 8.0
-"""Standard deviation of the independent noise of each block and channel, grey levels."""
-SOFTNESS = 4.0
-"""Width of the edge of a shape, blocks."""
-RADII = (9.0, 13.0)
-"""Half the side of the square around a shape, blocks: smallest, largest."""
+NOISE = 8.0  # standard deviation of the independent noise of each block and channel, grey levels
+SOFTNESS = 4.0  # width of the edge of a shape, blocks
+RADII = (9.0, 13.0)  # half the side of the square around a shape, blocks: smallest, largest
 MARGIN = 2.5
 """Between that square and the picture's sides, blocks: where filters are cut off is no shape."""
 CHUNK = 250

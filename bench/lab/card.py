@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bench.records import CardFacts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 REASONS = "SwPowerCap HwSlowdown SwThermalSlowdown HwThermalSlowdown HwPowerBrakeSlowdown"
 """What NVML calls the reasons for which a clock is slower than it could be."""

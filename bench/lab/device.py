@@ -25,8 +25,7 @@ Placed = tuple[Tensor, Tensor]
 SHARE_CALLS = 6
 WAIT = 2
 """The GPU is kept from a call that is to be timed for so many times as long as the call takes."""
-MOST_HZ = 2e9
-"""No GPU's clock is faster: a wait of so many cycles is a second, or longer."""
+MOST_HZ = 2e9  # no GPU's clock is faster: a wait of so many cycles is a second, or longer
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

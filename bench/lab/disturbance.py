@@ -16,8 +16,7 @@ except ImportError:  # Windows
 STAT = Path("/proc/stat")
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
-LIMIT = 0.10
-"""Share of the processor's time beyond which other load disturbs a measurement."""
+LIMIT = 0.10  # share of the processor's time beyond which other load disturbs a measurement
 
 
 class Watch:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import timm.data
@@ -41,11 +40,10 @@ from bench.lab.resampling import (
 from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 
-SECONDS = 3.0
-"""Of each measurement."""
-BASE: dict[str, Any] = {
+SECONDS = 3.0  # of each measurement
+BASE: Fields = {
     "dataset": "fine",
     "epochs": 2,
     "batch_size": 64,
@@ -198,11 +196,9 @@ def training_alike(bench: Bench) -> Iterator[Finding]:
 def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) -> float:
     """Training loss of the second epoch of a small trial."""
     devices.configure(deterministic=deterministic)
-    small: dict[str, Any] = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
-    calm: dict[str, Any] = {
-        "optimizer": "sgd",
-        "lr": 0.01,
-    }  # AdamW makes much of how the last digits were rounded
+    small: Fields = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
+    # AdamW makes much of how the last digits were rounded
+    calm: Fields = {"optimizer": "sgd", "lr": 0.01}
     trial = Trial(**BASE, **small, **calm, deterministic=deterministic)
     rows = np.arange(bench.images) * len(bench.dataset.train) // bench.images
     batches = loader(bench.dataset.train.part(rows), trial, device).train

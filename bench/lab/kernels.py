@@ -14,8 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from bench.lab.resampling import Pass
 
-BLOCK = 64
-"""Pixels of a program."""
+BLOCK = 64  # pixels of a program
 SIZES = ["taps", "extent", "channel", "last"]
 """Arguments whose every value would otherwise be compiled for anew where it is 1 or 16 fold."""
 

@@ -24,8 +24,7 @@ STEP = 8
 no stride of the backbone divides cost it accuracy."""
 TIMED_ROUNDS = 5
 CONFIRMING_ROUNDS = 11
-LARGEST = 4
-"""Sizes are sought up to so many times the treatment's input size."""
+LARGEST = 4  # sizes are sought up to so many times the treatment's input size
 
 
 def match(request: SizeRequest, classes: int) -> SizeMatched:

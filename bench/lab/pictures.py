@@ -16,8 +16,7 @@ from bench.records import Spectrum
 from resizer.fixed import resize
 
 SHOWN = 3
-MEASURED = 64
-"""Images whose spectra are averaged."""
+MEASURED = 64  # images whose spectra are averaged
 
 
 @torch.no_grad()

@@ -23,8 +23,7 @@ from bench.data.master import Master
 from bench.lab import device as devices
 from bench.spec.trial import Trial
 
-WEIGHT_BITS = 22
-"""With 8 bits of a pixel, and what negative lobes add, 32 are enough for a sum."""
+WEIGHT_BITS = 22  # with 8 bits of a pixel, and what negative lobes add, 32 are enough for a sum
 RESIDENT_SHARE = 0.5
 """Of the device's free memory, that a split's pixels or its validation batches may take."""
 

@@ -21,9 +21,7 @@ from bench.lab import device as devices
 from bench.machine import written_whole
 from bench.records import CurveRow, Environment
 
-EVERY_S = 300.0
-"""A kill loses so much training at the most."""
-
+EVERY_S = 300.0  # a kill loses so much training at the most
 BINDING = (
     *("device", "device_name", "precision", "threads", "platform"),
     *("torch", "torchvision", "timm", "numpy", "pillow"),

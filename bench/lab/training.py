@@ -43,6 +43,12 @@ class Trained:
     train_s: float  # training alone, evaluation excluded
     steps: int
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those of `METRICS` that every trial has."""
+        of = self.predictions
+        return {"top1_pct": of.top1_pct, "val_loss": of.val_loss, "train_s": self.train_s}
+
 
 def train(
     model: nn.Module,

@@ -94,15 +94,13 @@ def _train(
     """Train, leave the files, and add to the record what came of it when all is there."""
     if Trial(**trial.model_dump()).key != trial.key:
         raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
-    dataset = open_dataset(trial.dataset)
-    if trial.holdout:
-        dataset = dataset.held_out(trial.holdout)
+    dataset, trials = _dataset(trial), results / "trials"
     model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
-    models.take_over(model, trial, results / "trials")
+    models.take_over(model, trial, trials)
     models.placed(model, trial, device)
     data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
     snapshot = snapshot_file(results, trial.key)
-    snapshots = Snapshots(snapshot, record["environment"], dataset.fingerprint, tell)
+    snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
     if snapshots.resumptions:
         record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
     trained = training.train(model, trial, data, device, precision, snapshots, tell)
@@ -111,15 +109,9 @@ def _train(
     weights.save(model, folder / "weights.safetensors")
     for name in FILES:
         synced(folder / name)
-    metrics = {
-        "top1_pct": trained.predictions.top1_pct,
-        "val_loss": trained.predictions.val_loss,
-        "train_s": trained.train_s,
-    }
-    if models.knows_imagenet(trial, results / "trials"):
-        metrics |= clean_top1(dataset, trained.predictions)
+    clean = clean_top1(dataset, trained.predictions) if models.knows_imagenet(trial, trials) else {}
     record |= {
-        "metrics": as_metrics(metrics),
+        "metrics": as_metrics(trained.metrics | clean),
         "steps": trained.steps,
         "curve": trained.curve,
         "spectrum": spectrum,
@@ -131,15 +123,21 @@ def _train(
         record["weights"] = model.loaded
 
 
+def _dataset(trial: Trial) -> Dataset:
+    """The images that the trial is trained and scored on."""
+    dataset = open_dataset(trial.dataset)
+    return dataset.held_out(trial.holdout) if trial.holdout else dataset
+
+
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
     return {
         "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "origin": dataset.origin,
+        "fingerprint": dataset.manifest.fingerprint,
+        "origin": dataset.manifest.origin,
         "classes": list(dataset.classes),
         "train_images": len(dataset.train),
         "val_images": len(dataset.val),
-        "pixels": dataset.pixels,
+        "pixels": dataset.manifest.pixels,
         "doubt": dataset.doubt,
         "scored_on": f"held-out {dataset.val.split}" if trial.holdout else dataset.val.split,
     }

@@ -18,10 +18,8 @@ from filelock import SoftFileLease, Timeout
 from bench.events import Listener, Waiting
 from bench.store import Store
 
-LEASE_S = 120.0
-"""Longer than network file systems remember what they have once read of a file."""
-POLL_S = 3.0
-"""Between two looks at what another process is doing."""
+LEASE_S = 120.0  # longer than network file systems remember what they have once read of a file
+POLL_S = 3.0  # between two looks at what another process is doing
 
 
 @contextmanager

@@ -16,8 +16,7 @@ BYTES_A_PIXEL = 4000
 """Of memory, for each pixel that is loaded of a batch in training: published peaks reach 3,700."""
 BYTES_OF_PROCESS = 2**30
 
-SAVING_S = 60.0
-"""So long a stopped trial has to come to the end of its step and to save its state."""
+SAVING_S = 60.0  # so long a stopped trial has to come to the end of its step and to save its state
 
 
 class Executor(Protocol):

@@ -59,11 +59,3 @@ def droppable(experiment: Experiment, store: Store) -> dict[Path, int]:
     keys = set(experiment.runs) - Keeper(experiment, store).needed
     files = [store.trial_folder(key) / WEIGHTS for key in keys]
     return {path: path.stat().st_size for path in files if path.exists()}
-
-
-def drop(experiment: Experiment, store: Store) -> int:
-    """Delete what is `droppable`; returns the bytes that were freed."""
-    found = droppable(experiment, store)
-    for path in found:
-        path.unlink()
-    return sum(found.values())

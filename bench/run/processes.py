@@ -99,13 +99,7 @@ async def perform(
     there.close()
     try:
         async with asyncio.timeout(timeout_s) as limit:
-            while True:
-                message = await _received(here)
-                if isinstance(message, Answer):
-                    return cast("T", message.value)
-                if isinstance(message, InputError):
-                    raise message
-                listener(message)
+            return cast("T", await _answer(here, listener))
     except EOFError:
         await _readable(process.sentinel, ENDING_S)
         process.join(0)
@@ -124,10 +118,16 @@ async def perform(
         process.join(ENDING_S)
 
 
-async def _received(connection: Connection) -> Message:
-    """The next message; EOFError where none will come."""
-    await _readable(connection.fileno())
-    return cast("Message", connection.recv())
+async def _answer(connection: Connection, listener: Listener) -> object:
+    """What the job returns; all that it tells is passed on. EOFError where nothing will come."""
+    while True:
+        await _readable(connection.fileno())
+        message = cast("Message", connection.recv())
+        if isinstance(message, Answer):
+            return message.value
+        if isinstance(message, InputError):
+            raise message
+        listener(message)
 
 
 async def _readable(descriptor: int, timeout_s: float = math.inf) -> None:

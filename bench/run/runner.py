@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import Begin, End, Listener, MatchingBegun, PlanMade, SmokePlanned, Waiting
+from bench.events import Begin, End, Listener, MeasuringBegun, PlanMade, SmokePlanned, Waiting
 from bench.opening import again
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
@@ -43,7 +43,7 @@ def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Exp
         return experiment
     requests = experiment.sizes.values()
     prepare(experiment, [request.like for request in requests], store, listener)
-    listener(MatchingBegun(len(requests)))
+    listener(MeasuringBegun("sizes", len(requests)))
     waited_for(_match_all(experiment, store, listener))
     return again(store, experiment)
 

@@ -7,7 +7,6 @@ from which the best are retrained and the report is made.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings, Si
 from bench.spec.files import read, result_name
 from bench.spec.grid import Cross
 from bench.spec.ranges import Range, Scalar, Space
-from bench.spec.trial import SEMANTICS, Fields, Trial
+from bench.spec.trial import SEMANTICS, Fields, Trial, digest
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def binding(search: Search) -> dict[str, str]:
         )
         for arm, space in search.spaces.items()
     }
-    return {arm: hashlib.sha256(text.encode()).hexdigest()[:8] for arm, text in texts.items()}
+    return {arm: digest(text.encode())[:8] for arm, text in texts.items()}
 
 
 Evaluate = Callable[[Trial, optuna.Trial, Listener], Awaitable[TrialRecord]]

@@ -11,16 +11,16 @@ import asyncio
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
-from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
@@ -28,27 +28,20 @@ from bench.errors import InputError
 from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
-from bench.run.claims import POLL_S
+from bench.run.claims import POLL_S, claim
 from bench.run.executors import Choose, local
 from bench.run.processes import waited_for
 from bench.run.readiness import prepare
 from bench.run.search import Evaluate, Evaluator, Search, binding, finished
 from bench.seeds import seed_for
 from bench.spec.ranges import Range
-from bench.spec.trial import Fields
+from bench.spec.trial import Fields, digest
 from bench.spec.tuning import search_seed, written
 from bench.store import Store
 
-HEARTBEAT_S, GRACE_S = 10, 40
-"""A worker that gave no sign for so long is taken for dead, and its configuration is taken up."""
 CANDIDATES = 24
 """TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
-GOOD_SHARE = 0.25
-"""Importances are of reaching the best so many of the configurations (PED-ANOVA)."""
-
-BEATING = "beating"
-"""The attribute of a configuration with a heartbeat: its number, as one drawn again has another."""
-
+GOOD_SHARE = 0.25  # importances are of reaching the best so many of the configurations (PED-ANOVA)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
@@ -112,32 +105,21 @@ class Tuner:
         self.settings = search.settings
         self.folder = store.search_folder(search.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.gate = FileLock(self.folder / "lock")  # held from drawing to the first heartbeat
+        self.gate = FileLock(self.folder / "lock")  # held while a configuration is drawn
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with self.gate:
             try:
-                self.storage = self._storage()
-                self.studies = {
-                    arm: self._study(f"{arm} {digest}") for arm, digest in binding(search).items()
-                }
+                self.storage = RDBStorage(
+                    "sqlite:///study.db", engine_kwargs=connected(self.folder / "study.db")
+                )
+                bound = binding(search).items()
+                self.studies = {arm: self._study(f"{arm} {to}") for arm, to in bound}
             except (DatabaseError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
                 said = str(error.__cause__ or error).splitlines()[0]
                 raise InputError(
                     f"{self.folder / 'study.db'} is damaged or of another version ({said}): move "
                     f"{self.folder} away to begin the search anew"
                 ) from error
-
-    def _storage(self) -> RDBStorage:
-        with ours_experimental():
-            return RDBStorage(
-                "sqlite:///study.db",
-                engine_kwargs=connected(self.folder / "study.db"),
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=GRACE_S,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
-                    max_retry=None, inherit_intermediate_values=False
-                ),
-            )
 
     def _study(self, name: str) -> optuna.Study:
         directions: list[Literal["maximize", "minimize"]] = [
@@ -192,22 +174,22 @@ class Tuner:
     async def _work(self) -> None:
         """Draw and score while there is something to draw, and then wait for other processes."""
         while True:
-            with self.gate:
-                drawn = self._drawn()
-            if drawn:
-                await self._one(*drawn)
-            elif self.running:
-                return  # another of ours is still at work, and will wait
-            elif running := sum(_running(study) for study in self.studies.values()):
-                self.listener(Waiting(running))
-                await asyncio.sleep(POLL_S)
-            else:
-                return
+            with ExitStack() as lease:
+                with self.gate:
+                    drawn = self._drawn(lease)
+                if drawn:
+                    await self._one(*drawn)
+                    continue
+            running = sum(map(_running, self.studies.values()))
+            if self.running or not running:
+                return  # another of ours, still at work, will wait
+            self.listener(Waiting(running))
+            await asyncio.sleep(POLL_S)
 
-    def _drawn(self) -> tuple[str, optuna.Trial] | None:
-        """The next configuration, of the arms in turns, its heart beating; None without any."""
+    def _drawn(self, lease: ExitStack) -> tuple[str, optuna.Trial] | None:
+        """The next configuration, of the arms in turns, leased; None without any."""
         for study in self.studies.values():
-            _take_up_the_lost(study)
+            self._take_up_the_lost(study)
         taken = {arm: len(counted(study)) for arm, study in self.studies.items()}
         arm = min(taken, key=lambda name: taken[name])
         if taken[arm] >= self.settings.trials:
@@ -218,29 +200,40 @@ class Tuner:
         study.pruner = (
             optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()
         )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Heartbeat of storage")  # it gets one below
-            drawn = study.ask()
-        self.storage.record_heartbeat(drawn._trial_id)  # Optuna's own may be late
-        drawn.set_user_attr(BEATING, drawn.number)
+        drawn = study.ask()
+        lease.enter_context(self._leased(study, drawn.number))
         return arm, drawn
+
+    def _leased(self, study: optuna.Study, number: int) -> AbstractContextManager[bool]:
+        """Hold a configuration; False if a worker is at it that is alive."""
+        of = digest(f"{self.search.name} {study.study_name}".encode())[:16]
+        return claim(self.store, f"{of} {number}")
+
+    def _take_up_the_lost(self, study: optuna.Study) -> None:
+        """Draw again what dead workers had drawn. For who holds the gate: nobody is drawing."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            with self._leased(study, trial.number) as lost:
+                if lost:
+                    study.tell(trial.number, state=TrialState.FAIL)
+                    given = trial.system_attrs.get("fixed_params", {})
+                    study.enqueue_trial(given | trial.params)
 
     async def _one(self, arm: str, drawn: optuna.Trial) -> None:
         """Score a configuration and tell Optuna; one that is cut short is drawn again."""
         study = self.studies[arm]
         self.running += 1
         try:
-            with get_heartbeat_thread(drawn._trial_id, self.storage):
-                state, values = await self._scored(arm, drawn)
-            study.tell(drawn, values, state)
+            state, values = await self._scored(arm, drawn)
+            study.tell(drawn, values, state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            pass  # this worker was taken for dead, as while it is stopped, and it is drawn again
         except (KeyboardInterrupt, asyncio.CancelledError):
             study.enqueue_trial(drawn.params, user_attrs=drawn.user_attrs)
             study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        except Exception:  # which one, depends on where Optuna notices
-            if not _taken_up(study, drawn.number):
-                study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
-                raise
+        except Exception:
+            study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
+            raise
         finally:
             self.running -= 1
         self.export()
@@ -339,25 +332,6 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
     ]
-
-
-def _take_up_the_lost(study: optuna.Study) -> None:
-    """Draw again what dead workers had drawn. Only for who holds the gate: so nobody is drawing.
-
-    Optuna finds those whose heartbeat has stopped, not those without any.
-    """
-    with ours_experimental():
-        fail_stale_trials(study)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(BEATING) != trial.number:
-            study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.system_attrs.get("fixed_params", {}))
-
-
-def _taken_up(study: optuna.Study, number: int) -> bool:
-    """Whether a worker was taken for dead, as while it is stopped, and its trial drawn again."""
-    trials = study.get_trials(deepcopy=False)
-    return any(number in trial.system_attrs.get("retry_history", []) for trial in trials)
 
 
 def _running(study: optuna.Study) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 
-from bench.data.library import class_count, fingerprint, open_dataset
-from bench.events import Listener, Round, TimingBegun
+from bench.data.library import Dataset, class_count, fingerprint, open_dataset
+from bench.events import Listener, MeasuringBegun, Round
 from bench.metrics import Weight, as_metrics
 from bench.records import RoundRecord, TimedArm, TimingRecord, read_sound, write_record
 from bench.run import jobs
@@ -18,9 +18,6 @@ from bench.run.processes import DiedError, perform
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
-
-if TYPE_CHECKING:
-    from bench.data.library import Dataset
 
 LEAST_QUIET = 3
 """With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
@@ -72,7 +69,7 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
         shutil.rmtree(folder)
     classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
     datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
-    listener(TimingBegun(sitting.settings.rounds * (len(sitting.subjects) + 1)))
+    listener(MeasuringBegun("timing", sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
         rounds = await take_rounds(folder / "rounds", sitting, datasets, classes, listener)
         weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]

@@ -273,6 +273,18 @@ class Experiment:
         reference = subjects[(baseline or [cells[0].trial])[0].speed_key]
         return Sitting(tuple(subjects.values()), reference, self.spec.timing)
 
+    @cached_property
+    def trial_names(self) -> dict[str, str]:
+        """What to call each trial, by key: arm, context and seed of the first cell that asks."""
+        names: dict[str, str] = {}
+        for cell in self.cells:
+            sizes = {"input_size", "output_size"} & cell.axes.keys()
+            context = {n: v for n, v in context_of(cell.axes).items() if n not in sizes}
+            size = f"{cell.trial.size} px" if sizes else ""
+            words = [cell.arm, context_label(context), size, f"seed {cell.trial.seed}"]
+            names.setdefault(cell.trial.key, ", ".join(filter(None, words)))
+        return names
+
     @property
     def baseline(self) -> str:
         """The arm that differences are taken to."""

@@ -23,9 +23,7 @@ LENGTHS = {"epochs": "steps", "steps": "epochs"}
 """A field that goes where the other one is given."""
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
-DEEPEST = 16
-"""Tables and lists in one another, in a file."""
-
+DEEPEST = 16  # tables and lists in one another, in a file
 RESERVED = (
     "trials",
     "timings",

@@ -8,13 +8,11 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping
-from typing import Any
 
-LONGEST = 80
-"""Characters of what a variant's name ends in."""
+LONGEST = 80  # characters of what a variant's name ends in
 
 
-def values(given: Mapping[str, str]) -> dict[str, Any]:
+def values(given: Mapping[str, str]) -> dict[str, object]:
     """What each text is in TOML, by field; one that is nothing in TOML stays a text.
 
     >>> values({"lr": "3e-4", "flip": "false", "backbone": "resnet18"})

@@ -1,0 +1,325 @@
+"""The command line: its verbs, of which `run`, `search` and `publish` are here, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from bench.cli import options, planning, reporting, upkeep
+from bench.cli.console import counted, near, out, say
+from bench.cli.options import Small, fields, opened, own_store, pairs
+from bench.cli.progress import Display
+from bench.errors import InputError, machine_trouble, told
+from bench.opening import check_owner, note_owner
+from bench.paths import PUBLISHED
+from bench.spec.experiment import Experiment
+from bench.store import Store
+from bench.version import __version__
+
+if TYPE_CHECKING:
+    from bench.run.executors import Choose
+    from bench.run.runner import Outcome
+
+
+def run(
+    name: options.Name,
+    small: Small = False,
+    changes: options.Changes = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="FIELD=VALUE: only trials that have it.", autocompletion=fields),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Three training steps of every distinct arm, no more.")
+    ] = False,
+    retry: options.Retry = False,
+    workers: options.Workers = None,
+    cluster: options.ClusterAddress = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    minutes: options.Minutes = None,
+    reuse_published: Annotated[
+        bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
+    ] = False,
+) -> None:
+    """Run what is missing, then report. Stopped or killed, the same command goes on."""
+    from bench.report.made import saved
+    from bench.run import runner
+
+    experiment, store = opened(name, small, changes)
+    if experiment.spec.search:
+        raise InputError(f"{experiment.name} is a search: {experiment.command}")
+    note_owner(store, experiment)
+    chosen = pairs(where or [], "--where")
+    if reuse_published:
+        experiment = _reused(experiment, store)
+    made = saved(experiment, store, store.root / experiment.name)
+    if made and made.complete and not (smoke or chosen):
+        say(f"0 trials to run, {len(experiment.runs)} on record")
+        reporting.show(made)
+        return
+    display = Display(out, experiment)
+    with _shown(display, store, minutes):
+        experiment = display.experiment = runner.match_sizes(experiment, store, display)
+        if smoke:
+            _smoke(experiment, store, display, chosen)
+        with _placed(workers, cluster, cpus_per_trial) as choose:
+            outcome = runner.run(
+                experiment, store, display, where=chosen, retry=retry, choose=choose
+            )
+    _end(experiment, store, outcome)
+
+
+def search(
+    name: options.Name,
+    small: Small = False,
+    retry: options.Retry = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; by default one until the best are retrained."),
+    ] = None,
+    cluster: options.ClusterAddress = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    minutes: options.Minutes = None,
+) -> None:
+    """Tune the arms of a search, retrain the best, report. Again = go on."""
+    from bench.run import runner, studies
+    from bench.run.search import open_search
+
+    tuned, store = open_search(name, small=small), own_store()
+    check_owner(store, tuned.file, small=small)
+    note_owner(store, tuned.example)
+    display = Display(out)
+    with _shown(display, store, minutes), _placed(workers, cluster, cpus_per_trial) as choose:
+        studies.tune(tuned, store, display, choose, workers or 1)
+        experiment, _ = opened(name, small)
+        display.experiment = experiment
+        outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
+    _end(experiment, store, outcome)
+
+
+def _reused(experiment: Experiment, store: Store) -> Experiment:
+    from bench import publish
+
+    experiment, taken = publish.reuse(experiment, store)
+    say(f"{counted(taken, 'trial')} taken from results/published")
+    return experiment
+
+
+@contextmanager
+def _shown(display: Display, store: Store, minutes: float | None) -> Iterator[None]:
+    """Show what is done in here; when it is stopped, say what is left, where that is known.
+
+    The exit status is then 0 where the run's time was up.
+    """
+    from bench.run.plan import make_plan
+    from bench.run.stopping import SignalledError, stoppable
+
+    try:
+        with stoppable(minutes), display.shown():
+            yield
+    except SignalledError as stop:
+        left = ""
+        if display.experiment:
+            missing = make_plan(display.experiment, store).missing()
+            begun = sum(store.snapshot(key).exists() for key in missing)
+            left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+        say(f"stopped{left}; the same command goes on")
+        raise typer.Exit(stop.status) from None
+
+
+@contextmanager
+def _placed(workers: int | None, address: str | None, cpus: int | None) -> Iterator[Choose]:
+    """Where trials are run: on this machine, or on the cluster at an address."""
+    from bench.run import executors
+
+    if address is None:
+        if cpus:
+            raise InputError("--cpus-per-trial is for --cluster; --workers shares out the cores")
+        yield partial(executors.local, workers=workers)
+        return
+    try:
+        from bench.run.cluster import joined
+    except ModuleNotFoundError as error:
+        said = "--cluster needs Ray: pip install 'resizer-bench[cluster]'"
+        raise InputError(said) from error
+    with joined(address, cpus) as choose:
+        yield partial(choose, workers=workers)
+
+
+def _smoke(
+    experiment: Experiment, store: Store, display: Display, chosen: dict[str, str]
+) -> NoReturn:
+    from bench.run import runner
+
+    failures = runner.smoke(experiment, store, display, where=chosen)
+    for record in failures:
+        name = experiment.trial_names[record["key"]]
+        say(f"{name}: {record['status']} ({record['reason']})")
+    raise typer.Exit(1 if failures else 0)
+
+
+def _end(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
+    """Report, unless another process is at it; then what is missing, and the exit status."""
+    from bench.run.claims import claim
+
+    with claim(store, f"report of {experiment.name}") as claimed:
+        if claimed:
+            reporting.make_report(experiment, store)
+        else:
+            say("another process writes the report")
+    if outcome.failures:
+        say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
+        for key, record in outcome.failures.items():
+            say(f"  {key}  {record['status']}: {record['reason']}")
+    for what, reason in outcome.untimed.items():
+        say(f"not timed: {what}: {reason}; `--retry` takes it up again")
+    raise typer.Exit(1 if outcome.failures or outcome.untimed else 0)
+
+
+def publish(
+    name: Annotated[
+        str | None, typer.Argument(help="An experiment of experiments/; none: all published ones.")
+    ] = None,
+    small: Small = False,
+) -> None:
+    """Copy records and report to results/published; renew README and front page.
+
+    Without a name nothing is copied: every published report is made anew from its own records.
+    """
+    from bench import publish as publishing
+
+    if name is None:
+        say(f"{counted(publishing.renew(), 'published report')} made anew")
+    else:
+        say(f"published in {near(publishing.publish(*opened(name, small)))}")
+
+
+def check_resizer(
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each form.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0, help="Of each measurement.")] = 1.0,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Into results/published, and renew its pages.")
+    ] = False,
+) -> None:
+    """Time the learned resizer against the published module, and what bounds both."""
+    from bench import publish as publishing
+    from bench.report import implementations as page
+    from bench.run.implementations import compare
+
+    record = compare(
+        rounds,
+        seconds,
+        lambda one: say(f"a round: others took {one['disturbance']['share'] or 0:.0%}"),
+    )
+    folder = PUBLISHED if publish else own_store().root
+    page.save(record, folder / page.NAME)
+    if publish:
+        publishing.renew()
+    say(page.summary(record).answers[0].sentence)
+    say(near(folder / page.NAME / "report.html"))
+
+
+Verb = Callable[..., None]
+VERBS: dict[str, Verb] = {
+    "list": planning.list_experiments,
+    "new": planning.new,
+    "plan": planning.plan,
+    "run": run,
+    "search": search,
+    "report": reporting.report,
+    "publish": publish,
+    "export": reporting.export,
+    "info": upkeep.info,
+}
+DATA: dict[str, Verb] = {
+    "list": upkeep.list_data,
+    "fetch": upkeep.fetch,
+    "import": upkeep.import_data,
+    "verify": upkeep.verify,
+}
+RESULTS: dict[str, Verb] = {"clean": upkeep.clean, "merge": upkeep.merge}
+CHECK: dict[str, Verb] = {
+    "data": upkeep.check_data,
+    "gpu": upkeep.check_gpu,
+    "resizer": check_resizer,
+    "verdicts": upkeep.check_verdicts,
+}
+GROUPS = {
+    "data": ("The datasets: list, fetch, import, verify.", DATA),
+    "results": ("What is saved: clean, merge.", RESULTS),
+    "check": ("The harness itself: data, gpu, resizer, verdicts.", CHECK),
+}
+
+app = typer.Typer(
+    help="Does a learned image resizer help a vision model, and is it worth what it costs?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="To begin: `run quick` takes minutes and needs no download; its report tells how to "
+    "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
+    "your own.",
+)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+for group, (text, verbs) in GROUPS.items():
+    inner = typer.Typer(help=text, no_args_is_help=True)
+    for name, verb in verbs.items():
+        inner.command(name)(verb)
+    app.add_typer(inner, name=group)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"resizer-bench {__version__}")
+        raise typer.Exit
+
+
+def _choose_device(named: str | None) -> None:
+    """Let this process, and those that it starts, run on the device."""
+    if named:
+        os.environ["RESIZER_BENCH_DEVICE"] = named
+
+
+@app.callback()
+def before_the_verb(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", callback=_choose_device, help="cpu, cuda, cuda:1, …")
+    ] = None,
+) -> None:
+    """Options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one sentence and exit status 2.
+
+    So is a file or a folder that cannot be read or written.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding lacks becomes "?"
+    try:
+        app()
+    except InputError as error:
+        _give_up(str(error))
+    except OSError as error:
+        if error.filename is None and not machine_trouble(error):
+            raise
+        _give_up(machine_trouble(error) or told(error, Path.cwd()))
+
+
+def _give_up(reason: str) -> NoReturn:
+    print(f"resizer-bench: {reason}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)

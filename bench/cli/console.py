@@ -1,0 +1,138 @@
+"""What a terminal shows: lines as they are, and tables that fit it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.errors import readable
+
+if TYPE_CHECKING:
+    from bench.store import Store
+
+out = Console(soft_wrap=False)
+
+MOST_ROWS = 40  # a terminal shows so many rows of the results
+KEPT = ("arm", "top-1", "difference", "verdict")
+"""Columns of the results that are left out last: those that begin so."""
+
+
+def say(text: str) -> None:
+    """Print a line as it is: what comes from data is not taken for markup, nor wrapped."""
+    out.print(readable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def name_damaged(store: Store) -> None:
+    """Tell of the records that were there and could not be read."""
+    for why in store.damaged.values():
+        say(f"taken for missing: {why}")
+
+
+def counted(n: int, noun: str) -> str:
+    """
+    >>> counted(1, "trial"), counted(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def near(path: Path) -> str:
+    """The path as it is shortest to type from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(42), duration(754), duration(8100)
+    ('42 s', '13 min', '2.2 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plain(text: str) -> Text:
+    """A user's text as rich shows it: brackets are no markup, and no byte is unreadable."""
+    return Text(readable(text))
+
+
+def wrapped_table(
+    headings: Sequence[str], lines: Iterable[Sequence[str]], *, right: Container[str]
+) -> Table:
+    """A table whose cells break where the terminal is narrow; columns of numbers are `right`."""
+    table = Table(box=None, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left")
+    for line in lines:
+        table.add_row(*map(plain, line))
+    return table
+
+
+def results_table(path: Path, width: int) -> Table:
+    """The results, a CSV file of display strings: what fits, the least important left out first.
+
+    Columns that hold one value go first, then costs and other numbers from the right.
+    """
+    with path.open(newline="") as file:
+        headings, *lines = csv.reader(file)
+    free = [i for i, heading in enumerate(headings) if not heading.startswith(KEPT)]
+    alike = [i for i in free if len({line[i] for line in lines}) == 1]
+    kept = [i for i in range(len(headings)) if i not in free]
+    varied = [i for i in free if i not in alike]
+    cut = lines[:MOST_ROWS]
+    table = _fitting(headings, cut, width, [*alike, *reversed(varied), *reversed(kept)])
+    left = {"column": len(headings) - len(table.columns), "row": len(lines) - len(cut)}
+    more = " and ".join(f"{counted(n, f'more {what}')}" for what, n in left.items() if n)
+    table.caption = f"{more} in the report" if more else None
+    return table
+
+
+def text_table(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
+) -> Table:
+    """A table of texts: as many of its columns, from the left, as fit in `width`."""
+    table = _fitting(headings, lines, width, range(len(headings) - 1, 0, -1))
+    table.title, table.title_justify = plain(title), "left"
+    if left := len(headings) - len(table.columns):
+        table.caption = f"{counted(left, 'more column')} in a wider terminal"
+    return table
+
+
+def _fitting(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, spare: Iterable[int]
+) -> Table:
+    """A table of those columns that fit: the numbers of those to be left out come in `spare`."""
+    columns = {i: [line[i] for line in lines] for i in range(len(headings))}
+    widths = {i: _width(headings[i], column) for i, column in columns.items()}
+    for i in spare:
+        if sum(widths.values()) + 2 * len(widths) <= width:
+            break
+        del widths[i]
+    table = Table(box=None, header_style="bold")
+    for i, own in widths.items():
+        side: Literal["left", "right"] = "right" if are_numbers(columns[i]) else "left"
+        table.add_column(plain(headings[i]), justify=side, width=own, overflow="fold")
+    for line in lines:
+        table.add_row(*(plain(line[i]) for i in widths))
+    return table
+
+
+def _width(heading: str, column: Iterable[str]) -> int:
+    """Of a column that breaks its heading alone."""
+    return max(map(len, [*readable(heading).split(), *map(readable, column)]), default=0)
+
+
+def are_numbers(texts: Iterable[str]) -> bool:
+    """Whether a column of texts reads as numbers, or as dashes in their place.
+
+    >>> are_numbers(["+1.5 ± 0.2", "\N{EN DASH}", "64 → 32"]), are_numbers(["bilinear", "3"])
+    (True, False)
+    """
+    return all(text[:1].isdigit() or text[:1] in "+\N{MINUS SIGN}\N{EN DASH}" for text in texts)

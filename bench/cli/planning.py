@@ -1,0 +1,220 @@
+"""Before a run: `list`, `new`, `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from bench.cli.console import counted, duration, name_damaged, out, say, wrapped_table
+from bench.cli.options import Changes, Name, Small, opened, own_store, values
+from bench.paths import PUBLISHED
+from bench.spec.experiment import Experiment, ExperimentFile
+from bench.spec.files import read, result_name, shipped
+from bench.spec.tuning import spaces
+from bench.starting import start
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.analysis.planning import Design
+    from bench.run.plan import Plan
+    from bench.store import Store
+
+MOST_DESIGNS = 4  # a plan tells so many contexts at the most
+
+
+def list_experiments() -> None:
+    """Show the experiments: what each asks, its size, how far it is, how long it will take."""
+    from bench.run.plan import make_plan, published_pace
+
+    store, pace = own_store(), published_pace(PUBLISHED)
+    lines = []
+    for name in shipped():
+        spec, progress = read(name, small=False)[1], ("search", "-", "?")
+        if not spec.search or _is_tuned(spec, store, name):
+            planned = make_plan(*opened(name, small=False), pace)
+            size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
+            progress = size, done, time_left(planned, planned.states)
+        lines.append((name, *progress, spec.question))
+    progressed = ("trials", "finished", "time left")
+    out.print(wrapped_table(("experiment", *progressed, "question"), lines, right=progressed))
+    say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
+
+
+def _is_tuned(spec: ExperimentFile, store: Store, name: str) -> bool:
+    """Whether a search has found something for each of its arms."""
+    return spec.search is not None and set(store.best(name)) == set(spec.search.arms)
+
+
+def new(name: Annotated[str, typer.Argument(help="What to call the question.")]) -> None:
+    """Begin a question of your own: an experiment's file and a front end, here, to be changed."""
+    question, front_end = start(name, Path.cwd())
+    say(f"wrote {question.name} and {front_end.name}: change them, then")
+    say(f"  resizer-bench plan {question.name}")
+    say(f"  resizer-bench run {question.name}")
+
+
+def plan(
+    name: Name,
+    small: Small = False,
+    changes: Changes = None,
+    every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Time on so many GPUs, or machines without one.")
+    ] = 1,
+    hourly: Annotated[float | None, typer.Option(min=0, help="Price of one for an hour.")] = None,
+) -> None:
+    """Show arms, counts, states and estimated time; run nothing."""
+    from bench.run.plan import make_plan, published_pace
+
+    store = own_store()
+    file, spec = read(name, small=small, changes=values(changes))
+    say(spec.question)
+    if spec.search:
+        called = result_name(file, small=small)
+        for line in search_lines(spec, store, called):
+            say(line)
+        if not _is_tuned(spec, store, called):
+            return
+        say("to be retrained and validated, the best of them so far:")
+    experiment, store = opened(name, small, changes)
+    planned = make_plan(experiment, store, published_pace(PUBLISHED))
+    out.print(plan_table(planned))
+    name_damaged(store)
+    for line in plan_lines(planned, store.table(experiment), devices, hourly):
+        say(line)
+    for key, state in planned.states.items() if every else ():
+        say(f"{key}  {state:8} {experiment.trial_names[key]}")
+
+
+def search_lines(spec: ExperimentFile, store: Store, name: str) -> list[str]:
+    """What each tuned arm chooses from, and how far its search is; a line each."""
+    assert spec.search
+    record = store.search(name)
+    arms = record["arms"] if record else {}
+    lines = []
+    for arm, space in spaces(spec).items():
+        done = len(arms[arm]["configurations"]) if arm in arms else 0
+        ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
+        lines.append(f"{arm}: {done} of {spec.search.trials} configurations of {ranges}")
+    return lines
+
+
+def plan_table(plan: Plan) -> Table:
+    """The arms of an experiment, with what each consists of and how far it is."""
+    lines = []
+    for arm in plan.experiment.spec.arm:
+        trials = {c.trial.key: c.trial for c in plan.experiment.cells if c.arm == arm.name}
+        states = sorted(plan.states.get(key, "timed only") for key in trials)
+        line = (
+            arm.name,
+            arm.role,
+            ", ".join(dict.fromkeys(trial.resizer for trial in trials.values())),
+            shortened(list(dict.fromkeys(trial.size for trial in trials.values()))),
+            str(len(trials)),
+            ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)),
+            time_left(plan, trials),
+        )
+        lines.append(line)
+    headings = ("arm", "role", "resizer", "sizes, px", "trials", "states", "time left")
+    return wrapped_table(headings, lines, right=("trials", "time left"))
+
+
+def plan_lines(
+    plan: Plan, table: pd.DataFrame, devices: int, hourly: float | None
+) -> Iterator[str]:
+    """What is to be known of a plan besides its arms."""
+    from bench.run.plan import lacking
+
+    experiment, spec = plan.experiment, plan.experiment.spec
+    yield from arm_lines(experiment)
+    yield from design_lines(experiment, table)
+    left = time_left(plan, experiment.trials)
+    if spec.train:
+        counts = ", ".join(f"{count} {state}" for state, count in plan.counts.items())
+        yield f"{counted(len(experiment.trials), 'trial')}: {counts}; time left {left}"
+    else:
+        yield "nothing is trained: the arms are timed side by side"
+    yield from cost_lines(plan, devices, hourly)
+    yield from lacking(experiment)
+    for arm in dict.fromkeys(request.arm for request in experiment.sizes.values()):
+        yield f"{arm}: its size is counted or timed when the run begins; its trials are not in this"
+    if spec.cost:
+        yield f"cost: {spec.cost}"
+    if left == "?" and not spec.search:
+        yield f"`{experiment.command} --smoke` takes steps of every arm and gives estimates"
+
+
+def arm_lines(experiment: Experiment) -> list[str]:
+    """What each arm tells and what it starts from, a line for each that says either."""
+    lines = []
+    for arm in experiment.spec.arm:
+        starts = {to: None for field, to in arm.arms.items() if field != "match"}
+        parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
+        if any(parts):
+            lines.append(f"{arm.name}: {'; '.join(part for part in parts if part)}")
+    return lines
+
+
+def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+    """What the primary comparison will find, and how many seeds its margin takes."""
+    from bench.analysis.planning import designs
+
+    spec = experiment.spec
+    found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
+    told = [
+        _finds(design, spec.margin_pct) + (f" ({context})" if context else "")
+        for context, design in list(found.items())[:MOST_DESIGNS]
+    ]
+    left = len(found) - len(told)
+    return [*told, f"{left} more comparisons"] if left > 0 else told
+
+
+def _finds(design: Design, margin_pct: float) -> str:
+    least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
+    wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
+    needed = design.seeds_for(margin_pct) or "more than 1,000"
+    kind = "published experiments of this kind" if design.lenders else "all that is published"
+    return (
+        f"In four of five experiments it will find {', '.join(least)}; {wanted} take"
+        f"{'s' if margin_pct == 1 else ''} {needed} seeds. A seed's difference spreads by "
+        f"{design.sd:.1f} points in {kind}."
+    )
+
+
+def time_left(plan: Plan, keys: Iterable[str]) -> str:
+    """Estimated time of the missing trials among `keys`; "?" where some have no estimate."""
+    missing = [key for key in keys if plan.states.get(key) == "missing"]
+    known = [plan.seconds[key] for key in missing if key in plan.seconds]
+    if len(known) < len(missing):
+        return "?"
+    return duration(sum(known)) if missing else "-"
+
+
+def cost_lines(plan: Plan, devices: int, hourly: float | None) -> list[str]:
+    """What the missing trials take on several devices, and their price; by whose pace, if lent."""
+    elapsed, lines = plan.elapsed_s(devices), []
+    if elapsed and (devices > 1 or hourly is not None):
+        hours = devices * elapsed / 3600
+        price = f", {hours * hourly:,.2f} at {hourly:g} an hour" if hourly is not None else ""
+        lines.append(
+            f"on {counted(devices, 'device')}: {duration(elapsed)}, {hours:.1f} device "
+            f"hours{price}; timing comes on top"
+        )
+    if elapsed and plan.lent:
+        lines.append(f"by the published pace of {', '.join(plan.lent)}")
+    return lines
+
+
+def shortened(words: list[str], most: int = 4) -> str:
+    """The first words of a list, and how many more there are.
+
+    >>> shortened(["a", "b", "c"], most=2)
+    'a, b, 1 more'
+    """
+    left = len(words) - most
+    return ", ".join([*words[:most], f"{left} more"] if left > 0 else words)

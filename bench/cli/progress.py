@@ -1,0 +1,292 @@
+"""What is done, as it is done: bars on a terminal, else a line for each thing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import assert_never
+
+import rich.progress as bars
+from rich.console import Console
+
+from bench import events
+from bench.cli.console import duration
+from bench.records import CurveRow, TrialRecord
+from bench.spec.experiment import Experiment
+from bench.spec.trial import Trial
+
+PACE_S = 3600.0  # the time left is told by the pace of the last so many seconds
+MOST_SHOWN = 8  # so many trials at once have a bar of their own, or a line for each epoch
+BYTE_PHASES = ("download", "look through", "unpack")
+MEASURED = {
+    "sizes": "counting and timing the sizes of matched arms; leave the machine idle",
+    "timing": "timing all arms side by side; leave the machine idle",
+}
+
+
+@dataclass
+class Running:
+    """A trial that is under way, as it is shown."""
+
+    name: str
+    batch_size: int
+    began: float
+    bar: bars.TaskID | None = None  # None: others fill the screen
+    first_step: tuple[int, float] | None = None
+    done: float = 0.0  # share of its steps
+    speed: float = 0.0  # images/s
+    accuracy: str = ""  # of the last validation
+    where: str = ""  # GPU or node
+
+
+class Display:
+    """Shows the events of a run."""
+
+    def __init__(self, console: Console, experiment: Experiment | None = None) -> None:
+        self.experiment = experiment  # whose trials are shown by their names
+        self.progress = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=24),
+            bars.TextColumn("{task.fields[count]}", markup=False),
+            bars.TimeRemainingColumn(elapsed_when_finished=True),
+            bars.TextColumn("{task.fields[note]}", style="dim", markup=False),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            speed_estimate_period=PACE_S,
+        )
+        self.whole: bars.TaskID | None = None
+        self.part: bars.TaskID | None = None
+        self.running: dict[str, Running] = {}  # by key
+        self.total = self.ended = self.on_record = 0  # trials; the last, when it began
+        self.began = self.updated = 0.0  # when it began, and was last shown
+        self.proposed: dict[str, str] = {}  # what a search calls its configurations, by key
+        self.told_waiting = False
+
+    @contextmanager
+    def shown(self) -> Iterator[Display]:
+        """While it is open, the bars are on the screen."""
+        with self.progress:
+            yield self
+
+    def __call__(self, event: events.Event) -> None:  # a `bench.events.Listener`
+        match event:
+            case events.DataRead(phase, done, total):
+                self.data(phase, done, total)
+            case events.PlanMade(to_run, on_record, places):
+                self._say(f"{to_run} trials to run, {on_record} on record", places)
+                self._whole(to_run)
+            case events.SmokePlanned(arms):
+                self._say(f"{arms} distinct arms, three training steps each")
+                self._whole(arms)
+            case events.SearchBegun():
+                self._search(event)
+            case events.Proposed(arm, number, chosen, trial):
+                values = ", ".join(f"{name} {shown_value(v)}" for name, v in chosen.items())
+                self.proposed[trial.key] = f"{arm} {number}: {values}"
+            case events.OnRecord(trial, record):
+                self._say(f"{self._name(trial)}: {outcome(record)}, on record")
+                self._advance()
+            case events.Begin(trial):
+                self._begin(trial)
+            case events.TrialProgress(trial, told):
+                self._progress(self.running[trial.key], told)
+            case (
+                events.Placed()
+                | events.Step()
+                | events.Epoch()
+                | events.Resumed()
+                | events.StartedAnew()
+            ):
+                pass  # a trial's, which says whose it is
+            case events.End(trial, record):
+                self._end(trial, record)
+            case events.MeasuringBegun(what, turns):
+                self._say(MEASURED[what])
+                self._start(what, turns)
+            case events.SizeMatched():
+                self._size(event)
+            case events.Turn():
+                self._turn()
+            case events.Round():
+                self._round(event)
+            case events.Waiting(running):
+                self._wait(running)
+            case _:
+                assert_never(event)
+
+    def data(self, phase: str, done: int, total: int) -> None:
+        """A `bench.data.master.Progress`."""
+        if self.part is None or self.progress.tasks[-1].description != phase:
+            self.part = self._start(phase, total)
+        count = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
+        self.progress.update(self.part, completed=done, total=total or None, count=count)
+        if total and done >= total:
+            self._end_part()
+
+    def _size(self, event: events.SizeMatched) -> None:
+        request = event.request
+        what = "multiply-adds" if request.kind == "equal_gmacs" else "training time"
+        self._say(
+            f"{request.arm} on {request.plain.backbone}: {event.size} px, "
+            f"{event.ratio:.2f} times the {what}"
+        )
+        self._turn()
+
+    def _search(self, event: events.SearchBegun) -> None:
+        counts = ", ".join(f"{count} of {arm}" for arm, count in event.on_record.items())
+        told = f"{event.configurations} configurations of each arm; on record: {counts}"
+        self._say(told, event.places)
+        total = event.configurations * len(event.on_record)
+        self._whole(total, done=sum(event.on_record.values()))
+
+    def _wait(self, running: int) -> None:
+        if not self.told_waiting:
+            self._say(f"waiting for {running} running in another process")
+        self.told_waiting = True
+
+    def _whole(self, total: int, done: int = 0) -> None:
+        if self.whole is not None:
+            self.progress.remove_task(self.whole)
+        count = f"{done}/{total}"
+        self.whole = self.progress.add_task(
+            "all trials", total=total, completed=done, count=count, note=""
+        )
+        self.began, self.total, self.ended, self.on_record = time.monotonic(), total, done, done
+
+    def _begin(self, trial: Trial) -> None:
+        self._end_part()
+        running = Running(self._name(trial), trial.batch_size, time.monotonic())
+        if sum(one.bar is not None for one in self.running.values()) < MOST_SHOWN:
+            running.bar = self.progress.add_task(running.name, total=None, count="", note="")
+        self.running[trial.key] = running
+
+    def _progress(self, running: Running, told: events.Event) -> None:
+        name = f"{running.name}: " if len(self.running) > 1 else ""
+        match told:
+            case events.Placed(where):
+                running.where = f" on {where}"
+            case events.Step():
+                self._step(running, told)
+            case events.Epoch(row):
+                self._epoch(running, row, name)
+            case events.Resumed(step):
+                self._say(f"  {name}goes on after step {step}")
+            case events.StartedAnew(reason):
+                self._say(f"  {name}starts anew: {reason}")
+
+    def _step(self, running: Running, event: events.Step) -> None:
+        now = time.monotonic()
+        step, began = running.first_step = running.first_step or (event.step, now)
+        if now > began:
+            running.speed = (event.step - step) * running.batch_size / (now - began)
+        running.done = event.step / event.total
+        if running.bar is not None:
+            count = f"step {event.step}/{event.total}"
+            speed = f"{running.speed:.0f} images/s{running.where}"
+            note = f"epoch {event.epoch}, {speed}{running.accuracy}"
+            self.progress.update(
+                running.bar, completed=event.step, total=event.total, count=count, note=note
+            )
+        if now > self.updated + 1:
+            self._show_whole()
+
+    def _epoch(self, running: Running, row: CurveRow, name: str) -> None:
+        if "top1_pct" in row:
+            running.accuracy = f", top-1 {row['top1_pct']:.1f} %"
+        if self.progress.disable and running.bar is not None:
+            speed = row["step"] * running.batch_size / row["train_s"]
+            self._say(f"  {name}epoch {row['epoch']}, {speed:.0f} images/s{running.accuracy}")
+
+    def _end(self, trial: Trial, record: TrialRecord) -> None:
+        running = self.running.pop(trial.key)
+        if running.bar is not None:
+            self.progress.remove_task(running.bar)
+        self._advance()
+        took = duration(time.monotonic() - running.began)
+        left = self._left() if self.progress.disable else ""
+        self._say(f"{running.name}: {outcome(record)}, {took}{running.where}{left}")
+
+    def _advance(self) -> None:
+        self.ended += 1
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        """What all trials together have done, of those that are under way a part."""
+        self.updated = time.monotonic()
+        if self.whole is None:
+            return
+        under_way = self.running.values()
+        speed = sum(one.speed for one in under_way)
+        self.progress.update(
+            self.whole,
+            completed=self.done,
+            count=f"{self.ended}/{self.total}",
+            note=f"{len(under_way)} running, {speed:.0f} images/s" if under_way else "",
+        )
+
+    @property
+    def done(self) -> float:
+        """Trials, with a part of each that is under way."""
+        return self.ended + sum(one.done for one in self.running.values())
+
+    def _left(self) -> str:
+        """How many trials are done, and how long the others take by the pace so far."""
+        done = self.done - self.on_record
+        if self.ended >= self.total or done <= 0:
+            return ""
+        left = (time.monotonic() - self.began) * (self.total - self.done) / done
+        return f" ({self.ended} of {self.total}, {duration(left)} left)"
+
+    def _round(self, event: events.Round) -> None:
+        if event.disturbed:
+            share = event.share
+            why = f": others took {share:.0%} of the processor" if share is not None else ""
+            self._say(f"  a round was disturbed{why}; it is taken again")
+        elif self.progress.disable:
+            self._say(f"  round {event.quiet} of {event.asked}")
+
+    def _turn(self) -> None:
+        assert self.part is not None
+        self.progress.advance(self.part)
+
+    def _name(self, trial: Trial) -> str:
+        """What to call a trial: of one whose experiment is not known, the key."""
+        names = self.experiment.trial_names if self.experiment else {}
+        return self.proposed.get(trial.key) or names.get(trial.key, trial.key)
+
+    def _start(self, what: str, total: int) -> bars.TaskID:
+        self._end_part()
+        self.part = self.progress.add_task(what, total=total, count="", note="")
+        return self.part
+
+    def _end_part(self) -> None:
+        if self.part is not None:
+            self.progress.remove_task(self.part)
+        self.part = None
+
+    def _say(self, *parts: str) -> None:
+        """Print a line; of its parts those that say something."""
+        line = "; ".join(filter(None, parts))
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def shown_value(value: object) -> str:
+    """A chosen value, to three digits.
+
+    >>> shown_value(0.00312345), shown_value("sgd"), shown_value(64)
+    ('0.00312', 'sgd', '64')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def outcome(record: TrialRecord) -> str:
+    if record["status"] != "ok":
+        return f"{record['status']} ({record['reason']})"
+    if "seconds_per_step" in record:
+        return f"{record['seconds_per_step']:.3f} s a step"
+    if "top1_pct" not in record["metrics"]:
+        return "ok"
+    return f"top-1 {record['metrics']['top1_pct']['value']:.1f} %"

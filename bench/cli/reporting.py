@@ -1,0 +1,164 @@
+"""`report` and `export`: what is made of results."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bench.cli.console import counted, name_damaged, near, out, results_table, say
+from bench.cli.options import Changes, Small, experiments, opened, own_store
+from bench.errors import InputError
+from bench.opening import note_owner
+from bench.paths import PUBLISHED
+from bench.spec.experiment import Experiment
+from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.report.made import Report
+
+WATCH_S = 5.0  # between two looks of `report --watch`
+
+
+def report(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment, a TOML file, or a report's folder.", autocompletion=experiments
+        ),
+    ],
+    other: Annotated[
+        str | None, typer.Argument(help="Compare with it: a name, or a report's folder.")
+    ] = None,
+    small: Small = False,
+    changes: Changes = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Make it again while a run goes on, until it is whole.")
+    ] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write each figure as PDF, too.")] = False,
+) -> None:
+    """Make the table, the figures and the pages from what is saved; of two, compare them."""
+    from bench.report.made import saved
+
+    if other is not None:
+        page = _compare(name, other, small)
+    elif Path(name).is_dir():
+        page = show(_made(Path(name))).html
+    else:
+        experiment, store = opened(name, small, changes)
+        published = _published(experiment, store)
+        made = show(published) if published else make_report(experiment, store, pdf=pdf)
+        while watch and not made.complete:
+            time.sleep(WATCH_S)
+            experiment, store = opened(name, small, changes)
+            made = saved(experiment, store, made.folder) or make_report(experiment, store)
+        page = made.html
+    if browse:
+        webbrowser.open(page.resolve().as_uri())
+
+
+def _made(folder: Path) -> Report:
+    """The report in a folder, as it was made."""
+    from bench.report.made import Report
+
+    answer = folder / "answer.md"
+    if not answer.exists():
+        raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")
+    return Report(answer.read_text().rstrip("\n"), folder, complete=True)
+
+
+def _published(experiment: Experiment, store: Store) -> Report | None:
+    """The published report of an experiment of which nothing was run here."""
+    folder = PUBLISHED / experiment.name
+    here = any(store.trials(experiment.runs).values()) or store.timings(experiment)
+    if here or not (folder / "answer.md").exists():
+        return None
+    say(f"nothing of {experiment.name} was run here; this is the published report:")
+    return _made(folder)
+
+
+def _compare(name: str, other: str, small: bool) -> Path:
+    from bench.report import compare
+
+    root = own_store().root
+    ending = "-small" if small else ""
+    folders = [
+        Path(asked) if Path(asked).is_dir() else root / f"{asked}{ending}"
+        for asked in (name, other)
+    ]
+    labels = [str(of) if of.parent != root else of.name for of in folders]
+    comparison = compare.compare(*map(compare.side, folders, labels))
+    folder = root / "comparisons" / "..".join(of.name for of in folders)
+    page = compare.write(comparison, folder)
+    for letter, of in zip("AB", comparison.sides, strict=True):
+        say(f"{letter}: {of.label}")
+    if not comparison.table.empty:
+        out.print(results_table(folder / "comparison.csv", out.width))
+    for what, why in comparison.apart:
+        say(f"not compared: {what}: {why}")
+    say(f"comparison: {near(page)}")
+    return page
+
+
+def make_report(experiment: Experiment, store: Store, *, pdf: bool = False) -> Report:
+    """Write the report of what is saved, and show it."""
+    from bench.report import front, pages
+
+    note_owner(store, experiment)
+    made = pages.make(experiment, store, store.root / experiment.name, pdf=pdf)
+    front.write_index(store.root)
+    show(made)
+    name_damaged(store)
+    return made
+
+
+def show(made: Report) -> Report:
+    out.print(results_table(made.results, out.width))
+    out.print()
+    say(made.answer)
+    say(f"report: {near(made.html)}")
+    return made
+
+
+def export(
+    key: Annotated[
+        str, typer.Argument(help="The trial's key, as in table.csv; for curves, an experiment.")
+    ],
+    onnx: Annotated[bool, typer.Option("--onnx", help="For ONNX runtimes.")] = False,
+    pt2: Annotated[bool, typer.Option("--pt2", help="For torch.export.load.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves of an experiment's finished trials.")
+    ] = False,
+    small: Small = False,
+) -> None:
+    """Write a trial's model as one file, checked, its card beside it; or curves as event files."""
+    if onnx + pt2 + tensorboard != 1:
+        raise InputError("export takes one of --onnx, --pt2 and --tensorboard")
+    if tensorboard:
+        _export_curves(*opened(key, small))
+    else:
+        _export_model(key, "onnx" if onnx else "pt2")
+
+
+def _export_model(key: str, form: Literal["onnx", "pt2"]) -> None:
+    from bench.report.summary import told_of
+    from bench.run import jobs, processes
+
+    root, path = own_store().root, Path(f"{key}.{form}")
+    processes.call(jobs.export, root, key, form, path, told_of(root, key))
+    say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
+
+
+def _export_curves(experiment: Experiment, store: Store) -> None:
+    from bench import curves
+
+    names, records = experiment.trial_names, store.trials(experiment.runs)
+    ended = {names[key]: r for key, r in records.items() if r and r["status"] == "ok"}
+    if not ended:
+        raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
+    curves.write(ended, folder := store.root / experiment.name / "tensorboard")
+    say(f"curves of {counted(len(ended), 'trial')}: tensorboard --logdir '{near(folder)}'")
