@@ -109,6 +109,9 @@ def test_arms_without_a_front_end_are_no_comparison_of_the_front_page(tmp_path: 
     found = verdicts([gather(asked, Store(tmp_path))])
     assert len(overview(found).real) == 1
     assert overview(found.assign(front_end=False)).real.empty
+    about = summary(gather(asked, Store(tmp_path)))
+    replicate = replace(about, verdicts=[replace(one, front_end=False) for one in about.verdicts])
+    assert [about.group, replicate.group] == ["single questions", "checks of the harness"]
 
 
 def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> None:

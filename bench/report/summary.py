@@ -16,7 +16,7 @@ from bench.records import write_whole
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
-SCHEMA = 4
+SCHEMA = 5
 """Raised when answers or verdicts change their fields."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
@@ -45,7 +45,8 @@ class Summary:
     @property
     def group(self) -> Group:
         """Under which heading of the front page it stands."""
-        if self.generated:
+        chance_alone = self.verdicts and not any(one.front_end for one in self.verdicts)
+        if self.generated or chance_alone:
             return "checks of the harness"
         if any(one.badge == "cost" for one in self.answers):
             return "costs"
