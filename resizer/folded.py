@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from resizer.learned import LearnedResizer
+from resizer.learned import LearnedResizer, can_spread, spread
 
 
 class FoldedResizer(nn.Module):
@@ -35,7 +35,8 @@ class FoldedResizer(nn.Module):
         self.register_buffer("gain", gain[:, None, None])
         self.register_buffer("offset", offset[:, None, None])
         self.blocks = nn.ModuleList(fused(cast("nn.Sequential", b.body)) for b in module.blocks)
-        self.merge, self.tail, self.skip = fused(module.merge), module.tail, module.skip
+        self.merge, self.skip = fused(module.merge), module.skip
+        self.tail = widened(module.tail, module.resize.output_size)
 
     def forward(self, images: Tensor) -> Tensor:
         branch = self.resize(self.head(images)) * self.gain + self.offset
@@ -55,6 +56,18 @@ def fused(layers: nn.Sequential) -> nn.Sequential:
         else:
             kept.append(layer)
     return nn.Sequential(*kept)
+
+
+def widened(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Module:
+    """The same convolution to an output of that size, four pixels at a time where that pays."""
+    if not can_spread(conv, size):
+        return conv
+    kernel, bias = (nn.Parameter(tensor.detach(), requires_grad=False) for tensor in spread(conv))
+    wide = nn.Conv2d(
+        kernel.shape[1], len(bias), kernel.shape[2], stride=2, padding=conv.kernel_size[0] // 2
+    )
+    wide.weight, wide.bias = kernel, bias
+    return nn.Sequential(wide, nn.PixelShuffle(2))
 
 
 def factors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from bench.report import details, made
 from bench.report.answer import answers, in_words
 from bench.report.made import code_digest, saved
 from bench.report.pages import make
-from bench.report.table import results
+from bench.report.table import price, results
 from bench.report.words import MINUS, TIMES
 from bench.spec.controls import STANDARD, Control
 from bench.spec.experiment import Experiment
@@ -122,7 +122,7 @@ def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Pa
     assert line["difference, points"] == "+51.0 [+49.3, +52.7]"
     assert line["over seeds alone"] == "+51.0 [+48.5, +53.5]"
     assert (line["detectable, points"], line["lent"]) == ("2.3", "1.5 df, SD 1.0")
-    (costs,) = details.price(evidence).to_dict("records")
+    costs = price(evidence).set_index("arm").loc["learned"]
     assert costs["training step"] == f"2.00 {TIMES} [2.00, 2.00]"
 
 
@@ -264,9 +264,8 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
     assert blocks.mean == pytest.approx(2.125)
     assert blocks.half_width == pytest.approx(stats.t.ppf(0.9875, 1) * stats.sem(changes))
     assert coarse.mean == pytest.approx(-1.125)
-    told_of = details.changes(evidence).set_index("axis").loc["num_resblocks"]
-    assert (told_of["value"], told_of["rather than"]) == ("1", "0")
-    assert told_of[f"changes learned {MINUS} plain by, points"].startswith("+2.1 [")
+    text = make(asked, store, tmp_path / "out").markdown.read_text()
+    assert r"| num\_resblocks | 1 | 0 | +2.1 \[" in text
 
 
 def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_path: Path) -> None:

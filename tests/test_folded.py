@@ -16,13 +16,15 @@ OPTIONS: list[dict[str, Any]] = [
     {"num_resblocks": 2, "interpolation": "bicubic", "antialias": True},
     {"in_channels": 1, "out_channels": 2, "interpolation": "lanczos"},
     {"interpolation": "area", "negative_slope": 0.0},
+    {"output_size": (12, 10)},
+    {"output_size": (12, 10), "out_channels": 5},
 ]
 
 
 def trained(**options: Any) -> LearnedResizer:
     """A module in evaluation mode whose norms are off their starting values."""
     torch.manual_seed(0)
-    module = LearnedResizer(output_size=(17, 9), **options).eval()
+    module = LearnedResizer(**{"output_size": (17, 9)} | options).eval()
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             for tensor in (norm.weight, norm.bias, norm.running_mean):
@@ -48,7 +50,7 @@ def test_the_folded_module_is_the_same_function(options: dict[str, Any]) -> None
 
 
 def test_the_folded_module_exports_for_any_batch_size() -> None:
-    module, images = trained(), torch.randn(4, 3, 33, 20)
+    module, images = trained(output_size=(12, 10)), torch.randn(4, 3, 33, 20)
     sizes = {"images": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(FoldedResizer(module), (images,), dynamic_shapes=sizes).module()
     with torch.no_grad():

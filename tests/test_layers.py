@@ -156,6 +156,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.effects": ANALYSIS,
     "bench.analysis.controls": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
+    "bench.analysis.compared": ("bench.analysis.statistics", "bench.spec.trial"),
     "bench.analysis.verdicts": ANALYSIS,
     "bench.analysis.overview": ANALYSIS,
     "bench.analysis.classes": ANALYSIS,

@@ -13,14 +13,14 @@ import pytest
 
 from bench.analysis.evidence import gather
 from bench.records import read_record, write_record
-from bench.report import details, environment
+from bench.report import environment
 from bench.report.answer import answers
 from bench.report.figures.intervals import differences
 from bench.report.figures.style import arm_styles
 from bench.report.front import write_index
 from bench.report.made import Report, saved
 from bench.report.pages import draw, make
-from bench.report.table import is_numeric, results
+from bench.report.table import is_numeric, price, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
@@ -99,9 +99,10 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = read_page(whole[0].html)
-    (costs,) = details.price(gather(*whole[1:])).to_dict("records")
-    assert costs["training step"] == f"2.0 {TIMES}"
-    assert costs["multiply-adds per image"] == f"1.5 {TIMES}"
+    costs = price(gather(*whole[1:]))
+    assert set(costs["arm"]) == {"learned"}  # of more than two contexts
+    assert set(costs["training step"]) == {f"2.00 {TIMES} [2.00, 2.00]"}
+    assert set(costs["multiply-adds per image"]) == {f"1.5 {TIMES}"}
     assert "As multiples of plain's" in page
     assert "two measurements of one arm's training step may be 2.5 % apart" in page
     assert "Other load disturbed 2 rounds, left out." in page
@@ -393,7 +394,7 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     write_record(store.trial_folder(key), record)
     evidence = gather(asked, store)
     told = "The trials differ in precision: bf16 (1 trial) and fp32 (8 trials)."
-    assert environment.warnings(evidence) == [told]
+    assert list(environment.warnings(evidence)) == [told]
     assert ["novelty", "shown", NONE] in environment.table(evidence).to_numpy().tolist()
 
 
@@ -520,7 +521,7 @@ def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Pa
         subject["seconds"]["train"] = [milliseconds.get(cell.arm, 3.0) * n for n in (1, 2, 3)]
     write_record(folder, lane)
     page = read_page(make(asked, store, tmp_path / "out").html)
-    (equal,) = details.equal_price(gather(asked, store)).to_dict("records")
+    equal = price(gather(asked, store)).set_index("arm").loc["learned"]
     # 4 ms lie a fifth of the way from 2.5 ms at 32 px to 10 ms at 64 px: 32² + 0.2 · (64² - 32²)
     assert equal["plain image of equal training time, px"] == "40"
     assert page.count("A training step of learned takes") == 1

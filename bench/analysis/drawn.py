@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.metrics import METRICS
+from bench.records import SearchRecord
 
 
 def at_axis(evidence: Evidence, axis: str) -> pd.DataFrame:
@@ -81,3 +82,15 @@ def front(rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
             best = row.accuracy.mean
             found.append((row.speed[name], best))
     return found
+
+
+def scored(record: SearchRecord, arm: str) -> pd.DataFrame:
+    """A line for each scored configuration of a tuned arm; of a pruned one, its last score."""
+    tuned = record["arms"][arm]
+    return pd.DataFrame(
+        {"state": one["state"], "score": one["values"][0], "second": one["values"][-1]}
+        | {"front": one["number"] in tuned["front"]}
+        | one["chosen"]
+        for one in tuned["configurations"]
+        if one["values"]
+    )

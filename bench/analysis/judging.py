@@ -107,6 +107,12 @@ class Verdict:
     crossed: Crossed | None  # None without predictions
     over_images: bool  # whether the interval over new images is the wider one
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the difference, whatever its sign, is within the margin."""
+        sure = max(abs(self.difference.low), abs(self.difference.high)) < self.margin_pct
+        return sure or self.answer == "no difference"
+
 
 def judge(
     differences: Mapping[int, float],

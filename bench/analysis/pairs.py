@@ -99,7 +99,7 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     both = ours.join(theirs.add_suffix("_theirs"), how="inner")
     states = both[["status", "status_theirs"]]
     both["ended"], both["ok"] = (states != "missing").all(axis=1), (states == "ok").all(axis=1)
-    for context, rows in both.groupby(level="context", dropna=False, sort=False):
+    for context, rows in both.groupby("context", dropna=False, sort=False):
         if (rows["dataset"] == rows["dataset_theirs"]).all():
             yield _pair(
                 "" if pd.isna(context) else str(context), (arm, to), rows.droplevel("context")

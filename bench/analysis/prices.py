@@ -75,31 +75,15 @@ def _pipelines(
     ]
 
 
-@dataclass(frozen=True)
-class EqualSide:
-    """The plain image that a price of the treatment pays for."""
-
-    price: str  # one of PRICES
-    treatment: Row
-    side: float  # pixels
-
-
-def equal_sides(evidence: Evidence) -> list[EqualSide]:
-    """How large a plain image each price of each treatment pays for.
+def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
+    """How large a plain image a price of the treatment pays for, pixels.
 
     Between two sizes that were measured the price is taken to grow with the area; beyond them
     nothing is said.
+
+    Args:
+        price: one of PRICES.
     """
-    treated = [row for row in evidence.compared if row.arm.role == "treatment"]
-    return [
-        EqualSide(price, row, side)
-        for price in PRICES
-        for row in treated
-        if (side := _equal_side(evidence, price, row))
-    ]
-
-
-def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
     cost = PRICES[price](evidence, treatment, treatment)
     plain = [row for row in evidence.beside(treatment) if row.trial.resizer == "none"]
     arms = [arm for _, arm in _pipelines(evidence, price, treatment, plain)]
@@ -108,14 +92,6 @@ def _equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
         return None
     small, large, share = found
     return math.sqrt((1 - share) * small.side**2 + share * large.side**2)
-
-
-def priced(evidence: Evidence) -> dict[str, list[Row]]:
-    """By arm, the rows whose costs are told: the treatment's, or else all but the baseline's."""
-    spec = evidence.experiment.spec
-    arms = spec.primary[:1] if spec.primary else tuple(evidence.arms)
-    rows = {arm: [row for row in evidence.compared if row.arm.name == arm] for arm in arms}
-    return {arm: found for arm, found in rows.items() if found}
 
 
 def times(rows: Sequence[Row], phase: str) -> list[Ratio]:

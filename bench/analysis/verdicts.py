@@ -33,6 +33,7 @@ class VerdictRow:
     dataset: str
     input_size: int  # of the treatment, pixels
     output_size: int | None
+    size: str  # of both: `64 → 32`
     backbone: str
     others: dict[str, Any]  # values of the other axes that take several; the length left out
     length: Length  # of training; 0 epochs where nothing is trained
@@ -156,6 +157,7 @@ def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
         "dataset": trial.dataset,
         "input_size": trial.input_size,
         "output_size": trial.output_size,
+        "size": trial.size,
         "backbone": trial.backbone,
         "others": {name: row.context[name] for name in others},
         "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),

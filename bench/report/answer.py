@@ -10,7 +10,6 @@ import pandas as pd
 from bench.analysis.effects import average
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
-from bench.analysis.prices import priced, times
 from bench.analysis.verdicts import holds_for
 from bench.report import words
 from bench.report.environment import devices
@@ -25,7 +24,6 @@ class Answer:
     sentence: str  # one, free of Markdown: the difference with its interval and seeds
     place: str  # data, sizes, backbone, length: for what it holds
     at: str = ""  # what tells its place from the other answer's, where there are two
-    difference: str = ""  # with its interval
 
 
 def answers(evidence: Evidence) -> list[Answer]:
@@ -37,15 +35,6 @@ def answers(evidence: Evidence) -> list[Answer]:
     if len(evidence.judged) > ONE_BY_ONE:
         return [_over_all(evidence)]
     return [_verdict(evidence, *one) for one in evidence.judged]
-
-
-def headline(given: Sequence[Answer]) -> tuple[str, str]:
-    """One badge and one sentence for all answers of an experiment."""
-    badges = {one.badge for one in given}
-    if len(given) == 1:
-        return given[0].badge, given[0].sentence
-    told = "; ".join(f"{one.at}: {one.difference}" for one in given)
-    return (badges.pop() if len(badges) == 1 else "mixed"), f"{told}."
 
 
 def in_words(evidence: Evidence) -> str:
@@ -105,7 +94,6 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         sentence=_sentence(evidence, verdict),
         place=_holds_for(evidence, [row]),
         at=words.place(row.context, evidence.axes) if several else "",
-        difference=words.difference(verdict.difference),
     )
 
 
@@ -118,19 +106,12 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."
     shown += f", {words.count(found.n, 'seed')}"
-    if _is_small(verdict):
+    if verdict.is_small:
         return f"{shown}; within the margin of {words.count(verdict.margin_pct, 'point')}."
     assert finds is not None
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."
-
-
-def _is_small(verdict: Verdict) -> bool:
-    """Whether the difference, whatever its sign, is within the margin."""
-    found = verdict.difference
-    sure = max(abs(found.low), abs(found.high)) < verdict.margin_pct
-    return sure or verdict.answer == "no difference"
 
 
 def why_not(verdict: Verdict) -> str:
@@ -189,22 +170,19 @@ def _reached(rows: Sequence[Row]) -> str:
     found = sorted((row.accuracy for row in rows if row.accuracy.n), key=lambda one: one.mean)
     if not found:
         return "Nothing is finished yet."
-    shown = f"{rows[0].arm.name}: {words.accuracy(found[0])}"
+    shown = f"{rows[0].arm.name}: {words.mean(found[0])}"
     if len(found) > 1:
-        return f"{shown} to {words.accuracy(found[-1])}, of {len(found)} rows."
-    return f"{shown}, {words.count(found[0].n, 'seed')}."
+        return f"{shown} to {words.mean(found[-1])} %, of {len(found)} rows."
+    return f"{shown} %, {words.count(found[0].n, 'seed')}."
 
 
 def _cost(evidence: Evidence) -> Answer:
     """What a training step takes, where nothing is trained."""
-    arms = priced(evidence)
-    timed = {arm: times(rows, "train") for arm, rows in arms.items()}
-    told = [
-        f"A training step of {arm} takes {words.ratios(found)} as long as "
-        f"{evidence.experiment.baseline}'s."
-        for arm, found in timed.items()
-        if found
-    ]
-    rows = [row for of in arms.values() for row in of]
-    place = _holds_for(evidence, rows or evidence.rows)
-    return Answer("cost", told[0] if told else "Nothing is timed yet.", place)
+    rows = [row for row in evidence.compared if "train" in row.times]
+    rows = [row for row in rows if row.arm.role == "treatment"] or rows
+    rows = [row for row in rows if row.arm is rows[0].arm]
+    sentence, baseline = "Nothing is timed yet.", evidence.experiment.baseline
+    if rows:
+        ratios = words.ratios([row.times["train"] for row in rows])
+        sentence = f"A training step of {rows[0].arm.name} takes {ratios} as long as {baseline}'s."
+    return Answer("cost", sentence, _holds_for(evidence, rows or evidence.rows))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 
 from bench.analysis.classes import Classes
 from bench.analysis.controls import Beside, beside
 from bench.analysis.crossed import Crossed
-from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
-from bench.analysis.prices import equal_sides, multiples, paid, priced, times
-from bench.metrics import METRICS
+from bench.analysis.prices import paid
 from bench.report import words
 from bench.report.answer import why_not
-from bench.report.table import PHASES
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.controls import STANDARD
 
@@ -62,45 +59,8 @@ def _says(one: Beside) -> str:
     return says.get(one.standing, f"not settled whether {shows}")
 
 
-def price(evidence: Evidence) -> pd.DataFrame:
-    """What an arm costs as multiples of the baseline's.
-
-    Of more contexts than are told one by one, the least and the most at each image size.
-    """
-    lines = []
-    for arm, rows in priced(evidence).items():
-        groups: dict[str, list[Row]] = {}
-        for row in rows:
-            few, px = len(rows) <= ONE_BY_ONE, row.trial.backbone_size
-            at = words.place(row.context, evidence.axes) if few else f"{px} px"
-            groups.setdefault(at, []).append(row)
-        for at, group in groups.items():
-            where = {"where": at} if len(groups) > 1 else {}
-            if costs := _costs(evidence, group):
-                lines.append(where | {"arm": arm} | costs)
-    return _known(lines)
-
-
-def _costs(evidence: Evidence, rows: Sequence[Row]) -> dict[str, str]:
-    found = {}
-    for phase, label in PHASES.items():
-        if ratios := times(rows, phase):
-            floor = evidence.floor(rows[0].label, phase)
-            noise = " (within noise)" if len(ratios) == 1 and not ratios[0].differs(floor) else ""
-            found[label] = words.ratios(ratios) + noise
-    for metric in ("peak_memory_mib", "gmacs"):
-        if multiple := multiples(evidence, rows, metric):
-            found[METRICS[metric].label] = f"{words.span(multiple)} {TIMES}"
-    return found
-
-
 def equal_price(evidence: Evidence) -> pd.DataFrame:
-    """What the plain pipeline reaches at each price of a treatment, and which arm surely beats it.
-
-    Where nothing is trained: how large a plain image each price pays for.
-    """
-    if not evidence.experiment.spec.train:
-        return _equal_sizes(evidence)
+    """What the plain pipeline reaches at each price of a treatment; which arm surely beats it."""
     lines = []
     for row in one_by_one(evidence):
         for one in paid(evidence, row):
@@ -114,16 +74,6 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
             if one.equal or one.front != "open":
                 lines.append(_where(evidence, row) | line)
     return _known(lines)
-
-
-def _equal_sizes(evidence: Evidence) -> pd.DataFrame:
-    lines: dict[str, dict[str, str]] = {}
-    for one in equal_sides(evidence):
-        row = one.treatment
-        given = _where(evidence, row) | {"arm": row.arm.name, "image, px": row.trial.size}
-        line = lines.setdefault(f"{row.arm.name} {row.label}", given)
-        line[f"plain image of equal {one.price}, px"] = f"{one.side:.0f}"
-    return _known(lines.values())
 
 
 def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
@@ -165,21 +115,6 @@ def _rests_on(verdict: Verdict) -> dict[str, str]:
         "over seeds alone": words.difference(verdict.own, ""),
         "lent": f"{words.number(lent, 2)} df, SD {spread}" if lent else NONE,
     }
-
-
-def changes(evidence: Evidence) -> pd.DataFrame:
-    """What each value of an axis does to the gain, in place of the axis's first."""
-    pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
-    lines = [
-        {
-            "axis": one.axis,
-            "value": str(words.plain(one.value)),
-            "rather than": str(words.plain(one.first)),
-            f"changes {pair} by, points": words.difference(one.change, ""),
-        }
-        for one in effects(evidence)
-    ]
-    return pd.DataFrame(lines)
 
 
 def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -32,42 +32,40 @@ def _device(env: Environment) -> str:
     return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
 
-def warnings(evidence: Evidence) -> list[str]:
+def warnings(evidence: Evidence) -> Iterator[str]:
     """What a reader must know before comparing the numbers."""
     ran = _environments(evidence.records.values())
-    counted = {name: _values(ran, name) for name in COMPARED if name not in evidence.axes}
-    lines = [
-        f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
-        for name, values in counted.items()
-        if len(values) > 1
-    ]
+    for name in COMPARED:
+        values = _values(ran, name)
+        if len(values) > 1 and name not in evidence.axes:
+            yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
     made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
     if len(made) > 1:
-        lines.append(
+        yield (
             f"The trials differ in what made their batches: {_counted(made)}; pixels then differ "
             "by a level here and there."
         )
-    lines += [f"{name}: {doubt}." for name, doubt in doubts(evidence.records.values()).items()]
+    for name, doubt in doubts(evidence.records.values()).items():
+        yield f"{name}: {doubt}."
     for context, timing in evidence.timings.items():
         if timing["status"] != "ok":
-            what = f"Timing {context or 'the arms'}"
-            lines.append(f"{what} ended as {timing['status']}: {timing.get('reason', '')}.")
+            ended = f"{timing['status']}: {timing.get('reason', '')}"
+            yield f"Timing {context or 'the arms'} ended as {ended}."
     shares = {row.arm.name: evidence.busy(row.label, row.trial) for row in evidence.rows}
     bound = [arm for arm, share in shares.items() if share is not None and share < LEAST_BUSY]
     if bound:
-        lines.append(
+        yield (
             f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
     if any(trial.pretrained for trial in evidence.experiment.trials.values()):
-        lines.append(
+        yield (
             "Pretrained backbones have seen most validation images of Imagenette and Imagewoof, "
             "which are in ImageNet's training set: judge them by the accuracy on clean images, "
             "those named ILSVRC2012_val_*."
         )
     if "True" in _values(ran, "git_dirty"):
-        lines.append("The working tree had changes that were not committed.")
-    return lines
+        yield "The working tree had changes that were not committed."
 
 
 def timing(evidence: Evidence) -> str:
@@ -89,15 +87,16 @@ def timing(evidence: Evidence) -> str:
 def table(evidence: Evidence) -> pd.DataFrame:
     """A line for each thing that is known: its name, of the trials, of the timing."""
     ran, timed = _environments(evidence.records.values()), _environments(evidence.sittings)
+    names = dict.fromkeys(name for env in [*ran, *timed] for name in env)
     lines = [
-        {
-            "what": name.replace("_", " "),
-            "trials": _counted(_values(ran, name)) or words.NONE,
-            "timing": _counted(_values(timed, name), "sitting") or words.NONE,
-        }
-        for name in dict.fromkeys(name for env in [*ran, *timed] for name in env)
+        (
+            name.replace("_", " "),
+            _counted(_values(ran, name)) or words.NONE,
+            _counted(_values(timed, name), "sitting") or words.NONE,
+        )
+        for name in names
     ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=["what", "trials", "timing"])
 
 
 def _environments(records: Iterable[TrialRecord | TimingRecord]) -> list[Environment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -12,7 +12,6 @@ from bench.analysis.overview import Line, Overview, overview, settling
 from bench.analysis.verdicts import as_table
 from bench.records import write_whole
 from bench.report import render, words
-from bench.report.answer import headline
 from bench.report.figures.intervals import overview as draw
 from bench.report.figures.style import Drawing
 from bench.report.render import Markdown
@@ -58,9 +57,8 @@ def listing(found: Iterable[Summary], page: str, drawings: Iterable[Drawing]) ->
         address=address,
         first_screen=first_screen(newest, address, [render.figure(one, "") for one in drawings]),
         groups={name: of for name, of in groups.items() if of},
-        comparisons=comparisons(whole.lines, address),
+        comparisons=comparisons(whole.real, address),
         whole=whole,
-        headline=headline,
     )
 
 
@@ -123,52 +121,33 @@ def in_short(whole: Overview) -> str:
     return f"{text}."
 
 
-def comparisons(lines: Sequence[Line], address: Address) -> pd.DataFrame:
-    """A line for each of the overview's, as texts."""
-    return pd.DataFrame([_line(line, address) for line in lines], dtype=object)
+def comparisons(real: pd.DataFrame, address: Address) -> pd.DataFrame:
+    """A line for each comparison, as texts."""
+    return pd.DataFrame([_line(real.loc[[i]], address) for i in real.index], dtype=object)
 
 
-def _line(line: Line, address: Address) -> dict[str, str]:
-    first, group, n = line.first, line.verdicts, len(line.verdicts)
-    margin = "" if first["margin_pct"] == 1 else f" (margin {first['margin_pct']:g})"
-    pair, answer = f"{first['treatment']} {MINUS} {first['baseline']}", first["answer"]
-    difference = words.difference(line.difference)
-    if line.several:
-        pair += f", {n} times"
-        average = f"{difference} on average; " if line.difference else ""
-        difference = f"{average}each {words.points_span(group['difference'])}"
-        counts = group["answer"].value_counts().items()
-        answer = words.join(f"{name} in {count}" for name, count in counts)
+def _line(one: pd.DataFrame, address: Address) -> dict[str, str]:
+    row = one.iloc[0]
+    margin = "" if row["margin_pct"] == 1 else f" (margin {row['margin_pct']:g})"
+    step = "" if row["step_beyond_noise"] else " (within noise)"
+    known = row["step_ratio"] == row["step_ratio"]
     return {
-        "difference": pair,
-        "on": f"{words.holds_for(group)}, {words.count(first['seeds'], 'seed')}",
-        "baseline, %": words.span(group["baseline_top1_pct"], words.points),
-        "points [95 % interval]": difference,
-        "verdict (margin 1 point)": answer + margin,
-        "training step": _step(group),
-        "plain image of equal training time": _equal_time(group),
-        "report": render.link(first["experiment"], address(first["experiment"])),
+        "difference": f"{row['treatment']} {MINUS} {row['baseline']}",
+        "on": f"{words.holds_for(one)}, {words.count(row['seeds'], 'seed')}",
+        "baseline, %": words.points(row["baseline_top1_pct"]),
+        "points [95 % interval]": words.difference(Line(one).difference),
+        "verdict (margin 1 point)": row["answer"] + margin,
+        "training step": f"{words.number(row['step_ratio'], 2)} {TIMES}{step}" if known else NONE,
+        "plain image of equal training time": _equal_time(row),
+        "report": render.link(row["experiment"], address(row["experiment"])),
     }
 
 
-def _step(group: pd.DataFrame) -> str:
-    steps = group["step_ratio"].dropna()
-    if steps.empty:
+def _equal_time(row: pd.Series[Any]) -> str:
+    px, ratio = row["equal_time_px"], row["equal_time_step_ratio"]
+    if px != px:
         return NONE
-    noise = len(group) == 1 and group.iloc[0]["step_beyond_noise"] is False
-    return f"{words.span(steps)} {TIMES}{' (within noise)' if noise else ''}"
-
-
-def _equal_time(group: pd.DataFrame) -> str:
-    matched = group.dropna(subset=["equal_time_px"])
-    if matched.empty:
-        return NONE
-    px = words.join(dict.fromkeys(f"{px:.0f}" for px in matched["equal_time_px"]))
-    times = matched["equal_time_step_ratio"].dropna()
-    at = f" at {words.span(times)} {TIMES} the time" if len(times) else ""
-    gain = f"{words.points_span(matched['equal_time_difference'])} points"
-    if len(matched) == 1:
-        one = matched.iloc[0]
-        ends = (words.points(one[f"equal_time_{end}"], signed=True) for end in ("low", "high"))
-        gain += f" [{', '.join(ends)}]"
-    return f"{px} px{at}: {gain}"
+    at = f" at {words.number(ratio, 2)} {TIMES} the time" if ratio == ratio else ""
+    ends = (row[f"equal_time_{end}"] for end in ("difference", "low", "high"))
+    gain, low, high = (words.points(end, signed=True) for end in ends)
+    return f"{px:.0f} px{at}: {gain} points [{low}, {high}]"

@@ -12,7 +12,7 @@ from bench.analysis.statistics import Ratio, noise_floor, time_ratio
 from bench.records import AGAIN, PUBLISHED_FORM, FormsRecord, write_record, write_whole
 from bench.report import render, words
 from bench.report.answer import Answer
-from bench.report.summary import SCHEMA, Summary, save_summary
+from bench.report.summary import Summary, save_summary
 from bench.report.words import TIMES
 
 NAME = "check-resizer"
@@ -68,13 +68,9 @@ def summary(record: FormsRecord) -> Summary:
         progress="Cost alone: nothing is trained.",
         complete=True,
         date=record["finished"],
-        figure="",
-        alt="",
         baseline=PUBLISHED_FORM,
-        fingerprints={},
         environments={"trials": {}, "timing": dict(environment)},
         generated=True,
-        schema=SCHEMA,
         answers=[Answer("cost", sentence, "")],
     )
 
@@ -94,6 +90,7 @@ def compared(record: FormsRecord) -> list[tuple[str, str, Ratio, float]]:
 
 
 def aims(record: FormsRecord) -> pd.DataFrame:
+    """What was aimed at, of the published module's, and what is found."""
     lines = [
         (f"{what}, {form}", f"≥ {least:g} {TIMES}", words.ratios([of]), of.value >= least)
         for what, form, of, least in compared(record)
@@ -102,12 +99,10 @@ def aims(record: FormsRecord) -> pd.DataFrame:
     for form in (FP32, BF16):
         share = memory.get(form, math.nan) / memory[PUBLISHED_FORM]
         if not math.isnan(share):
-            found = f"{words.number(share, 2)} {TIMES}"
-            lines.append(
-                (f"peak memory, {form}", f"≤ {MOST_MEMORY} {TIMES}", found, share <= MOST_MEMORY)
-            )
-    told = [(*line, "yes" if met else "no") for *line, met in lines]
-    return pd.DataFrame(told, columns=["of the published module's", "aim", "found", "reached"])
+            found, most = (f"{words.number(of, 2)} {TIMES}" for of in (share, MOST_MEMORY))
+            lines.append((f"peak memory, {form}", f"≤ {most}", found, share <= MOST_MEMORY))
+    headings = ["of the published module's", "aim", "found", "reached"]
+    return pd.DataFrame(lines, columns=headings).replace({True: "yes", False: "no"})
 
 
 def forms(record: FormsRecord) -> pd.DataFrame:

@@ -154,7 +154,7 @@ def _set(tokens: Sequence[Token], drawings: Mapping[str, Drawing]) -> None:
         elif token.type == "table_close":
             _as_html(token, "</table>\n</div>\n")
         elif token.type == "inline" and (drawing := _drawing(token, drawings)):
-            _as_html(tokens[i - 1], f"<figure>\n{_box(drawing.title)}{drawing.inline}</div>\n")
+            _as_html(tokens[i - 1], f"<figure>\n{_box(drawing.name)}{drawing.inline}</div>\n")
             _as_html(tokens[i + 1], "</figcaption>\n</figure>\n")
             tokens[i - 1].content += "<figcaption>"
             token.children = (token.children or [])[2:]  # the image, and the line's end

@@ -32,13 +32,13 @@ class Summary:
     progress: str
     complete: bool  # every trial finished
     date: str  # of the last trial, ISO; empty before the first
-    figure: str  # the name of the first figure; empty where there is none
-    alt: str  # what it shows, in words
     baseline: str
-    fingerprints: dict[str, str]  # of each dataset whose trials are finished
     environments: dict[str, dict[str, object]]  # of "trials" (the last one's), and of "timing"
+    figure: str = ""  # the name of the first figure; empty where there is none
+    alt: str = ""  # what it shows, in words
+    fingerprints: dict[str, str] = field(default_factory=dict)  # of datasets with finished trials
     generated: bool = False  # whether all its images are: it asks of the harness itself
-    schema: int = 0
+    schema: int = SCHEMA
     answers: list[Answer] = field(default_factory=list)
     verdicts: list[VerdictRow] = field(default_factory=list)
 
@@ -83,7 +83,6 @@ def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
             "timing": dict(timed[-1]) if timed else {},
         },
         generated=all(map(is_generated, evidence.experiment.trials.values())),
-        schema=SCHEMA,
         answers=answers(evidence),
         verdicts=verdict_rows(evidence),
     )

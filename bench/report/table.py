@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import mean
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.judging import ONE_BY_ONE
+from bench.analysis.prices import PRICES, equal_side, multiples
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
 from bench.records import TrialRecord
@@ -44,7 +46,7 @@ def results(evidence: Evidence) -> pd.DataFrame:
     for target in evidence.experiment.spec.targets_pct:
         columns[f"training to {target:g} %, s"] = partial(_time_to, evidence, target)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return _frame(evidence, columns | _speeds(evidence, shown))
+    return _frame(evidence.rows, columns | _speeds(evidence, shown))
 
 
 def short(evidence: Evidence) -> pd.DataFrame:
@@ -58,18 +60,33 @@ def short(evidence: Evidence) -> pd.DataFrame:
             words.number(row.times["train"].value) if "train" in row.times else NONE
         ),
     }
-    return _frame(evidence, columns)
+    return _frame(evidence.rows, columns)
+
+
+def price(evidence: Evidence) -> pd.DataFrame:
+    """Costs as multiples of the baseline's; where nothing is trained, what else they pay for.
+
+    Of every arm in few contexts, of the treatments in many.
+    """
+    rows, few = evidence.compared, len(evidence.experiment.contexts) <= ONE_BY_ONE
+    rows = [row for row in rows if few or row.arm.role == "treatment"] or rows
+    columns: Columns = {
+        label: partial(_ratio, phase)
+        for phase, label in PHASES.items()
+        if any(phase in row.times for row in rows)
+    }
+    for metric in ("peak_memory_mib", "gmacs"):
+        if multiples(evidence, rows, metric):
+            columns[METRICS[metric].label] = partial(_multiple, evidence, metric)
+    for cost in PRICES if columns and not evidence.experiment.spec.train else ():
+        columns[f"plain image of equal {cost}, px"] = partial(_side, evidence, cost)
+    return _frame(rows, _places(evidence) | columns) if columns else pd.DataFrame()
 
 
 def costs(evidence: Evidence) -> pd.DataFrame:
     """Everything that the timing measured; empty before it measured anything."""
-    ratios: Columns = {
-        f"{label}, {TIMES} {evidence.experiment.baseline}": partial(_ratio, phase)
-        for phase, label in PHASES.items()
-        if any(phase in row.times for row in evidence.rows)
-    }
-    measured = ratios | _speeds(evidence, METRICS)
-    return _frame(evidence, _places(evidence) | measured) if measured else pd.DataFrame()
+    measured = _speeds(evidence, METRICS)
+    return _frame(evidence.rows, _places(evidence) | measured) if measured else pd.DataFrame()
 
 
 def problems(evidence: Evidence) -> pd.DataFrame:
@@ -110,8 +127,8 @@ def is_numeric(column: pd.Series[str]) -> bool:
     return len(shown) > 0 and bool(shown.str.fullmatch(NUMBER).all())
 
 
-def _frame(evidence: Evidence, columns: Columns) -> pd.DataFrame:
-    lines = [[show(row) for show in columns.values()] for row in evidence.rows]
+def _frame(rows: Sequence[Row], columns: Columns) -> pd.DataFrame:
+    lines = [[show(row) for show in columns.values()] for row in rows]
     return pd.DataFrame(lines, columns=list(columns))
 
 
@@ -125,8 +142,7 @@ def _places(evidence: Evidence) -> Columns:
 
 
 def _field(name: str, row: Row) -> str:
-    value = getattr(row.trial, name)
-    return NONE if value is None else str(value)
+    return words.plain(getattr(row.trial, name))
 
 
 def _start(evidence: Evidence, row: Row) -> str:
@@ -155,7 +171,9 @@ def _accuracies(evidence: Evidence) -> Columns:
         columns["status"] = _status
     columns[words.TOP1] = lambda row: words.mean(row.accuracy)
     if evidence.trials["clean_top1_pct"].notna().any():
-        columns[f"{METRICS['clean_top1_pct'].label}, %"] = _clean
+        columns[f"{METRICS['clean_top1_pct'].label}, %"] = lambda row: words.mean(
+            t_interval(row.seeds["clean_top1_pct"].dropna().tolist())
+        )
     if evidence.compared:
         columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
     if any(row.verdict for row in evidence.rows):
@@ -167,10 +185,6 @@ def _status(row: Row) -> str:
     """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
     lost = {state: n for state, n in row.statuses.items() if state not in ENDED_WELL}
     return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
-
-
-def _clean(row: Row) -> str:
-    return words.mean(t_interval(row.seeds["clean_top1_pct"].dropna().tolist()))
 
 
 def _difference(row: Row) -> str:
@@ -217,3 +231,13 @@ def _speed(name: str, setting: tuple[object, ...] | None, row: Row) -> str:
 def _ratio(phase: str, row: Row) -> str:
     """The row's time over the baseline's, with its interval."""
     return words.ratios([row.times[phase]]) if phase in row.times else NONE
+
+
+def _multiple(evidence: Evidence, metric: str, row: Row) -> str:
+    found = multiples(evidence, [row], metric)
+    return f"{words.number(found[0], 2)} {TIMES}" if found else NONE
+
+
+def _side(evidence: Evidence, cost: str, row: Row) -> str:
+    side = equal_side(evidence, cost, row)
+    return f"{side:.0f}" if side else NONE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
@@ -22,25 +20,16 @@ def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
     }
 
 
-def described(evidence: Evidence, record: SearchRecord) -> dict[str, str]:
-    """How it was searched, each thing by its name."""
-    settings = record["settings"]
-    lines = {f"{arm} chooses": _pairs(of, ": ", "; ") for arm, of in ranges(record).items()}
-    seeds = sorted({search_seed(evidence.experiment.spec, arm) for arm in record["arms"]})
-    scored = f"{words.percent(settings['holdout'])} of the training images, held out and not "
-    scored += f"trained on; seed {words.join(map(str, seeds))}"
-    return lines | {
-        "Scored on": "; ".join(filter(None, [scored, _pairs(settings["trial"])])),
-        "Objectives": words.join(settings["objectives"]),
-        "Sampler": _pairs(record["sampler"]),
-        "Pruner": _pairs(record["pruner"]),
-        "Optuna": record["optuna"],
-    }
-
-
-def _pairs(fields: Fields | dict[str, Range], between: str = " ", apart: str = ", ") -> str:
+def pairs(fields: Fields) -> str:
+    """Each field with its value."""
     told = {n: words.number(v) if isinstance(v, float) else v for n, v in fields.items()}
-    return apart.join(f"{name}{between}{value}" for name, value in told.items())
+    return ", ".join(f"{name} {value}" for name, value in told.items())
+
+
+def seeds(evidence: Evidence, record: SearchRecord) -> str:
+    """Of the trials that scored the configurations."""
+    found = {search_seed(evidence.experiment.spec, arm) for arm in record["arms"]}
+    return words.join(map(str, sorted(found)))
 
 
 def best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
@@ -56,33 +45,13 @@ def best(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
             lines.append(
                 {
                     "arm": name,
-                    "chosen": _pairs(found["chosen"]),
+                    "chosen": pairs(found["chosen"]),
                     "held-out, %": words.points(held_out[0]) if held_out else words.NONE,
                     "validation, %": words.mean(accuracy),
                     "seeds": str(accuracy.n) if accuracy else words.NONE,
                 }
             )
     return pd.DataFrame(lines)
-
-
-def ledger(record: SearchRecord) -> pd.DataFrame:
-    """What tuning each arm took; a trial that two configurations share counts once."""
-    lines = []
-    for arm, tuned in record["arms"].items():
-        states = Counter(one["state"] for one in tuned["configurations"])
-        trials = {one["key"]: one for one in tuned["configurations"] if one["key"]}.values()
-        lines.append(
-            {
-                "arm": arm,
-                "configurations": states.total(),
-                "scored": states["ok"],
-                "pruned": states["pruned"],
-                "failed": states["failed"],
-                "epochs": sum(one["epochs"] for one in trials),
-                "time, min": words.number(sum(one["seconds"] for one in trials) / 60),
-            }
-        )
-    return pd.DataFrame(lines).astype(str)
 
 
 def importances(record: SearchRecord) -> pd.DataFrame:

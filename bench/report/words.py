@@ -87,12 +87,6 @@ def difference(interval: Interval | None, unit: str = " points") -> str:
     return f"{mean}{unit}" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
 
 
-def accuracy(interval: Interval) -> str:
-    """An accuracy with its interval: `75.3 % [74.6, 76.0]`."""
-    bounds = f" [{points(interval.low)}, {points(interval.high)}]" if interval.n > 1 else ""
-    return f"{points(interval.mean)} %{bounds}"
-
-
 def ratios(found: Sequence[Ratio]) -> str:
     """One ratio with its interval, or the least and the most of several.
 
@@ -168,56 +162,37 @@ def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> s
     return ", then ".join(filter(None, stages))
 
 
-def size(loaded: int, resized: float | None) -> str:
-    """Side of the loaded image, and of what a resizer makes of it, pixels.
-
-    >>> size(64, 32.0), size(64, None)
-    ('64 \u2192 32', '64')
-    """
-    made = plain(resized)
-    return f"{loaded} \N{RIGHTWARDS ARROW} {made}" if made else str(loaded)
-
-
 def holds_for(table: pd.DataFrame) -> str:
     """For what comparisons hold: data, sizes, backbones, values of other axes, length.
 
     Args:
         table: a row each, with the columns of `VerdictRow` from `dataset` to `started_from`.
     """
-    sizes = map(size, table["input_size"], table["output_size"])
-    columns = [
-        list(table["dataset"]),
-        [f"{join(dict.fromkeys(sizes))} px"],
-        list(table["backbone"]),
-    ]
-    told = [join(dict.fromkeys(map(str, column))) for column in columns]
+    told = [join(table[name].unique()) for name in ("dataset", "size", "backbone")]
+    told[1] += " px"
     for name in table["others"].iloc[0]:
-        first, *rest = dict.fromkeys(plain(others[name]) for others in table["others"])
-        among = map(str, rest) if len(rest) < MOST_VALUES else [f"{len(rest)} more"]
-        told.append(join([axis_value(name, first), *among]))
+        values = {plain(others[name]): axis_value(name, others[name]) for others in table["others"]}
+        first, *rest = values
+        among = rest if len(rest) < MOST_VALUES else [f"{len(rest)} more"]
+        told.append(join([values[first], *among]))
     trained = map(lengths, table["length"].map(lambda one: [one]), table["started_from"])
     return ", ".join(filter(None, [*told, join(dict.fromkeys(trained), "or")]))
 
 
-def plain(value: object) -> object:
-    """The value of an axis as it was written: pandas makes None and whole numbers into floats.
+def plain(value: object) -> str:
+    """The value of an axis; a list is told by its parts.
 
-    A list is told by its parts.
-
-    >>> plain(float("nan")), plain(2.0), plain(0.5), plain(["backbone", "resizer"])
-    (None, 2, 0.5, 'backbone and resizer')
+    >>> plain(None), plain(2), plain(["backbone", "resizer"])
+    ('\u2013', '2', 'backbone and resizer')
     """
     if isinstance(value, list | tuple):
         return join(map(str, value))
-    if value is None or value != value:
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return NONE if value is None else str(value)
 
 
 def axis_value(name: str, value: object) -> str:
     """One value of an axis, readable on its own."""
-    shown = plain(value)
-    return NONE if shown is None else AXES.get(name, f"{name} {{}}").format(shown)
+    return NONE if value is None else AXES.get(name, f"{name} {{}}").format(plain(value))
 
 
 def axis_label(name: str) -> str:

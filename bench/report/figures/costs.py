@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWN, CARETUP
-from matplotlib.patches import Patch
 
 from bench.analysis.drawn import front, plain_lines
 from bench.analysis.evidence import Evidence, Row
@@ -51,7 +49,6 @@ def cost(evidence: Evidence) -> Drawing | None:
     return style.drawing(
         figure,
         "cost",
-        "Accuracy against its price",
         " ".join(captions),
         f"{words.TOP1} against {words.join(METRICS[name].label for name in names)}; "
         "the numbers are in the results table.",
@@ -101,17 +98,11 @@ def components(evidence: Evidence) -> Drawing | None:
     names = [_name(evidence, row) for row in rows]
     figure = style.sheet(1.1 + 0.27 * len(rows))
     _bars(figure.subplots(), evidence, rows, names)
-    handles = [
-        Patch(color=style.BASELINE, alpha=0.6, label="backbone"),
-        Patch(color=style.TREATMENT, label="resizer (in its arm's colour), and its share"),
-        Line2D([], [], color=INK, marker="|", linestyle="", ms=9, label="data, on one thread"),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    figure.legend(loc="outside upper left", ncols=3)
     resizers = [(name, _share(row)) for name, row in zip(names, rows, strict=True)]
     return style.drawing(
         figure,
         "components",
-        "Time by component",
         "Forward and backward of the backbone and of the resizer, each timed by itself; the data "
         "are made beside them.",
         "; ".join(f"{name}: the resizer takes {share}" for name, share in resizers if share),
@@ -122,11 +113,12 @@ def _bars(ax: Axes, evidence: Evidence, rows: Sequence[Row], names: Sequence[str
     styles, lines = style.arm_styles(evidence.arms.values()), style.name_lines(ax, {"": names})
     backbones, resizers = ([r.speed[f"{n}_ms"] for r in rows] for n in ("backbone", "resizer"))
     colours = [styles[row.arm.name].colour for row in rows]
-    ax.barh(lines, backbones, 0.62, color=style.BASELINE, alpha=0.6)
+    ax.barh(lines, backbones, 0.62, color=style.BASELINE, alpha=0.6, label="backbone")
+    ax.barh(0, 0, color=style.TREATMENT, label="resizer (in its arm's colour), and its share")
     bars = ax.barh(lines, resizers, 0.62, left=backbones, color=colours)
     ax.bar_label(bars, [_share(row) for row in rows], padding=5, fontsize=9)
     data = [row.speed.get("data_ms", float("nan")) for row in rows]
-    ax.plot(data, lines, "|", color=INK, markersize=9)
+    ax.plot(data, lines, "|", color=INK, markersize=9, label="data, on one thread")
     ax.use_sticky_edges = False
     ax.margins(x=0.12)
     ax.set_xlim(left=0)

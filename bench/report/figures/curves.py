@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 import seaborn as sns
@@ -35,19 +34,18 @@ def curves(evidence: Evidence) -> Drawing | None:
     styles = style.arm_styles(evidence.arms.values())
     greyed = {n for n, arm in evidence.arms.items() if arm.role == "control"}
     greyed = greyed if len(styles) > MOST_COLOURED else set()
-    figure, axes = style.panels(len(by_panel))
+    named = {name: look for name, look in styles.items() if name not in greyed}
+    figure, axes = style.panels(len(by_panel), named)
     for ax, (name, lines) in zip(axes, by_panel, strict=True):
         for arm, of in lines.groupby("arm", sort=False):
             _curve(ax, of, styles[str(arm)], grey=arm in greyed)
         ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.at_most_all(ax)
-    style.legend(figure, {name: look for name, look in styles.items() if name not in greyed})
     others = f" Grey: {words.count(len(greyed), 'other arm')}, their means." if greyed else ""
     return style.drawing(
         figure,
         "learning-curves",
-        "Learning curves",
         f"Mean over seeds{'' if few else ' and contexts'}; the band is from the least to the most."
         + others,
         f"{words.TOP1} by epoch for each arm; the last epoch is the result.",
@@ -74,30 +72,31 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
         return None
     datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
     styles = style.arm_styles(evidence.arms.values())
-    figure, axes = style.panels(len(datasets))
+    figure, axes = style.panels(len(datasets), styles)
     for ax, dataset in zip(axes, datasets, strict=True):
         _dots(ax, styles, done[done["dataset"] == dataset] if dataset else done, axis)
         ax.set(title=dataset or "", ylabel=words.TOP1, xlabel=words.axis_label(axis))
-    style.legend(figure, styles)
     return style.drawing(
         figure,
         f"by-{axis.replace('_', '-')}",
-        f"Accuracy by {axis}",
         "A dot is one trial; a marker is the mean of its arm and value.",
         f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
     )
 
 
 def _dots(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str) -> None:
-    values = _ordered(done[axis])
-    labels = {value: words.NONE if value is None else str(value) for value in values}
+    values = done[axis].convert_dtypes()
+    numbers = pd.api.types.is_numeric_dtype(values)
+    labels = values.astype(object).where(values.notna(), words.NONE).map(str)
+    order = labels[values.sort_values(na_position="first").index] if numbers else labels
+    names = sorted(order.unique(), key=lambda label: label != words.NONE)
     arms = [name for name in styles if name in set(done["arm"])]
     shown = {
-        "data": done.assign(label=[labels[value] for value in done[axis]]),
+        "data": done.assign(label=labels),
         "x": "label",
         "y": "top1_pct",
         "hue": "arm",
-        "order": list(labels.values()),
+        "order": names,
         "hue_order": arms,
         "palette": [styles[name].colour for name in arms],
         "legend": False,
@@ -108,25 +107,13 @@ def _dots(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: st
     sns.pointplot(
         **shown, dodge=between or False, errorbar=None, markersize=6, linewidth=1,
         markers=[styles[name].marker for name in arms],
-        linestyle="-" if _numbers(values) else "none",
+        linestyle="-" if numbers else "none",
     )  # fmt: skip
     style.at_most_all(ax)
-    if sum(map(len, labels.values())) > MOST_LETTERS:
+    if sum(map(len, names)) > MOST_LETTERS:
         ax.tick_params("x", rotation=15)
         for label in ax.get_xticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")
-
-
-def _numbers(values: Sequence[object]) -> bool:
-    return all(isinstance(value, int | float | None) for value in values)
-
-
-def _ordered(column: pd.Series[str]) -> list[object]:
-    """The distinct values: none first, then numbers by size or names as they come."""
-    values = list(dict.fromkeys(column))
-    if _numbers(values):
-        return sorted(values, key=lambda value: -math.inf if value is None else float(str(value)))
-    return sorted(values, key=lambda value: value is not None)
 
 
 def spectra(evidence: Evidence) -> Drawing | None:
@@ -137,7 +124,7 @@ def spectra(evidence: Evidence) -> Drawing | None:
     by_context = list(points.groupby("context", sort=False))[:MOST_SPECTRA]
     styles = style.arm_styles(evidence.arms[name] for name in points["arm"].unique())
     colours = {name: look.colour for name, look in styles.items()}
-    figure, axes = style.panels(len(by_context))
+    figure, axes = style.panels(len(by_context), styles)
     for ax, (context, lines) in zip(axes, by_context, strict=True):
         sns.lineplot(
             lines, x="cycles", y="power", hue="arm", palette=colours, errorbar=None,
@@ -148,11 +135,9 @@ def spectra(evidence: Evidence) -> Drawing | None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
-    style.legend(figure, styles)
     return style.drawing(
         figure,
         "spectra",
-        "Spectra",
         "Mean power of the grey image around its mean, by spatial frequency, over validation "
         "images and seeds; a line ends where the arm's pixels do.",
         f"Power by spatial frequency of what the backbone gets, for {words.join(styles)}.",

@@ -40,7 +40,6 @@ def images(evidence: Evidence) -> Drawing | None:
     return style.drawing(
         figure,
         "images",
-        "What the backbone sees",
         f"One validation image{f' of {place}' if place else ''}, the first seed of each arm. "
         "Differences are around grey, stretched so that the largest is black or white.",
         "One validation image as it is loaded, plainly resized, as the arm's resizer gives it, and "
@@ -65,7 +64,6 @@ def hidden(evidence: Evidence) -> Drawing | None:
     return style.drawing(
         figure,
         "hidden",
-        "What a plain resize loses",
         f"Left: {whole} px of striped noise; the class is the shape in the stripes. Middle: "
         f"plainly resized to {small} px it is gone. Right: the {arm} resizer's {small} px.",
         f"Striped noise with a shape in it; plainly resized, {plain}; by the {arm} resizer, "

@@ -58,8 +58,7 @@ def differences(evidence: Evidence) -> Drawing | None:
     alts = [_told(evidence, row, found) for row, found in drawn[:MOST_IN_ALT]]
     cut = any(low < span[0] or high > span[1] for _, low, high in known)
     caption = _caption(margin, drawn) + (" An arrow: the interval goes on." if cut else "")
-    title = f"Differences to {baseline}"
-    return style.drawing(figure, "differences", title, caption, "; ".join(alts))
+    return style.drawing(figure, "differences", caption, "; ".join(alts))
 
 
 def _told(evidence: Evidence, row: Row, found: Interval) -> str:
@@ -104,7 +103,6 @@ def price(evidence: Evidence) -> Drawing | None:
     return style.drawing(
         figure,
         "price",
-        f"What {words.join(dict.fromkeys(row.arm.name for row in rows))} costs",
         f"A line is one context; intervals of 95 % over rounds. {baseline} is at 1.",
         "A training step: " + "; ".join(told),
     )
@@ -119,8 +117,8 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
     usual = Counter(str(line.first["backbone"]) for line in lines).most_common(1)[0][0]
     ordered = [line for group in scales.values() for line in group]
     groups = {
-        f"{words.size(*scale)} px": [_label(line, usual) for line in group]
-        for scale, group in scales.items()
+        f"{loaded} → {small} px": [_label(line, usual) for line in group]
+        for (loaded, small), group in scales.items()
     }
     treated = [(line.difference, line.equal_time) for line in ordered]
     known = [_ends(ours) for ours, _ in treated if ours]
@@ -141,7 +139,6 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
     return style.drawing(
         figure,
         name,
-        "The difference to the plain pipeline, and what the same training time buys",
         f"A row is one experiment, of {usual} unless another backbone is named. Shaded: within "
         "a point of the plain pipeline. An arrow: the interval goes on.",
         "; ".join(_in_short(line, usual) for line in ordered),

@@ -103,14 +103,15 @@ def sheet(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def panels(n: int) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two in a line."""
+def panels(n: int, arms: Mapping[str, ArmStyle]) -> tuple[Figure, list[Axes]]:
+    """A figure with `n` panels, two in a line, and these arms named above them."""
     columns = min(n, 2)
     lines = -(-n // columns)
     figure = sheet(0.6 + 2.6 * lines)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[n:]:
         ax.set_axis_off()
+    legend(figure, arms)
     return figure, axes[:n]
 
 
@@ -162,7 +163,6 @@ class Drawing:
     """One figure of the report."""
 
     name: str  # the file's stem
-    title: str
     caption: str
     alt: str  # what it shows, for who cannot see it
     source: str  # SVG in the colours of a file, without its background
@@ -196,24 +196,22 @@ class Drawing:
         return out.getvalue()
 
 
-def drawing(figure: Figure, name: str, title: str, caption: str, alt: str) -> Drawing:
+def drawing(figure: Figure, name: str, caption: str, alt: str) -> Drawing:
     """Render `figure`."""
     out = StringIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata=metadata)
-    return Drawing(name, title, caption, alt, _cleaned(out.getvalue(), name, title, alt), figure)
+    return Drawing(name, caption, alt, _cleaned(out.getvalue(), name, alt), figure)
 
 
-def _cleaned(text: str, name: str, title: str, alt: str) -> str:
-    """One <svg> element with a name, ids of its own, and fonts that are there."""
+def _cleaned(text: str, name: str, alt: str) -> str:
+    """One <svg> element with a label, ids of its own, and fonts that are there."""
     text = text[text.index("<svg ") :]
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     text = text.replace("'DejaVu Sans'", FONTS.replace("'", "&apos;"))
-    label = f'role="img" aria-label="{escape(alt)}"'
-    head = rf"<svg {label} \1><title>{escape(title)}</title>"
-    return re.sub(r"<svg ([^>]*)>", lambda found: found.expand(head), text, count=1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
 
 
 def _coloured(text: str, colours: Mapping[str, str]) -> str:
