@@ -14,8 +14,8 @@ from bench.cli.console import counted, duration, name_damaged, out, say, wrapped
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
 from bench.errors import InputError
 from bench.paths import PUBLISHED
-from bench.spec.experiment import Experiment, ExperimentFile
-from bench.spec.files import read, result_name, shipped
+from bench.spec.experiment import Asked, Experiment
+from bench.spec.files import read, shipped
 from bench.spec.tuning import spaces
 
 if TYPE_CHECKING:
@@ -70,20 +70,21 @@ def list_experiments() -> None:
     store, pace = own_store(), published_pace(PUBLISHED)
     lines = []
     for name in shipped():
-        spec, progress = read(name, small=False)[1], ("search", "-", "?")
-        if not spec.search or _is_tuned(spec, store, name):
+        asked, progress = read(name), ("search", "-", "?")
+        if not asked.spec.search or _is_tuned(asked, store):
             planned = make_plan(*opened(name, small=False), pace)
             size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
             progress = size, done, time_left(planned, planned.states)
-        lines.append((name, *progress, spec.question))
+        lines.append((name, *progress, asked.spec.question))
     progressed = ("trials", "finished", "time left")
     out.print(wrapped_table(("experiment", *progressed, "question"), lines, right=progressed))
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
 
 
-def _is_tuned(spec: ExperimentFile, store: Store, name: str) -> bool:
+def _is_tuned(asked: Asked, store: Store) -> bool:
     """Whether a search has found something for each of its arms."""
-    return spec.search is not None and set(store.best(name)) == set(spec.search.arms)
+    search = asked.spec.search
+    return search is not None and set(store.best(asked.name)) == set(search.arms)
 
 
 def new(name: Annotated[str, typer.Argument(help="What to call the question.")]) -> None:
@@ -129,13 +130,12 @@ def plan(
     from bench.run.plan import make_plan, published_pace
 
     store = own_store()
-    file, spec = read(name, small=small, changes=values(changes))
-    say(spec.question)
-    if spec.search:
-        called = result_name(file, small=small)
-        for line in search_lines(spec, store, called):
+    asked = read(name, small=small, changes=values(changes))
+    say(asked.spec.question)
+    if asked.spec.search:
+        for line in search_lines(asked, store):
             say(line)
-        if not _is_tuned(spec, store, called):
+        if not _is_tuned(asked, store):
             return
         say("to be retrained and validated, the best of them so far:")
     experiment, store = opened(name, small, changes)
@@ -148,16 +148,16 @@ def plan(
         say(f"{key}  {state:8} {experiment.trial_names[key]}")
 
 
-def search_lines(spec: ExperimentFile, store: Store, name: str) -> list[str]:
+def search_lines(asked: Asked, store: Store) -> list[str]:
     """What each tuned arm chooses from, and how far its search is; a line each."""
-    assert spec.search
-    record = store.search(name)
+    assert asked.spec.search
+    record = store.search(asked.name)
     arms = record["arms"] if record else {}
     lines = []
-    for arm, space in spaces(spec).items():
+    for arm, space in spaces(asked.spec).items():
         done = len(arms[arm]["configurations"]) if arm in arms else 0
         ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
-        lines.append(f"{arm}: {done} of {spec.search.trials} configurations of {ranges}")
+        lines.append(f"{arm}: {done} of {asked.spec.search.trials} configurations of {ranges}")
     return lines
 
 
