@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
-from bench.spec.experiment import context_label
-from bench.spec.trial import Fields
 
 
 @dataclass(frozen=True)
@@ -42,30 +38,22 @@ def effects(evidence: Evidence) -> list[Effect]:
     contexts = [row.context for row, _ in evidence.judged]
     if not contexts:
         return []
+    at = pd.DataFrame(contexts, dtype=object).map(str)  # text: a value may be a list
     gains = pd.DataFrame([evidence.gain(row) for row, _ in evidence.judged])
-    found = [one for axis in evidence.axes for one in _changes(axis, contexts, gains)]
-    intervals = simultaneous([change for *_, change in found])
-    return [
-        Effect(axis, value, first, interval)
-        for (axis, value, first, _), interval in zip(found, intervals, strict=True)
-    ]
+    gains.index = pd.MultiIndex.from_frame(at.assign(whole=""))  # a level that no axis takes away
+    asked, found = [], []
+    for axis in evidence.axes:
+        values = {str(context[axis]): context[axis] for context in contexts}
+        first, *rest = (_at(gains, axis, value) for value in values)
+        for value, other in zip(list(values.values())[1:], rest, strict=True):
+            # comparisons that one of the two values lacks are rows without numbers, left out
+            if mean := average((other - first).dropna(how="all")):
+                asked.append((axis, value, next(iter(values.values()))))
+                found.append(mean)
+    changes = zip(asked, simultaneous(found), strict=True)
+    return [Effect(*of, change) for of, change in changes]
 
 
-def _changes(
-    axis: str, contexts: list[Fields], gains: pd.DataFrame
-) -> Iterator[tuple[str, object, object, Estimate]]:
-    """The axis, a value, the first value, and what the one in place of the other changes."""
-    others = np.array([_others(axis, context) for context in contexts])
-    at = np.array([str(context[axis]) for context in contexts])  # text: a value may be a list
-    values = {str(context[axis]): context[axis] for context in contexts}
-    placed = {value: gains[at == value].set_axis(others[at == value]) for value in values}
-    first, *rest = values
-    for value in rest:
-        # comparisons that one of the two values lacks are rows without numbers, left out
-        change = (placed[value] - placed[first]).dropna(how="all")
-        if mean := average(change):
-            yield axis, values[value], values[first], mean
-
-
-def _others(axis: str, context: Mapping[str, object]) -> str:
-    return context_label({name: value for name, value in context.items() if name != axis})
+def _at(gains: pd.DataFrame, axis: str, value: str) -> pd.DataFrame:
+    """The comparisons with the value, named by those of the other axes."""
+    return gains[gains.index.get_level_values(axis) == value].droplevel(axis)

@@ -17,7 +17,7 @@ from bench.analysis.equal_price import (
     relative,
 )
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import NO_PRIOR, Ratio
+from bench.analysis.statistics import NO_PRIOR
 from bench.metrics import METRICS
 
 
@@ -94,18 +94,9 @@ def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
     return math.sqrt((1 - share) * small.side**2 + share * large.side**2)
 
 
-def times(rows: Sequence[Row], phase: str) -> list[Ratio]:
-    """The rows' times over their baselines', by a phase of the timing, where measured."""
-    return [row.times[phase] for row in rows if phase in row.times]
-
-
-def multiples(evidence: Evidence, rows: Sequence[Row], metric: str) -> list[float]:
-    """Each row's metric over its baseline's, where both were measured in one setting."""
-    found = []
-    for row in rows:
-        base = evidence.baseline_of(row)
-        over = base.speed.get(metric, math.nan)
-        alike = METRICS[metric].counted or row.trial.setting == base.trial.setting
-        if metric in row.speed and over > 0 and alike:
-            found.append(row.speed[metric] / over)
-    return found
+def multiple(evidence: Evidence, row: Row, metric: str) -> float | None:
+    """The row's metric over its baseline's, where both were measured in one setting."""
+    base = evidence.baseline_of(row)
+    over = base.speed.get(metric, math.nan)
+    alike = METRICS[metric].counted or row.trial.setting == base.trial.setting
+    return row.speed[metric] / over if metric in row.speed and over > 0 and alike else None

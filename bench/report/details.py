@@ -90,23 +90,22 @@ def _where(evidence: Evidence, row: Row) -> dict[str, str]:
 def verdicts(evidence: Evidence) -> pd.DataFrame:
     """Every verdict with what it rests on, that of the secondary comparison after its primary."""
     lines, spec = [], evidence.experiment.spec
-    for row, first in evidence.judged:
-        second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
-        for pair, verdict in [(spec.primary, first), *((spec.secondary, of) for of in second[:1])]:
-            compared = {"comparison": f" {MINUS} ".join(pair or ())}
-            lines.append(_where(evidence, row) | compared | _rests_on(verdict))
-        recipes = evidence.gain_by_recipe(row)
+    for row, verdict in evidence.judged:
+        where, recipes = _where(evidence, row), evidence.gain_by_recipe(row)
+        lines.append(where | _rests_on(spec.primary, verdict))
         if len(recipes) > 1:
             means = (words.points(gain.mean(), signed=True) for gain in recipes)
             lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
+        second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
+        lines += [where | _rests_on(spec.secondary, one) for one in second[:1]]
     return _known(lines)
 
 
-def _rests_on(verdict: Verdict) -> dict[str, str]:
-    prior, why = verdict.prior, why_not(verdict)
-    lent, finds = float(prior.df), verdict.detectable
-    spread = words.points(float(prior.variance) ** 0.5)
+def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
+    prior, why, finds = verdict.prior, why_not(verdict), verdict.detectable
+    lent, spread = float(prior.df), words.points(float(prior.variance) ** 0.5)
     return {
+        "comparison": f" {MINUS} ".join(pair or ()),
         "verdict": f"{verdict.answer}: {why}" if why else verdict.answer,
         "difference, points": words.difference(verdict.difference, ""),
         "seeds": str(verdict.difference.n),

@@ -15,7 +15,7 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE
-from bench.analysis.prices import PRICES, equal_side, multiples
+from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
 from bench.records import TrialRecord
@@ -76,7 +76,7 @@ def price(evidence: Evidence) -> pd.DataFrame:
         if any(phase in row.times for row in rows)
     }
     for metric in ("peak_memory_mib", "gmacs"):
-        if multiples(evidence, rows, metric):
+        if any(multiple(evidence, row, metric) for row in rows):
             columns[METRICS[metric].label] = partial(_multiple, evidence, metric)
     for cost in PRICES if columns and not evidence.experiment.spec.train else ():
         columns[f"plain image of equal {cost}, px"] = partial(_side, evidence, cost)
@@ -234,8 +234,8 @@ def _ratio(phase: str, row: Row) -> str:
 
 
 def _multiple(evidence: Evidence, metric: str, row: Row) -> str:
-    found = multiples(evidence, [row], metric)
-    return f"{words.number(found[0], 2)} {TIMES}" if found else NONE
+    found = multiple(evidence, row, metric)
+    return f"{words.number(found, 2)} {TIMES}" if found else NONE
 
 
 def _side(evidence: Evidence, cost: str, row: Row) -> str:

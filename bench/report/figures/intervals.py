@@ -11,7 +11,7 @@ from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.overview import Line, by_scale
-from bench.analysis.prices import multiples
+from bench.analysis.prices import multiple
 from bench.analysis.statistics import LEVEL, Interval
 from bench.report import words
 from bench.report.figures import style
@@ -87,7 +87,7 @@ def price(evidence: Evidence) -> Drawing | None:
     baseline, styles = evidence.experiment.baseline, style.arm_styles(evidence.arms.values())
     places = [words.place(row.context, evidence.axes) or row.arm.name for row in rows]
     steps = [(of.value, of.low, of.high) for of in (row.times["train"] for row in rows)]
-    counted = [(*multiples(evidence, [row], "gmacs"), float("nan"))[0] for row in rows]
+    counted = [multiple(evidence, row, "gmacs") or float("nan") for row in rows]
     shown = {"training step": steps, "multiply-adds per image": [(n, n, n) for n in counted]}
     figure = style.sheet(0.8 + 0.25 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
