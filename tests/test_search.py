@@ -191,8 +191,8 @@ def test_a_search_trains_scores_on_held_out_images_and_retrains_the_best(
     assert {trial.holdout for trial in experiment.trials.values()} == {None}
     assert {trial.epochs for trial in experiment.trials.values()} == {2}
     page = (store.root / "tuned" / "report.html").read_text()
-    assert "Best configurations" in page
-    assert "What tuning took" in page
+    assert "they rank configurations" in page
+    assert "tuning of" in page
 
     again = CliRunner().invoke(app, ["search", *invoke], catch_exceptions=False)
     assert again.exit_code == 0
