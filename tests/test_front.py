@@ -103,6 +103,14 @@ def test_where_nothing_was_trained_the_price_is_that_of_the_cost_experiments(
     assert told(nothing, dear="It takes long.") == {"What does it cost?": "It takes long."}
 
 
+def test_arms_without_a_front_end_are_no_comparison_of_the_front_page(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW)
+    fill(asked, Store(tmp_path), top1)
+    found = verdicts([gather(asked, Store(tmp_path))])
+    assert len(overview(found).real) == 1
+    assert overview(found.assign(front_end=False)).real.empty
+
+
 def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> None:
     asked = experiment(tmp_path, 'dataset = ["fine", "coarse", "third"]')
 

@@ -83,11 +83,12 @@ class Overview:
 
 
 def overview(verdicts: pd.DataFrame) -> Overview:
-    """What stands on a front page of these experiments.
+    """What stands on a front page of these experiments: what front ends do.
 
     Args:
         verdicts: of many experiments, as `bench.analysis.verdicts` gives them.
     """
+    verdicts = verdicts[verdicts["front_end"].astype(bool)]
     whole = distinct(verdicts)
     generated = whole["generated"].astype(bool)
     settled = whole[generated & whole["answer"].isin(SETTLED)].drop_duplicates("dataset")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis.judging import Looks, Predictions, Verdict, judge, one_class
 from bench.analysis.moderated import Variances, prior_of, variances_of
-from bench.analysis.pooled import Regime, length, lent
+from bench.analysis.pooled import Regime, lent, regime_of
 from bench.analysis.statistics import NO_PRIOR, Prior
 
 Predicted = Callable[[str], pd.DataFrame | None]
@@ -118,18 +118,6 @@ def _pair(context: str, arms: tuple[str, str], both: pd.DataFrame) -> Pair:
         ended=int(both["ended"].sum()),
         planned=len(both),
     )
-
-
-def regime_of(trial: Mapping[str, object]) -> Regime:
-    """Of a row of the table; without a resizer the backbone's size is the image's."""
-    size, output = (_number(trial[name]) for name in ("input_size", "output_size"))
-    epochs, steps = (_number(trial[name]) for name in ("epochs", "steps"))
-    of = str(trial["dataset"]), str(trial["backbone"])
-    return Regime(*of, int(size), int(size if np.isnan(output) else output), length(epochs, steps))
-
-
-def _number(value: object) -> float:
-    return float("nan") if value is None else float(str(value))
 
 
 def of_treatment(table: pd.DataFrame, treatment: str) -> list[Pair]:

@@ -8,7 +8,7 @@ one difference of a treatment to another arm of the same context: its variance o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,18 @@ def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
     ]
 
 
+def regime_of(trial: Mapping[str, object]) -> Regime:
+    """Of a row of the table; without a resizer the backbone's size is the image's."""
+    size, output = (_number(trial[name]) for name in ("input_size", "output_size"))
+    epochs, steps = (_number(trial[name]) for name in ("epochs", "steps"))
+    of = str(trial["dataset"]), str(trial["backbone"])
+    return Regime(*of, int(size), int(size if np.isnan(output) else output), length(epochs, steps))
+
+
+def _number(value: object) -> float:
+    return float("nan") if value is None else float(str(value))
+
+
 def typical() -> float:
     """The standard deviation of a published paired difference, points: their median.
 
@@ -96,9 +108,7 @@ def _line(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object] | None:
     first, other = ours.iloc[0], theirs.iloc[0]
     if len(both) < 2 or not variance > 0 or first["dataset"] != other["dataset"]:
         return None
-    sizes = int(first["input_size"]), int(first["output_size"])
-    trained = length(first["epochs"], first["steps"])
-    regime = Regime(first["dataset"], first["backbone"], *sizes, trained)
+    regime = regime_of({str(name): value for name, value in first.items()})
     keys = " ".join(sorted({*both["key"], *both["key_theirs"]}))
     return regime._asdict() | {"variance": round(variance, 6), "df": len(both) - 1, "keys": keys}
 
