@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.errors import InputError
 from bench.records import OwnerRecord, write_record
 from bench.spec import tuning
-from bench.spec.experiment import Experiment
-from bench.spec.files import load, read, result_name
+from bench.spec.experiment import Asked, Experiment
+from bench.spec.files import crossed, read
 from bench.spec.mistakes import shown
 from bench.spec.trial import Fields
 from bench.store import Store
@@ -20,41 +20,39 @@ def load_from(store: Store, name: str, *, small: bool, changes: Fields | None = 
     Raises:
         InputError: as `load`; or if the search was over other ranges than the file has now.
     """
-    file, spec = read(name, small=small, changes=changes)
-    called = result_name(file, small=small, changes=changes)
-    check_owner(store, file, small=small, changes=changes)
-    record = store.search(called) if spec.search else None
-    if record and record.get("spaces") != tuning.written(spec):
-        verb = f"resizer-bench search {name}" + (" --small" if small else "")
-        raise InputError(f"{shown(file)} was tuned over other ranges than it has now: {verb}")
-    sizes, best = store.sizes(), store.best(called)
-    return load(name, small=small, sizes=sizes, best=best, changes=changes)
+    asked = read(name, small=small, changes=changes)
+    check_owner(store, asked)
+    record = store.search(asked.name) if asked.spec.search else None
+    if record and record.get("spaces") != tuning.written(asked.spec):
+        raise InputError(
+            f"{shown(asked.file)} was tuned over other ranges than it has now: {asked.command}"
+        )
+    return crossed(asked, store.sizes(), store.best(asked.name))
 
 
 def again(store: Store, experiment: Experiment) -> Experiment:
     """The experiment as the store knows it now."""
-    name, changes = str(experiment.file), experiment.changes
-    return load_from(store, name, small=experiment.small, changes=changes)
+    file, small, changes = str(experiment.file), experiment.small, experiment.changes
+    return load_from(store, file, small=small, changes=changes)
 
 
-def check_owner(store: Store, file: Path, *, small: bool, changes: Fields | None = None) -> None:
+def check_owner(store: Store, asked: Asked) -> None:
     """Raise InputError if the results of this name are those of another file that is still there.
 
     Two files of one name in two folders would else replace each other's report and search.
     """
-    name = result_name(file, small=small, changes=changes)
-    record = store.owner(name)
-    owner = Path(record["file"]) if record else file
-    if owner != file and owner.is_file():
+    record = store.owner(asked.name)
+    owner = Path(record["file"]) if record else asked.file
+    if owner != asked.file and owner.is_file():
         raise InputError(
-            f"{store.root / name} has the results of {owner}: give one of the two files another "
-            "name, or set RESIZER_BENCH_RESULTS to another folder"
+            f"{store.root / asked.name} has the results of {owner}: give one of the two files "
+            "another name, or set RESIZER_BENCH_RESULTS to another folder"
         )
 
 
-def note_owner(store: Store, experiment: Experiment) -> None:
+def note_owner(store: Store, asked: Asked) -> None:
     """Put on record which file the results of an experiment's name are of."""
-    record = store.owner(experiment.name)
-    if record is None or record["file"] != str(experiment.file):
-        made: OwnerRecord = {"status": "ok", "reason": "", "file": str(experiment.file)}
-        write_record(store.owner_folder(experiment.name), made)
+    record = store.owner(asked.name)
+    if record is None or record["file"] != str(asked.file):
+        made: OwnerRecord = {"status": "ok", "reason": "", "file": str(asked.file)}
+        write_record(store.owner_folder(asked.name), made)

@@ -303,7 +303,7 @@ def _leaderboard(asked: Iterable[Experiment]) -> str:
 
 def _not_run(there: Container[str]) -> str:
     """Which of the questions that are shipped were not asked yet at their full size."""
-    waiting = [read(name, small=False)[1] for name in shipped() if name not in there]
+    waiting = [read(name).spec for name in shipped() if name not in there]
     sizes = [spec.axes.get("input_size", [spec.trial.get("input_size")]) for spec in waiting]
     most = max((size for of in sizes for size in of if isinstance(size, int)), default=0)
     of = len(shipped())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
@@ -277,23 +277,6 @@ class OwnerRecord(Ending, total=False):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 
     file: str  # the experiment's file
-
-
-def loaded_from(record: TrialRecord | Record) -> str:
-    """What the backbone started from, in words; "" where it started from no checkpoint."""
-    if (weights := record.get("weights")) is None:
-        return ""
-    head = "its classifying layer too" if weights["head"] else "a new classifying layer"
-    return (
-        f"{weights['file']} (sha256 {weights['sha256'][:12]}): {weights['loaded']} of "
-        f"{weights['tensors']} tensors, {head}"
-    )
-
-
-def doubts(records: Iterable[TrialRecord | Record]) -> dict[str, str]:
-    """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
-    facts: list[DataFacts] = [record["data"] for record in records if "data" in record]
-    return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}
 
 
 class DamagedError(InputError):

@@ -13,8 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import archives, incoming, library, master
+from bench.data import archives, incoming, library
 from bench.errors import InputError
+from bench.events import ignore
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +106,7 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_refused_at_its_header(
     many = {f"set/train/a/{i}.png": b"" for i in range(600)}
     archive = tarred(tmp_path / "many.tgz", many)
     with pytest.raises(InputError, match=r"^many.tgz unpacks to more than the 0.00 GB that are"):
-        archives.survey(archive, tmp_path, 1_000_000, master.no_progress)
+        archives.survey(archive, tmp_path, 1_000_000, ignore)
     assert left(data) == []
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.lab import models, trial
-from bench.records import doubts, loaded_from
+from bench.report.environment import doubts
+from bench.report.table import loaded_from
 from bench.spec.trial import Trial
 from bench.store import Store
 

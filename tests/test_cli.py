@@ -15,13 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench import cli
 from bench.cli import console, options, planning, reporting, upkeep
+from bench.cli.planning import QUESTION
 from bench.cli.progress import Display
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.run import runner
 from bench.run.attempt import ended
 from bench.spec.files import load
-from bench.starting import QUESTION
 from bench.store import Store
 from tests.conftest import WriteExperiment
 

@@ -25,6 +25,7 @@ import pytest
 from bench.data import building, incoming, library
 from bench.data.specs import DATASETS, DatasetSpec
 from bench.errors import InputError
+from bench.events import DataRead, Event
 
 CLASSES = {"n01": "cat", "n02": "dog"}
 COUNTS = {"train": {"n01": 3, "n02": 2}, "val": {"n01": 1, "n02": 2}}
@@ -263,7 +264,12 @@ def test_folder_and_archive_of_the_same_files_have_the_same_fingerprint(
 @pytest.mark.usefixtures("toy")
 def test_progress_counts_up_to_the_total_of_every_phase(archive: Path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
-    incoming.import_local(archive, progress=lambda p, *now: seen.setdefault(p, []).append(now))
+
+    def hear(event: Event) -> None:
+        assert isinstance(event, DataRead)
+        seen.setdefault(event.phase, []).append((event.done, event.total))
+
+    incoming.import_local(archive, tell=hear)
     assert list(seen) == ["look through", "unpack", "headers", "train", "val"]
     assert seen["train"] == [(i, 5) for i in range(1, 6)]
     assert seen["unpack"][-1] == (archive.stat().st_size,) * 2
@@ -397,12 +403,12 @@ def test_a_dataset_that_is_there_is_not_replaced(pictures: Path, data: Path) -> 
 
 @pytest.mark.parametrize("phase", ["look through", "unpack", "headers", "train", "val"])
 def test_an_interrupted_import_leaves_nothing(phase: str, archive: Path, data: Path) -> None:
-    def interrupt(now: str, *_: int) -> None:
-        if now == phase:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, DataRead) and event.phase == phase:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        incoming.import_local(archive, name="mine", progress=interrupt)
+        incoming.import_local(archive, name="mine", tell=interrupt)
     assert visible(data) == []
 
 
@@ -441,12 +447,12 @@ def test_a_data_folder_that_cannot_be_made_is_one_sentence(
 def test_a_fetched_archive_becomes_the_dataset(
     archive: Path, data: Path, serve: Callable[..., str]
 ) -> None:
-    base, seen = serve(archive.read_bytes()), []
-    dataset = incoming.fetch("toy-8", base=base, progress=lambda *now: seen.append(now))
+    base, seen = serve(archive.read_bytes()), list[Event]()
+    dataset = incoming.fetch("toy-8", base=base, tell=seen.append)
     size = archive.stat().st_size
     assert dataset.manifest.origin == f"fetched from {base}toy2-8.tgz"
     assert dataset.manifest.archive.published
-    assert ("download", size, size) in seen
+    assert DataRead("download", size, size) in seen
     assert visible(data) == ["toy-8"]
     assert sorted(p.suffix for p in (data / "toy-8").iterdir()) == [
         ".bin",

@@ -11,10 +11,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import folders, incoming, library, master
+from bench.data import folders, incoming, library
 from bench.data.decoding import COMPOSITED, SCALED, TURNED
 from bench.data.folders import Reading, read_folder
 from bench.errors import InputError, told
+from bench.events import ignore
 from bench.machine import cores
 
 
@@ -169,7 +170,7 @@ def test_decoding_ahead_is_bounded_in_bytes(
     for i in range(count):
         picture(pictures / "train" / "a" / f"{i}.png", side=side)
     monkeypatch.setattr(folders, "DECODE_BYTES", 2 * folders.BYTES_PER_PIXEL * side * side)
-    reading = Reading(read_folder(pictures, "set"), master.no_progress)
+    reading = Reading(read_folder(pictures, "set"), ignore)
     assert reading.decoded_bytes == 3 * (count * side * side + 3 * 16)
     tracemalloc.start()
     try:

@@ -24,7 +24,7 @@ ON_TORCH = {"torch", "torchvision", "timm", "safetensors"}
 BASE = ("bench.errors", "bench.machine", "bench.paths", "bench.seeds", "resizer.specs")
 SAVED = ("bench.metrics", "bench.records", "bench.store", "bench.opening")
 SPEC = (*BASE, "bench.spec")
-DATA = (*SPEC, "bench.data")
+DATA = (*SPEC, "bench.data", "bench.events")
 LAB = (*DATA, "bench.events", "bench.metrics", "bench.records", "resizer", TORCH)
 RUN = (*DATA, *SAVED, "bench.events", "bench.run")
 ANALYSIS = (*SPEC, *SAVED, "bench.analysis", "bench.data.specs", "bench.data.library")
@@ -46,7 +46,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "resizer.strided": ("resizer", TORCH),
     "bench": (*REPORT, "bench.lab.models", "bench.version"),
     "bench.version": (),
-    "bench.starting": ("bench.errors",),
     "bench.__main__": ("bench.cli",),
     "bench.errors": (),
     "bench.machine": (),
@@ -63,7 +62,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "bench.spec.experiment",
         "bench.spec.trial",
     ),
-    "bench.curves": ("bench.errors", "bench.records"),
     "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
     "bench.publish": REPORT,
@@ -72,8 +70,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.cli.console": ("bench.errors", "bench.store"),
     "bench.cli.options": (*OPENED, "bench.data.library"),
     "bench.cli.progress": ("bench.cli", *SPEC, "bench.events", "bench.records"),
-    "bench.cli.planning": (*OPENED, "bench.starting", "bench.run.plan", "bench.analysis.planning"),
-    "bench.cli.reporting": (*OPENED, "bench.curves", "bench.report", "bench.run"),
+    "bench.cli.planning": (*OPENED, "bench.run.plan", "bench.analysis.planning"),
+    "bench.cli.reporting": (*OPENED, "bench.report", "bench.run"),
     "bench.cli.upkeep": (
         *OPENED,
         "bench.checks",
@@ -136,7 +134,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.run.cluster": RUN,
     "bench.run.claims": RUN,
     "bench.run.executors": RUN,
-    "bench.run.scheduling": RUN,
     "bench.run.timing": RUN,
     "bench.run.runner": RUN,
     "bench.run.implementations": RUN,

@@ -11,13 +11,13 @@ from urllib.parse import unquote
 import pytest
 from markdown_it import MarkdownIt
 
+from bench.cli.planning import start
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.publish import BEGIN, END, README
 from bench.report.render import slug
 from bench.run.runner import run
 from bench.spec.files import load
-from bench.starting import start
 from bench.store import Store
 
 TEXT = README.read_text()

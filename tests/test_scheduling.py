@@ -21,9 +21,8 @@ from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.run import runner
 from bench.run.attempt import ended
-from bench.run.executors import BYTES_OF_PROCESS, local, memory_needed
+from bench.run.executors import BYTES_OF_PROCESS, local, memory_needed, take_all
 from bench.run.processes import waited_for
-from bench.run.scheduling import take_all
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment

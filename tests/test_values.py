@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.opening import check_owner, load_from, note_owner
-from bench.spec.files import RESERVED, load
+from bench.spec.files import RESERVED, load, read
 from bench.store import Store
 from tests.conftest import TOY, WriteExperiment
 
@@ -162,7 +162,7 @@ def test_two_files_of_one_name_do_not_replace_each_others_results(
     files[0].rename(tmp_path / "a" / "moved.toml")
     load_from(store, str(files[1]), small=False)  # the file is gone: its name is free
     note_owner(store, load(str(files[1])))
-    check_owner(store, files[1], small=False)
+    check_owner(store, read(str(files[1])))
 
 
 def test_a_small_run_of_one_file_and_another_file_keep_apart(
@@ -172,6 +172,6 @@ def test_a_small_run_of_one_file_and_another_file_keep_apart(
     (tmp_path / "b").mkdir()
     other = tmp_path / "b" / "exp.toml"
     other.write_text(toml() + "\n[small]\nepochs = 1\n")
-    check_owner(store, other, small=True)
+    check_owner(store, read(str(other), small=True))
     with pytest.raises(InputError, match=r"has the results of .*/exp.toml"):
-        check_owner(store, other, small=False)
+        check_owner(store, read(str(other)))

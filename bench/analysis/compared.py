@@ -57,7 +57,7 @@ def read(file: Path, baseline: str) -> Trials:
     lines = table.astype(object).where(table.notna(), None).to_dict("records")
     trials = [_trial(line) for line in lines]
     named = whole.assign(
-        name=whole["arm"] + (" (" + whole["context"] + ")").fillna(""),
+        name=whole["arm"] + (" (" + whole["context"].astype("string") + ")").fillna(""),
         trial=pd.Series(trials, dtype=object),
         recipe=[trial.model_dump_json(exclude=NOT_COMPARED) for trial in trials],
     )

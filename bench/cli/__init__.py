@@ -94,8 +94,8 @@ def search(
     from bench.run.search import open_search
 
     tuned, store = open_search(name, small=small), own_store()
-    check_owner(store, tuned.file, small=small)
-    note_owner(store, tuned.example)
+    check_owner(store, tuned)
+    note_owner(store, tuned)
     display = Display(out)
     with _shown(display, store, minutes), _placed(workers, cluster, cpus_per_trial) as choose:
         studies.tune(tuned, store, display, choose, workers or 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +12,11 @@ from rich.table import Table
 
 from bench.cli.console import counted, duration, name_damaged, out, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
+from bench.errors import InputError
 from bench.paths import PUBLISHED
-from bench.spec.experiment import Experiment, ExperimentFile
-from bench.spec.files import read, result_name, shipped
+from bench.spec.experiment import Asked, Experiment
+from bench.spec.files import read, shipped
 from bench.spec.tuning import spaces
-from bench.starting import start
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,41 @@ if TYPE_CHECKING:
     from bench.analysis.planning import Design
     from bench.run.plan import Plan
     from bench.store import Store
+
+FRONT_END = """from torch import nn
+
+
+class Sharpen(nn.Sequential):
+    def __init__(self, output_size):
+        super().__init__(nn.AdaptiveAvgPool2d(output_size), nn.Conv2d(3, 3, 3, padding=1))
+"""
+
+QUESTION = """question = "Does my front end beat a plain resize?"
+primary = ["mine", "plain"] # the one comparison that gets a verdict
+margin_pct = 1.0 # differences smaller than this do not matter to me
+
+[trial]
+dataset = "imagewoof-160"
+backbone = "resnet18" # any timm classifier, or "torchvision:resnet18"
+input_size = 128 # pixels
+output_size = 64
+epochs = 20
+
+[axes]
+seed = [0, 1, 2, 3, 4]
+
+[[arm]]
+name = "plain"
+role = "baseline"
+resizer = "none"
+input_size = "output_size" # loaded at 64 px, straight to the backbone
+
+[[arm]]
+name = "mine"
+role = "treatment"
+resizer = "my_front_ends:Sharpen" # or one of ours: fixed, learned, muller, strided
+controls = "standard" # adds the arms without which a gain means nothing
+"""
 
 MOST_DESIGNS = 4  # a plan tells so many contexts at the most
 
@@ -34,20 +70,21 @@ def list_experiments() -> None:
     store, pace = own_store(), published_pace(PUBLISHED)
     lines = []
     for name in shipped():
-        spec, progress = read(name, small=False)[1], ("search", "-", "?")
-        if not spec.search or _is_tuned(spec, store, name):
+        asked, progress = read(name), ("search", "-", "?")
+        if not asked.spec.search or _is_tuned(asked, store):
             planned = make_plan(*opened(name, small=False), pace)
             size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
             progress = size, done, time_left(planned, planned.states)
-        lines.append((name, *progress, spec.question))
+        lines.append((name, *progress, asked.spec.question))
     progressed = ("trials", "finished", "time left")
     out.print(wrapped_table(("experiment", *progressed, "question"), lines, right=progressed))
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
 
 
-def _is_tuned(spec: ExperimentFile, store: Store, name: str) -> bool:
+def _is_tuned(asked: Asked, store: Store) -> bool:
     """Whether a search has found something for each of its arms."""
-    return spec.search is not None and set(store.best(name)) == set(spec.search.arms)
+    search = asked.spec.search
+    return search is not None and set(store.best(asked.name)) == set(search.arms)
 
 
 def new(name: Annotated[str, typer.Argument(help="What to call the question.")]) -> None:
@@ -56,6 +93,27 @@ def new(name: Annotated[str, typer.Argument(help="What to call the question.")])
     say(f"wrote {question.name} and {front_end.name}: change them, then")
     say(f"  resizer-bench plan {question.name}")
     say(f"  resizer-bench run {question.name}")
+
+
+def start(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write `NAME.toml` and the module of its front end into the folder; both plan at once.
+
+    Raises:
+        InputError: if the name is none of a file and a module, or one of the files is there.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name.endswith("-small"):
+        raise InputError(
+            f"new {name!r}: lower-case letters, digits, - and _, with a letter first, and no "
+            "-small at the end"
+        )
+    module = f"{name.replace('-', '_')}_front_ends" if name != "mine" else "my_front_ends"
+    question, front_end = folder / f"{name}.toml", folder / f"{module}.py"
+    for path in (question, front_end):
+        if path.exists():
+            raise InputError(f"{path} is there already: give the new question another name")
+    question.write_text(QUESTION.replace("my_front_ends", module))
+    front_end.write_text(FRONT_END)
+    return question, front_end
 
 
 def plan(
@@ -72,13 +130,12 @@ def plan(
     from bench.run.plan import make_plan, published_pace
 
     store = own_store()
-    file, spec = read(name, small=small, changes=values(changes))
-    say(spec.question)
-    if spec.search:
-        called = result_name(file, small=small)
-        for line in search_lines(spec, store, called):
+    asked = read(name, small=small, changes=values(changes))
+    say(asked.spec.question)
+    if asked.spec.search:
+        for line in search_lines(asked, store):
             say(line)
-        if not _is_tuned(spec, store, called):
+        if not _is_tuned(asked, store):
             return
         say("to be retrained and validated, the best of them so far:")
     experiment, store = opened(name, small, changes)
@@ -91,16 +148,16 @@ def plan(
         say(f"{key}  {state:8} {experiment.trial_names[key]}")
 
 
-def search_lines(spec: ExperimentFile, store: Store, name: str) -> list[str]:
+def search_lines(asked: Asked, store: Store) -> list[str]:
     """What each tuned arm chooses from, and how far its search is; a line each."""
-    assert spec.search
-    record = store.search(name)
+    assert asked.spec.search
+    record = store.search(asked.name)
     arms = record["arms"] if record else {}
     lines = []
-    for arm, space in spaces(spec).items():
+    for arm, space in spaces(asked.spec).items():
         done = len(arms[arm]["configurations"]) if arm in arms else 0
         ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
-        lines.append(f"{arm}: {done} of {spec.search.trials} configurations of {ranges}")
+        lines.append(f"{arm}: {done} of {asked.spec.search.trials} configurations of {ranges}")
     return lines
 
 

@@ -73,8 +73,8 @@ class Display:
 
     def __call__(self, event: events.Event) -> None:  # a `bench.events.Listener`
         match event:
-            case events.DataRead(phase, done, total):
-                self.data(phase, done, total)
+            case events.DataRead():
+                self._data(event)
             case events.PlanMade(to_run, on_record, places):
                 self._say(f"{to_run} trials to run, {on_record} on record", places)
                 self._whole(to_run)
@@ -117,8 +117,8 @@ class Display:
             case _:
                 assert_never(event)
 
-    def data(self, phase: str, done: int, total: int) -> None:
-        """A `bench.data.master.Progress`."""
+    def _data(self, event: events.DataRead) -> None:
+        phase, done, total = event.phase, event.done, event.total
         if self.part is None or self.progress.tasks[-1].description != phase:
             self.part = self._start(phase, total)
         count = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"

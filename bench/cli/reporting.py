@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import webbrowser
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +17,7 @@ from bench.cli.options import Changes, Small, experiments, opened, own_store
 from bench.errors import InputError
 from bench.opening import note_owner
 from bench.paths import PUBLISHED
+from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
@@ -154,11 +158,35 @@ def _export_model(key: str, form: Literal["onnx", "pt2"]) -> None:
 
 
 def _export_curves(experiment: Experiment, store: Store) -> None:
-    from bench import curves
-
     names, records = experiment.trial_names, store.trials(experiment.runs)
     ended = {names[key]: r for key, r in records.items() if r and r["status"] == "ok"}
     if not ended:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
-    curves.write(ended, folder := store.root / experiment.name / "tensorboard")
+    write_curves(ended, folder := store.root / experiment.name / "tensorboard")
     say(f"curves of {counted(len(ended), 'trial')}: tensorboard --logdir '{near(folder)}'")
+
+
+def write_curves(records: Mapping[str, TrialRecord], folder: Path) -> None:
+    """Put the curve of each record, by step, in a folder of its name; what was there makes way.
+
+    Raises:
+        InputError: without TensorBoard.
+    """
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    except ModuleNotFoundError as error:
+        said = "--tensorboard needs TensorBoard: pip install 'resizer-bench[tensorboard]'"
+        raise InputError(said) from error
+    if folder.exists():
+        shutil.rmtree(folder)
+    for name, record in records.items():
+        began = datetime.fromisoformat(record["started"]).timestamp()
+        writer = EventFileWriter(str(folder / name.replace("/", "-")))
+        for row in record["curve"]:
+            measured = {tag: value for tag, value in row.items() if tag not in ("epoch", "step")}
+            told = [Summary.Value(tag=tag, simple_value=of) for tag, of in measured.items()]
+            at = {"step": row["step"], "wall_time": began + row["train_s"]}
+            writer.add_event(Event(summary=Summary(value=told), **at))
+        writer.close()

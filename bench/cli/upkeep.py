@@ -49,7 +49,7 @@ def fetch(dataset: DatasetName) -> None:
     from bench.data import incoming
 
     with Display(out).shown() as display:
-        fetched = incoming.fetch(dataset, progress=display.data)
+        fetched = incoming.fetch(dataset, tell=display)
     _show(fetched)
 
 
@@ -63,7 +63,7 @@ def import_data(
     from bench.data import incoming
 
     with Display(out).shown() as display:
-        dataset = incoming.import_local(path, name=name, progress=display.data)
+        dataset = incoming.import_local(path, name=name, tell=display)
     _show(dataset)
 
 
@@ -85,7 +85,7 @@ def verify(dataset: DatasetName) -> None:
     from bench.data import library
 
     with Display(out).shown() as display:
-        summary = library.verify(dataset, display.data)
+        summary = library.verify(dataset, display)
     say(summary)
     for note in library.notes(library.open_dataset(dataset)):
         say(note)

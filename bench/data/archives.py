@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from bench.data.decoding import UndecodableError, pixel_count, suffixes
-from bench.data.master import Progress
 from bench.errors import InputError
+from bench.events import DataRead, Listener
 
 CHUNK = 1 << 20
 BLOCK = 4096  # what the smallest file takes on a disk, bytes
@@ -39,7 +39,7 @@ class Survey:
     decoded: int
 
 
-def download(address: str, to: Path, free: int, progress: Progress) -> None:
+def download(address: str, to: Path, free: int, tell: Listener) -> None:
     """Fetch `address` into the file `to`.
 
     Args:
@@ -56,7 +56,7 @@ def download(address: str, to: Path, free: int, progress: Progress) -> None:
                 raise InputError(
                     f"{address} has {gigabytes(total)}; {gigabytes(free)} are free in {to.parent}"
                 )
-            done = _copy(answer, to, total, progress)
+            done = _copy(answer, to, total, tell)
     except urllib.error.HTTPError as error:
         with error:
             raise InputError(f"{address} answered {error.code} {error.reason}") from error
@@ -75,13 +75,13 @@ def _length(answer: http.client.HTTPResponse) -> int:
     return int(said) if said.isascii() and said.isdigit() and len(said) <= LONGEST_LENGTH else 0
 
 
-def _copy(answer: http.client.HTTPResponse, to: Path, total: int, progress: Progress) -> int:
+def _copy(answer: http.client.HTTPResponse, to: Path, total: int, tell: Listener) -> int:
     done = 0
     with to.open("wb") as file:
         while data := answer.read(CHUNK):
             file.write(data)
             done += len(data)
-            progress("download", done, total)
+            tell(DataRead("download", done, total))
     return done
 
 
@@ -97,7 +97,7 @@ def top_folder(archive: Path) -> str:
     return parts[0] if parts else ""
 
 
-def survey(archive: Path, folder: Path, free: int, progress: Progress) -> Survey:
+def survey(archive: Path, folder: Path, free: int, tell: Listener) -> Survey:
     """Read an archive to its end, unpacking nothing: so damage anywhere in it is found.
 
     Args:
@@ -120,7 +120,7 @@ def survey(archive: Path, folder: Path, free: int, progress: Progress) -> Survey
             _refuse_too_large(archive, unpacked, size, free)
             decoded += _decoded_bytes(tar, member)
             tar.members = []  # type: ignore[attr-defined]  # it remembers every one
-            progress("look through", raw.tell(), size)
+            tell(DataRead("look through", raw.tell(), size))
         _read_to_the_end(tar)
     return Survey(unpacked, decoded)
 
@@ -165,7 +165,7 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
         pass
 
 
-def unpack(archive: Path, folder: Path, progress: Progress) -> None:
+def unpack(archive: Path, folder: Path, tell: Listener) -> None:
     """Unpack a tar archive, compressed or not, refusing members that would leave `folder`.
 
     Raises:
@@ -177,7 +177,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> None:
     with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
         for member in tar:
             tar.extract(member, folder, filter="data")
-            progress("unpack", raw.tell(), size)
+            tell(DataRead("unpack", raw.tell(), size))
 
 
 @contextmanager

@@ -12,9 +12,10 @@ import PIL
 
 from bench.data.folders import Folder
 from bench.data.manifest import Manifest
-from bench.data.master import Image, Master, Progress, open_split, write_split
+from bench.data.master import Image, Master, open_split, write_split
 from bench.data.specs import SPLITS, DatasetSpec
 from bench.errors import InputError, told
+from bench.events import DataRead, Listener
 from bench.records import write_whole
 
 Images = Iterable[tuple[str, int, Image]]
@@ -99,7 +100,7 @@ def build(
     classes: Sequence[str],
     splits: Mapping[str, tuple[Images, int]],
     known: Callable[[Mapping[str, str]], Mapping[str, object]],
-    progress: Progress,
+    tell: Listener,
 ) -> None:
     """Write the splits and, last, the manifest; then rename the whole to `place`.
 
@@ -113,7 +114,7 @@ def build(
     (made := staging / "made").mkdir()
     digests: dict[str, str] = {}
     for split, (images, total) in splits.items():
-        digests |= write_split(made, split, _counted(images, split, total, progress))
+        digests |= write_split(made, split, _counted(images, split, total, tell))
     counts = {split: class_counts(open_split(made, split), classes) for split in splits}
     facts = {
         "name": place.name,
@@ -131,10 +132,10 @@ def build(
     made.rename(place)
 
 
-def _counted(images: Images, split: str, total: int, progress: Progress) -> Images:
+def _counted(images: Images, split: str, total: int, tell: Listener) -> Images:
     for done, image in enumerate(images, 1):
         yield image
-        progress(split, done, total)
+        tell(DataRead(split, done, total))
 
 
 def class_counts(master: Master, classes: Iterable[str]) -> dict[str, int]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bench.data.decoding import Decoded, UndecodableError, decode, pixel_count, suffixes
-from bench.data.master import Image, Progress
+from bench.data.master import Image
 from bench.data.specs import SPLITS
 from bench.errors import InputError, readable
+from bench.events import DataRead, Listener
 from bench.machine import cores
 
 DECODE_BYTES = 1 << 29
@@ -180,24 +181,24 @@ class Reading:
 
     Args:
         images: the folder.
-        progress: told of the headers that are read.
+        tell: hears of the headers that are read.
     """
 
-    def __init__(self, images: Folder, progress: Progress) -> None:
+    def __init__(self, images: Folder, tell: Listener) -> None:
         self.shown = images.shown
         self.found = {split: images.found(split) for split in SPLITS}
         self.broken: dict[str, str] = {}  # "<split>/<name>" -> why it cannot be decoded
         self.changes: Counter[str] = Counter()
         self.pixels: dict[Path, int] = {}
         self._workers = min(8, cores())
-        self._read_headers(progress)
+        self._read_headers(tell)
 
     @property
     def decoded_bytes(self) -> int:
         """What the master copies will take."""
         return 3 * sum(self.pixels.values())
 
-    def _read_headers(self, progress: Progress) -> None:
+    def _read_headers(self, tell: Listener) -> None:
         files = [(split, one) for split, found in self.found.items() for one in found]
         with ThreadPoolExecutor(self._workers, thread_name_prefix="headers") as pool:
             for start in range(0, len(files), AT_ONCE):
@@ -208,7 +209,7 @@ class Reading:
                         self.pixels[one.path] = pixels
                     else:
                         self.broken[f"{split}/{one.name}"] = str(pixels)
-                progress("headers", start + len(some), len(files))
+                tell(DataRead("headers", start + len(some), len(files)))
 
     def images(self, split: str) -> Iterator[tuple[str, int, Image]]:
         """Each image of a split that can be decoded: (name, label, (H, W, 3) uint8), by name."""

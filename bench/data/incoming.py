@@ -13,13 +13,14 @@ from pathlib import Path
 from bench.data import archives, building
 from bench.data.folders import Reading, read_folder
 from bench.data.library import Dataset, data_dir, entry, open_dataset
-from bench.data.master import Progress, file_digest, no_progress
+from bench.data.master import file_digest
 from bench.data.specs import BASE_ADDRESS, DATASETS, SPLITS, DatasetSpec
 from bench.errors import InputError, readable
+from bench.events import Listener, ignore
 from bench.machine import free_bytes
 
 
-def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress = no_progress) -> Dataset:
+def fetch(name: str, *, base: str = BASE_ADDRESS, tell: Listener = ignore) -> Dataset:
     """Download a dataset's archive, check its digest and contents, and make the master copy.
 
     Raises:
@@ -34,7 +35,7 @@ def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress = no_progre
     with building.staging(data_dir() / name) as staging:
         _refuse_if_there(name)
         archive = staging / spec.archive
-        archives.download(address, archive, free_bytes(staging), progress)
+        archives.download(address, archive, free_bytes(staging), tell)
         found = _archive_facts(archive, spec)
         if spec.digests and not found["published digest"]:
             raise InputError(
@@ -42,13 +43,11 @@ def fetch(name: str, *, base: str = BASE_ADDRESS, progress: Progress = no_progre
                 f"{found['md5']}; nothing of it was kept"
             )
         known = {"origin": f"fetched from {address}", "archive": found}
-        _build(name, archive, staging, known, progress)
+        _build(name, archive, staging, known, tell)
     return open_dataset(name)
 
 
-def import_local(
-    path: Path | str, *, name: str | None = None, progress: Progress = no_progress
-) -> Dataset:
+def import_local(path: Path | str, *, name: str | None = None, tell: Listener = ignore) -> Dataset:
     """Make the master copy of an archive or folder that has train/<class>/… and val/<class>/….
 
     Args:
@@ -68,7 +67,7 @@ def import_local(
         _refuse_if_there(name)
         archive = _archive_facts(path, DATASETS.get(name)) if path.is_file() else None
         known = {"origin": f"imported from {path.name}", "archive": archive}
-        _build(name, path, staging, known, progress)
+        _build(name, path, staging, known, tell)
     return open_dataset(name)
 
 
@@ -119,19 +118,19 @@ def _archive_facts(archive: Path, spec: DatasetSpec | None) -> dict[str, str | b
 
 
 def _build(
-    name: str, path: Path, staging: Path, known: Mapping[str, object], progress: Progress
+    name: str, path: Path, staging: Path, known: Mapping[str, object], tell: Listener
 ) -> None:
     """Unpack if need be, check the contents, decode, and move the finished set into place."""
     spec, root = DATASETS.get(name), path
     if path.is_file():
         root = staging / "unpacked"
-        _unpack(path, root, progress)
+        _unpack(path, root, tell)
     images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
     else:
         building.check_published(images, name, spec)
-    reading = Reading(images, progress)
+    reading = Reading(images, tell)
     _refuse_without_room(path.name, {"decoded": reading.decoded_bytes}, staging)
     splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
     content = {"fingerprint": images.fingerprint(), "passed over": images.passed}
@@ -141,15 +140,15 @@ def _build(
         return {**known, **content, "changes": reading.changes}
 
     classes = list(map(readable, images.classes))
-    building.build(data_dir() / name, staging, classes, splits, finished, progress)
+    building.build(data_dir() / name, staging, classes, splits, finished, tell)
 
 
-def _unpack(archive: Path, root: Path, progress: Progress) -> None:
+def _unpack(archive: Path, root: Path, tell: Listener) -> None:
     """Unpack an archive that is whole, and for which there is room, decoded images included."""
-    found = archives.survey(archive, root, free_bytes(root), progress)
+    found = archives.survey(archive, root, free_bytes(root), tell)
     needed = {"unpacked": found.unpacked, "decoded": found.decoded}
     _refuse_without_room(archive.name, needed, root)
-    archives.unpack(archive, root, progress)
+    archives.unpack(archive, root, tell)
 
 
 def _refuse_without_room(shown: str, needed: Mapping[str, int], folder: Path) -> None:

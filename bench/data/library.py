@@ -18,9 +18,10 @@ import platformdirs
 
 from bench.data import building
 from bench.data.manifest import Manifest, again, digest_of, read_manifest
-from bench.data.master import Master, Progress, file_digest, no_progress, open_split
+from bench.data.master import Master, file_digest, open_split
 from bench.data.specs import DATASETS, SPLITS, DatasetSpec
 from bench.errors import InputError
+from bench.events import DataRead, Listener, ignore
 from bench.seeds import seed_for
 from resizer.specs import one_of
 
@@ -111,7 +112,7 @@ def pixels(name: str) -> str | None:
     return manifest.pixels if manifest else None
 
 
-def open_dataset(name: str, progress: Progress = no_progress) -> Dataset:
+def open_dataset(name: str, tell: Listener = ignore) -> Dataset:
     """Open a dataset; an embedded one is generated first if it is not there.
 
     Raises:
@@ -122,7 +123,7 @@ def open_dataset(name: str, progress: Progress = no_progress) -> Dataset:
         spec = entry(name)
         if spec.generator is None:
             raise _absent(name, spec)
-        _generate(name, spec.generator, progress)
+        _generate(name, spec.generator, tell)
     folder, manifest = data_dir() / name, _manifest(name)
     assert manifest is not None
     try:
@@ -166,7 +167,7 @@ def class_count(dataset: str) -> int:
     return len(spec.classes) if spec and spec.classes else len(open_dataset(dataset).classes)
 
 
-def verify(name: str, progress: Progress = no_progress) -> str:
+def verify(name: str, tell: Listener = ignore) -> str:
     """Read all of a dataset again and compare it with its manifest; returns a summary for people.
 
     Raises:
@@ -180,7 +181,7 @@ def verify(name: str, progress: Progress = no_progress) -> str:
         with building.plain_errors(path):
             if file_digest(path) != digest:
                 raise InputError(f"{path} is damaged: its digest has changed; {again(folder)}")
-        progress("verify", done, len(manifest.sha256))
+        tell(DataRead("verify", done, len(manifest.sha256)))
     dataset = open_dataset(name)
     for split in SPLITS:
         if not _fits(dataset, split):
@@ -259,7 +260,7 @@ def _manifest(name: str) -> Manifest | None:
     return manifest
 
 
-def _generate(name: str, generator: str, progress: Progress) -> None:
+def _generate(name: str, generator: str, tell: Listener) -> None:
     module, function = _module(generator), generator.partition(":")[2]
     make = getattr(module, function)
     splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
@@ -273,7 +274,7 @@ def _generate(name: str, generator: str, progress: Progress) -> None:
     place = data_dir() / name
     with building.staging(place) as staging:
         if _manifest(name) is None:  # another process may have made it while this one waited
-            building.build(place, staging, module.CLASSES, splits, known, progress)
+            building.build(place, staging, module.CLASSES, splits, known, tell)
 
 
 def _module(generator: str) -> ModuleType:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,16 +31,6 @@ INDEX = pa.schema(
 
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (phase, done, total) while something long runs; total is 0 where it is unknown.
-
-Phases "download", "look through" and "unpack" count bytes, "verify" files, all others images.
-"""
-
-
-def no_progress(phase: str, done: int, total: int) -> None:
-    """The `Progress` of a caller who wants none."""
 
 
 @dataclass(frozen=True, eq=False)

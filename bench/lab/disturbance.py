@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
 from bench.records import DisturbanceFacts
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
 
 STAT = Path("/proc/stat")
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
@@ -29,16 +25,14 @@ class Watch:
     def disturbance(self) -> DisturbanceFacts:
         wall = time.perf_counter() - self.began
         cores = os.cpu_count() or 1
-        share = switches = None
+        share = None
         if (busy := _busy_s()) is not None and self.busy is not None:
             others = busy - self.busy - (time.process_time() - self.own)
             share = max(0.0, others / (wall * cores))
-        if (now := _switches()) is not None and self.switches is not None:
-            switches = (now - self.switches) / wall
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        load = os.getloadavg()[0]
         return {
             "share": share,
-            "switches_per_s": switches,
+            "switches_per_s": (_switches() - self.switches) / wall,
             "load": load,
             "disturbed": judge(share, load, cores),
         }
@@ -63,5 +57,6 @@ def _busy_s() -> float | None:
     return sum(ticks[name] for name in BUSY) / os.sysconf("SC_CLK_TCK")
 
 
-def _switches() -> int | None:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else None
+def _switches() -> int:
+    """How often this process was put off the processor."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

@@ -136,11 +136,11 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
     if trial.resizer_from:
-        state = trained_weights(trials / trial.resizer_from)
+        state = trained_weights(trials / trial.resizer_from, PARENT)
         _load_part(model, "resizer", state, trial.resizer_from)
     if trial.backbone_from:
         parent = trials / trial.backbone_from
-        state = trained_weights(parent)
+        state = trained_weights(parent, PARENT)
         model.load_state_dict({name: state[name] for name in ("mean", "std")}, strict=False)
         left = tuple(f"backbone.{name}" for name in _other_classes(trial, parent, model.backbone))
         fresh: weights.State = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
@@ -155,14 +155,20 @@ def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> 
         raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
 
 
-def trained_weights(folder: Path) -> weights.State:
-    """The weights of the trial in `folder`, from which another one starts."""
+PARENT = ", which it starts from,"
+
+
+def trained_weights(folder: Path, role: str = "") -> weights.State:
+    """The weights of the trial in `folder`.
+
+    Args:
+        role: what errors add to its key.
+    """
     file = folder / "weights.safetensors"
     if not file.exists():
         raise InputError(
-            f"trial {folder.name}, which it starts from, has no weights in {folder.parent} "
-            "(publishing leaves them out, and so may keep_weights): delete its folder to train it "
-            "again"
+            f"trial {folder.name}{role} has no weights: publishing leaves them out, and so may "
+            f"keep_weights; delete its folder in {folder.parent} to train it again"
         )
     return weights.load(file)
 
@@ -257,16 +263,11 @@ def load(key: str, results: Path | None = None) -> Classifier:
     """
     results = results or local_results()
     record = read_record(results / "trials" / key)
-    file = results / "trials" / key / "weights.safetensors"
     if record is None or record["status"] != "ok":
         raise InputError(f"no finished trial {key!r} in {results}")
-    if not file.exists():
-        raise InputError(
-            f"trial {key!r} in {results} has no weights: publishing leaves them out, and so may "
-            "keep_weights"
-        )
+    state = trained_weights(results / "trials" / key)
     model = build(_trial(key, record), len(record["data"]["classes"]), start=False)
-    model.load_state_dict(weights.load(file))
+    model.load_state_dict(state)
     return model.eval()
 
 

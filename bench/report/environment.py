@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence
 from bench.metrics import LEAST_BUSY
-from bench.records import Environment, TimingRecord, TrialRecord, doubts
+from bench.records import DataFacts, Environment, TimingRecord, TrialRecord
 from bench.report import words
 
 PLACES = ("device", "device_name", "driver", "threads", "precision", "platform")
@@ -111,3 +111,9 @@ def _counted(values: Counter[str], noun: str = "trial") -> str:
     if len(values) < 2:
         return "".join(values)
     return words.join(f"{value} ({words.count(n, noun)})" for value, n in values.items())
+
+
+def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
+    facts: list[DataFacts] = [record["data"] for record in records if "data" in record]
+    return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}

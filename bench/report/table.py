@@ -18,7 +18,7 @@ from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS, Metric
-from bench.records import loaded_from
+from bench.records import TrialRecord
 from bench.report import words
 from bench.report.words import NONE, TIMES
 
@@ -152,6 +152,17 @@ def _start(evidence: Evidence, row: Row) -> str:
     loaded = dict.fromkeys(filter(None, map(loaded_from, records)))
     published = ["published weights"] if row.trial.pretrained is True else []
     return words.join([*published, *loaded, *named]) or NONE
+
+
+def loaded_from(record: TrialRecord) -> str:
+    """What the backbone started from, in words; "" where it started from no checkpoint."""
+    if (weights := record.get("weights")) is None:
+        return ""
+    head = "its classifying layer too" if weights["head"] else "a new classifying layer"
+    return (
+        f"{weights['file']} (sha256 {weights['sha256'][:12]}): {weights['loaded']} of "
+        f"{weights['tensors']} tensors, {head}"
+    )
 
 
 def _accuracies(evidence: Evidence) -> Columns:

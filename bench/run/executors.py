@@ -1,8 +1,10 @@
-"""Where trials are trained: so many at once, each in a fresh process."""
+"""Where trials are trained, how many at once, and in which order; each in a fresh process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Protocol
 
@@ -78,3 +80,37 @@ def memory_needed(trial: Trial) -> int:
     """Bytes that the trial's process may come to need on a processor: a generous guess."""
     images = trial.micro_batch or trial.batch_size
     return BYTES_OF_PROCESS + BYTES_A_PIXEL * images * trial.input_size**2
+
+
+async def take_all(
+    trials: Mapping[str, Trial], workers: int, take: Callable[[Trial], Awaitable[None]]
+) -> None:
+    """Take every trial once, so many at a time, each after those that it starts from.
+
+    Of the trials that may be taken the first is next. An error of one ends the others.
+    """
+    order = TopologicalSorter(
+        {key: [k for k in one.parents if k in trials] for key, one in trials.items()}
+    )
+    places = {key: place for place, key in enumerate(trials)}
+    ready: asyncio.PriorityQueue[tuple[int, str]] = asyncio.PriorityQueue()
+
+    def put_ready() -> None:
+        for key in order.get_ready():
+            ready.put_nowait((places[key], key))
+
+    async def work() -> None:
+        while True:
+            _, key = await ready.get()
+            await take(trials[key])
+            order.done(key)
+            put_ready()
+            ready.task_done()
+
+    order.prepare()
+    put_ready()
+    async with asyncio.TaskGroup() as group:
+        at_work = [group.create_task(work()) for _ in range(min(workers, len(trials)))]
+        await ready.join()
+        for worker in at_work:
+            worker.cancel()

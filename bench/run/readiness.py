@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
 from bench.errors import InputError
-from bench.events import DataRead, Listener
+from bench.events import Listener
 from bench.run import jobs
 from bench.run.processes import DiedError, call
 from bench.spec.experiment import Experiment
@@ -27,7 +27,7 @@ def prepare(
     trials = list(trials)
     names = dict.fromkeys(trial.dataset for trial in trials)
     for name in names if experiment.spec.train else ():
-        dataset = open_dataset(name, lambda *at: listener(DataRead(*at)))
+        dataset = open_dataset(name, listener)
         check_same_data(name, experiment, store)
         for trial in trials:
             if trial.dataset == name:

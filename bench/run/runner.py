@@ -14,11 +14,10 @@ from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import POLL_S, claim, waiting_claim
-from bench.run.executors import Choose, Executor, local
+from bench.run.executors import Choose, Executor, local, take_all
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call, perform, waited_for
 from bench.run.readiness import prepare
-from bench.run.scheduling import take_all
 from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial
 from bench.store import Store

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import optuna
@@ -32,8 +31,8 @@ from bench.run.claims import waiting_claim
 from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
-from bench.spec.experiment import Experiment, ExperimentFile, SearchSettings, Sitting
-from bench.spec.files import read, result_name
+from bench.spec.experiment import Asked, Experiment, ExperimentFile, SearchSettings, Sitting
+from bench.spec.files import read
 from bench.spec.grid import Cross
 from bench.spec.ranges import Range, Scalar, Space
 from bench.spec.trial import SEMANTICS, Fields, Trial, digest
@@ -44,11 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Search:
-    name: str
-    file: Path
-    small: bool
-    spec: ExperimentFile
+class Search(Asked):
     spaces: Mapping[str, Space]  # by tuned arm
 
     @property
@@ -60,7 +55,7 @@ class Search:
         """The trials that score one choice for each arm named, as an experiment."""
         spec = tuning.configuration(self.spec, chosen)
         cells = list(Cross(self.file, spec, {}).cells())
-        return Experiment(self.name, self.file, self.small, spec, cells, {}, {})
+        return Experiment(self.file, self.small, self.changes, spec, cells, {}, {})
 
     def trial(self, arm: str, chosen: Fields) -> Trial:
         (cell,) = self.configuration({arm: chosen}).cells
@@ -78,10 +73,11 @@ def open_search(name: str, *, small: bool = False) -> Search:
     Raises:
         InputError: with the file, the field, the value and what is allowed.
     """
-    file, spec = read(name, small=small)
-    if spec.search is None:
-        raise InputError(f"{file.stem} has no [search] table: resizer-bench run {file.stem}")
-    search = Search(result_name(file, small=small), file, small, spec, tuning.spaces(spec))
+    asked = read(name, small=small)
+    if asked.spec.search is None:
+        raise InputError(f"{asked.file.stem} has no [search] table: {asked.command}")
+    spaces = tuning.spaces(asked.spec)
+    search = Search(asked.file, asked.small, asked.changes, asked.spec, spaces)
     for arm, space in search.spaces.items():
         for field, tried in space.ranges.items():
             for value in tried.values:

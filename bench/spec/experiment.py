@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -220,17 +220,35 @@ class Sitting:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A question and everything that is to be run for it."""
+class Asked:
+    """An experiment's file as it is asked for: at one of its sizes, with fields laid over it."""
 
-    name: str
     file: Path
     small: bool
-    spec: ExperimentFile
+    changes: Fields  # laid over its [trial]
+    spec: ExperimentFile  # what that gives
+
+    @property
+    def name(self) -> str:
+        """What the folder of its results is called."""
+        return self.file.stem + ("-small" if self.small else "") + variants.ending(self.changes)
+
+    @property
+    def command(self) -> str:
+        """What reproduces it."""
+        verb = "search" if self.spec.search else "run"
+        name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
+        small = " --small" if self.small else ""
+        return f"resizer-bench {verb} {name}{small}{variants.options(self.changes)}"
+
+
+@dataclass(frozen=True)
+class Experiment(Asked):
+    """A question and everything that is to be run for it."""
+
     cells: Sequence[Cell]
     sizes: Mapping[str, SizeRequest]  # by key, those that are not matched yet
     matched: Mapping[str, SizeRequest]  # by key, those that are
-    changes: Fields = field(default_factory=dict)  # laid over the file's [trial]
 
     @cached_property
     def trials(self) -> dict[str, Trial]:
@@ -289,14 +307,6 @@ class Experiment:
     def baseline(self) -> str:
         """The arm that differences are taken to."""
         return self.spec.baseline
-
-    @property
-    def command(self) -> str:
-        """What reproduces it."""
-        verb = "search" if self.spec.search else "run"
-        name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
-        small = " --small" if self.small else ""
-        return f"resizer-bench {verb} {name}{small}{variants.options(self.changes)}"
 
 
 def context_label(context: Mapping[str, object]) -> str:

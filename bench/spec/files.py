@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning, variants
-from bench.spec.experiment import ARM_FIELDS, Arm, Cell, Experiment, ExperimentFile, Small
+from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Cell, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
 from bench.spec.mistakes import sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
@@ -59,38 +59,44 @@ def load(
     Raises:
         InputError: with the file, the field, the value and what is allowed.
     """
-    file, spec = read(name, small=small, changes=changes)
+    return crossed(read(name, small=small, changes=changes), sizes or {}, best or {})
+
+
+def crossed(
+    asked: Asked, sizes: Mapping[str, int], best: Mapping[str, Sequence[Fields]]
+) -> Experiment:
+    """What is asked for with its trials; see `load`."""
+    file, spec = asked.file, asked.spec
     if spec.search:
-        if set(best or {}) != set(spec.search.arms):
-            verb = f"resizer-bench search {name}" + (" --small" if small else "")
-            raise InputError(f"{shown(file)} is a search that has found nothing yet: {verb}")
-        spec = tuning.with_choice(spec, best or {})
-    cross = Cross(file, spec, sizes or {})
+        if set(best) != set(spec.search.arms):
+            raise InputError(
+                f"{shown(file)} is a search that has found nothing yet: {asked.command}"
+            )
+        spec = tuning.with_choice(spec, best)
+    cross = Cross(file, spec, sizes)
     cells = list(cross.cells())
-    arms = [arm for arm in spec.arm if not _idle(arm, spec, cells)]
-    kept = {arm.name for arm in arms}
+    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, spec, cells)}
     made = Experiment(
-        name=result_name(file, small=small, changes=changes),
-        file=file,
-        small=small,
-        spec=spec.model_copy(update={"arm": arms}),
-        cells=[cell for cell in cells if cell.arm in kept],
+        file,
+        asked.small,
+        asked.changes,
+        spec=spec.model_copy(update={"arm": list(arms.values())}),
+        cells=[cell for cell in cells if cell.arm in arms],
         sizes=cross.open,
         matched=cross.matched,
-        changes=changes or {},
     )
-    if changes and _asked(made) == _asked(load(name, small=small, sizes=sizes)):
+    if made.changes and _trials(made) == _trials(load(str(file), small=made.small, sizes=sizes)):
         said = "no trial changes: [axes] and arms have their own, or have no use for it"
-        raise InputError(f"{shown(file)}:{variants.options(changes)}: {said}")
+        raise InputError(f"{shown(file)}:{variants.options(made.changes)}: {said}")
     return made
 
 
-def _asked(experiment: Experiment) -> set[str]:
+def _trials(experiment: Experiment) -> set[str]:
     return {*experiment.trials, *experiment.sizes}
 
 
-def read(name: str, *, small: bool, changes: Fields | None = None) -> tuple[Path, ExperimentFile]:
-    """An experiment's file, and what is in it: standard controls added, ranges not yet chosen.
+def read(name: str, *, small: bool = False, changes: Fields | None = None) -> Asked:
+    """What is in an experiment's file: standard controls added, ranges not yet chosen.
 
     Raises:
         InputError: as `load`.
@@ -113,7 +119,7 @@ def read(name: str, *, small: bool, changes: Fields | None = None) -> tuple[Path
         raise InputError(sentence(file, error, {}, ExperimentFile)) from None
     except ValueError as error:
         raise InputError(f"{shown(file)}: {error}") from None
-    return file, spec
+    return Asked(file, small, changes or {}, spec)
 
 
 def _parsed(file: Path) -> Fields:
@@ -142,11 +148,6 @@ def _check_values(raw: Fields) -> None:
             raise ValueError(f"{where} is a whole number of more than 64 bits")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{where} = {value}: it is no finite number")
-
-
-def result_name(file: Path, *, small: bool, changes: Fields | None = None) -> str:
-    """What the folder of an experiment's results is called."""
-    return file.stem + ("-small" if small else "") + variants.ending(changes or {})
 
 
 def shipped() -> list[str]:
