@@ -379,6 +379,16 @@ def test_a_run_stops_when_its_minutes_are_up() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> None:
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(stopping.SignalledError), stopping.stoppable(minutes=0.001):
+            time.sleep(60)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def test_a_process_is_ended_when_its_time_is_up() -> None:
     began = time.monotonic()
     with pytest.raises(TimedOutError):

@@ -35,6 +35,8 @@ def stoppable(minutes: float | None = None) -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)  # whose handler knows how to end what is at work
 
     usual = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's background job has it
+        usual[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
     try:
         yield
