@@ -373,10 +373,11 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
 
 
 def test_a_run_stops_when_its_minutes_are_up() -> None:
+    usual = signal.getsignal(signal.SIGTERM)
     with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=0.001):
         time.sleep(60)
     assert stop.value.status == 0
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is usual
 
 
 def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> None:
