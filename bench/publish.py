@@ -48,7 +48,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
         InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
             `experiments/`, or a trial of it that is published is not finished here.
     """
-    _need_checkout()
+    need_checkout()
     if experiment.file.parent != EXPERIMENTS:
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
@@ -106,7 +106,7 @@ def renew() -> int:
     Raises:
         InputError: outside a checkout.
     """
-    _need_checkout()
+    need_checkout()
     marked(README.read_text())
     from bench.report import implementations
 
@@ -119,7 +119,8 @@ def renew() -> int:
     return len(there)
 
 
-def _need_checkout() -> None:
+def need_checkout() -> None:
+    """Raise InputError outside a checkout."""
     if CHECKOUT is None:
         raise InputError(
             "publishing needs a checkout of the project, whose README and results/published it "

@@ -116,9 +116,9 @@ def test_an_installed_package_takes_its_own_code_and_carries_its_experiments(
 def test_publishing_from_an_installed_package_is_refused_in_a_sentence(
     environment: Path, tmp_path: Path
 ) -> None:
-    for arguments in ([], ["quick"]):
+    for arguments in (["publish"], ["publish", "quick"], ["check", "resizer", "--publish"]):
         program = environment / "bin" / "resizer-bench"
-        done = run(program, "publish", *arguments, folder=tmp_path)
+        done = run(program, *arguments, folder=tmp_path)
         assert done.returncode == 2
         assert done.stderr.startswith("resizer-bench: publishing needs a checkout of the project")
         assert done.stderr.count("\n") == 1

@@ -214,6 +214,8 @@ def check_resizer(
     from bench.report import implementations as page
     from bench.run.implementations import compare
 
+    if publish:
+        publishing.need_checkout()
     record = compare(
         rounds,
         seconds,
