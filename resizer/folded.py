@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from resizer.learned import LearnedResizer, can_spread, spread
+from resizer.learned import LearnedResizer
 
 
 class FoldedResizer(nn.Module):
@@ -68,6 +70,25 @@ def widened(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Module:
     )
     wide.weight, wide.bias = kernel, bias
     return nn.Sequential(wide, nn.PixelShuffle(2))
+
+
+def can_spread(conv: nn.Conv2d, size: Sequence[int]) -> bool:
+    """Whether an output of that height and width is whole blocks of 2x2 pixels, of few channels.
+
+    A CPU computes channels in vectors of 16, of which 3 use little.
+    """
+    return conv.out_channels <= 4 and size[0] % 2 == size[1] % 2 == 0
+
+
+def spread(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias whose convolution of stride 2 gives the pixels of each 2x2 block as channels.
+
+    The kernel has the given one at four offsets: (4 out, in, side + 1, side + 1), and (4 out,).
+    """
+    assert conv.bias is not None
+    offsets = [(x, 1 - x, y, 1 - y) for y in (0, 1) for x in (0, 1)]
+    kernels = torch.stack([F.pad(conv.weight, offset) for offset in offsets], dim=1)
+    return kernels.flatten(0, 1), conv.bias.repeat_interleave(4)
 
 
 def factors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resizer.fixed import FixedResizer, Size
 
@@ -71,7 +67,7 @@ class LearnedResizer(nn.Module):
         )
         self.blocks = nn.Sequential(*(ResBlock(n, negative_slope) for _ in range(num_resblocks)))
         self.merge = nn.Sequential(nn.Conv2d(n, n, 3, padding=1, bias=False), nn.BatchNorm2d(n))
-        self.tail = Tail(n, out_channels, 7, padding=3)
+        self.tail = nn.Conv2d(n, out_channels, 7, padding=3)
         self.skip = (
             nn.Identity()
             if in_channels == out_channels
@@ -107,34 +103,3 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.body(x)
         return out
-
-
-class Tail(nn.Conv2d):
-    """A convolution of odd side and same padding, to few channels.
-
-    A CPU computes channels in vectors of 16, of which 3 use little: there it trains by a
-    convolution to four times as many channels of a quarter of the pixels, by the same sums. In
-    evaluation it is as published: there its arithmetic is counted.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and x.device.type == "cpu" and can_spread(self, x.shape[2:])):
-            return super().forward(x)
-        wide, bias = spread(self)
-        return F.pixel_shuffle(F.conv2d(x, wide, bias, stride=2, padding=self.padding), 2)
-
-
-def can_spread(conv: nn.Conv2d, size: Sequence[int]) -> bool:
-    """Whether an output of that height and width is whole blocks of 2x2 pixels, of few channels."""
-    return conv.out_channels <= 4 and size[0] % 2 == size[1] % 2 == 0
-
-
-def spread(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Kernel and bias whose convolution of stride 2 gives the pixels of each 2x2 block as channels.
-
-    The kernel has the given one at four offsets: (4 out, in, side + 1, side + 1), and (4 out,).
-    """
-    assert conv.bias is not None
-    offsets = [(x, 1 - x, y, 1 - y) for y in (0, 1) for x in (0, 1)]
-    kernels = torch.stack([F.pad(conv.weight, offset) for offset in offsets], dim=1)
-    return kernels.flatten(0, 1), conv.bias.repeat_interleave(4)

@@ -32,6 +32,7 @@ def test_ours_trains_as_the_blogs_module_does(
         module.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
         outs.append(module(images))
         outs[-1].square().sum().backward()
+    assert torch.equal(*outs)
     rounding = 1e-5 if dtype == torch.float32 else 1e-10
     assert error(outs[1], outs[0]) <= rounding
     for one, other in zip(blogs.parameters(), ours.parameters(), strict=True):
