@@ -111,6 +111,20 @@ def test_batches_of_both_loaders_are_the_same_boxes_at_every_size(
     assert torch.equal(theirs.pictures(rows)[0], ours.pictures(rows)[0])
 
 
+def test_batches_that_are_made_several_at_a_time_are_those_made_one_by_one(
+    toy: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling.devices, "free_bytes", lambda _: 2**30)
+    loaders = [ResidentLoader(toy.train, trial(), CPU) for _ in range(2)]
+    loaders[1].name = "triton"
+    for batches in (lambda one: one.train(1, 1), ResidentLoader.evaluate):
+        one_by_one, together = (list(batches(loader)) for loader in loaders)
+        assert len(one_by_one) > 1
+        for one, other in zip(one_by_one, together, strict=True):
+            assert all(map(torch.equal, one, other))
+            assert one[0].stride() == other[0].stride()
+
+
 def test_a_held_out_part_has_its_own_images(toy: Dataset) -> None:
     part = toy.held_out(0.3).val
     theirs, ours = Loader(part, trial(), threads=1), ResidentLoader(part, trial(), CPU)

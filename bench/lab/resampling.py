@@ -7,6 +7,7 @@ the readable form, for any device; `bench.lab.kernels` has the same pass for GPU
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from bench.spec.trial import Trial
 WEIGHT_BITS = 22  # with 8 bits of a pixel, and what negative lobes add, 32 are enough for a sum
 RESIDENT_SHARE = 0.5
 """Of the device's free memory, that a split's pixels or its validation batches may take."""
+AT_ONCE = 8
+"""Batches that a GPU's kernel makes at a time: to launch it takes longer than its work."""
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ def taps(
         most: no output has more taps.
     """
     radius, kernel = AVERAGING[name]
-    scale = ((high - low).double() / side)[:, None]
+    # by a tensor: CUDA multiplies by the inverse of a number, which may differ in the last digit
+    scale = ((high - low).double() / torch.full_like(low, side).double())[:, None]
     stretch = scale.clamp(min=1)
     centre = low.double()[:, None] + (torch.arange(side, device=low.device) + 0.5) * scale
     first = (centre - radius * stretch + 0.5).clamp(min=0).long()
@@ -224,7 +228,11 @@ class ResidentLoader(Loader):
         return super().evaluate() if self.kept is None else iter(self.kept)
 
     def _prepared(self, asked: Iterator[Asked]) -> Iterator[Batch]:
-        return (self._make(*one) for one in asked)
+        while some := list(itertools.islice(asked, AT_ONCE if self.name == "triton" else 1)):
+            rows, boxes, mirrored = zip(*some, strict=True)
+            made = self._make(*map(np.concatenate, (rows, boxes, mirrored)))
+            lengths = list(map(len, rows))
+            yield from zip(*(torch.split(part, lengths) for part in made), strict=True)
 
     def _make(self, rows: Rows, boxes: Boxes, mirrored: NDArray[np.bool_]) -> Batch:
         cut = Cut(self.master.offsets[rows], self.sizes[rows], boxes, mirrored)
