@@ -50,12 +50,14 @@ def load(key: str, results: Path | str | None = None) -> Classifier:
 
     Args:
         key: of the trial, as the column of `table`.
+        results: the folder of results that it is in; unless given, your own, or the published one
+            that has its weights.
     Raises:
         InputError: if no weights of it were kept.
     """
     from bench.lab import models
 
-    return models.load(key, _store(results).root)
+    return models.load(key, Path(results) if results else None)
 
 
 def make_report(name: str, results: Path | str | None = None, *, small: bool = False) -> Report:

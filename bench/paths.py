@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = "weights.safetensors"
+"""In the folder of a trial."""
 
 
 def checkout(package: Path) -> Path | None:
@@ -25,6 +27,15 @@ PUBLISHED = PROJECT / "results" / "published"
 def snapshot_file(results: Path, key: str) -> Path:
     """Where the state of a trial in training is saved, in a folder of results."""
     return results / "unfinished" / key / "snapshot.pt"
+
+
+def results_with(key: str) -> Path:
+    """The folder of results that has the weights of a trial: the user's own, or a published one."""
+    own = local_results()
+    for folder in (own, *sorted(PUBLISHED.glob("*"))):
+        if (folder / "trials" / key / WEIGHTS).exists():
+            return folder
+    return own
 
 
 def local_results() -> Path:

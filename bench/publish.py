@@ -1,12 +1,14 @@
 """Publishing: an experiment into `results/published/`, and the pages made of all that is there.
 
-What is copied are numbers, per-image predictions and plots; weights and pictures stay behind.
+What is copied are numbers, per-image predictions and plots; weights and pictures stay behind, but
+for one trial of each arm in `WITH_WEIGHTS`.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from bench.data.library import fingerprint, pixels
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import again, load_from
-from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED
+from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED, WEIGHTS
 from bench.records import read_record, write_record, write_whole
 from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 ROOMS = ("trials", "timings", "sizes", "searches")
 """The folders of a store, of which `publish` copies what the experiment uses."""
+WITH_WEIGHTS = {"answer-equal-price": ("plain", "learned")}
+"""Arms of experiments of which one trial is published with its weights, the same seed of each."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
 END = "<!-- written by `resizer-bench publish`: end -->"
@@ -86,8 +90,9 @@ def _copy(
     experiment: Experiment, finished: Mapping[str, Trial], store: Store, published: Store
 ) -> None:
     """Copy the records of the experiment, weights and real images left out."""
+    weighty = _with_weights(experiment, store)
     for key, trial in finished.items():
-        files = ["predictions.parquet"]
+        files = ["predictions.parquet", *([WEIGHTS] if key in weighty else [])]
         if trial.dataset in DATASETS and DATASETS[trial.dataset].generator:
             files.append("pictures.npz")
         copy_record(store.trial_folder(key), published.trial_folder(key), *files)
@@ -97,6 +102,15 @@ def _copy(
             copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
     copy_sizes(experiment, store, published)
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
+
+
+def _with_weights(experiment: Experiment, store: Store) -> set[str]:
+    """The trials whose weights are published: of the first seed whose weights are all here."""
+    arms, by_seed = WITH_WEIGHTS.get(experiment.name, ()), defaultdict[int, set[str]](set)
+    for cell in experiment.cells:
+        if cell.arm in arms and (store.trial_folder(cell.trial.key) / WEIGHTS).exists():
+            by_seed[cell.trial.seed].add(cell.trial.key)
+    return next((keys for _, keys in sorted(by_seed.items()) if len(keys) == len(arms)), set())
 
 
 def renew() -> int:

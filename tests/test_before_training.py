@@ -20,7 +20,7 @@ from bench.data import library
 from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
-from bench.paths import PROJECT, local_results
+from bench.paths import PROJECT, WEIGHTS, local_results
 from bench.run import attempt, jobs, keeping, readiness, runner
 from bench.run.executors import local
 from bench.run.plan import make_plan
@@ -318,7 +318,7 @@ def test_weights_are_kept_as_the_experiment_says(
     for path, size in keeping.droppable(experiment, store).items():
         assert size == 100
         path.unlink()
-    kept = {key for key in keys if (store.trial_folder(key) / keeping.WEIGHTS).exists()}
+    kept = {key for key in keys if (store.trial_folder(key) / WEIGHTS).exists()}
     assert len(kept) == left
     if keep == "best":
         best = {cell.arm: cell.trial.key for cell in experiment.cells if cell.trial.seed == 1}
@@ -337,9 +337,7 @@ def test_weights_of_parents_and_of_other_runs_stay(
     keeper = keeping.Keeper(experiment, store)
     for key in [*parents, others[0]]:
         keeper.ended(key)
-    kept = {
-        key for key in experiment.trials if (store.trial_folder(key) / keeping.WEIGHTS).exists()
-    }
+    kept = {key for key in experiment.trials if (store.trial_folder(key) / WEIGHTS).exists()}
     assert kept == set(experiment.trials) - {others[0]}
 
 
@@ -347,7 +345,7 @@ def finished(store: Store, experiment: Experiment, key: str, number: int) -> Non
     record = attempt.ended(experiment.trials[key], "ok", "")
     record["metrics"] = {"top1_pct": {"value": float(number), "unit": "%", "better": "higher"}}
     attempt.write_record(store.trial_folder(key), record)
-    (store.trial_folder(key) / keeping.WEIGHTS).write_bytes(bytes(100))
+    (store.trial_folder(key) / WEIGHTS).write_bytes(bytes(100))
 
 
 def toy(**changes: Any) -> Trial:

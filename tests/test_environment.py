@@ -7,10 +7,10 @@ from typing import Any
 
 from bench.analysis.evidence import gather
 from bench.records import read_record, write_record
-from bench.report.environment import warnings
+from bench.report.environment import devices, warnings
 from bench.report.table import results
 from bench.store import Store
-from tests.fakes import NARROW, experiment, fill, top1
+from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, top1
 
 WEIGHTS = {"file": "net.pt", "sha256": "0123456789abcdef", "loaded": 60, "tensors": 62}
 
@@ -45,6 +45,20 @@ def test_trials_whose_batches_were_made_differently_are_told(tmp_path: Path) -> 
     write_record(store.trial_folder(key), record)
     told = "The trials differ in what made their batches: pillow (1 trial) and triton (8 trials)"
     assert [line for line in warnings(gather(asked, store)) if line.startswith(told)]
+
+
+def test_threads_of_the_processor_are_told_of_trials_that_it_trained(tmp_path: Path) -> None:
+    asked, store = filled(tmp_path, environment={**ENVIRONMENT, "threads": 4})
+    key = next(iter(asked.trials))
+    for device, told in (("cpu", 1), ("cuda", 0)):
+        for each in asked.trials:
+            record = read_record(store.trial_folder(each))
+            assert record
+            record["environment"] |= {"device": device, "threads": 2 if each == key else 4}
+            write_record(store.trial_folder(each), record)
+        evidence = gather(asked, store)
+        assert len([line for line in warnings(evidence) if "differ in threads" in line]) == told
+    assert devices(evidence) == ["cuda (Toy, fp32)"]
 
 
 def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Path) -> None:

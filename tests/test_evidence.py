@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis import verdicts
 from bench.analysis.evidence import gather
 from bench.errors import InputError
 from bench.report import details
@@ -37,6 +38,23 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
     (line,) = details.verdicts(gather(asked, store)).to_dict("records")
     assert line["by recipe, of which seeds take several in turn"] == "+51.0 and +52.0"
+
+
+def test_the_plain_image_that_the_second_comparison_names_is_that_of_the_price(
+    tmp_path: Path,
+) -> None:
+    """Its seeds take sizes in turn, as the modules do whose price it has."""
+    file = experiment(tmp_path, NARROW, seeds=4).file
+    larger = '[[arm]]\nname = "larger"\nresizer = "none"\ninput_size = { in_turn = [56, 48] }\n'
+    file.write_text('secondary = ["learned", "larger"]\n' + file.read_text() + larger)
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, lambda trial: top1(trial) + trial.input_size + trial.seed % 2)
+    sizes = {row.arm.name: row.size for row in gather(asked, store).rows}
+    assert sizes == {"plain": "32", "fixed": "64 → 32", "learned": "64 → 32", "larger": "56, 48"}
+    (line,) = verdicts.verdict_rows(gather(asked, store))
+    assert line.equal_time_px == "56, 48"
+    assert line.equal_time_difference == pytest.approx((24 + 16) / 2)
+    assert line.equal_time_over_treatment == pytest.approx(20 - (32 + 50 + 1.5))
 
 
 SECONDARY = 'secondary = ["learned", "fixed"]\n'

@@ -126,9 +126,21 @@ def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> No
     toy = gather(asked, Store(tmp_path))
     found = overview(verdicts([toy]))
     assert in_short(found).startswith(f"So far, no: top-1 accuracy changes by {MINUS}3.0 points [")
-    assert in_short(found).endswith("] on average, at 64 px and 2 epochs.")
+    assert in_short(found).endswith("] on average; at 64 px and 2 epochs.")
     assert f"On average {MINUS}3.0 points \\[" in listing([summary(toy)], "report.md", [])
     assert in_short(overview(as_table([]))) == ""
+
+
+def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
+    tmp_path: Path,
+) -> None:
+    found = verdicts([evidence(tmp_path / "toy", NARROW, controls=True)])
+    assert in_short(overview(found)).startswith(
+        "So far, yes: top-1 accuracy changes by +51.0 points, and by 0.0 points with a plain "
+    )
+    larger = found.assign(equal_time_over_treatment=1.0, equal_time_difference=52.0)
+    assert in_short(overview(larger)).startswith("So far, not worth its price: top-1")
+    assert "by +52.0 points with a plain image of the same training" in in_short(overview(larger))
 
 
 def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_earlier_ones(
@@ -145,6 +157,9 @@ def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_ear
     assert "overview.svg" in folded[0]
     assert "overview-early.svg" in folded[2]
     assert [one.group for one in (early, settling)] == ["single questions", "answers"]
+    made = [replace(one, generated=True, trials=("others",)) for one in early.verdicts]
+    both = first_screen([replace(early, verdicts=made), settling], str, shown)
+    assert "- **Can it help at all?** Better where" in both
     assert len(figures([early])) == 1
 
 

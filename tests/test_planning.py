@@ -16,6 +16,8 @@ from bench.analysis.moderated import Variances
 from bench.analysis.simulation import DIFFERENCE_SD, called
 from bench.analysis.simulation import Design as Simulated
 from bench.analysis.statistics import Error, Estimate, Prior, estimate
+from bench.cli.console import counted
+from bench.cli.planning import finds
 from bench.paths import PUBLISHED
 
 
@@ -101,6 +103,14 @@ def test_more_arms_and_published_experiments_of_the_regime_find_smaller_differen
     assert found == sorted(found, reverse=True)
     assert found[0] > 3.5
     assert found[2] < 2.5
+
+
+def test_a_plan_of_too_few_seeds_for_a_verdict_says_so() -> None:
+    whole = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
+    for seeds in (1, 2):
+        few = whole[whole["seed"] < seeds]
+        (found,) = planning.designs(few, ("learned", "plain")).values()
+        assert finds(found, 1.0) == f"{counted(seeds, 'seed')}: a verdict needs 3."
 
 
 def test_a_table_without_any_finished_trial_has_a_design() -> None:

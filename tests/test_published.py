@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
-from bench import checks, publish
+from bench import checks, load, publish
 from bench.analysis.evidence import gather
+from bench.analysis.verdicts import ANSWERS
 from bench.data.library import fingerprint, open_dataset
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
-from bench.paths import PUBLISHED
+from bench.paths import PROJECT, PUBLISHED
 from bench.records import write_record
 from bench.report.answer import in_words
 from bench.report.made import STAMP
@@ -38,8 +42,8 @@ IDS = [experiment.name for experiment in EXPERIMENTS]
 
 
 def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
-    pages = publish.pages()
-    drawn = {f"{name}{dark}.svg" for name in ("overview", "hidden") for dark in ("", "-dark")}
+    pages, names = publish.pages(), ("overview", "overview-early", "hidden")
+    drawn = {f"{name}{dark}.svg" for name in names for dark in ("", "-dark")}
     assert {path.name for path in pages} == {"README.md", "index.html", "leaderboard.csv", *drawn}
     for path, text in pages.items():
         assert path.read_text() == text, f"{path} is stale: run `resizer-bench publish` again"
@@ -93,6 +97,9 @@ def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
     evidence = gather(experiment, store)
     assert evidence.judged or not (experiment.spec.primary and experiment.spec.train)
     for row, verdict in evidence.judged:
+        if verdict.difference.n < 2:
+            assert verdict.reason == "too few seeds"
+            continue
         assert verdict.crossed
         assert verdict.new_images
         ours, theirs = experiment.spec.primary or ("", "")
@@ -125,7 +132,7 @@ def test_the_leaderboard_has_every_arm_that_was_trained() -> None:
     trained = {one.name for one in EXPERIMENTS if one.spec.train}
     assert set(table["experiment"]) == trained
     best = table[table["dataset"] == "imagewoof-160"].iloc[0]
-    assert (best["experiment"], round(best["top1_pct_mean"], 1)) == ("search-recipe", 75.3)
+    assert (best["experiment"], round(best["top1_pct_mean"], 1)) == ("answer-equal-price", 75.6)
 
 
 def test_headline_numbers_follow_from_a_published_table_alone() -> None:
@@ -146,9 +153,49 @@ def test_nothing_but_numbers_and_plots_is_published(experiment: Experiment) -> N
     kinds = {p.suffix for p in (PUBLISHED / experiment.name).rglob("*") if p.is_file()}
     shown = {t.dataset for t in experiment.trials.values() if not DATASETS[t.dataset].generator}
     pictures = set() if shown else {".npz"}
-    assert kinds <= {".json", ".parquet", ".csv", ".md", ".html", ".svg", ".tex"} | pictures
+    weights = {".safetensors"} if experiment.name in publish.WITH_WEIGHTS else set()
+    known = {".json", ".parquet", ".csv", ".md", ".html", ".svg", ".tex"}
+    assert kinds <= known | pictures | weights
     if shown:
         assert "data:image" not in (PUBLISHED / experiment.name / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", publish.WITH_WEIGHTS)
+def test_a_small_checkpoint_of_each_named_arm_is_there_to_be_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(tmp_path))
+    files = list((PUBLISHED / name / "trials").glob("*/*.safetensors"))
+    table = pd.read_csv(PUBLISHED / name / "table.csv").set_index("key")
+    rows = table.loc[[file.parent.name for file in files]]
+    assert sorted(rows["arm"]) == sorted(publish.WITH_WEIGHTS[name])
+    assert len(set(rows["seed"])) == 1
+    for file in files:
+        assert file.stat().st_size < 20e6
+        images = torch.zeros(2, 3, *2 * [int(rows["input_size"][file.parent.name])])
+        assert load(file.parent.name)(images).shape == (2, 10)
+
+
+def declared(text: str) -> dict[str, object]:
+    """What an answer's file says that is not to change once its trials are run."""
+    whole = tomllib.loads(text)
+    names = ("question", "primary", "secondary", "margin_pct", "looks", "expect", "trial", "axes")
+    return {name: whole.get(name) for name in (*names, "arm")}
+
+
+@pytest.mark.parametrize("name", [name for name in IDS if name.startswith(ANSWERS)])
+def test_an_answer_was_declared_as_it_stands_before_its_trials_were_run(name: str) -> None:
+    store = Store(PUBLISHED / name)
+    records = [record for record in store.trials(store.kept()).values() if record]
+    revisions = {record["environment"]["git_revision"] for record in records}
+    file = f"experiments/{name}.toml"
+    for revision in revisions:
+        shown = ["git", "show", f"{revision}:{file}"]
+        then = subprocess.run(shown, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if then.returncode and "exists on disk" not in then.stderr:
+            pytest.skip(f"there is no git log that has {revision}")
+        assert then.returncode == 0, then.stderr
+        assert declared(then.stdout) == declared((PROJECT / file).read_text())
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.publish import BEGIN, END, README
 from bench.report.render import slug
+from bench.report.summary import read_summary
+from bench.report.words import MINUS
 from bench.run.runner import run
 from bench.spec.files import load
 from bench.store import Store
@@ -45,6 +47,19 @@ def test_the_first_screen_is_an_answer_a_figure_four_bullets_and_a_command() -> 
     for bullet in re.findall(r"^- \*\*.*", first, re.MULTILINE):
         plain = re.sub(r"\[[^\]]*\]\([^)]*\)|[*\\]", "", bullet)
         assert len(plain.removeprefix("- ").split()) <= 35, plain
+
+
+def test_the_advice_is_short_and_its_numbers_are_those_of_the_answers() -> None:
+    advice = TEXT.partition("## If you must decide\n")[2].partition("\n## ")[0]
+    assert len(advice.split()) <= 90
+    (equal,) = read_summary(PUBLISHED / "answer-equal-price").verdicts
+    (warm,) = read_summary(PUBLISHED / "answer-warm-start").verdicts
+    assert [equal.answer, warm.answer] == ["better", "no difference"]
+    report = (PUBLISHED / "answer-equal-price" / "report.md").read_text()
+    (at_its_time,) = re.findall(rf"\| training time \| 32 to 56 \| {MINUS}([0-9.]+) ", report)
+    (whole,) = re.findall(rf"\| whole \| {MINUS}([0-9.]+) points", report)
+    told = [f"{equal.difference:.1f}", at_its_time, whole]
+    assert re.findall(r"\d+\.\d+", advice) == told
 
 
 def test_the_rest_of_the_readme_is_at_most_120_lines() -> None:

@@ -64,6 +64,13 @@ class Row:
         return of.dataset, of.setting, of.epochs, of.steps, len(of.parents)
 
     @property
+    def size(self) -> str:
+        """As `Trial.size`; of all its trials, where seeds take sizes in turn."""
+        both = zip(self.seeds["input_size"], self.seeds["output_size"], strict=True)
+        sides = dict.fromkeys(tuple(f"{px:g}" for px in one if pd.notna(px)) for one in both)
+        return ", ".join(" → ".join(one) for one in sides)
+
+    @property
     def top1(self) -> dict[int, float]:
         """Accuracies, %, by seed that ended well."""
         done = self.seeds[self.seeds["status"] == "ok"]

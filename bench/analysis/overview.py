@@ -109,10 +109,13 @@ def _lines(real: pd.DataFrame) -> list[Line]:
 def settling(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The verdicts of experiments that were designed to settle the question, and the earlier ones.
 
-    All are of the first kind as long as there is none of it on real images.
+    Those on generated images are of both. All are of the first kind as long as there is none of it
+    on real images.
     """
-    ours = verdicts["experiment"].str.startswith(ANSWERS)
-    return (verdicts[ours], verdicts[~ours]) if ours.any() else (verdicts, verdicts[ours])
+    ours, generated = verdicts["experiment"].str.startswith(ANSWERS), verdicts["generated"]
+    if not ours.any():
+        return verdicts, verdicts[ours]
+    return verdicts[ours | generated.astype(bool)], verdicts[~ours]
 
 
 def by_scale(lines: Sequence[Line]) -> dict[tuple[int, int], list[Line]]:

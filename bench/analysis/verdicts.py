@@ -57,7 +57,7 @@ class VerdictRow:
     step_ratio: float | None
     step_beyond_noise: bool | None
     # the plain image whose training time is the treatment's
-    equal_time_px: int | None
+    equal_time_px: str | None  # of several where seeds take them in turn
     equal_time_difference: float | None  # minus baseline, points
     equal_time_low: float | None
     equal_time_high: float | None
@@ -176,18 +176,22 @@ def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
 
 
 def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
-    """The columns of the plain image that is matched to the row's training time, if one is."""
+    """The columns of the plain image of the row's training time, if there is one.
+
+    It is matched to the row, or the file's `secondary` compares the row with it.
+    """
     names = ("px", "difference", "low", "high", "over_treatment", "step_ratio")
-    values: tuple[float | None, ...] = (None,) * len(names)
+    values: tuple[float | str | None, ...] = (None,) * len(names)
     for other in evidence.beside(row):
-        matched = other.arm.match == row.arm.name
-        gain = other.difference
-        if other.arm.fields.get("input_size") == "equal_time" and matched and gain and gain.n > 1:
+        arm, gain = other.arm, other.difference
+        timed = arm.fields.get("input_size") == "equal_time" and arm.match == row.arm.name
+        named = (row.arm.name, arm.name) == evidence.experiment.spec.secondary
+        if (timed or named) and other.trial.resizer == "none" and gain and gain.n > 1:
             pairs = evidence.pairs(row.label)
             over = float(differences(pairs, other.arm.name, row.arm.name).mean())
             ours, its = row.times.get("train"), other.times.get("train")
             step = its.value / ours.value if ours and its else None
-            values = (other.trial.input_size, gain.mean, gain.low, gain.high, over, step)
+            values = (other.size, gain.mean, gain.low, gain.high, over, step)
             break
     return {f"equal_time_{name}": value for name, value in zip(names, values, strict=True)}
 

@@ -224,16 +224,20 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     spec = experiment.spec
     found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
     told = [
-        _finds(design, spec.margin_pct) + (f" ({context})" if context else "")
+        finds(design, spec.margin_pct) + (f" ({context})" if context else "")
         for context, design in list(found.items())[:MOST_DESIGNS]
     ]
     left = len(found) - len(told)
     return [*told, f"{left} more comparisons"] if left > 0 else told
 
 
-def _finds(design: Design, margin_pct: float) -> str:
-    least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
+def finds(design: Design, margin_pct: float) -> str:
+    from bench.analysis.judging import LEAST_SEEDS
+
     wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
+    if (most := max(design.looks.seeds)) < LEAST_SEEDS:
+        return f"{counted(most, 'seed')}: a verdict needs {LEAST_SEEDS}."
+    least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
     needed = design.seeds_for(margin_pct) or "more than 1,000"
     kind = "published experiments of this kind" if design.lenders else "all that is published"
     return (

@@ -16,7 +16,7 @@ from bench.cli.console import counted, name_damaged, near, out, results_table, s
 from bench.cli.options import Changes, Small, experiments, opened, own_store
 from bench.errors import InputError
 from bench.opening import note_owner
-from bench.paths import PUBLISHED
+from bench.paths import PUBLISHED, results_with
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.store import Store
@@ -152,7 +152,7 @@ def _export_model(key: str, form: Literal["onnx", "pt2"]) -> None:
     from bench.report.summary import told_of
     from bench.run import jobs, processes
 
-    root, path = own_store().root, Path(f"{key}.{form}")
+    root, path = results_with(key), Path(f"{key}.{form}")
     processes.call(jobs.export, root, key, form, path, told_of(root, key))
     say(f"exported and checked: {path}; its card is {path.with_suffix('.md')}")
 

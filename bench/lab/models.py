@@ -14,7 +14,7 @@ import resizer
 from bench.errors import InputError, first_line
 from bench.lab import backbones, weights
 from bench.lab import device as devices
-from bench.paths import local_results
+from bench.paths import WEIGHTS, results_with
 from bench.records import LoadedWeights, Record, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
@@ -164,7 +164,7 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
     Args:
         role: what errors add to its key.
     """
-    file = folder / "weights.safetensors"
+    file = folder / WEIGHTS
     if not file.exists():
         raise InputError(
             f"trial {folder.name}{role} has no weights: publishing leaves them out, and so may "
@@ -257,11 +257,12 @@ def load(key: str, results: Path | None = None) -> Classifier:
 
     Args:
         key: the trial's key, as in `table.csv`.
-        results: the folder of results that the trial is in; the user's own unless given.
+        results: the folder of results that the trial is in; unless given, the user's own, or the
+            published one that has its weights.
     Raises:
         InputError: if there is no finished trial of that key, or its weights were not kept.
     """
-    results = results or local_results()
+    results = results or results_with(key)
     record = read_record(results / "trials" / key)
     if record is None or record["status"] != "ok":
         raise InputError(f"no finished trial {key!r} in {results}")

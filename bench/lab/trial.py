@@ -23,12 +23,12 @@ from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
 from bench.machine import synced
 from bench.metrics import as_metrics
-from bench.paths import snapshot_file
+from bench.paths import WEIGHTS, snapshot_file
 from bench.records import DataFacts, TrialRecord, write_record
 from bench.spec.trial import Trial
 
 SMOKE_STEPS = 3
-FILES = ("predictions.parquet", "pictures.npz", "weights.safetensors")
+FILES = ("predictions.parquet", "pictures.npz", WEIGHTS)
 """What a trial leaves beside its record, all of it on the disk before that."""
 
 
@@ -106,7 +106,7 @@ def _train(
     trained = training.train(model, trial, data, device, precision, snapshots, tell)
     save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
     spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
-    weights.save(model, folder / "weights.safetensors")
+    weights.save(model, folder / WEIGHTS)
     for name in FILES:
         synced(folder / name)
     clean = clean_top1(dataset, trained.predictions) if models.knows_imagenet(trial, trials) else {}

@@ -27,7 +27,9 @@ def devices(evidence: Evidence) -> list[str]:
 
 
 def _device(env: Environment) -> str:
-    threads = words.count(env["threads"], "thread") if env.get("threads") else ""
+    threads = ""
+    if env.get("threads") and env.get("device") == "cpu":
+        threads = words.count(env["threads"], "thread")
     inside = filter(None, [env.get("device_name"), threads, env.get("precision")])
     return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
@@ -35,7 +37,8 @@ def _device(env: Environment) -> str:
 def warnings(evidence: Evidence) -> Iterator[str]:
     """What a reader must know before comparing the numbers."""
     ran = _environments(evidence.records.values())
-    for name in COMPARED:
+    on_cpu = any(env.get("device") == "cpu" for env in ran)
+    for name in COMPARED if on_cpu else [one for one in COMPARED if one != "threads"]:
         values = _values(ran, name)
         if len(values) > 1 and name not in evidence.axes:
             yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."

@@ -103,21 +103,24 @@ def first_screen(
 
 def in_short(whole: Overview) -> str:
     """The answer of all that was compared on real images, with its scale; "" without any."""
-    real, together = whole.real, whole.together
+    real = whole.real
     if real.empty:
         return ""
-    found, average = "not settled", f"{words.points_span(real['difference'])} points"
-    if together:
-        average = f"{words.difference(together.mean)} on average"
-        if together.mean.low > 0 or together.mean.high < 0:
-            found = "yes" if together.mean.low > 0 else "no"
-    text = f"So far, {found}: top-1 accuracy changes by {average}, at "
-    text += f"{words.span(real['input_size'], str)} px"
+    mean = whole.together.mean if whole.together else None
+    found, change = "not settled", f"{words.points_span(real['difference'])} points"
+    if mean and (mean.low > 0 or mean.high < 0):
+        found, change = ("yes" if mean.low > 0 else "no"), f"{words.difference(mean)} on average"
+    matched = real[real["equal_time_over_treatment"].notna()]
+    if len(matched):
+        dearer = matched["equal_time_over_treatment"] > 0
+        found = "not worth its price" if dearer.all() else found if dearer.any() else "yes"
+    text = f"So far, {found}: top-1 accuracy changes by {change}"
+    if len(matched):
+        more = words.points_span(matched["equal_time_difference"])
+        text += f", and by {more} points with a plain image of the same training time"
+    text += f"; at {words.span(real['input_size'], str)} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
         text += f" and {words.span(epochs, str)} epochs"
-    matched = real["equal_time_over_treatment"].dropna()
-    if len(matched) and (matched > 0).all():
-        text += "; a larger plain image is the better buy"
     return f"{text}."
 
 
@@ -145,9 +148,9 @@ def _line(one: pd.DataFrame, address: Address) -> dict[str, str]:
 
 def _equal_time(row: pd.Series[Any]) -> str:
     px, ratio = row["equal_time_px"], row["equal_time_step_ratio"]
-    if px != px:
+    if pd.isna(px):
         return NONE
     at = f" at {words.number(ratio, 2)} {TIMES} the time" if ratio == ratio else ""
     ends = (row[f"equal_time_{end}"] for end in ("difference", "low", "high"))
     gain, low, high = (words.points(end, signed=True) for end in ends)
-    return f"{px:.0f} px{at}: {gain} points [{low}, {high}]"
+    return f"{px} px{at}: {gain} points [{low}, {high}]"

@@ -16,7 +16,7 @@ from bench.records import write_whole
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
-SCHEMA = 5
+SCHEMA = 6
 """Raised when answers or verdicts change their fields."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]

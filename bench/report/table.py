@@ -53,7 +53,7 @@ def short(evidence: Evidence) -> pd.DataFrame:
     """Five columns for a paper: arm, image, accuracy, difference, price of a training step."""
     columns: Columns = {
         "arm": lambda row: row.arm.name,
-        "image, px": lambda row: row.trial.size,
+        "image, px": lambda row: row.size,
         words.TOP1: lambda row: words.mean(row.accuracy),
         f"difference to {evidence.experiment.baseline}, points": _difference,
         f"training step, {TIMES}": lambda row: (
@@ -135,7 +135,7 @@ def _frame(rows: Sequence[Row], columns: Columns) -> pd.DataFrame:
 def _places(evidence: Evidence) -> Columns:
     """What tells a row from the others: its value of each axis, its arm, its sizes."""
     columns: Columns = {n: partial(_field, n) for n in evidence.axes if n not in SIZES}
-    columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.trial.size}
+    columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.size}
     if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
         columns["starts from"] = partial(_start, evidence)
     return columns

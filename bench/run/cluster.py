@@ -28,10 +28,10 @@ from bench.data.building import staging
 from bench.errors import InputError
 from bench.events import Event, Listener, Placed, Step
 from bench.machine import Share, cores, written_whole
+from bench.paths import WEIGHTS
 from bench.records import write_record
 from bench.run import jobs
 from bench.run.executors import Choose
-from bench.run.keeping import WEIGHTS
 from bench.run.processes import DiedError, TimedOutError, perform
 from bench.spec.trial import Fields, Trial
 

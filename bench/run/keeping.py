@@ -6,11 +6,10 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from bench.paths import WEIGHTS
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment, context_of
 from bench.store import Store
-
-WEIGHTS = "weights.safetensors"
 
 
 class Keeper:

@@ -24,11 +24,11 @@ from bench.events import (
     TrialProgress,
     epochs_of,
 )
+from bench.paths import WEIGHTS
 from bench.records import TimingRecord, TrialRecord, read_record
 from bench.run import timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import waiting_claim
-from bench.run.keeping import WEIGHTS
 from bench.run.plan import check_datasets
 from bench.spec import tuning
 from bench.spec.experiment import Asked, Experiment, ExperimentFile, SearchSettings, Sitting

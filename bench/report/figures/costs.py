@@ -129,7 +129,7 @@ def _name(evidence: Evidence, row: Row) -> str:
     used = [axis for axis in evidence.axes if getattr(row.trial, axis, None) is not None]
     others = [axis for axis in used if not axis.endswith("_size")]
     named = [words.axis_value(axis, row.context[axis]) for axis in others]
-    return ", ".join([*named, row.arm.name, f"{row.trial.size} px"])
+    return ", ".join([*named, row.arm.name, f"{row.size} px"])
 
 
 def _share(row: Row) -> str:

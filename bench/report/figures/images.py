@@ -35,7 +35,7 @@ def images(evidence: Evidence) -> Drawing | None:
         strip = kept | {"difference": 0.5 + difference / (2 * largest)}
         for ax, (name, image) in zip(line, strip.items(), strict=True):
             _show(ax, image, f"{row.arm.name}-{name}")
-        line[0].set_ylabel(f"{row.arm.name}\n{row.trial.size} px")
+        line[0].set_ylabel(f"{row.arm.name}\n{row.size} px")
     place = words.place(found[0][0].context, evidence.axes)
     return style.drawing(
         figure,
