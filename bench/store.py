@@ -7,7 +7,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -174,29 +174,7 @@ class Store:
         collapse to one trial, as a plain arm's do along an axis of the resizer's options, each
         context has its row of it.
         """
-        import pandas as pd
-
-        timed = {c: record["subjects"] for c, record in self.timings(experiment).items()}
-        roles = {arm.name: arm.role for arm in experiment.spec.arm}
-        records = self.trials(experiment.runs)
-        if experiment.spec.train:
-            missing = {"status": "missing", "reason": "not run yet"}
-        else:
-            missing = {"status": "not trained", "reason": "the experiment asks for the cost alone"}
-        rows = []
-        for cell in experiment.cells:
-            key, record = cell.trial.key, records.get(cell.trial.key)
-            row: Fields = {"arm": cell.arm, "role": roles[cell.arm]}
-            context = context_label(context_of(cell.axes))
-            row |= {"context": context, "key": key}
-            row |= {"status": record["status"], "reason": record["reason"]} if record else missing
-            row |= cell.trial.model_dump()
-            row |= dict.fromkeys(METRICS, float("nan"))
-            for measured in (record, timed.get(context, {}).get(cell.trial.speed_key)):
-                if measured:
-                    row |= {name: m["value"] for name, m in measured.get("metrics", {}).items()}
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return as_table(experiment, self.trials(experiment.runs), self.timings(experiment))
 
     def pictures(self, key: str) -> dict[str, NDArray[np.float16]] | None:
         """What `bench.lab.pictures` kept of the trial: (N, H, W, 3) arrays by name, or None."""
@@ -246,3 +224,33 @@ def timing_key(trials: Iterable[Trial], settings: Timing, *, version: int = TIMI
     subjects = sorted({trial.speed_key for trial in trials})
     text = json.dumps([version, subjects, settings.model_dump()], sort_keys=True)
     return digest(text.encode())[:16]
+
+
+def as_table(
+    experiment: Experiment,
+    records: Mapping[str, TrialRecord | None],
+    timings: Mapping[str, TimingRecord],
+) -> pd.DataFrame:
+    """What `Store.table` makes of records: trials by key, timings by context."""
+    import pandas as pd
+
+    timed = {c: record["subjects"] for c, record in timings.items()}
+    roles = {arm.name: arm.role for arm in experiment.spec.arm}
+    if experiment.spec.train:
+        missing = {"status": "missing", "reason": "not run yet"}
+    else:
+        missing = {"status": "not trained", "reason": "the experiment asks for the cost alone"}
+    rows = []
+    for cell in experiment.cells:
+        key, record = cell.trial.key, records.get(cell.trial.key)
+        row: Fields = {"arm": cell.arm, "role": roles[cell.arm]}
+        context = context_label(context_of(cell.axes))
+        row |= {"context": context, "key": key}
+        row |= {"status": record["status"], "reason": record["reason"]} if record else missing
+        row |= cell.trial.model_dump()
+        row |= dict.fromkeys(METRICS, float("nan"))
+        for measured in (record, timed.get(context, {}).get(cell.trial.speed_key)):
+            if measured:
+                row |= {name: m["value"] for name, m in measured.get("metrics", {}).items()}
+        rows.append(row)
+    return pd.DataFrame(rows)

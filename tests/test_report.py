@@ -296,7 +296,7 @@ def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
     report, asked, _ = whole
     styles = arm_styles(asked.spec.arm)
     assert len({style.colour for style in styles.values()}) == len(asked.spec.arm)
-    for name in ("differences", "cost", "by-dataset", "learning-curves", "spectra"):
+    for name in ("differences", "cost", "learning-curves", "spectra"):
         drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
         assert styles["learned"].colour in drawn
         assert styles["fixed"].colour in drawn

@@ -27,7 +27,7 @@ from bench.analysis.statistics import (
 from bench.records import SearchRecord, TimedArm, TimingRecord, TrialRecord
 from bench.spec.experiment import Arm, Experiment, context_label, context_of
 from bench.spec.trial import Fields, Trial
-from bench.store import Store
+from bench.store import Store, as_table
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
@@ -63,7 +63,7 @@ class Row:
         of = self.trial
         return of.dataset, of.setting, of.epochs, of.steps, len(of.parents)
 
-    @property
+    @cached_property
     def size(self) -> str:
         """As `Trial.size`; of all its trials, where seeds take sizes in turn."""
         both = zip(self.seeds["input_size"], self.seeds["output_size"], strict=True)
@@ -269,7 +269,8 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     """Read all that is saved for an experiment."""
     found = store.trials(experiment.runs)
     records = {key: record for key, record in found.items() if record is not None}
-    return Evidence(experiment, store.table(experiment), records, store.timings(experiment), store)
+    timings = store.timings(experiment)
+    return Evidence(experiment, as_table(experiment, records, timings), records, timings, store)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import special
 
 from bench.analysis.moderated import prior_df, variances_of
 from bench.analysis.statistics import LEVEL, Estimate, Floats, Interval, Prior, clip, estimate
@@ -79,10 +79,10 @@ def random_effects(means: Sequence[float], variances: Sequence[float]) -> Summar
     mean = float(weights @ y / weights.sum())
     factor = max(1.0, float(weights @ (y - mean) ** 2) / (k - 1))
     se = math.sqrt(factor / weights.sum())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, k - 1)) * se
+    half = float(special.stdtrit(k - 1, (1 + LEVEL) / 2)) * se
     interval = Interval(mean, clip(mean - half), clip(mean + half), k, LEVEL, math.sqrt(tau2))
     q = float((1 / v) @ (y - np.average(y, weights=1 / v)) ** 2)
-    p = float(stats.chi2.sf(q, k - 1))
+    p = float(special.chdtrc(k - 1, q))
     return Summary(interval, math.sqrt(tau2), _prediction(y, v), p)
 
 
@@ -95,6 +95,8 @@ def _prediction(y: Floats, v: Floats) -> tuple[float, float] | None:
     """
     if len(y) < 3:
         return None
+    from scipy import optimize  # half a second, which most pages do without
+
     tau2 = _tau2_quantiles(y, v)
     weights = 1 / (v + tau2[:, None])
     total = weights.sum(axis=1)
@@ -102,7 +104,7 @@ def _prediction(y: Floats, v: Floats) -> tuple[float, float] | None:
     far = float(np.abs(at).max() + 10 * spread.max())
 
     def beyond(x: float, p: float) -> float:
-        return float(stats.norm.cdf((x - at) / spread).mean()) - p
+        return float(special.ndtr((x - at) / spread).mean()) - p
 
     low, high = (
         clip(float(optimize.brentq(beyond, -far, far, args=(p,))))
@@ -118,7 +120,7 @@ def _tau2_quantiles(y: Floats, v: Floats, count: int = 201) -> Floats:
     weights = 1 / (v + tau2[:, None])
     means = weights @ y / weights.sum(axis=1)
     q = (weights * (y - means[:, None]) ** 2).sum(axis=1)
-    wanted = stats.chi2.ppf((np.arange(count) + 0.5) / count, len(y) - 1)
+    wanted = special.chdtri(len(y) - 1, 1 - (np.arange(count) + 0.5) / count)
     return np.asarray(np.interp(wanted, q[::-1], tau2[::-1]), dtype=float)
 
 
@@ -136,6 +138,8 @@ def paule_mandel(means: ArrayLike, variances: ArrayLike) -> float:
 
     if excess(0.0) <= 0:
         return 0.0
+    from scipy import optimize
+
     most = float(np.ptp(y)) ** 2 * len(y)
     return float(optimize.brentq(excess, 0.0, most))
 
@@ -198,7 +202,7 @@ def share_of_headroom(
     gain, headroom = (float(mean) for mean in pairs.mean(axis=1))
     if headroom <= 0:
         return "no headroom"
-    bounds = _fieller(pairs, float(stats.t.ppf((1 + level) / 2, n - 1)))
+    bounds = _fieller(pairs, float(special.stdtrit(n - 1, (1 + level) / 2)))
     return Share(gain / headroom, *bounds, n) if bounds else "not estimable"
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from bench.analysis.statistics import Floats, Prior
 
@@ -166,12 +166,12 @@ def bartlett(variances: Variances) -> Floats:
         return np.ones(variances.values.shape[:-1])
     logs = total * np.log(variances.pooled) - np.log(variances.values) @ df
     scale = 1 + ((1 / df).sum() - 1 / total) / (3 * (count - 1))
-    return np.asarray(stats.chi2.sf(logs / scale, count - 1), dtype=float)
+    return np.asarray(special.chdtrc(count - 1, logs / scale), dtype=float)
 
 
 def _agreement(own: Variances, lent: Variances, lent_df: float) -> Floats:
     """p of the two-sided F test of the pooled variances."""
-    ratio = stats.f(own.effective_df, lent_df).sf(own.pooled / lent.pooled)
+    ratio = special.fdtrc(own.effective_df, lent_df, own.pooled / lent.pooled)
     return np.asarray(2 * np.minimum(ratio, 1 - ratio), dtype=float)
 
 

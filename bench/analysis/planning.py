@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from bench.analysis.judging import LEAST_SEEDS, Looks
 from bench.analysis.moderated import Variances, prior_of
@@ -59,6 +58,8 @@ class Design:
             return None
         if lacking(LEAST_SEEDS) <= 0:
             return LEAST_SEEDS
+        from scipy import optimize
+
         near = int(optimize.bisect(lacking, LEAST_SEEDS, MOST_SEEDS, xtol=1.0))
         return next(n for n in range(max(LEAST_SEEDS, near - 3), MOST_SEEDS + 1) if lacking(n) <= 0)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from bench.analysis.moderated import NOTHING, Variances, prior_of
 from bench.analysis.statistics import NO_PRIOR, Floats, Prior
@@ -92,7 +92,7 @@ def p_values(design: Design, differences: Floats, lent: Sequence[Variances]) -> 
     prior = prior_of_first(values, df, lent) if design.moderated else NO_PRIOR
     variance, total = prior.moderate(values[:, 0], df)
     t = differences[:, 0].mean(axis=-1) / np.sqrt(variance / n)
-    return np.asarray(2 * stats.t.sf(np.abs(t), total), dtype=float)[:, None]
+    return np.asarray(2 * special.stdtr(total, -np.abs(t)), dtype=float)[:, None]
 
 
 def prior_of_first(values: Floats, df: float, lent: Sequence[Variances]) -> Prior:

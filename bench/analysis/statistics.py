@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import special
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Error:
 
     def half_width(self, level: float = LEVEL) -> float:
         """Of the two-sided t interval, points."""
-        return float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.se else 0.0
+        return float(special.stdtrit(self.df, (1 + level) / 2)) * self.se if self.se else 0.0
 
     def power(self, effect: float, level: float = LEVEL) -> float:
         """How often a two-sided t test finds a true `effect`, points (noncentral t).
@@ -64,14 +64,15 @@ class Error:
         """
         if abs(effect) >= SURE * self.se:
             return float(effect != 0)
-        critical = stats.t.ppf((1 + level) / 2, self.df)
-        return float(stats.nct.sf(critical, self.df, abs(effect) / self.se))
+        critical = special.stdtrit(self.df, (1 + level) / 2)
+        return 1 - float(special.nctdtr(self.df, abs(effect) / self.se, critical))
 
     def detectable(self, level: float = LEVEL) -> float:
         """The least true difference, points, that is found with `POWER`."""
         if self.power(LARGEST, level) < POWER:
             return LARGEST
-        return float(optimize.brentq(lambda it: self.power(it, level) - POWER, 0.0, LARGEST))
+        critical = special.stdtrit(self.df, (1 + level) / 2)
+        return float(special.nctdtrinc(self.df, 1 - POWER, critical)) * self.se
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from bench.analysis import drawn
 from bench.analysis.evidence import Evidence
@@ -20,6 +19,8 @@ MOST_CURVES, MOST_SPECTRA = 8, 4
 """Panels: with more contexts, one for each dataset over all its contexts; and the first alone."""
 MOST_COLOURED = 4
 """With more arms than these, those that are not compared by the verdict are grey."""
+MOST_DOTS = 500
+"""With more trials than these only the means are drawn."""
 MOST_LETTERS = 26
 """More than these in one panel's tick labels, and the labels are set at a slant."""
 
@@ -59,32 +60,41 @@ def _titles(evidence: Evidence) -> dict[str, str]:
 
 
 def _curve(ax: Axes, of: pd.DataFrame, arm: ArmStyle, *, grey: bool) -> None:
-    look = {"color": arm.colour, "marker": arm.marker, "errorbar": ("pi", 100), "zorder": 3}
+    by_epoch = of.groupby("epoch")["top1_pct"]
     if grey:
-        look = {"color": style.FAINT, "lw": 1.0, "errorbar": None, "zorder": 1}
-    sns.lineplot(of, x="epoch", y="top1_pct", legend=False, markeredgewidth=0, ax=ax, **look)
+        ax.plot(by_epoch.mean(), color=style.FAINT, lw=1.0, zorder=1)
+        return
+    ax.plot(by_epoch.mean(), color=arm.colour, marker=arm.marker, mew=0, zorder=3)
+    least, most = by_epoch.min(), by_epoch.max()
+    ax.fill_between(least.index, least, most, color=arm.colour, alpha=0.2, lw=0, zorder=3)
 
 
 def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
-    """Accuracy of every trial by its value of `axis`, a panel for each dataset."""
+    """Accuracy of every trial by its value of `axis`, a panel for each dataset; of others alone."""
+    if axis == "dataset":
+        return None
     done = drawn.at_axis(evidence, axis)
     if done.empty:
         return None
-    datasets = [None] if axis == "dataset" else list(dict.fromkeys(done["dataset"]))
+    datasets, dots = list(dict.fromkeys(done["dataset"])), len(done) <= MOST_DOTS
     styles = style.arm_styles(evidence.arms.values())
     figure, axes = style.panels(len(datasets), styles)
     for ax, dataset in zip(axes, datasets, strict=True):
-        _dots(ax, styles, done[done["dataset"] == dataset] if dataset else done, axis)
-        ax.set(title=dataset or "", ylabel=words.TOP1, xlabel=words.axis_label(axis))
+        _by_value(ax, styles, done[done["dataset"] == dataset], axis, dots=dots)
+        ax.set(title=dataset, ylabel=words.TOP1, xlabel=words.axis_label(axis))
     return style.drawing(
         figure,
         f"by-{axis.replace('_', '-')}",
-        "A dot is one trial; a marker is the mean of its arm and value.",
+        f"{'A dot is one trial; a' if dots else 'A'} marker is the mean of its arm and value.",
         f"{words.TOP1} of every trial by {axis}, an arm a colour; the numbers are in table.csv.",
     )
 
 
-def _dots(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str) -> None:
+def _by_value(
+    ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str, *, dots: bool
+) -> None:
+    import seaborn as sns  # and SciPy's statistics with it, which most reports do without
+
     values = done[axis].convert_dtypes()
     numbers = pd.api.types.is_numeric_dtype(values)
     labels = values.astype(object).where(values.notna(), words.NONE).map(str)
@@ -102,7 +112,8 @@ def _dots(ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: st
         "legend": False,
         "ax": ax,
     }
-    sns.stripplot(**shown, dodge=True, jitter=False, size=4, alpha=0.6)
+    if dots:
+        sns.stripplot(**shown, dodge=True, jitter=False, size=4, alpha=0.6)
     between = 0.8 * (1 - 1 / len(arms))  # the strips', from the first arm's to the last's
     sns.pointplot(
         **shown, dodge=between or False, errorbar=None, markersize=6, linewidth=1,
@@ -123,18 +134,15 @@ def spectra(evidence: Evidence) -> Drawing | None:
         return None
     by_context = list(points.groupby("context", sort=False))[:MOST_SPECTRA]
     styles = style.arm_styles(evidence.arms[name] for name in points["arm"].unique())
-    colours = {name: look.colour for name, look in styles.items()}
     figure, axes = style.panels(len(by_context), styles)
     for ax, (context, lines) in zip(axes, by_context, strict=True):
-        sns.lineplot(
-            lines, x="cycles", y="power", hue="arm", palette=colours, errorbar=None,
-            linewidth=1.4, legend=False, ax=ax,
-        )  # fmt: skip
+        for arm, of in lines.groupby("arm", sort=False):
+            ax.plot(of.groupby("cycles")["power"].mean(), color=styles[str(arm)].colour, lw=1.4)
         ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")
         ax.set_title(_titles(evidence)[str(context)])
+        ax.minorticks_off()
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_minor_formatter(NullFormatter())
     return style.drawing(
         figure,
         "spectra",
