@@ -49,7 +49,8 @@ def listing(found: Iterable[Summary], page: str, drawings: Iterable[Drawing]) ->
     def address(name: str) -> str:
         return f"{name}/{page}"
 
-    whole = overview(as_table(v for one in newest for v in one.verdicts))
+    verdicts = as_table(v for one in newest for v in one.verdicts)
+    whole, answers = overview(verdicts), overview(settling(verdicts)[0])
     groups = {name: [one for one in newest if one.group == name] for name in get_args(Group)}
     return render.markdown(
         "index.md.j2",
@@ -59,6 +60,7 @@ def listing(found: Iterable[Summary], page: str, drawings: Iterable[Drawing]) ->
         groups={name: of for name, of in groups.items() if of},
         comparisons=comparisons(whole.real, address),
         whole=whole,
+        answers=answers,
     )
 
 
