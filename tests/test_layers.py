@@ -178,6 +178,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.report.words": REPORT,
     "bench.report.figures": REPORT,
     "bench.report.figures.costs": REPORT,
+    "bench.report.figures.crossed": REPORT,
     "bench.report.figures.curves": REPORT,
     "bench.report.figures.images": REPORT,
     "bench.report.figures.intervals": REPORT,

@@ -312,6 +312,22 @@ def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path:
     assert f">{NONE}<" in drawn["by-num-resblocks"].file
 
 
+def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+
+    def gained(trial: Trial) -> float:
+        gain = (trial.output_size or 0) / 16 + (trial.backbone == "resnet18")
+        return 50.0 + (gain if trial.resizer == "learned" else 0.0)
+
+    fill(asked, store, gained)
+    drawn = draw(gather(asked, store))["by-backbone-and-size"].file
+    assert [drawn.count(f">{number}<") for number in ("+1.0", "+2.0", "+3.0")] == [1, 2, 1]
+    narrow = experiment(tmp_path, 'dataset = ["fine"]\noutput_size = [16, 32]')
+    fill(narrow, store, gained)
+    assert "by-backbone-and-size" not in draw(gather(narrow, store))
+
+
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
     first = whole[1].spec.arm[1]
     arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]

@@ -119,7 +119,7 @@ def in_short(whole: Overview) -> str:
     text = f"So far, {found}: top-1 accuracy changes by {change}"
     if len(matched):
         more = words.points_span(matched["equal_time_difference"])
-        text += f", and by {more} points with a plain image of the same training time"
+        text += f", and by {more} points with a plain image of about the same training time"
     text += f"; at {words.span(real['input_size'], str)} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
         text += f" and {words.span(epochs, str)} epochs"

@@ -16,6 +16,7 @@ from bench.paths import PUBLISHED
 from bench.records import write_whole
 from bench.report import answer, details, environment, made, render, table, tuning
 from bench.report.figures.costs import components, cost
+from bench.report.figures.crossed import heat
 from bench.report.figures.curves import by_axis, curves, spectra
 from bench.report.figures.images import images
 from bench.report.figures.intervals import differences, price
@@ -62,6 +63,7 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
         cost(evidence),
         components(evidence),
         *(by_axis(evidence, axis) for axis in evidence.axes),
+        heat(evidence),
         curves(evidence),
         images(evidence),
         spectra(evidence),

@@ -104,14 +104,15 @@ def sheet(height: float) -> Figure:
 
 
 def panels(n: int, arms: Mapping[str, ArmStyle]) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two in a line, and these arms named above them."""
+    """A figure with `n` panels, two in a line, and these arms, if any, named above them."""
     columns = min(n, 2)
     lines = -(-n // columns)
     figure = sheet(0.6 + 2.6 * lines)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[n:]:
         ax.set_axis_off()
-    legend(figure, arms)
+    if arms:
+        legend(figure, arms)
     return figure, axes[:n]
 
 
