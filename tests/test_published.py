@@ -24,11 +24,11 @@ from bench.data.library import fingerprint, open_dataset
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.lab.trial import run
-from bench.paths import PROJECT, PUBLISHED
+from bench.paths import PROJECT, PUBLISHED, results_with
 from bench.records import write_record
 from bench.report.answer import in_words
 from bench.report.made import STAMP
-from bench.report.summary import SUMMARIES, read_summary, summary
+from bench.report.summary import SUMMARIES, read_summary, summary, told_of
 from bench.report.words import MINUS
 from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
@@ -174,6 +174,8 @@ def test_a_small_checkpoint_of_each_named_arm_is_there_to_be_loaded(
         assert file.stat().st_size < 20e6
         images = torch.zeros(2, 3, *2 * [int(rows["input_size"][file.parent.name])])
         assert load(file.parent.name)(images).shape == (2, 10)
+        (told,) = told_of(results_with(file.parent.name), file.parent.name)
+        assert name in told
 
 
 def declared(text: str) -> dict[str, object]:

@@ -109,8 +109,13 @@ def read_summary(folder: Path) -> Summary | None:
 
 
 def told_of(root: Path, key: str) -> list[str]:
-    """Question, verdict and scope of each report in `root` whose experiment has the trial."""
-    folders = [path.parent for path in sorted(root.glob("*/table.csv")) if key in path.read_text()]
+    """Question, verdict and scope of each report in `root` whose experiment has the trial.
+
+    Args:
+        root: a folder of results, or one published experiment.
+    """
+    tables = [root / "table.csv", *sorted(root.glob("*/table.csv"))]
+    folders = [path.parent for path in tables if path.exists() and key in path.read_text()]
     summaries = [(folder, read_summary(folder)) for folder in folders]
     return [
         f"**{one.question}** ({one.name})\n\n{(folder / 'answer.md').read_text().strip()}"
