@@ -15,20 +15,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-INDEX = pa.schema(
-    {
-        "name": pa.string(),
-        "label": pa.int64(),
-        "offset": pa.int64(),
-        "height": pa.int32(),
-        "width": pa.int32(),
-    }
-)
-
+INDEX = {"name": "string", "label": "int64", "offset": "int64", "height": "int32", "width": "int32"}
+"""The columns of a split's index, and what PyArrow calls their types."""
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""
 
@@ -93,6 +83,8 @@ def open_split(folder: Path, split: str, rows: NDArray[np.int64] | None = None) 
     Raises:
         OSError: if the files are not there.
     """
+    import pyarrow.parquet as pq  # which takes longer to import than all datasets to list
+
     index = pq.read_table(folder / f"{split}.parquet")
     labels, offsets, heights, widths = (
         index[column].to_numpy().astype(np.int64)
@@ -110,6 +102,9 @@ def write_split(
 
     Returns: the sha256 of each file written, by file name.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = []
     offset = 0
     pixels, index = folder / f"{split}.bin", folder / f"{split}.parquet"
@@ -118,11 +113,11 @@ def write_split(
             assert image.dtype == np.uint8, image.dtype
             assert image.shape[2:] == (3,), image.shape
             height, width, _ = image.shape
-            rows.append(dict(zip(INDEX.names, (name, label, offset, height, width), strict=True)))
+            rows.append(dict(zip(INDEX, (name, label, offset, height, width), strict=True)))
             offset += file.write(image.tobytes())
         _sync(file)
     with index.open("wb") as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=INDEX), file)
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(INDEX.items()))), file)
         _sync(file)
     return {path.name: file_digest(path) for path in (pixels, index)}
 
