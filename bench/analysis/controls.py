@@ -38,7 +38,7 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     arm, apart = treatment.arm.name, (treatment.arm.name, evidence.experiment.baseline)
     others = [row for row in evidence.beside(treatment) if row.arm.name not in apart]
     controls = [row for row in others if row.arm.control] or others
-    table = evidence.by_context[treatment.label]
+    table = evidence.table[evidence.table["context"] == treatment.label]
     found = [
         (row, evidence.moderated(pair))
         for row in controls

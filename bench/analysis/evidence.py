@@ -150,9 +150,12 @@ class Evidence:
         return known + [name for name in several if name not in (*known, "seed")]
 
     @cached_property
-    def by_context(self) -> dict[str, pd.DataFrame]:
-        """The table of each context by its label."""
-        return {str(label): part for label, part in self.table.groupby("context", sort=False)}
+    def by_arm(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """The table of each arm in each context, by that one's label."""
+        return {
+            (str(label), str(arm)): part
+            for (label, arm), part in self.table.groupby(["context", "arm"], sort=False)
+        }
 
     def pairs(self, label: str, column: str = "top1_pct") -> pd.DataFrame:
         """A column of a context's trials that ended well: seeds x arms.
@@ -319,8 +322,7 @@ def _row(evidence: Evidence, group: _Group) -> Row:
     spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
     arm, label = group.arm, context_label(group.context)
     base = next(iter(group.base.values()), None)
-    table, timing = evidence.by_context[label], evidence.timings.get(label)
-    seeds = table[table["arm"] == arm]
+    seeds, timing = evidence.by_arm[label, arm], evidence.timings.get(label)
     verdict = difference = None
     if base and arm == (spec.primary or ("",))[0]:
         given = [evidence.verdicts[at] for at in group.contexts if at in evidence.verdicts]

@@ -80,10 +80,10 @@ def _limit(ax: Axes, rows: Sequence[tuple[float, Row]]) -> None:
     ax.set_ylim(style.reach(means, [(of.mean, of.low, of.high) for _, of in known], room))
     style.at_most_all(ax)
     low, high = ax.get_ylim()
-    ends = [(x, low, CARETUP) for x, one in known if one.low < low]
-    ends += [(x, high, CARETDOWN) for x, one in known if one.high > high]
-    for x, y, arrow in ends:
-        ax.plot([x], [y], linestyle="", marker=arrow, color=INK, markersize=6)
+    below = [x for x, one in known if one.low < low]
+    above = [x for x, one in known if one.high > high]
+    for xs, y, arrow in ((below, low, CARETUP), (above, high, CARETDOWN)):
+        ax.plot(xs, [y] * len(xs), linestyle="", marker=arrow, color=INK, markersize=6)
 
 
 def components(evidence: Evidence) -> Drawing | None:

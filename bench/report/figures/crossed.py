@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
@@ -28,26 +27,20 @@ def heat(evidence: Evidence) -> Drawing | None:
     )
     if min(points["backbone"].nunique(), points["size"].nunique()) < 2:
         return None
-    import seaborn as sns
-
     by_dataset = list(points.groupby("dataset", sort=False))
     most = float(points["points"].abs().max()) or 1.0
     figure, axes = style.panels(len(by_dataset), {})
     for ax, (dataset, of) in zip(axes, by_dataset, strict=True):
         table = of.pivot_table("points", "backbone", "size", sort=False)
-        sns.heatmap(
-            table,
-            annot=table.map(partial(words.points, signed=True)),
-            fmt="",
-            vmin=-most,
-            vmax=most,
-            cmap="vlag",
-            cbar=False,
-            linewidths=1,
-            ax=ax,
-        )
+        ax.pcolormesh(table, cmap="coolwarm", vmin=-2 * most, vmax=2 * most)
+        ax.grid(visible=False)
+        ax.invert_yaxis()
+        for (y, x), value in np.ndenumerate(table.to_numpy()):
+            text = words.points(value, signed=True)
+            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="black")
+        ax.set_xticks(np.arange(table.shape[1]) + 0.5, table.columns)
+        ax.set_yticks(np.arange(table.shape[0]) + 0.5, table.index)
         ax.set(title=dataset, xlabel="image, px", ylabel="")
-        ax.tick_params("y", rotation=0)
     return style.drawing(
         figure,
         "by-backbone-and-size",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -93,38 +94,52 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
 def _by_value(
     ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str, *, dots: bool
 ) -> None:
-    import seaborn as sns  # and SciPy's statistics with it, which most reports do without
-
     values = done[axis].convert_dtypes()
     numbers = pd.api.types.is_numeric_dtype(values)
     labels = values.astype(object).where(values.notna(), words.NONE).map(str)
     order = labels[values.sort_values(na_position="first").index] if numbers else labels
     names = sorted(order.unique(), key=lambda label: label != words.NONE)
     arms = [name for name in styles if name in set(done["arm"])]
-    shown = {
-        "data": done.assign(label=labels),
-        "x": "label",
-        "y": "top1_pct",
-        "hue": "arm",
-        "order": names,
-        "hue_order": arms,
-        "palette": [styles[name].colour for name in arms],
-        "legend": False,
-        "ax": ax,
-    }
     if dots:
-        sns.stripplot(**shown, dodge=True, jitter=False, size=4, alpha=0.6)
-    between = 0.8 * (1 - 1 / len(arms))  # the strips', from the first arm's to the last's
-    sns.pointplot(
-        **shown, dodge=between or False, errorbar=None, markersize=6, linewidth=1,
-        markers=[styles[name].marker for name in arms],
-        linestyle="-" if numbers else "none",
-    )  # fmt: skip
+        _strips(ax, styles, done.assign(label=labels), names, arms)
+    first, last = -0.4 + 0.4 / len(arms), 0.4 - 0.4 / len(arms)  # as strips stand about a value
+    means = done.groupby([labels, "arm"])["top1_pct"].mean().unstack().reindex(names)
+    for arm, beside in zip(arms, np.linspace(first, last, len(arms)), strict=True):
+        xs, line, of = np.arange(len(names)) + beside, "-" if numbers else "", styles[arm]
+        ax.plot(xs, means[arm], line, color=of.colour, marker=of.marker, ms=6, lw=1)
+    ax.set_xticks(range(len(names)), names)
     style.at_most_all(ax)
     if sum(map(len, names)) > MOST_LETTERS:
         ax.tick_params("x", rotation=15)
         for label in ax.get_xticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")
+
+
+def _strips(
+    ax: Axes,
+    styles: Mapping[str, ArmStyle],
+    done: pd.DataFrame,
+    names: Sequence[str],
+    arms: Sequence[str],
+) -> None:
+    """A dot for each trial, the arms of a value beside one another."""
+    import seaborn as sns  # and SciPy's statistics with it, which most reports do without
+
+    sns.stripplot(
+        done,
+        x="label",
+        y="top1_pct",
+        hue="arm",
+        order=names,
+        hue_order=arms,
+        palette=[styles[name].colour for name in arms],
+        dodge=True,
+        jitter=False,
+        size=4,
+        alpha=0.6,
+        legend=False,
+        ax=ax,
+    )
 
 
 def spectra(evidence: Evidence) -> Drawing | None:
