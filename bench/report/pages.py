@@ -27,7 +27,7 @@ from bench.report.summary import summary as summarised
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
-FIRST = ("differences", "price", "tuning-history", "learning-curves")
+FIRST = ("by-backbone-and-size", "differences", "price", "tuning-history", "learning-curves")
 """The figures that may answer, the best one first: it stands behind the verdict."""
 
 CAPTION = "Mean and half of the 95 % interval over seeds; differences are paired by seed."
@@ -120,7 +120,7 @@ def markdown(
         spec=evidence.experiment.spec,
         about=summary,
         drawings=drawings,
-        by_axis=[name for name in drawings if name.startswith("by-")],
+        by_axis=[name for name in drawings if name.startswith("by-") and name != summary.figure],
         results=table.results(evidence),
         measured=table.costs(evidence),
         classes=classes,
