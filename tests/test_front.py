@@ -136,7 +136,7 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
 ) -> None:
     found = verdicts([evidence(tmp_path / "toy", NARROW, controls=True)])
     assert in_short(overview(found)).startswith(
-        "So far, yes: top-1 accuracy changes by +51.0 points, and by 0.0 points with a plain "
+        "So far, not settled: top-1 accuracy changes by +51.0 points, and by 0.0 points with a "
     )
     larger = found.assign(equal_time_over_treatment=1.0, equal_time_difference=52.0)
     assert in_short(overview(larger)).startswith("So far, not worth its price: top-1")
