@@ -155,6 +155,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.evidence": ANALYSIS,
     "bench.analysis.effects": ANALYSIS,
     "bench.analysis.controls": ANALYSIS,
+    "bench.analysis.lengths": ANALYSIS,
     "bench.analysis.prices": ANALYSIS,
     "bench.analysis.compared": ("bench.analysis.statistics", "bench.spec.trial"),
     "bench.analysis.verdicts": ANALYSIS,

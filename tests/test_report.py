@@ -473,22 +473,6 @@ def test_a_report_writes_nothing_into_the_store(tmp_path: Path) -> None:
     assert sorted(store.root.rglob("*")) == before
 
 
-def test_training_time_to_a_target_is_in_the_table(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, "dataset = ['fine']\n", seeds=2)
-    (file := tmp_path / "toy.toml").write_text("targets_pct = [60, 99]\n" + file.read_text())
-    asked, store = load(str(file)), Store(tmp_path / "store")
-    fill(asked, store, top1)
-    for key, trial in asked.trials.items():
-        record = store.trial(key)
-        assert record
-        record["curve"] = [{"train_s": 7.0 + trial.seed, "top1_pct": top1(trial)}]
-        write_record(store.trial_folder(key), record)
-    table = results(gather(asked, store)).set_index("arm")
-    assert table.loc["learned", "training to 60 %, s"] == "7.50 (2 of 2)"
-    assert table.loc["plain", "training to 60 %, s"] == NONE
-    assert set(table["training to 99 %, s"]) == {NONE}
-
-
 def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> None:
     asked = experiment(tmp_path, "dataset = ['fine']\nbatch_size = [32, 64]", seeds=2)
     store = Store(tmp_path / "store")

@@ -17,7 +17,7 @@ from bench.records import write_whole
 from bench.report import answer, details, environment, made, render, table, tuning
 from bench.report.figures.costs import components, cost
 from bench.report.figures.crossed import heat
-from bench.report.figures.curves import by_axis, curves, spectra
+from bench.report.figures.curves import by_axis, by_time, curves, spectra
 from bench.report.figures.images import images
 from bench.report.figures.intervals import differences, price
 from bench.report.figures.style import STYLE, Drawing, arm_styles
@@ -27,7 +27,14 @@ from bench.report.summary import summary as summarised
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
-FIRST = ("by-backbone-and-size", "differences", "price", "tuning-history", "learning-curves")
+FIRST = (
+    "by-backbone-and-size",
+    "training-time",
+    "differences",
+    "price",
+    "tuning-history",
+    "learning-curves",
+)
 """The figures that may answer, the best one first: it stands behind the verdict."""
 
 CAPTION = "Mean and half of the 95 % interval over seeds; differences are paired by seed."
@@ -65,6 +72,7 @@ def draw(evidence: Evidence) -> dict[str, Drawing]:
         *(by_axis(evidence, axis) for axis in evidence.axes),
         heat(evidence),
         curves(evidence),
+        by_time(evidence),
         images(evidence),
         spectra(evidence),
         *searched(evidence),

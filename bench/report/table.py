@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from statistics import mean
 
 import pandas as pd
 
@@ -43,8 +42,6 @@ def results(evidence: Evidence) -> pd.DataFrame:
     columns = _places(evidence)
     if evidence.experiment.spec.train:
         columns |= _accuracies(evidence)
-    for target in evidence.experiment.spec.targets_pct:
-        columns[f"training to {target:g} %, s"] = partial(_time_to, evidence, target)
     shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
     return _frame(evidence.rows, columns | _speeds(evidence, shown))
 
@@ -195,15 +192,6 @@ def _verdict(row: Row) -> str:
     if not row.verdict:
         return NONE
     return row.verdict.answer + (f": {row.verdict.reason}" if row.verdict.reason else "")
-
-
-def _time_to(evidence: Evidence, target_pct: float, row: Row) -> str:
-    """Training seconds, evaluation left out, until the target was first measured."""
-    keys = row.seeds.loc[row.seeds["status"] == "ok", "key"]
-    curves = [evidence.records[key].get("curve", []) for key in keys]
-    above = [[p["train_s"] for p in of if p.get("top1_pct", 0) >= target_pct] for of in curves]
-    reached = [seconds[0] for seconds in above if seconds]
-    return f"{words.number(mean(reached))} ({len(reached)} of {len(keys)})" if reached else NONE
 
 
 def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:

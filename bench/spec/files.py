@@ -18,7 +18,7 @@ from bench.spec.mistakes import sentence, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import one_of
 
-OWN = ("cost", "looks", "margin_pct", "recipe_for")
+OWN = ("cost", "looks", "margin_pct", "recipe_for", "targets_pct")
 LENGTHS = {"epochs": "steps", "steps": "epochs"}
 """A field that goes where the other one is given."""
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
@@ -236,6 +236,8 @@ def _check(spec: ExperimentFile) -> None:
             raise ValueError(f"{field} compares {pair[0]!r} with itself")
     if spec.secondary and spec.secondary[0] != (spec.primary or ("",))[0]:
         raise ValueError("secondary compares the treatment of primary with another arm")
+    if spec.targets_pct and all(len(spec.axes.get(name, ())) < 2 for name in LENGTHS):
+        raise ValueError("targets_pct: [axes] has no several epochs or steps to reach them in")
     _check_fields(spec)
 
 

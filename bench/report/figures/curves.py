@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from bench.analysis import drawn
+from bench.analysis import drawn, lengths
 from bench.analysis.evidence import Evidence
 from bench.report import words
 from bench.report.figures import style
@@ -68,6 +68,49 @@ def _curve(ax: Axes, of: pd.DataFrame, arm: ArmStyle, *, grey: bool) -> None:
     ax.plot(by_epoch.mean(), color=arm.colour, marker=arm.marker, mew=0, zorder=3)
     least, most = by_epoch.min(), by_epoch.max()
     ax.fill_between(least.index, least, most, color=arm.colour, alpha=0.2, lw=0, zorder=3)
+
+
+def by_time(evidence: Evidence) -> Drawing | None:
+    """Accuracy by the time of trainings of several lengths, where that of a target is asked for."""
+    asked = evidence.experiment.spec.targets_pct
+    lines = lengths.lines(evidence) if asked else []
+    if not lines:
+        return None
+    panels = list({str(line.context): line.context for line in lines}.values())
+    styles = style.arm_styles(evidence.arms.values())
+    figure, axes = style.panels(len(panels), styles)
+    for ax, context in zip(axes, panels, strict=True):
+        mine = [line for line in lines if line.context == context]
+        _by_seconds(ax, evidence, mine, styles)
+        for target in asked:
+            ax.axhline(target, color=style.INK, lw=0.8, ls="--", zorder=1)
+        shown = [name for name in evidence.axes if name in context]
+        ax.set(title=words.place(context, shown), xlabel="training, s", ylabel=words.TOP1)
+    return style.drawing(
+        figure,
+        "training-time",
+        "A marker is the mean of one length of training with its 95 % interval over seeds; seconds "
+        "are its images over the measured speed. Dashed: what is to be reached.",
+        f"{words.TOP1} by training time, an arm a line; the numbers are in the table.",
+    )
+
+
+def _by_seconds(
+    ax: Axes,
+    evidence: Evidence,
+    lines: Sequence[lengths.Line],
+    styles: Mapping[str, ArmStyle],
+) -> None:
+    everything: list[float] = []
+    for line in lines:
+        colour, marker = styles[line.arm]
+        seconds = lengths.seconds(line, evidence)
+        everything += seconds
+        shown = [row.accuracy for row in line.rows]
+        means, halves = [of.mean for of in shown], [of.half_width for of in shown]
+        ax.errorbar(seconds, means, halves, fmt=f"{marker}-", color=colour, lw=1, elinewidth=1.2)
+    style.logarithmic(ax, everything)
+    style.at_most_all(ax)
 
 
 def by_axis(evidence: Evidence, axis: str) -> Drawing | None:

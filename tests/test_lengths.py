@@ -1,0 +1,127 @@
+"""The time to an accuracy is told between two lengths of training, or it is said which side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.analysis.evidence import Evidence, gather
+from bench.analysis.lengths import Reached, lines, reached, seconds
+from bench.errors import InputError
+from bench.records import write_record
+from bench.report import details
+from bench.report.pages import draw, make
+from bench.report.words import NONE, TIMES
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store
+from tests.fakes import NARROW, experiment, fill, time_all
+
+LONG = f"{NARROW}\nepochs = [4, 16]"
+STEPS_PER_EPOCH = 10
+
+
+def doubled(trial: Trial) -> float:
+    """Plain gains 10 points with each doubling from 40, learned from 45; a seed adds a point."""
+    assert trial.epochs
+    start = 45.0 if trial.resizer == "learned" else 40.0
+    return start + 10 * float(np.log2(trial.epochs / 4)) + trial.seed
+
+
+def evidence(folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3) -> Evidence:
+    experiment(folder, axes, seeds)
+    (file := folder / "toy.toml").write_text(f"targets_pct = {targets}\n{file.read_text()}")
+    asked, store = load(str(file)), Store(folder / "store")
+    fill(asked, store, doubled)
+    for key, trial in asked.trials.items():
+        record = store.trial(key)
+        assert record
+        assert trial.epochs
+        record["steps"] = STEPS_PER_EPOCH * trial.epochs
+        write_record(store.trial_folder(key), record)
+    time_all(asked, store)
+    return gather(asked, store)
+
+
+def of(found: Evidence, arm: str) -> Reached:
+    return next(one for one in reached(found) if one.line.arm == arm)
+
+
+def test_seconds_are_images_over_the_measured_speed(tmp_path: Path) -> None:
+    found = evidence(tmp_path)
+    plain = next(line for line in lines(found) if line.arm == "plain")
+    assert seconds(plain, found) == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
+
+
+def test_a_target_is_reached_where_the_logarithm_of_the_time_says(tmp_path: Path) -> None:
+    found = evidence(tmp_path)
+    plain, learned = of(found, "plain"), of(found, "learned")
+    epochs = [2 ** (2 + (10 - seed) / 10) for seed in range(3)]
+    assert plain.seconds
+    assert plain.seconds.value == pytest.approx(np.prod(epochs) ** (1 / 3) * 10 * 64 / 200)
+    assert plain.ratio is None
+    assert learned.ratio  # half a doubling sooner, at half the speed
+    assert learned.ratio.value == pytest.approx(2 * 2**-0.5)
+    assert learned.ratio.low == pytest.approx(learned.ratio.high)  # seeds and rounds agree
+
+
+def test_the_ratio_holds_what_the_rounds_of_the_timing_may_be_wrong_by(tmp_path: Path) -> None:
+    found = evidence(tmp_path)
+    label = lines(found)[0].rows[0].label
+    key = of(found, "learned").line.rows[0].trial.speed_key
+    found.timings[label]["subjects"][key]["seconds"]["train"] = [1.8, 4.0, 6.7]
+    ratio = of(found, "learned").ratio
+    assert ratio
+    logs = np.log(np.array([1.8, 4.0, 6.7]) / [1.0, 2.0, 3.0])
+    half = 4.302653 * logs.std(ddof=1) / 3**0.5
+    assert np.log(ratio.high / ratio.value) == pytest.approx(half, rel=1e-5)
+
+
+def test_seeds_that_are_there_sooner_or_never_are_counted_and_no_seconds_told(
+    tmp_path: Path,
+) -> None:
+    found = evidence(tmp_path, "[46, 61.5]")
+    table = details.targets(found).set_index(["accuracy, %", "arm"])["training, s"]
+    assert table["46", "learned"] == "of 3 seeds, 2 within 4 epochs"
+    assert table["61.5", "plain"] == "of 3 seeds, 2 not in 16 epochs"
+    ratios = details.targets(found).set_index(["accuracy, %", "arm"])["over plain's"]
+    assert ratios["46", "learned"] == NONE
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    table = details.targets(evidence(tmp_path, seeds=1)).set_index("arm")
+    assert "[" not in table.loc["plain", "training, s"]
+    assert table.loc["learned", "over plain's"] == f"1.41 {TIMES}"
+
+
+def test_a_context_is_compared_with_itself_alone(tmp_path: Path) -> None:
+    found = evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]")
+    table = details.targets(found)
+    assert set(table["num_kernels"]) == {"8", "16"}
+    assert len(table) == len(lines(found)) == 4  # plain and fixed have none, and stand at the first
+
+
+def test_the_page_leads_with_the_time_and_has_its_table(tmp_path: Path) -> None:
+    found = evidence(tmp_path)
+    page = make(found.experiment, found.store, tmp_path / "out").markdown.read_text()
+    assert page.index("figures/training-time.svg") < page.index("## Time to an accuracy")
+    assert "| 50 | learned | 64 → 32 |" in page
+
+
+def test_lengths_that_were_not_timed_yet_have_no_line(tmp_path: Path) -> None:
+    experiment(tmp_path, LONG)
+    (file := tmp_path / "toy.toml").write_text("targets_pct = [50]\n" + file.read_text())
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, doubled)
+    found = gather(asked, store)
+    assert lines(found) == []
+    assert "training-time" not in draw(found)
+
+
+def test_targets_need_several_lengths(tmp_path: Path) -> None:
+    experiment(tmp_path, f"{NARROW}\nepochs = [4]")
+    (file := tmp_path / "toy.toml").write_text("targets_pct = [50]\n" + file.read_text())
+    with pytest.raises(InputError, match=r"targets_pct: \[axes\] has no several epochs or steps"):
+        load(str(file))
