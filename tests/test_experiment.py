@@ -164,13 +164,6 @@ def test_seeds_take_recipes_in_turn(write_experiment: WriteExperiment) -> None:
         write_experiment(trial="lr = { in_turn = 1 }")
 
 
-def test_seeds_take_recipes_in_turn(write_experiment: WriteExperiment) -> None:
-    cells = write_experiment(trial="lr = { in_turn = [0.01, 0.02] }").cells
-    assert {(cell.trial.seed, cell.trial.lr) for cell in cells} == {(0, 0.01), (1, 0.02)}
-    with pytest.raises(InputError, match="in_turn = 1: it takes a list of two values or more"):
-        write_experiment(trial="lr = { in_turn = 1 }")
-
-
 def test_small_lies_over_the_trial_and_the_axes(write_experiment: WriteExperiment) -> None:
     small = "[small]\nepochs = 1\naxes = { seed = [7] }\ntiming = { rounds = 2 }"
     experiment = write_experiment(small=True, rest=small)

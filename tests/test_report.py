@@ -6,8 +6,10 @@ import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 
@@ -15,6 +17,7 @@ from bench.analysis.evidence import gather
 from bench.records import read_record, write_record
 from bench.report import environment
 from bench.report.answer import answers
+from bench.report.figures import style
 from bench.report.figures.intervals import differences
 from bench.report.figures.style import arm_styles
 from bench.report.front import write_index
@@ -471,6 +474,16 @@ def test_a_report_writes_nothing_into_the_store(tmp_path: Path) -> None:
     before = sorted(store.root.rglob("*"))
     make(asked, store, tmp_path / "out")
     assert sorted(store.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("length", [4, 12, 25, 60])
+def test_a_legend_of_many_arms_fits_its_figure_and_leaves_the_panel_its_height(length: int) -> None:
+    names = [f"{'arm' * length} {n}"[-length:] for n in range(13)]
+    figure, axes = style.panels(1, dict.fromkeys(names, style.ArmStyle("#000000", "s")))
+    with mpl.rc_context(style.STYLE):
+        figure.savefig(BytesIO(), format="svg")
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+    assert axes[0].get_window_extent().height > 150
 
 
 def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> None:

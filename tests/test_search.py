@@ -639,18 +639,3 @@ def test_an_arm_with_a_search_seed_of_its_own_is_searched_by_it(
     assert seeds == {"plain": {1000}, "learned": {1000}, "again": {2000}}
     with pytest.raises(InputError, match=r"\[axes\] seed has 1, the search's own"):
         toy_search(more=again + "search_seed = 1", arms='["plain", "learned", "again"]')
-
-
-def test_an_arm_with_a_search_seed_of_its_own_is_searched_by_it(
-    toy_search: Callable[..., Search], store: Store
-) -> None:
-    again = '[[arm]]\nname = "again"\nresizer = "none"\ninput_size = "output_size"\n'
-    more = again + "search_seed = 2000"
-    found = toy_search(more=more, arms='["plain", "again"]')
-    tried = tuned(found, store, low_rate_wins)["arms"]
-    rates = {arm: [c["chosen"]["lr"] for c in of["configurations"]] for arm, of in tried.items()}
-    assert not set(rates["plain"]) & set(rates["again"])
-    seeds = {arm: {found.trial(arm, {"lr": 0.01, "weight_decay": 0.1}).seed} for arm in rates}
-    assert seeds == {"plain": {1000}, "again": {2000}}
-    with pytest.raises(InputError, match=r"\[axes\] seed has 1, the search's own"):
-        toy_search(more=again + "search_seed = 1", arms='["plain", "again"]')

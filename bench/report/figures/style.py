@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,6 +29,8 @@ PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "
 DARK = {INK: "#e4e7eb", FAINT: "#3a4048", BAND: "#262b31", PAPER: "#0d1117"}
 
 WIDTH = 7.0  # inches, of every figure
+LETTERS, MARK = 88, 8  # of a legend in such a width; a marker with its room takes as much as 8
+LINE = 0.2  # inches, of a legend
 
 MANY_TIMES = 30
 """Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
@@ -90,12 +92,22 @@ def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
 
 def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
     """Name the arms above the panels, in as many lines as they need."""
-    lines = math.ceil(sum(len(name) + 6 for name in styles) / 76)
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
         for name, (colour, marker) in styles.items()
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(styles) / lines))
+    columns = _columns(list(styles))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + LINE * (-(-len(styles) // columns) - 1))
+
+
+def _columns(names: Sequence[str]) -> int:
+    """The most columns, filled one after another, in which a legend is as wide as its figure."""
+    for columns in range(len(names), 1, -1):
+        parts = np.array_split(np.array([len(name) for name in names]), columns)
+        if sum(int(part.max()) + MARK for part in parts) <= LETTERS:
+            return columns
+    return 1
 
 
 def sheet(height: float) -> Figure:
