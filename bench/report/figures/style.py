@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench.spec.experiment import Arm
@@ -29,7 +30,8 @@ PAGE = {INK: "currentColor", FAINT: "var(--line)", BAND: "var(--band)", PAPER: "
 DARK = {INK: "#e4e7eb", FAINT: "#3a4048", BAND: "#262b31", PAPER: "#0d1117"}
 
 WIDTH = 7.0  # inches, of every figure
-LETTERS, MARK = 88, 8  # of a legend in such a width; a marker with its room takes as much as 8
+POINTS = 72  # an inch
+MARK = 4.8  # of a legend, in font sizes: a marker with its room, and that between columns
 LINE = 0.2  # inches, of a legend
 
 MANY_TIMES = 30
@@ -103,9 +105,11 @@ def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
 
 def _columns(names: Sequence[str]) -> int:
     """The most columns, filled one after another, in which a legend is as wide as its figure."""
+    size = STYLE["legend.fontsize"]
+    widths = np.array([TextPath((0, 0), name, size=size).get_extents().width for name in names])
     for columns in range(len(names), 1, -1):
-        parts = np.array_split(np.array([len(name) for name in names]), columns)
-        if sum(int(part.max()) + MARK for part in parts) <= LETTERS:
+        widest = [float(part.max()) + MARK * size for part in np.array_split(widths, columns)]
+        if sum(widest) <= WIDTH * POINTS - size:
             return columns
     return 1
 
