@@ -61,11 +61,14 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
-    if any(trial.pretrained for trial in evidence.experiment.trials.values()):
+    if weights := {trial.pretrained for trial in evidence.experiment.trials.values()} - {None}:
+        whose = (
+            "Published weights" if True in weights else "Weights of ImageNet, if these are some,"
+        )
         yield (
-            "Pretrained backbones have seen most validation images of Imagenette and Imagewoof, "
-            "which are in ImageNet's training set: judge them by the accuracy on clean images, "
-            "those named ILSVRC2012_val_*."
+            f"{whose} have seen most validation images of Imagenette and Imagewoof, which are in "
+            "ImageNet's training set: judge them by the accuracy on clean images, those named "
+            "ILSVRC2012_val_*."
         )
     if "True" in _values(ran, "git_dirty"):
         yield "The working tree had changes that were not committed."
