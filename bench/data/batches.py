@@ -75,21 +75,15 @@ class Loader:
         return self._batches(np.arange(count), boxes, np.zeros(count, dtype=bool))
 
     def pictures(self, rows: Rows) -> Batch:
-        """The named rows, fitted as for evaluation."""
-        boxes = fit_boxes(self.sizes, self.trial.eval_fit)
-        return next(self._batches(rows, boxes, np.zeros(len(self.master), dtype=bool), len(rows)))
+        """The named rows in one batch, fitted as for evaluation."""
+        boxes = fit_boxes(self.sizes[rows], self.trial.eval_fit)
+        return self._make(rows, boxes, np.zeros(len(rows), dtype=bool))
 
     def _stream(self, name: str, epoch: int) -> np.random.Generator:
         return np.random.default_rng(seed_for(name, self.trial.dataset, self.trial.seed, epoch))
 
-    def _batches(
-        self,
-        order: Rows,
-        boxes: Boxes,
-        mirrored: NDArray[np.bool_],
-        size: int | None = None,
-    ) -> Iterator[Batch]:
-        size = size or self.trial.batch_size
+    def _batches(self, order: Rows, boxes: Boxes, mirrored: NDArray[np.bool_]) -> Iterator[Batch]:
+        size = self.trial.batch_size
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         return self._prepared((rows, boxes[rows], mirrored[rows]) for rows in parts)
 

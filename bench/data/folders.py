@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bench.data.decoding import Decoded, UndecodableError, decode, pixel_count, suffixes
-from bench.data.master import Image
+from bench.data.decoding import Decoded, Image, UndecodableError, decode, pixel_count, suffixes
 from bench.data.specs import SPLITS
 from bench.errors import InputError, readable
 from bench.events import DataRead, Listener

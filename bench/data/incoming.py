@@ -133,14 +133,12 @@ def _build(
     reading = Reading(images, tell)
     _refuse_without_room(path.name, {"decoded": reading.decoded_bytes}, staging)
     splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
+    digests = building.write(made := staging / "made", splits, tell)
+    reading.finish()
     content = {"fingerprint": images.fingerprint(), "passed over": images.passed}
-
-    def finished(_: Mapping[str, str]) -> Mapping[str, object]:
-        reading.finish()
-        return {**known, **content, "changes": reading.changes}
-
+    facts = {**known, **content, "changes": reading.changes}
     classes = list(map(readable, images.classes))
-    building.build(data_dir() / name, staging, classes, splits, finished, tell)
+    building.finish(made, data_dir() / name, classes, digests, facts)
 
 
 def _unpack(archive: Path, root: Path, tell: Listener) -> None:

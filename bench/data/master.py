@@ -7,20 +7,19 @@ has one row an image: name, label, offset (bytes), height, width (pixels).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.decoding import Image
+from bench.machine import synced
+
 INDEX = {"name": "string", "label": "int64", "offset": "int64", "height": "int32", "width": "int32"}
 """The columns of a split's index, and what PyArrow calls their types."""
-Image = NDArray[np.uint8]
-"""(H, W, 3), RGB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +114,10 @@ def write_split(
             height, width, _ = image.shape
             rows.append(dict(zip(INDEX, (name, label, offset, height, width), strict=True)))
             offset += file.write(image.tobytes())
-        _sync(file)
-    with index.open("wb") as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(INDEX.items()))), file)
-        _sync(file)
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(INDEX.items()))), index)
+    for path in (pixels, index):
+        synced(path)
     return {path.name: file_digest(path) for path in (pixels, index)}
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

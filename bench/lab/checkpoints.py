@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from bench.records import LoadedWeights
@@ -94,10 +94,8 @@ def _weights(path: Path) -> Weights:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # pickle, zip and safetensors raise what they like
-        said = str(error).strip().splitlines() or [""]
-        raise InputError(
-            f"{path} cannot be read as weights: {type(error).__name__}: {said[0][:200]}"
-        ) from error
+        said = first_line(error)[:200]
+        raise InputError(f"{path} cannot be read as weights: {said}") from error
     for _ in range(MOST_WRAPPED):
         if not isinstance(content, Mapping):
             break

@@ -23,6 +23,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Placed = tuple[Tensor, Tensor]
 """Images and labels."""
 SHARE_CALLS = 6
+MEMORY_CALLS = 3
 WAIT = 2
 """The GPU is kept from a call that is to be timed for so many times as long as the call takes."""
 MOST_HZ = 2e9  # no GPU's clock is faster: a wait of so many cycles is a second, or longer
@@ -76,10 +77,7 @@ def cpu_computes_bf16() -> bool:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """The mixed-precision context of a forward pass; does nothing in fp32."""
-    enabled = precision != "fp32"
-    return torch.autocast(
-        device.type, dtype=DTYPES[precision] if enabled else None, enabled=enabled
-    )
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
 def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
@@ -304,7 +302,6 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.resident = Path("/proc/self/status")
         if device.type == "cuda":
             self.method: str | None = "CUDA allocator peak"
         elif device.type == "cpu" and os.access("/proc/self/clear_refs", os.W_OK):
@@ -313,6 +310,21 @@ class PeakMemory:
                 self.method += ", large blocks returned at once"
         else:
             self.method = None
+
+    def of_calls(self, step: Callable[[], object]) -> float:
+        """MiB at the peak of a few calls after a first one.
+
+        What the first alone takes, such as the workspaces in which algorithms are tried out, is not
+        in it; what it leaves, such as the optimiser's state, is.
+        """
+        self.start()
+        step()
+        synchronise(self.device)
+        self.forget_peak()
+        for _ in range(MEMORY_CALLS):
+            step()
+        synchronise(self.device)
+        return self.read_mib()
 
     def start(self) -> None:
         self.forget_peak()
@@ -339,5 +351,5 @@ class PeakMemory:
         return torch.cuda.max_memory_reserved(self.device) / 2**20
 
     def _status(self, field: str) -> int:
-        lines = self.resident.read_text().splitlines()
+        lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

@@ -21,7 +21,6 @@ from torch.export import ExportedProgram
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.lab import device as devices
 from bench.lab import models
 from bench.records import TrialRecord, read_record
 from bench.spec.trial import Trial
@@ -70,15 +69,11 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:
     """Validation images spread over the set, (N, 3, S, S) uint8, and their classes on record."""
-    dataset = open_dataset(trial.dataset)
-    if trial.holdout:
-        dataset = dataset.held_out(trial.holdout)
     saved = pd.read_parquet(results / "trials" / key / "predictions.parquet")
     count = len(saved)
     rows = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).astype(np.int64))
-    images, _ = Loader(
-        dataset.val, trial.evaluated, devices.loader_threads(torch.device("cpu"))
-    ).pictures(rows)
+    dataset = open_dataset(trial.dataset, holdout=trial.holdout)
+    images, _ = Loader(dataset.val, trial.evaluated, threads=1).pictures(rows)
     return images.contiguous(), saved["predicted"].to_numpy()[rows]
 
 
@@ -121,31 +116,29 @@ def card(
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
     half = 1.96 * (top1 * (100 - top1) / data["val_images"]) ** 0.5
-    fields = {k: v for k, v in trial.model_dump().items() if v is not None}
-    return "\n".join(
-        [
-            f"# {trial.backbone}, resizer {trial.resizer}, {trial.input_size} px, {data['name']}",
-            "",
-            f"Takes (B, 3, {trial.input_size}, {trial.input_size}) uint8 images and gives "
-            f"{len(data['classes'])} logits, in this order: {', '.join(data['classes'])}.",
-            "",
-            f"**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of "
-            f"{data['val_images']} images ({data['scored_on']}), one seed: the interval is that of "
-            "the images alone.",
-            f"**Checked:** {checked - differing} of {checked} validation images are classified as "
-            "on record.",
-            f"**Trained on:** {data['train_images']} images of {data['origin']}, content "
-            f"{data['fingerprint'][:12]}.",
-            "**Licence:** the code's own for the program; the images' and any pretrained weights' "
-            "licences are their owners'.",
-            "",
-            "## Asked",
-            "",
-            "\n\n".join(told) or "No report here has an experiment of this trial.",
-            "",
-            "## Recipe",
-            "",
-            *(f"- {name}: {value}" for name, value in fields.items()),
-            "",
-        ]
-    )
+    size, classes = trial.input_size, data["classes"]
+    asked = "\n\n".join(told) or "No report here has an experiment of this trial."
+    fields = trial.model_dump(exclude_none=True).items()
+    recipe = "\n".join(f"- {name}: {value}" for name, value in fields)
+    return f"""\
+# {trial.backbone}, resizer {trial.resizer}, {size} px, {data["name"]}
+
+Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in this order: \
+{", ".join(classes)}.
+
+**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of {data["val_images"]} \
+images ({data["scored_on"]}), one seed: the interval is that of the images alone.
+**Checked:** {checked - differing} of {checked} validation images are classified as on record.
+**Trained on:** {data["train_images"]} images of {data["origin"]}, content \
+{data["fingerprint"][:12]}.
+**Licence:** the code's own for the program; the images' and any pretrained weights' licences are \
+their owners'.
+
+## Asked
+
+{asked}
+
+## Recipe
+
+{recipe}
+"""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import timm.data
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from bench.data.batches import FILTERS, Batch, Loader
 from bench.data.library import Dataset
 from bench.data.master import Master
+from bench.events import ignore
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.lab.card import Card
@@ -38,6 +40,7 @@ from bench.lab.resampling import (
     resample,
     torch_pass,
 )
+from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
@@ -221,20 +224,13 @@ def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) 
     devices.configure(deterministic=deterministic)
     trial = small_trial(deterministic=deterministic)
     rows = np.arange(bench.images) * len(bench.dataset.train) // bench.images
-    batches = loader(bench.dataset.train.part(rows), trial, device).train
-    per_epoch = bench.images // trial.batch_size
-    model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device).train()
-    optimizer, scheduler = training.build_optimizer(model, trial, 2 * per_epoch, per_epoch)
-    scaler = devices.gradient_scaler(device, "fp32")
-    for epoch in (1, 2):
-        losses = []
-        for images, labels in devices.delivered(batches(epoch), device):
-            losses += [
-                training.update(model, images, labels, trial, optimizer, scaler, "fp32").item()
-            ]
-            scheduler.step()
+    data = loader(bench.dataset.train.part(rows), trial, device)
+    model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device)
+    with TemporaryDirectory() as folder:
+        snapshots = Snapshots(Path(folder) / "snapshot", describe(device, "fp32"), "", ignore)
+        trained = training.train(model, trial, (data, data), device, "fp32", snapshots, ignore)
     devices.configure(deterministic=False)
-    return statistics.mean(losses)
+    return trained.curve[-1]["train_loss"]
 
 
 def small_trial(*, deterministic: bool = False) -> Trial:
@@ -260,16 +256,11 @@ def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
     trial = trial or speed_trial(bench)
     stepper = Stepper(trial, len(bench.dataset.classes))
     stepper.model.train()
-    batches, others = stepper.batches(bench.dataset), timm_batches(bench, trial)
-
-    def with_data() -> None:
-        stepper.images, stepper.labels = next(batches)
-        stepper.train_step()
-
+    batches, others = stepper.batches(bench.dataset.train), timm_batches(bench, trial)
     steps: dict[str, Callable[[], object]] = {
         "step": stepper.train_step,
         "data": partial(next, batches),
-        "step with its data": with_data,
+        "step with its data": partial(stepper.train_step_on, batches),
         "timm's loader": partial(next, others),
     }
     turns = [
@@ -358,7 +349,7 @@ def prove(bench: Bench, folder: Path, tell: Callable[[Finding], None]) -> CheckR
         "reason": "; ".join(failed),
         "findings": lines,
         "dataset": bench.dataset.name,
-        "environment": describe(bench.device, devices.resolve_precision("auto", bench.device)),
+        "environment": describe(bench.device, "auto"),
         "wall_s": time.perf_counter() - began,
         "finished": now(),
     }

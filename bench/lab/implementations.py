@@ -105,7 +105,7 @@ def take_round(number: int, seconds: float) -> FormsRound:
         "seconds": {name: turn(form, seconds) for name, form in turns},
         "speeds": speeds(here, seconds),
         "disturbance": watch.disturbance(),
-        "environment": describe(here, devices.resolve_precision("auto", here)),
+        "environment": describe(here, "auto"),
         "finished": now(),
     }
 
@@ -149,13 +149,7 @@ def weigh(name: str) -> dict[str, float]:
     """
     memory = devices.PeakMemory(devices.pick())
     alone = Module(FORMS[name])
-    memory.start()
-    alone.train()
-    memory.forget_peak()
-    for _ in range(3):
-        alone.train()
-    devices.synchronise(memory.device)
-    peak = memory.read_mib()
+    peak = memory.of_calls(alone.train)
     with FlopCounterMode(display=False) as flops, Traffic() as traffic:
         alone.train()
     images = ALONE["batch_size"]

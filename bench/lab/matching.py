@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 
@@ -34,11 +35,9 @@ def match(request: SizeRequest, classes: int) -> SizeMatched:
         InputError: if there is none, or a step at some size fails.
     """
     devices.keep_freed_memory()
-    device = devices.pick()
-    precision = devices.resolve_precision(request.like.precision, device)
     find = counted if request.kind == "equal_gmacs" else timed
     size, ratio = find(request, classes)
-    return SizeMatched(request, size, ratio, describe(device, precision))
+    return SizeMatched(request, size, ratio, describe(devices.pick(), request.like.precision))
 
 
 def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
@@ -129,10 +128,5 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
             raise InputError(
                 f"{backbone} does not reach the cost of {request.arm!r} at up to {end * STEP} px"
             )
-    while high - low > 1:
-        middle = (low + high) // 2
-        if reaches(middle * STEP):
-            high = middle
-        else:
-            low = middle
-    return high * STEP
+    between = range(low + 1, high)
+    return STEP * (low + 1 + bisect_left(between, True, key=lambda n: reaches(n * STEP)))

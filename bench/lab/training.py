@@ -79,10 +79,8 @@ def train(
     per_epoch = min(total, len(train_data.master) // trial.batch_size)
     if not total:
         return Trained([], validate(model, val_data, device, precision), 0.0, 0)
-    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
-    scaler = devices.gradient_scaler(device, precision)
+    state = begin(model, trial, total, per_epoch, device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
-    state = State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
     snapshots.resume(state)
     predictions = None
     state.count(training=False)
@@ -92,9 +90,9 @@ def train(
             epoch, seen = len(state.curve) + 1, state.step - state.epoch_began
             batches = itertools.islice(train_data.train(epoch, seen), total - state.step)
             for images, labels in devices.delivered(batches, device):
-                state.lr = optimizer.param_groups[0]["lr"]
-                state.losses += update(model, images, labels, trial, optimizer, scaler, precision)
-                scheduler.step()
+                state.lr = state.optimizer.param_groups[0]["lr"]
+                state.losses += update(state, images, labels, trial, precision)
+                state.scheduler.step()
                 state.step += 1
                 tell(Step(state.step, total, epoch))
                 snapshots.save_if_due(state)
@@ -115,20 +113,29 @@ def train(
     return Trained(state.curve, predictions, state.train_s, state.step)
 
 
-def update(
+def begin(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
     trial: Trial,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    total: int,
+    per_epoch: int,
+    device: torch.device,
     precision: devices.Precision,
+) -> State:
+    """The model's training by the trial's recipe, before the first of `total` steps."""
+    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
+    scaler = devices.gradient_scaler(device, precision)
+    return State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
+
+
+def update(
+    state: State, images: Tensor, labels: Tensor, trial: Trial, precision: devices.Precision
 ) -> Tensor:
     """Forward, backward, optimiser step on one batch; returns its mean loss, detached.
 
     With a `micro_batch` the gradients of the batch's parts add up to those of its mean loss; batch
     norm then sees the parts.
     """
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
     part = trial.micro_batch or len(images)

@@ -42,7 +42,39 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         results: has the trials that this one starts from, and its snapshot.
     """
     with recorded(trial, folder) as (record, device, precision):
-        _train(record, tell, trial, folder, results, device, precision)
+        if Trial(**trial.model_dump()).key != trial.key:
+            changed = f"the code of {trial.resizer!r} or its checkpoint"
+            raise InputError(f"{changed} changed during the run")
+        trials = results / "trials"
+        dataset = open_dataset(trial.dataset, holdout=trial.holdout)
+        model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
+        models.take_over(model, trial, trials)
+        models.placed(model, trial, device)
+        data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
+        snapshot = snapshot_file(results, trial.key)
+        snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
+        if snapshots.resumptions:
+            record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
+        trained = training.train(model, trial, data, device, precision, snapshots, tell)
+        save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
+        spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
+        weights.save(model, folder / WEIGHTS)
+        for name in FILES:
+            synced(folder / name)
+        metrics = trained.metrics
+        if models.knows_imagenet(trial, trials):
+            metrics |= clean_top1(dataset, trained.predictions)
+        record |= {
+            "metrics": as_metrics(metrics),
+            "steps": trained.steps,
+            "curve": trained.curve,
+            "spectrum": spectrum,
+            "data": _facts(dataset, trial),
+        }
+        if data[0].name != "pillow":
+            record["loader"] = data[0].name
+        if model.loaded:
+            record["weights"] = model.loaded
 
 
 @contextmanager
@@ -80,53 +112,6 @@ def recorded(
     record["finished"] = environment.now()
     record["wall_s"] += time.perf_counter() - began
     write_record(folder, record)
-
-
-def _train(
-    record: TrialRecord,
-    tell: Listener,
-    trial: Trial,
-    folder: Path,
-    results: Path,
-    device: torch.device,
-    precision: devices.Precision,
-) -> None:
-    """Train, leave the files, and add to the record what came of it when all is there."""
-    if Trial(**trial.model_dump()).key != trial.key:
-        raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
-    dataset, trials = _dataset(trial), results / "trials"
-    model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
-    models.take_over(model, trial, trials)
-    models.placed(model, trial, device)
-    data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
-    snapshot = snapshot_file(results, trial.key)
-    snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
-    if snapshots.resumptions:
-        record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
-    trained = training.train(model, trial, data, device, precision, snapshots, tell)
-    save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
-    spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
-    weights.save(model, folder / WEIGHTS)
-    for name in FILES:
-        synced(folder / name)
-    clean = clean_top1(dataset, trained.predictions) if models.knows_imagenet(trial, trials) else {}
-    record |= {
-        "metrics": as_metrics(trained.metrics | clean),
-        "steps": trained.steps,
-        "curve": trained.curve,
-        "spectrum": spectrum,
-        "data": _facts(dataset, trial),
-    }
-    if data[0].name != "pillow":
-        record["loader"] = data[0].name
-    if model.loaded:
-        record["weights"] = model.loaded
-
-
-def _dataset(trial: Trial) -> Dataset:
-    """The images that the trial is trained and scored on."""
-    dataset = open_dataset(trial.dataset)
-    return dataset.held_out(trial.holdout) if trial.holdout else dataset
 
 
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
