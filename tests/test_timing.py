@@ -274,7 +274,7 @@ def test_no_size_of_equal_time_is_sought_where_launches_bind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = SizeRequest("wider", "equal_time", toy(resizer="learned", num_kernels=4), toy())
-    monkeypatch.setattr(device, "busy_share", lambda *_: 0.31)
+    monkeypatch.setattr(timing.Stepper, "busy_share", lambda _: 0.31)
     with pytest.raises(InputError, match=r"keeps the GPU busy for 31 % of its time, under 80 %"):
         matching.timed(request, 2)
 

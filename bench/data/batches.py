@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import get_args
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from bench.data.master import Master
 from bench.seeds import seed_for
-from bench.spec.trial import Trial
+from bench.spec.trial import Filter, Trial
 
 Batch = tuple[Tensor, Tensor]
 """(B, 3, S, S) uint8 laid out as the trial says, and (B,) int64 labels."""
@@ -28,13 +29,7 @@ Rows = NDArray[np.int64]
 Asked = tuple[Rows, Boxes, NDArray[np.bool_]]
 """What a batch is made of: images, the box of each, and whether it is mirrored."""
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 LOG_ASPECTS = (np.log(3 / 4), np.log(4 / 3))
 TRIES = 10
 

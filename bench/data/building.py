@@ -96,10 +96,9 @@ def _instead(images: Folder) -> str:
 
 
 def write(made: Path, splits: Mapping[str, tuple[Images, int]], tell: Listener) -> dict[str, str]:
-    """Write the splits into the new folder `made`; returns the digests of its files, by name.
+    """Write the splits, each with its number of images, into the new folder `made`.
 
-    Args:
-        splits: split -> its images and how many there are.
+    Returns: the digests of its files, by name.
     """
     made.mkdir()
     digests: dict[str, str] = {}

@@ -91,11 +91,7 @@ def _checked_name(name: str) -> str:
 
 
 def _guessed_name(path: Path) -> str:
-    """The dataset of `DATASETS` whose archive, or whose own name, is the path's or the top folder.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """The dataset of `DATASETS` whose archive, or whose own name, is the path's or top folder."""
     files = {spec.archive: name for name, spec in DATASETS.items() if spec.archive}
     known = {archive.removesuffix(".tgz"): name for archive, name in files.items()}
     known |= {name: name for name in files.values()}

@@ -28,15 +28,9 @@ from resizer.specs import one_of
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset that is there.
+    """A dataset that is there."""
 
-    Args:
-        name: what experiments call it.
-        manifest: what is known of it.
-        train, val: the decoded images.
-    """
-
-    name: str
+    name: str  # what experiments call it
     manifest: Manifest
     train: Master
     val: Master
@@ -230,11 +224,7 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def entry(name: str) -> DatasetSpec:
-    """The entry of `DATASETS`, or an empty one for a set of the user's own that is there.
-
-    Raises:
-        InputError: if the name is unknown.
-    """
+    """The entry of `DATASETS`, or an empty one for a set of the user's own that is there."""
     known = known_names()
     if name not in known:
         raise InputError(

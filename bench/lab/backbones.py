@@ -54,10 +54,8 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
 
 
 def check(trial: Trial, *, start: bool = True) -> None:
-    """Build the trial's backbone and give it an image of its size.
+    """Build the trial's backbone as `build` does, and give it an image of its size.
 
-    Args:
-        start: False leaves pretrained weights out.
     Raises:
         SizeRefusedError: if it cannot take the size.
         InputError: if it cannot be had, or the image does not fit in memory.
@@ -78,11 +76,7 @@ def check(trial: Trial, *, start: bool = True) -> None:
 
 
 def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:
-    """Load the file that the trial starts from, if it names one; returns what was loaded.
-
-    Raises:
-        InputError: as `checkpoints.load`.
-    """
+    """Load the file that the trial starts from, if it names one; returns what was loaded."""
     if not isinstance(trial.pretrained, str):
         return None
     unused = AUXILIARY.get(trial.backbone.removeprefix(TORCHVISION), ())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.errors import InputError
-from bench.machine import Share, cores
+from bench.machine import Share
 from resizer.specs import one_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Placed = tuple[Tensor, Tensor]
 """Images and labels."""
-SHARE_CALLS = 6
 MEMORY_CALLS = 3
 WAIT = 2
 """The GPU is kept from a call that is to be timed for so many times as long as the call takes."""
@@ -97,12 +95,6 @@ def configure(*, deterministic: bool) -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def keep_to_our_share() -> None:
-    """Let torch use no more threads than the processors that this process may use."""
-    if torch.get_num_threads() > cores():
-        torch.set_num_threads(cores())
-
-
 def cards() -> list[str | None]:
     """The GPUs of which trials may have one each, as CUDA_VISIBLE_DEVICES names them.
 
@@ -148,22 +140,6 @@ def busy_s(step: Callable[[], object], wall_s: float, device: torch.device) -> f
     ended.record()
     ended.synchronize()
     return float(began.elapsed_time(ended)) / 1e3
-
-
-def busy_share(
-    step: Callable[[], object],
-    timed: Callable[[Callable[[], object]], float],
-    device: torch.device,
-) -> float | None:
-    """Share of a call's time in which a GPU is at work; None elsewhere, and nothing is run.
-
-    Args:
-        timed: gives the seconds of a call.
-    """
-    if device.type != "cuda":
-        return None
-    wall_s = statistics.median([timed(step) for _ in range(SHARE_CALLS)][1:])
-    return (busy_s(step, wall_s, device) or 0.0) / wall_s
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -65,7 +65,9 @@ class Bench:
     device: torch.device
     dataset: Dataset
     seconds: float = SECONDS
-    backbone: str = "resnet18"
+    backbone: str = "resnet18"  # of the speeds, as are the next two
+    input_size: int = 112
+    batch_size: int = 64
     boxes: int = 500  # of each filter
     images: int = 512  # that are trained on
 
@@ -240,20 +242,10 @@ def small_trial(*, deterministic: bool = False) -> Trial:
     return Trial(**BASE, **small, **calm, deterministic=deterministic)
 
 
-def speed_trial(bench: Bench, input_size: int = 112, batch_size: int = 64) -> Trial:
-    """The plain backbone that speeds are measured with."""
-    return Trial(
-        dataset=bench.dataset.name,
-        backbone=bench.backbone,
-        input_size=input_size,
-        batch_size=batch_size,
-        epochs=1,
-    )
-
-
-def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
+def speeds(bench: Bench) -> Iterator[Finding]:
     """Images a second: of a step, of the data, of both, of timm's loader; and what binds."""
-    trial = trial or speed_trial(bench)
+    sizes: Fields = {"input_size": bench.input_size, "batch_size": bench.batch_size}
+    trial = Trial(dataset=bench.dataset.name, backbone=bench.backbone, epochs=1, **sizes)
     stepper = Stepper(trial, len(bench.dataset.classes))
     stepper.model.train()
     batches, others = stepper.batches(bench.dataset.train), timm_batches(bench, trial)
@@ -272,8 +264,7 @@ def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
         yield figure(f"{name}, {trial.backbone} at {trial.input_size} px, images/s", value)
     left = statistics.median(turn["step with its data"] / turn["step"] for turn in turns)
     yield within("step with its data over step without", left, "≥ 0.95", left >= 0.95)
-    share = devices.busy_share(stepper.train_step, stepper.timed, bench.device)
-    if share is not None:
+    if (share := stepper.busy_share()) is not None:
         yield figure("share of the step in which the GPU is at work", share)
 
 
@@ -282,12 +273,12 @@ def images_per_s(stepper: Stepper, step: Callable[[], object], bench: Bench) -> 
     return stepper.trial.batch_size / statistics.median(values)
 
 
+@dataclass
 class Decoded(torch.utils.data.Dataset[tuple[Image.Image, int]]):
     """A master copy as timm's loader wants it: pictures that are decoded already."""
 
-    def __init__(self, master: Master) -> None:
-        self.master = master
-        self.transform: nn.Module | None = None  # the loader puts its own
+    master: Master
+    transform: nn.Module | None = None  # the loader puts its own
 
     def __len__(self) -> int:
         return len(self.master)
@@ -326,12 +317,8 @@ def findings(bench: Bench) -> Iterator[Finding]:
         try:
             yield from check(bench)
         except Exception as error:
-            yield {
-                "what": f"{check.__name__}: {training.explain(error)[1]}",
-                "found": None,
-                "wanted": "no error",
-                "holds": False,
-            }
+            what = f"{check.__name__}: {training.explain(error)}"
+            yield {"what": what, "found": None, "wanted": "no error", "holds": False}
         devices.release_memory(bench.device)
 
 

@@ -74,7 +74,7 @@ def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
 def refuse_if_launches_bind(stepper: Stepper, request: SizeRequest) -> None:
     """Raise InputError where a step's time is that of the processor: it says nothing of a size."""
     stepper.model.train()
-    share = devices.busy_share(stepper.train_step, stepper.timed, stepper.device)
+    share = stepper.busy_share()
     if share is not None and share < LEAST_BUSY:
         trial = stepper.trial
         raise InputError(
@@ -97,9 +97,8 @@ def ratio_of_steps(ours: Stepper, theirs: Stepper, rounds: int) -> float:
 def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
     """The smallest multiple of STEP beyond the request's size at which `ratio` reaches 1.
 
-    Doubles the way until it is far enough, then halves what is between: `ratio` is taken to grow
-    with the size. Sizes that the backbone refuses count as too small; any
-    other failure is an error.
+    Doubles the way until it is far enough, then bisects: `ratio` is taken to grow with the size.
+    Sizes that the backbone refuses count as too small.
 
     Raises:
         InputError: if it is not reached within LARGEST times the size of the treatment's image,
@@ -117,7 +116,7 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
             if is_out_of_memory(error):
                 said = f"{backbone} does not fit in memory at {size} px"
             else:
-                said = f"{backbone} fails at {size} px ({explain(error)[1]})"
+                said = f"{backbone} fails at {size} px ({explain(error)})"
             raise InputError(f"{said}, where the cost of {request.arm!r} is sought") from error
 
     start, end = request.plain.input_size // STEP, LARGEST * request.like.input_size // STEP

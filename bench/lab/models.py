@@ -129,7 +129,7 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     layer comes along only from the same dataset.
 
     Args:
-        trials: the folder that has the other trials' folders.
+        trials: the folder of all trials' folders, here and below.
     Raises:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
@@ -159,11 +159,7 @@ PARENT = ", which it starts from,"
 
 
 def trained_weights(folder: Path, role: str = "") -> weights.State:
-    """The weights of the trial in `folder`.
-
-    Args:
-        role: what errors add to its key.
-    """
+    """The weights of the trial in `folder`; errors add its role to its key."""
     file = folder / WEIGHTS
     if not file.exists():
         raise InputError(
@@ -174,11 +170,7 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
 
 
 def knows_imagenet(trial: Trial, trials: Path) -> bool:
-    """Whether the backbone was pretrained, in this trial or in one that it goes back to.
-
-    Args:
-        trials: the folder that has the other trials' folders.
-    """
+    """Whether the backbone was pretrained, in this trial or in one that it goes back to."""
     fields: Fields = trial.model_dump()
     while fields.get("backbone_from"):
         fields = _record(trials / fields["backbone_from"])["trial"]
@@ -266,11 +258,7 @@ def load(key: str, results: Path | None = None) -> Classifier:
 
 
 def _trial(key: str, record: Record) -> Trial:
-    """The trial of a record.
-
-    Raises:
-        InputError: if the user's code that it is made of is not here, or is another one.
-    """
+    """The trial of a record, unless the user's code that it was made of is another one here."""
     try:
         trial = Trial(**record["trial"])
         here = trial.key

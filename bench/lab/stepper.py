@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -25,6 +26,7 @@ WARM_UP_CALLS = 2
 BLOCK_S = 0.05
 """The device is waited for after calls of at least so long; after each one for the latency."""
 LEAST_BLOCKS = 3
+SHARE_CALLS = 6
 
 
 class Stepper:
@@ -109,6 +111,13 @@ class Stepper:
     def _infer(self, images: torch.Tensor) -> None:
         with devices.autocast(self.device, self.precision):
             self.model(images)
+
+    def busy_share(self) -> float | None:
+        """Share of a training step's time in which a GPU is at work; None elsewhere."""
+        if self.device.type != "cuda":
+            return None
+        wall_s = statistics.median([self.timed(self.train_step) for _ in range(SHARE_CALLS)][1:])
+        return (devices.busy_s(self.train_step, wall_s, self.device) or 0.0) / wall_s
 
     def timed(self, step: Callable[[], object]) -> float:
         """Seconds that one call of `step` takes, the device waited for."""

@@ -84,7 +84,7 @@ def take_round(
         try:
             taken = turn(subject, classes[name], datasets.get(name), seconds, card)
         except Exception as error:
-            failures[subject.speed_key] = explain(error)[1]
+            failures[subject.speed_key] = explain(error)
         else:
             if repeated:
                 again = taken
@@ -149,7 +149,7 @@ def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weigh
         metrics = measured_weight(subject, classes, use, memory)
         return Weight(metrics, memory.method, reserved_mib=memory.reserved_mib())
     except Exception as error:
-        return Weight({}, memory.method, explain(error)[1])
+        return Weight({}, memory.method, explain(error))
 
 
 def measured_weight(

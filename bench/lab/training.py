@@ -16,7 +16,6 @@ from bench.errors import InputError
 from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
 from bench.lab.snapshots import Snapshots, State
-from bench.metrics import Status
 from bench.records import CurveRow
 from bench.seeds import seed_for
 from bench.spec.trial import Trial
@@ -221,11 +220,9 @@ def validate(
     )
 
 
-def explain(error: Exception) -> tuple[Status, str]:
-    """The status and the reason of a row whose trial raised `error`."""
+def explain(error: Exception) -> str:
+    """The reason of a row whose trial raised `error`."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if devices.is_out_of_memory(error):
-        return "oom", first_line
-    if isinstance(error, (InputError, DivergedError)):
-        return "failed", first_line
-    return "failed", f"{type(error).__name__}: {first_line}"
+    if isinstance(error, (InputError, DivergedError)) or devices.is_out_of_memory(error):
+        return first_line
+    return f"{type(error).__name__}: {first_line}"

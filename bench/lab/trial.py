@@ -21,7 +21,7 @@ from bench.lab.resampling import loader
 from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
-from bench.machine import synced
+from bench.machine import Share, cores, synced
 from bench.metrics import as_metrics
 from bench.paths import WEIGHTS, snapshot_file
 from bench.records import DataFacts, TrialRecord, write_record
@@ -87,7 +87,7 @@ def recorded(
         MachineError: if the machine fails; there is no record then.
     """
     devices.keep_freed_memory()
-    devices.keep_to_our_share()
+    devices.take(Share(cores()))
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
     record: TrialRecord = {
@@ -107,7 +107,8 @@ def recorded(
     except Exception as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
-        record["status"], record["reason"] = explain(error)
+        record["status"] = "oom" if devices.is_out_of_memory(error) else "failed"
+        record["reason"] = explain(error)
         (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
     record["finished"] = environment.now()
     record["wall_s"] += time.perf_counter() - began

@@ -67,11 +67,7 @@ def _packed(value: object) -> Tensor:
 
 
 def rehearse(module: nn.Module, what: str) -> None:
-    """Raise InputError unless the module's weights can be saved and loaded again.
-
-    Args:
-        what: what errors call it.
-    """
+    """Raise InputError, of `what`, unless the module's weights can be saved and loaded again."""
     try:
         with TemporaryDirectory() as folder:
             save(module, path := Path(folder) / "weights.safetensors")
