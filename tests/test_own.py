@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 import resizer
-from bench.paths import EXPERIMENTS
+from bench.paths import EXPERIMENTS, PROJECT
 from bench.spec.files import load
 from experiments.own.front_ends import dct
 
@@ -49,3 +52,10 @@ def test_the_transform_is_orthonormal() -> None:
 def test_the_example_is_planned() -> None:
     experiment = load(str(EXPERIMENTS / "own" / "front-ends.toml"))
     assert len(experiment.trials) == 15
+
+
+def test_the_example_is_planned_by_its_bare_name_in_a_fresh_process() -> None:
+    command = [sys.executable, "-m", "bench", "plan", "front-ends"]
+    ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "15 trials" in ran.stdout
