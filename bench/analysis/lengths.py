@@ -106,8 +106,6 @@ def _of(evidence: Evidence, row: Row) -> dict[int, tuple[float, float]]:
 
 def _reached(evidence: Evidence, line: Line, lines: Sequence[Line], target: float) -> Reached:
     seeds, when = _by_seed(evidence, line), _when(evidence, line, target)
-    ours = [one for one in lines if one.context == line.context]
-    base = next((one for one in ours if one.arm == evidence.experiment.baseline), line)
     seconds = estimate([images - math.log(line.speed) for images in when.values()])
     return Reached(
         line,
@@ -116,7 +114,7 @@ def _reached(evidence: Evidence, line: Line, lines: Sequence[Line], target: floa
         sooner=sum(points[0][1] >= target for points in seeds.values()),
         never=sum(max(top1 for _, top1 in points) < target for points in seeds.values()),
         seconds=_exponential(seconds),
-        ratio=_over(evidence, line, base, target) if base is not line else None,
+        ratio=_over(evidence, line, lines, target),
     )
 
 
@@ -145,12 +143,16 @@ def _crossing(points: Sequence[tuple[float, float]], target: float) -> float | N
     return None
 
 
-def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Ratio | None:
+def _over(evidence: Evidence, line: Line, lines: Sequence[Line], target: float) -> Ratio | None:
     """Paired by seed in images, and by round of the timing in the time of one."""
+    row = line.rows[0]
+    base = evidence.baseline_of(row) if row.difference is not None else None
+    baseline = next((one for one in lines if any(base is of for of in one.rows)), None)
+    if base is None or baseline is None:
+        return None
     ours, theirs = (_when(evidence, one, target) for one in (line, baseline))
     images = estimate([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
-    label = line.rows[0].label
-    steps = [evidence.seconds(label, "train", one.rows[0].trial) for one in (line, baseline)]
+    steps = [evidence.seconds(row.label, "train", one.trial) for one in (row, base)]
     if not images.n or not all(steps) or len(steps[0]) != len(steps[1]):
         return None
     step = relative(*steps)
