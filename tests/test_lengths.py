@@ -96,11 +96,12 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert table.loc["learned", "over plain's"] == f"1.41 {TIMES}"
 
 
-def test_a_context_is_compared_with_itself_alone(tmp_path: Path) -> None:
-    found = evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]")
-    table = details.targets(found)
-    assert set(table["num_kernels"]) == {"8", "16"}
-    assert len(table) == len(lines(found)) == 4  # plain and fixed have none, and stand at the first
+def test_every_context_is_compared_with_the_baseline_that_answers_it(tmp_path: Path) -> None:
+    table = details.targets(evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]"))
+    learned = table[table["arm"] == "learned"]
+    assert list(learned["num_kernels"]) == ["8", "16"]
+    assert len(set(learned["over plain's"])) == 1
+    assert NONE not in set(learned["over plain's"])
 
 
 def test_the_page_leads_with_the_time_and_has_its_table(tmp_path: Path) -> None:

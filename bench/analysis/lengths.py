@@ -93,13 +93,19 @@ def _images(evidence: Evidence, row: Row) -> int:
 
 def reached(evidence: Evidence) -> list[Reached]:
     """Every target of the experiment for every line, the lines of one target together."""
-    there, baseline = lines(evidence), evidence.experiment.baseline
-    bases = {str(line.context): line for line in there if line.arm == baseline}
+    there = lines(evidence)
     return [
-        _reached(evidence, line, bases.get(str(line.context)), target)
+        _reached(evidence, line, _base_of(evidence, line, there), target)
         for target in evidence.experiment.spec.targets_pct
         for line in there
     ]
+
+
+def _base_of(evidence: Evidence, line: Line, lines: Sequence[Line]) -> Line | None:
+    """The baseline arm's line that answers the context of another arm's."""
+    row = line.rows[0]
+    base = evidence.baseline_of(row) if row.difference else None
+    return next((one for one in lines if any(base is of for of in one.rows)), None)
 
 
 def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -> Reached:
@@ -110,7 +116,7 @@ def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -
         sooner=int((line.top1.iloc[:, 0] >= target).sum()),
         never=int((line.top1.max(axis="columns") < target).sum()),
         seconds=_exponential(estimate(_when(line, target) - math.log(line.speed))),
-        ratio=_over(evidence, line, base, target) if base and base is not line else None,
+        ratio=_over(evidence, line, base, target) if base else None,
     )
 
 

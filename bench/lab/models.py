@@ -297,7 +297,10 @@ def _trial(key: str, record: Record) -> Trial:
 
 
 def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
-    layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     if trial.compile:  # for each shape of its own: validation and latency have others
         model.compile(mode=trial.compile, dynamic=False)
-    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+    model.to(device)
+    for tensor in [*model.parameters(), *model.buffers()] if trial.channels_last else ():
+        if tensor.dim() == 4:  # of five dimensions, as a front end may have, there is no such order
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
