@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.lengths import Reached, lines, reached, seconds
+from bench.analysis.lengths import Reached, lines, reached
 from bench.errors import InputError
 from bench.records import write_record
 from bench.report import details
@@ -52,7 +52,7 @@ def of(found: Evidence, arm: str) -> Reached:
 def test_seconds_are_images_over_the_measured_speed(tmp_path: Path) -> None:
     found = evidence(tmp_path)
     plain = next(line for line in lines(found) if line.arm == "plain")
-    assert seconds(plain, found) == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
+    assert plain.seconds == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
 
 
 def test_a_target_is_reached_where_the_logarithm_of_the_time_says(tmp_path: Path) -> None:
