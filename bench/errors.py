@@ -107,7 +107,7 @@ def _name(table: str, number: int) -> str:
         return str(number)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """
     >>> first_line(ValueError("too small\\nand more"))
     'ValueError: too small'

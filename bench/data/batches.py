@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.data.master import Master
+from bench.errors import InputError
 from bench.seeds import seed_for
 from bench.spec.trial import Filter, Trial
 
@@ -50,6 +51,20 @@ class Loader:
         self.pinned = pinned  # batches lie in memory that a GPU can fetch by itself
         self.sizes = np.stack([master.heights, master.widths], axis=1)  # (N, 2)
 
+    @property
+    def per_epoch(self) -> int:
+        """How many training batches there are.
+
+        Raises:
+            InputError: if there are fewer images than make one.
+        """
+        images, size = len(self.master), self.trial.batch_size
+        if images < size:
+            raise InputError(
+                f"{self.trial.dataset} has {images} training images, fewer than one batch of {size}"
+            )
+        return images // size
+
     def train(self, epoch: int, seen: int = 0) -> Iterator[Batch]:
         """The epoch's batches, shuffled; the last, incomplete one is left out.
 
@@ -60,8 +75,8 @@ class Loader:
         order = self._stream("order", epoch).permutation(count)
         boxes = train_boxes(self.sizes, trial, self._stream("crops", epoch))
         mirrored = self._stream("flips", epoch).random(count) < (0.5 if trial.flip else 0.0)
-        whole = count // trial.batch_size * trial.batch_size
-        return self._batches(order[seen * trial.batch_size : whole], boxes, mirrored)
+        some = order[seen * trial.batch_size : self.per_epoch * trial.batch_size]
+        return self._batches(some, boxes, mirrored)
 
     def evaluate(self) -> Iterator[Batch]:
         """Every image once, in the master's order, by the one declared fit."""

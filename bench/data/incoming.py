@@ -120,7 +120,10 @@ def _build(
     spec, root = DATASETS.get(name), path
     if path.is_file():
         root = staging / "unpacked"
-        _unpack(path, root, tell)
+        found = archives.survey(path, root, free_bytes(staging), tell)
+        needed = {"unpacked": found.unpacked, "decoded": found.decoded}
+        _refuse_without_room(path.name, needed, staging)
+        archives.unpack(path, root, tell)
     images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
@@ -135,14 +138,6 @@ def _build(
     facts = {**known, **content, "changes": reading.changes}
     classes = list(map(readable, images.classes))
     building.finish(made, data_dir() / name, classes, digests, facts)
-
-
-def _unpack(archive: Path, root: Path, tell: Listener) -> None:
-    """Unpack an archive that is whole, and for which there is room, decoded images included."""
-    found = archives.survey(archive, root, free_bytes(root), tell)
-    needed = {"unpacked": found.unpacked, "decoded": found.decoded}
-    _refuse_without_room(archive.name, needed, root)
-    archives.unpack(archive, root, tell)
 
 
 def _refuse_without_room(shown: str, needed: Mapping[str, int], folder: Path) -> None:

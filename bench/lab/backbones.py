@@ -92,17 +92,13 @@ def _check_name(name: str) -> None:
         known = timm.list_models()
         there, names = timm.is_model(name), "timm.list_models()"
         family, dot, tag = name.partition(".")
-        if there and dot and tag not in (tags := _tags(family)):
+        published = timm.list_models(f"{family}.*", pretrained=True)
+        tags = [one.partition(".")[2] for one in published]
+        if there and dot and tag not in tags:
             said = one_of(tag, tags) if tags else ": it has none"
             raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")
-
-
-def _tags(family: str) -> list[str]:
-    """The published weights of a network of timm's."""
-    named = timm.list_models(f"{family}.*", pretrained=True)
-    return [name.partition(".")[2] for name in named]
 
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:

@@ -20,7 +20,7 @@ from torch.export import ExportedProgram
 
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 from bench.lab import models
 from bench.records import TrialRecord, read_record
 from bench.spec.trial import Trial
@@ -51,19 +51,19 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
     model.to(memory_format=torch.contiguous_format)
     temporary = path.with_name(f".{path.name}")
     images, predicted = _validation(results, key, trial)
-    program = torch.export.export(
-        model, (images[:2],), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
-    )
-    classify = WRITERS[form](program, temporary)
-    found = torch.cat([classify(part).argmax(dim=1) for part in torch.split(images, 50)]).numpy()
-    differing = int((found != predicted).sum())
-    if differing > MAY_DIFFER * len(found):
-        temporary.unlink()
-        raise InputError(
-            f"the exported trial {key} classifies {differing} of {len(found)} validation images "
-            "otherwise than its record: nothing was written"
-        )
-    temporary.replace(path)
+    try:
+        classify = _written(model, images, form, temporary)
+        parts = [classify(part).argmax(dim=1) for part in torch.split(images, 50)]
+        found = torch.cat(parts).numpy()
+        differing = int((found != predicted).sum())
+        if differing > MAY_DIFFER * len(found):
+            raise InputError(
+                f"the exported trial {key} classifies {differing} of {len(found)} validation "
+                "images otherwise than its record: nothing was written"
+            )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     path.with_suffix(".md").write_text(card(record, trial, told, len(found), differing))
 
 
@@ -75,6 +75,20 @@ def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarr
     dataset = open_dataset(trial.dataset, holdout=trial.holdout)
     images, _ = Loader(dataset.val, trial.evaluated, threads=1).pictures(rows)
     return images.contiguous(), saved["predicted"].to_numpy()[rows]
+
+
+def _written(
+    model: models.Classifier, images: Tensor, form: Format, path: Path
+) -> Callable[[Tensor], Tensor]:
+    """Save the model; returns what the file computes."""
+    batch = {0: torch.export.Dim("batch", min=1)}
+    try:
+        program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": batch})
+        return WRITERS[form](program, path)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # a user's own module may hold anything
+        raise InputError(f"the model cannot be exported: {first_line(error)}") from error
 
 
 def write_pt2(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:

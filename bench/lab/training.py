@@ -69,13 +69,8 @@ def train(
         DivergedError: at the end of an epoch whose loss is not finite.
     """
     train_data, val_data = data
-    if len(train_data.master) < trial.batch_size:
-        raise InputError(
-            f"{trial.dataset} has {len(train_data.master)} training images, fewer than one batch "
-            f"of {trial.batch_size}"
-        )
     total = trial.total_steps(len(train_data.master))
-    per_epoch = min(total, len(train_data.master) // trial.batch_size)
+    per_epoch = min(total, train_data.per_epoch)
     if not total:
         return Trained([], validate(model, val_data, device, precision), 0.0, 0)
     state = begin(model, trial, total, per_epoch, device, precision)

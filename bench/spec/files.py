@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -151,7 +152,7 @@ def _check_values(raw: Fields) -> None:
 
 
 def shipped() -> list[str]:
-    """The bare names of the experiments in `experiments/`."""
+    """The bare names of the experiments in `experiments/`, those of its folders left out."""
     return sorted(path.stem for path in EXPERIMENTS.glob("*.toml"))
 
 
@@ -167,9 +168,9 @@ def _find(name: str) -> Path:
                 "another name"
             )
         return file
-    if name not in shipped():
-        raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
-    return EXPERIMENTS / f"{name}.toml"
+    if found := next(EXPERIMENTS.rglob(f"{glob.escape(name)}.toml"), None):
+        return found
+    raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
 
 
 def _with_small(raw: Fields, small: Small | None) -> Fields:
