@@ -92,11 +92,12 @@ def _check_name(name: str) -> None:
         known = timm.list_models()
         there, names = timm.is_model(name), "timm.list_models()"
         family, dot, tag = name.partition(".")
-        published = timm.list_models(f"{family}.*", pretrained=True)
-        tags = [one.partition(".")[2] for one in published]
-        if there and dot and tag not in tags:
-            said = one_of(tag, tags) if tags else ": it has none"
-            raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
+        if there and dot:
+            published = timm.list_models(f"{family}.*", pretrained=True)
+            tags = [one.partition(".")[2] for one in published]
+            if tag not in tags:
+                said = one_of(tag, tags) if tags else ": it has none"
+                raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")
 
