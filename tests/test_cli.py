@@ -21,7 +21,7 @@ from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.run import runner
 from bench.run.attempt import ended
-from bench.spec.files import load
+from bench.spec.files import RESERVED, load
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -62,6 +62,7 @@ def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
     assert both.returncode == 0, both.stderr
     assert "A: toy\nB: toy" in both.stdout
     assert both.stdout.rstrip().endswith("comparison.html")
+    assert {path.name for path in store.root.iterdir() if path.is_dir()} <= {"toy", *RESERVED}
 
 
 @pytest.mark.usefixtures("store")

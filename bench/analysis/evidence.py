@@ -25,7 +25,7 @@ from bench.analysis.statistics import (
     time_ratio,
 )
 from bench.records import SearchRecord, TimedArm, TimingRecord, TrialRecord
-from bench.spec.experiment import Arm, Experiment, context_label, context_of
+from bench.spec.experiment import Arm, Experiment, context_label
 from bench.spec.trial import Fields, Trial
 from bench.store import Store, as_table
 
@@ -305,7 +305,7 @@ class _Group:
 def _groups(experiment: Experiment) -> list[_Group]:
     trials: dict[tuple[str, str], dict[int, Trial]] = {}
     for cell in experiment.cells:
-        at = context_label(context_of(cell.axes)), cell.arm
+        at = cell.label, cell.arm
         trials.setdefault(at, {})[cell.trial.seed] = cell.trial
     found: dict[tuple[object, ...], _Group] = {}
     for context, arm in product(experiment.contexts, experiment.spec.arm):

@@ -34,6 +34,7 @@ from bench.spec import tuning
 from bench.spec.experiment import Asked, Experiment, ExperimentFile, SearchSettings, Sitting
 from bench.spec.files import read
 from bench.spec.grid import Cross
+from bench.spec.mistakes import of_file
 from bench.spec.ranges import Range, Scalar, Space
 from bench.spec.trial import SEMANTICS, Fields, Trial, digest
 from bench.store import Store
@@ -54,7 +55,8 @@ class Search(Asked):
     def configuration(self, chosen: Mapping[str, Fields]) -> Experiment:
         """The trials that score one choice for each arm named, as an experiment."""
         spec = tuning.configuration(self.spec, chosen)
-        cells = list(Cross(self.file, spec, {}).cells())
+        with of_file(self.file):
+            cells = list(Cross(spec, {}).cells())
         return Experiment(self.file, self.small, self.changes, spec, cells, {}, {})
 
     def trial(self, arm: str, chosen: Fields) -> Trial:

@@ -7,14 +7,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning, variants
 from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Cell, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
-from bench.spec.mistakes import sentence, shown, unknown
+from bench.spec.mistakes import check_arm, of_file, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import one_of
 
@@ -24,19 +22,9 @@ LENGTHS = {"epochs": "steps", "steps": "epochs"}
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
 DEEPEST = 16  # tables and lists in one another, in a file
-RESERVED = (
-    "trials",
-    "timings",
-    "sizes",
-    "looks",
-    "searches",
-    "locks",
-    "smoke",
-    "comparisons",
-    "names",
-    "cluster",
-    "published",
-)
+STORED = ("trials", "timings", "sizes", "searches", "smoke", "names", "claims", "unfinished")
+MADE = ("comparisons", "checks", "check-resizer", "published")
+RESERVED = (*STORED, *MADE)
 """Folders of a store: no experiment is called so, as its results would be written into them."""
 
 
@@ -73,8 +61,9 @@ def crossed(
                 f"{shown(file)} is a search that has found nothing yet: {asked.command}"
             )
         spec = tuning.with_choice(spec, best)
-    cross = Cross(file, spec, sizes)
-    cells = list(cross.cells())
+    cross = Cross(spec, sizes)
+    with of_file(file):
+        cells = list(cross.cells())
     arms = {arm.name: arm for arm in spec.arm if not _idle(arm, spec, cells)}
     made = Experiment(
         file,
@@ -103,7 +92,7 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
     """
     file = _find(name)
     raw = _parsed(file)
-    try:
+    with of_file(file):
         _check_values(raw)
         spec = ExperimentFile.model_validate(raw)
         if small:
@@ -111,14 +100,9 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
         if changes:
             _check_values({"--set": changes})
             raw = _with_changes(raw, changes)
-        spec = ExperimentFile.model_validate(raw)
-        spec = controls.expand(spec)
+        spec = controls.expand(ExperimentFile.model_validate(raw))
         _check(spec)
         tuning.check(spec)
-    except ValidationError as error:
-        raise InputError(sentence(file, error, {}, ExperimentFile)) from None
-    except ValueError as error:
-        raise InputError(f"{shown(file)}: {error}") from None
     return Asked(file, small, changes or {}, spec)
 
 
@@ -180,10 +164,7 @@ def _with_small(raw: Fields, small: Small | None) -> Fields:
         raise ValueError("[small.search] without a [search] table")
     arms = [arm["name"] for arm in raw["arm"]]
     for name in small.arm:
-        if name not in arms:
-            raise ValueError(
-                f"[small.arm] names the arm {name!r}, which is not there{one_of(name, arms)}"
-            )
+        check_arm("[small.arm]", name, arms)
     fields = small.fields
     whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
     whole["trial"] = raw["trial"] | fields
@@ -220,10 +201,7 @@ def _check(spec: ExperimentFile) -> None:
     named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []
     named += [(f"[arm {a.name!r}] {field}", to) for a in spec.arm for field, to in a.arms.items()]
     for where, name in named:
-        if name not in arms:
-            raise ValueError(
-                f"{where} names the arm {name!r}, which is not there{one_of(name, arms)}"
-            )
+        check_arm(where, name, arms)
     for arm in spec.arm:
         if arm.control and arm.control not in controls.STANDARD:
             raise ValueError(

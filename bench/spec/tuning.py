@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.spec.experiment import Arm, ExperimentFile
+from bench.spec.mistakes import check_arm
 from bench.spec.ranges import Space, space
 from bench.spec.trial import Fields
-from resizer.specs import one_of
 
 
 def spaces(spec: ExperimentFile) -> dict[str, Space]:
@@ -50,10 +50,7 @@ def _check_search(spec: ExperimentFile) -> None:
     assert spec.search
     names = [arm.name for arm in spec.arm]
     for name in spec.search.arms:
-        if name not in names:
-            raise ValueError(
-                f"[search] arms names the arm {name!r}, which is not there{one_of(name, names)}"
-            )
+        check_arm("[search] arms", name, names)
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")
     for seed in {spec.search.seed, *(arm.search_seed for arm in spec.arm)}:
