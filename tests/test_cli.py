@@ -15,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from bench import cli
 from bench.cli import console, options, planning, reporting, upkeep
-from bench.cli.planning import QUESTION
 from bench.cli.progress import Display
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
@@ -184,10 +183,9 @@ def test_a_plan_says_that_images_are_enlarged(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not store.root.exists()
-    text = QUESTION.replace("input_size = 128", "input_size = 320").replace(
-        "my_front_ends:Sharpen", "fixed"
-    )
-    (file := tmp_path / "large.toml").write_text(text)
+    file, _ = planning.start("large", tmp_path)
+    text = file.read_text().replace("input_size = 128", "input_size = 320")
+    file.write_text(text.replace("large_front_ends:Sharpen", "fixed"))
     planning.plan(str(file))
     assert "images of 160 px: 320 px are enlarged ones" in capsys.readouterr().out
 
@@ -227,7 +225,7 @@ def test_results_that_cannot_be_written_are_one_sentence(
 def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Store) -> None:
     done = command("run", toy, "--smoke", "--where", "resizer=none")
     assert done.returncode == 0, done.stderr
-    assert "1 distinct arms, three training steps each" in done.stdout
+    assert "1 distinct arm, three training steps each" in done.stdout
     assert len(list(store.root.glob("smoke/*/record.json"))) == 1
 
 

@@ -12,7 +12,7 @@ import rich.progress as bars
 from rich.console import Console
 
 from bench import events
-from bench.cli.console import duration
+from bench.cli.console import counted, duration
 from bench.records import CurveRow, TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
@@ -76,10 +76,10 @@ class Display:
             case events.DataRead():
                 self._data(event)
             case events.PlanMade(to_run, on_record, places):
-                self._say(f"{to_run} trials to run, {on_record} on record", places)
+                self._say(f"{counted(to_run, 'trial')} to run, {on_record} on record", places)
                 self._whole(to_run)
             case events.SmokePlanned(arms):
-                self._say(f"{arms} distinct arms, three training steps each")
+                self._say(f"{counted(arms, 'distinct arm')}, three training steps each")
                 self._whole(arms)
             case events.SearchBegun():
                 self._search(event)

@@ -143,17 +143,22 @@ def _find(name: str) -> Path:
     if name.endswith(".toml"):
         if not (file := Path(name).resolve()).is_file():
             raise InputError(f"no experiment file {name!r}")
-        if file.stem.endswith("-small"):
-            raise InputError(f"{name}: a name that ends in -small is that of a --small run")
-        if file.stem.startswith(".") or file.stem.lower() in RESERVED:
-            raise InputError(
-                f"{name}: {file.stem!r} is the name of a folder of the results; give the file "
-                "another name"
-            )
+        check_name(file)
         return file
     if name not in shipped():
         raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
     return EXPERIMENTS / f"{name}.toml"
+
+
+def check_name(file: Path) -> None:
+    """Raise InputError if the results of a file could not have its name."""
+    if file.stem.endswith("-small"):
+        raise InputError(f"{file.name}: a name that ends in -small is that of a --small run")
+    if file.stem.startswith(".") or file.stem.lower() in RESERVED:
+        raise InputError(
+            f"{file.name}: {file.stem!r} is the name of a folder of the results; give the file "
+            "another name"
+        )
 
 
 def _with_small(raw: Fields, small: Small | None) -> Fields:

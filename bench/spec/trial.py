@@ -258,7 +258,7 @@ def digest(content: bytes) -> str:
 
 def named_by(value: object) -> str:
     """16 hex digits that name what can be written as JSON."""
-    return digest(json.dumps(value, sort_keys=True).encode())[:16]
+    return digest(json.dumps(value, sort_keys=True, default=str).encode())[:16]
 
 
 def has_weights(resizer: str) -> bool:
