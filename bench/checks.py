@@ -40,8 +40,7 @@ def counted(
         )
         own = float(part.var(ddof=1))
         prior = prior_of(own, LEAST_SEEDS - 1, near) if own else NO_PRIOR
-        by_seed = dict(enumerate(part.tolist()))
-        answers[judge(by_seed, margin_pct, Looks((LEAST_SEEDS,)), prior=prior).answer] += 1
+        answers[judge(part, margin_pct, Looks((LEAST_SEEDS,)), prior=prior).answer] += 1
     return answers
 
 
@@ -55,7 +54,7 @@ def verdicts(experiment: Experiment, store: Store) -> list[str]:
         raise InputError(f"{experiment.name} has no primary comparison, whose verdicts are counted")
     lines = []
     for pair in pairs(store.table(experiment), *experiment.spec.primary):
-        differences = [value for _, value in sorted(pair.differences.items())]
+        differences = pair.differences.sort_index().tolist()
         for variance, neighbours in (("own variance", 0), ("moderated", NEIGHBOURS)):
             found = counted(differences, experiment.spec.margin_pct, neighbours)
             told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"

@@ -104,7 +104,7 @@ def _names(user: int, group: int) -> str:
     return ":".join(names)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """
     >>> first_line(ValueError("too small\\nand more"))
     'ValueError: too small'

@@ -53,7 +53,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
             `experiments/`, or a trial of it that is published is not finished here.
     """
     need_checkout()
-    if experiment.file.parent != EXPERIMENTS:
+    if not experiment.file.is_relative_to(EXPERIMENTS):
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
         )

@@ -93,11 +93,12 @@ def module_file(module: str) -> Path | None:
     parts = module.split(".")
     try:
         spec = importlib.util.find_spec(parts[0]) if parts[0] else None
-        for depth in range(2, len(parts) + 1):
+        for part in parts[1:]:
             if spec is None:
                 return None
             places: Sequence[str] = list(spec.submodule_search_locations or ())
-            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:depth]), places)
+            # by its own name: under its full one, a folder without __init__.py must be imported
+            spec = importlib.machinery.PathFinder.find_spec(part, places)
     except (ImportError, ValueError):
         return None
     if spec is None or spec.origin is None or not spec.has_location:

@@ -106,7 +106,11 @@ BAD = {
         "def get_extra_state(self): return 1\\n    def set_extra_state(self, s): 1 / 0",
         "cannot be saved and loaded: ZeroDivisionError",
     ),
-    "leaves": ("raise SystemExit(0)", "pass", "", "ended with exit status 0"),
+    "pair": ("pass", "return x, x", "", r"gives tuple, not \(1, 3,"),
+    "failing": ("pass", "1 / 0", "", "fails: ZeroDivisionError"),
+    "no module": ("pass", "pass", "def __new__(cls, **_): return 3", "makes int, not torch.nn.M"),
+    "leaves": ("raise SystemExit(0)", "pass", "", "cannot be built: SystemExit: 0"),
+    "leaves in use": ("pass", "raise SystemExit(0)", "", "fails: SystemExit: 0"),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     (row,) = [row for row in gather(asked, store).rows if row.arm.name == "learned"]
     assert row.accuracy.n == 4
     assert set(row.seeds["num_kernels"]) == {8, 32}
-    assert row.times["train"].rounds == 2 * 3
+    assert row.times["train"].n == 2 * 3
     assert row.times["train"].value == pytest.approx(2.0)
     assert row.speed["train_images_per_s"] == 100.0
     by_recipe = gather(asked, store).gain_by_recipe(row)

@@ -13,8 +13,9 @@ from statsmodels.stats import contingency_tables
 from statsmodels.stats.anova import anova_lm
 
 from bench.analysis.crossed import Hits, crossed, mcnemar
-from bench.analysis.judging import Looks, Predictions, Verdict, at_chance, judge, one_class
+from bench.analysis.judging import Looks, Verdict, judge
 from bench.analysis.moderated import Variances, prior_of
+from bench.analysis.pairs import Predictions
 from bench.analysis.statistics import NO_PRIOR, Prior, estimate
 from bench.paths import PUBLISHED
 from bench.store import Store
@@ -22,8 +23,8 @@ from bench.store import Store
 THREE = Looks((3,))
 
 
-def by_seed(*differences: float) -> dict[int, float]:
-    return dict(enumerate(differences))
+def by_seed(*differences: float) -> list[float]:
+    return list(differences)
 
 
 def says(hits: Hits, classes: int = 10) -> Predictions:
@@ -32,7 +33,7 @@ def says(hits: Hits, classes: int = 10) -> Predictions:
     return Predictions(labels, np.where(hits, labels, (labels + 1) % classes))
 
 
-def both(ours: Hits, theirs: Hits) -> tuple[dict[int, float], tuple[Predictions, Predictions]]:
+def both(ours: Hits, theirs: Hits) -> tuple[list[float], tuple[Predictions, Predictions]]:
     points = 100 * (ours.mean(axis=1) - theirs.mean(axis=1))
     return by_seed(*points), (says(ours), says(theirs))
 
@@ -85,12 +86,12 @@ def test_there_is_no_verdict_from_models_that_learnt_nothing() -> None:
     right = stream.random((3, 1000)) < 0.6
     labels = np.arange(1000) % 10
     stuck = Predictions(labels, np.full((3, 1000), 3))
-    assert one_class(stuck)
+    assert stuck.one_class
     found = judge(by_seed(0.0, 0.0, 0.0), 1.0, THREE, predictions=(stuck, stuck))
     assert (found.answer, found.reason) == ("no verdict", "one class")
     guesses = Predictions(labels, stream.integers(0, 10, (3, 1000)))
-    assert at_chance(guesses)
-    assert not at_chance(says(right))
+    assert guesses.at_chance
+    assert not says(right).at_chance
     points = by_seed(*100 * (guesses.hits.mean(axis=1) - 0.1))
     assert judge(points, 1.0, THREE, predictions=(guesses, guesses)).reason == "at chance"
     assert judge(points, 1.0, THREE, predictions=(guesses, says(right))).reason is None

@@ -28,9 +28,8 @@ DATA = (*SPEC, "bench.data", "bench.events")
 LAB = (*DATA, "bench.events", "bench.metrics", "bench.records", "resizer", TORCH)
 RUN = (*DATA, *SAVED, "bench.events", "bench.run")
 ANALYSIS = (*SPEC, *SAVED, "bench.analysis", "bench.data.specs", "bench.data.library")
-STATISTICS = tuple(
-    f"bench.analysis.{name}" for name in ("moderated", "statistics", "crossed", "judging")
-)
+PLAIN = ("moderated", "statistics", "crossed", "pairs", "pooled", "judging")
+STATISTICS = tuple(f"bench.analysis.{name}" for name in PLAIN)
 REPORT = (*ANALYSIS, "bench.report", "bench.events")
 OPENED = (*SPEC, *SAVED, "bench.cli")
 
@@ -149,9 +148,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.meta": STATISTICS,
     "bench.analysis.equal_price": STATISTICS,
     "bench.analysis.simulation": STATISTICS,
-    "bench.analysis.pooled": ("bench.analysis.moderated", "bench.paths"),
-    "bench.analysis.pairs": (*STATISTICS, "bench.analysis.pooled"),
-    "bench.analysis.planning": (*STATISTICS, "bench.analysis.pooled", "bench.analysis.pairs"),
+    "bench.analysis.pairs": (),  # tables alone
+    "bench.analysis.pooled": (*STATISTICS, "bench.paths"),
+    "bench.analysis.planning": STATISTICS,
     "bench.analysis.evidence": ANALYSIS,
     "bench.analysis.effects": ANALYSIS,
     "bench.analysis.controls": ANALYSIS,

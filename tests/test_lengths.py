@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.lengths import Reached, lines, reached, seconds
+from bench.analysis.lengths import Reached, lines, reached
 from bench.errors import InputError
 from bench.records import write_record
 from bench.report import details
@@ -52,7 +52,7 @@ def of(found: Evidence, arm: str) -> Reached:
 def test_seconds_are_images_over_the_measured_speed(tmp_path: Path) -> None:
     found = evidence(tmp_path)
     plain = next(line for line in lines(found) if line.arm == "plain")
-    assert seconds(plain, found) == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
+    assert plain.seconds == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
 
 
 def test_a_target_is_reached_where_the_logarithm_of_the_time_says(tmp_path: Path) -> None:
@@ -96,11 +96,12 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert table.loc["learned", "over plain's"] == f"1.41 {TIMES}"
 
 
-def test_a_context_is_compared_with_itself_alone(tmp_path: Path) -> None:
-    found = evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]")
-    table = details.targets(found)
-    assert set(table["num_kernels"]) == {"8", "16"}
-    assert len(table) == len(lines(found)) == 4  # plain and fixed have none, and stand at the first
+def test_every_context_is_compared_with_the_baseline_that_answers_it(tmp_path: Path) -> None:
+    table = details.targets(evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]"))
+    learned = table[table["arm"] == "learned"]
+    assert list(learned["num_kernels"]) == ["8", "16"]
+    assert len(set(learned["over plain's"])) == 1
+    assert NONE not in set(learned["over plain's"])
 
 
 def test_the_page_leads_with_the_time_and_has_its_table(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bench.analysis.moderated import (
     trigamma_inverse,
     variances_of,
 )
-from bench.analysis.simulation import RUNS, Design, called, family_error
+from bench.analysis.simulation import RUNS, Design, called, drawn, p_values
 from bench.analysis.statistics import NO_PRIOR, Prior, estimate, simultaneous
 
 FALSE = 0.055 + 2 * math.sqrt(0.05 * 0.95 / RUNS)
@@ -122,6 +122,17 @@ def test_three_seeds_find_two_points_in_two_of_three_experiments_not_in_two_of_f
     assert within >= 0.68
     assert called(replace(ten, lent=(1.0,))) > within
     assert called(replace(two, lent=(1.0,))) > 0.58
+
+
+def family_error(design: Design, runs: int) -> float:
+    """The share of experiments in which some difference of a family is called, none being true."""
+    differences = drawn(design, np.random.default_rng(design.stream), runs)
+    n = differences.shape[1]
+    called_any = np.zeros(runs, dtype=bool)
+    for first in range(n):
+        order = [first, *(i for i in range(n) if i != first)]
+        called_any |= p_values(design, differences[:, order]) < 0.05 / n
+    return float(called_any.mean())
 
 
 def test_a_family_of_nine_controls_errs_in_five_of_a_hundred_experiments() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 import resizer
-from bench.paths import EXPERIMENTS
+from bench.lab.stepper import Stepper
+from bench.paths import PROJECT
 from bench.spec.files import load
 from experiments.own.front_ends import dct
 
@@ -46,6 +50,18 @@ def test_the_transform_is_orthonormal() -> None:
     assert torch.allclose(dct(8) @ dct(8).T, torch.eye(8), atol=1e-6)
 
 
-def test_the_example_is_planned() -> None:
-    experiment = load(str(EXPERIMENTS / "own" / "front-ends.toml"))
-    assert len(experiment.trials) == 15
+def test_the_example_is_planned_by_its_bare_name_in_a_fresh_process() -> None:
+    command = [sys.executable, "-m", "bench", "plan", "front-ends"]
+    ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "15 trials" in ran.stdout
+
+
+@pytest.mark.parametrize("arm", ["space-to-depth", "blur", "dct"])
+def test_each_arm_of_the_example_takes_a_step(arm: str) -> None:
+    trial = next(cell.trial for cell in load("front-ends").cells if cell.arm == arm)
+    stepper = Stepper(trial, classes=2)
+    before = [p.detach().clone() for p in stepper.model.resizer.parameters()]
+    stepper.train_step()
+    after = list(stepper.model.resizer.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

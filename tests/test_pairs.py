@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis import pairs
+from bench.analysis.judging import verdicts
 from bench.analysis.moderated import MOST_DF
+from bench.analysis.pairs import Predicted
 from bench.errors import InputError
 from bench.paths import PUBLISHED
 from bench.store import Store
@@ -32,20 +33,20 @@ def table(stream: np.random.Generator, arms: int, seeds: int = 3) -> pd.DataFram
     )
 
 
-def predicted(name: str) -> pairs.Predicted:
+def predicted(name: str) -> Predicted:
     store = Store(PUBLISHED / name)
     return lambda key: store.predictions(key) if store.has_predictions(key) else None
 
 
 def test_the_other_arms_of_the_same_regime_are_the_prior_and_those_of_another_are_not() -> None:
     whole = table(np.random.default_rng(0), arms=10)
-    (found,) = pairs.verdicts(whole, PRIMARY, 1.0).values()
+    (found,) = verdicts(whole, PRIMARY, 1.0).values()
     assert 0 < found.prior.df <= MOST_DF
     assert found.difference != found.own
     elsewhere = whole.assign(context="a")
     moved = elsewhere.assign(context="b", epochs=9, key=elsewhere["key"] + "b")
     alone = elsewhere[elsewhere["arm"].isin(PRIMARY)]
-    (one, _) = pairs.verdicts(pd.concat([alone, moved]), PRIMARY, 1.0).values()
+    (one, _) = verdicts(pd.concat([alone, moved]), PRIMARY, 1.0).values()
     assert one.prior.df == 0
     assert one.difference == one.own
 
@@ -54,7 +55,7 @@ def test_contexts_share_the_error_and_those_with_the_same_trials_are_one() -> No
     first = table(np.random.default_rng(1), arms=2).assign(context="a")
     again = first.assign(context="b")
     other = first.assign(context="c", key=first["key"] + "c")
-    found = pairs.verdicts(pd.concat([first, again, other]), PRIMARY, 1.0)
+    found = verdicts(pd.concat([first, again, other]), PRIMARY, 1.0)
     assert list(found) == ["a", "c"]
     assert found["a"].difference.level == pytest.approx(0.975)
 
@@ -67,17 +68,16 @@ def test_the_one_look_is_at_the_files_number_of_seeds_whether_or_not_all_of_them
     waiting = whole.assign(status=np.where(late, "missing", "ok"))
     lost = whole.assign(status=np.where(late, "failed", "ok"))
     reasons = [
-        next(iter(pairs.verdicts(of, PRIMARY, 1.0).values())).reason
-        for of in (whole, waiting, lost)
+        next(iter(verdicts(of, PRIMARY, 1.0).values())).reason for of in (whole, waiting, lost)
     ]
     assert reasons == [None, "before the first look", None]
-    (early,) = pairs.verdicts(waiting, PRIMARY, 1.0, looks=(3, 4)).values()
+    (early,) = verdicts(waiting, PRIMARY, 1.0, looks=(3, 4)).values()
     assert (early.ended, early.reason, early.difference.level) == (3, None, 0.975)
 
 
 def test_an_experiment_without_any_finished_pair_has_numbers_of_nothing_and_a_reason() -> None:
     nothing = table(np.random.default_rng(3), arms=2).assign(status="missing", top1_pct=math.nan)
-    (found,) = pairs.verdicts(nothing, PRIMARY, 1.0).values()
+    (found,) = verdicts(nothing, PRIMARY, 1.0).values()
     assert (found.answer, found.reason, found.detectable) == (
         "no verdict", "before the first look", None,
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_an_arm_that_collapsed_lends_no_variance() -> None:
     labels = np.arange(100) % 10
     fine = pd.DataFrame({"image": range(100), "label": labels, "predicted": labels})
     stuck = fine.assign(predicted=0)
-    (found,) = pairs.verdicts(
+    (found,) = verdicts(
         whole, PRIMARY, 1.0, predicted=lambda key: stuck if "control" in key else fine
     ).values()
     assert found.prior.df == 0
@@ -99,7 +99,7 @@ def test_published_verdicts_are_drawn_with_their_images_and_with_a_prior_of_thei
     name: str,
 ) -> None:
     whole = pd.read_csv(PUBLISHED / name / "table.csv")
-    found = pairs.verdicts(whole, PRIMARY, 1.0, predicted=predicted(name))
+    found = verdicts(whole, PRIMARY, 1.0, predicted=predicted(name))
     for one in found.values():
         assert one.crossed
         assert one.reason is None

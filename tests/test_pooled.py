@@ -7,9 +7,10 @@ import pandas as pd
 
 from bench.analysis import pooled
 from bench.analysis.moderated import bartlett
+from bench.analysis.pairs import Regime
 from bench.paths import PUBLISHED
 
-WOOF = pooled.Regime("imagewoof-160", "resnet10t", 64, 32, "3 epochs")
+WOOF = Regime("imagewoof-160", "resnet10t", 64, 32, "3 epochs")
 
 
 def test_the_table_is_what_its_command_makes_of_the_published_results() -> None:

@@ -113,6 +113,15 @@ def test_a_module_of_ones_own_beside_the_shipped_ones_is_in_the_key() -> None:
     assert set(found) == {"resizer.muller"}  # asked for by its name; what it imports is shipped
 
 
+def test_a_module_in_folders_that_are_no_packages_is_found(code: Path) -> None:
+    prefix = write(code, {"@outer/inner/front.py": "import @helper", "@helper.py": "N = 1"})
+    name = f"{prefix}outer.inner.front"
+    assert own_modules(name) == {
+        name: code / f"{prefix}outer" / "inner" / "front.py",
+        f"{prefix}helper": code / f"{prefix}helper.py",
+    }
+
+
 @pytest.mark.parametrize(
     "text", ["def (:", "\0", "# coding: nonsense\nx = 1", "(" * 5000, "x = " + "-" * 50_000 + "1"]
 )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.pairs import Predictions, predictions_of
 from bench.analysis.statistics import Interval, estimate, simultaneous
 from bench.data.specs import DATASETS
 
@@ -25,35 +27,25 @@ class Classes:
 def classes(evidence: Evidence, row: Row) -> Classes | None:
     """Of a treatment's row; None without predictions of two seeds."""
     arms = [row.arm.name, evidence.experiment.baseline]
-    keys = evidence.pairs(row.label, "key").reindex(columns=arms).dropna()
-    told = [[evidence.predicted(str(key)) for key in keys[arm]] for arm in arms]
-    tables = [[one for one in arm if one is not None] for arm in told]
-    if len(keys) < 2 or {len(arm) for arm in tables} != {len(keys)}:
+    pair = evidence.pair(row, arms[1])
+    both = predictions_of(pair, evidence.predicted) if pair and len(pair.trials) > 1 else None
+    if pair is None or both is None:
         return None
-    ours, theirs = ([one.sort_values("image") for one in arm] for arm in tables)
-    labels, images = ours[0]["label"], ours[0]["image"]
-    said = [np.array([one["predicted"] for one in arm]) for arm in (ours, theirs)]
-    if said[0].shape != said[1].shape:
-        return None
-    right = [of == labels.to_numpy() for of in said]
-    names = _names(evidence, str(keys.iloc[0, 0]), int(labels.max()) + 1)
-    by_class = [
-        pd.DataFrame(100.0 * of.T).groupby(labels.to_numpy()).mean() for of in right
-    ]  # classes x seeds
-    differences = by_class[0] - by_class[1]
-    estimates = [estimate(seeds.tolist()) for _, seeds in differences.iterrows()]
-    here = [names[int(label)] for label in differences.index]
+    ours, theirs = (arm.hits for arm in both)
+    labels, first = both[0].labels, str(pair.trials["ours_key"].iloc[0])
+    names = _names(evidence, first, int(labels.max()) + 1)
+    by_class = [pd.DataFrame(100.0 * of.T).groupby(labels).mean() for of in (ours, theirs)]
+    here = [names[label] for label in by_class[0].index]
     means = {arm: of.mean(axis=1).to_numpy() for arm, of in zip(arms, by_class, strict=True)}
-    always = [of.all(axis=0) for of in right]
-    never = [~of.any(axis=0) for of in right]
+    gains = (by_class[0] - by_class[1]).to_numpy()  # classes x seeds
+    moved = (_said(labels, both[0], names) - _said(labels, both[1], names)).loc[here]
+    only = [ours.all(axis=0) & ~theirs.any(axis=0), theirs.all(axis=0) & ~ours.any(axis=0)]
+    images = _images(evidence, first)
     return Classes(
         pd.DataFrame(means, index=here),
-        simultaneous(estimates),
-        _moved(labels.to_numpy(), said, names),
-        {
-            arms[0]: images[always[0] & never[1]].astype(str).tolist(),
-            arms[1]: images[always[1] & never[0]].astype(str).tolist(),
-        },
+        simultaneous([estimate(seeds) for seeds in gains]),
+        moved,
+        {arm: images[of].tolist() for arm, of in zip(arms, only, strict=True)},
     )
 
 
@@ -64,14 +56,17 @@ def _names(evidence: Evidence, key: str, least: int) -> list[str]:
     return readable if len(named) >= least else [str(label) for label in range(least)]
 
 
-def _moved(labels: np.ndarray, said: list[np.ndarray], names: list[str]) -> pd.DataFrame:
-    """How much more often the first arm says each class of each class's images, points."""
-    n = len(names)
-    counts = [np.zeros((n, n)), np.zeros((n, n))]
-    for count, of in zip(counts, said, strict=True):
-        for seed in of:
-            known = (seed >= 0) & (seed < n)
-            np.add.at(count, (labels[known], seed[known]), 100.0 / len(of))
-    total = np.maximum(np.bincount(labels, minlength=n), 1)[:, None]
-    moved = pd.DataFrame((counts[0] - counts[1]) / total, index=names, columns=names)
-    return moved[np.bincount(labels, minlength=n) > 0]
+def _images(evidence: Evidence, key: str) -> NDArray[np.object_]:
+    """Their names, in the order of `Predictions`."""
+    table = evidence.predicted(key)
+    assert table is not None
+    return np.asarray(table.sort_values("image")["image"].astype(str), dtype=object)
+
+
+def _said(labels: NDArray[np.int64], arm: Predictions, names: list[str]) -> pd.DataFrame:
+    """How often an arm says each class of each class's images, %: shown x said."""
+    n, seeds = len(names), len(arm.predicted)
+    shown, said = np.tile(labels, seeds), arm.predicted.ravel()
+    counts, _, _ = np.histogram2d(shown, said, bins=n, range=[(-0.5, n - 0.5)] * 2)
+    images = np.maximum(np.bincount(labels, minlength=n), 1)[:, None]
+    return pd.DataFrame(100 * counts / (seeds * images), index=names, columns=names)

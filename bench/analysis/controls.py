@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.pairs import pairs
+from bench.analysis.judging import Answer
 from bench.analysis.statistics import Interval, simultaneous
-
-Standing = Literal["better", "worse", "not settled"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Beside:
     difference: Interval  # treatment minus it, points; simultaneous with the other arms'
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Answer:
         """What the treatment is, compared with the arm; without any spread nothing is settled."""
         low, high = self.difference.low, self.difference.high
         if low == high or low <= 0 <= high:
@@ -35,15 +32,13 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     control of the standard list, every other arm is one, but for the baseline arm, with which the
     verdict deals.
     """
-    arm, apart = treatment.arm.name, (treatment.arm.name, evidence.experiment.baseline)
+    apart = (treatment.arm.name, evidence.experiment.baseline)
     others = [row for row in evidence.beside(treatment) if row.arm.name not in apart]
     controls = [row for row in others if row.arm.control] or others
-    table = evidence.table[evidence.table["context"] == treatment.label]
     found = [
         (row, evidence.moderated(pair))
         for row in controls
-        for pair in pairs(table, arm, row.arm.name)
-        if len(pair.trials) > 1
+        if (pair := evidence.pair(treatment, row.arm.name)) and len(pair.trials) > 1
     ]
     intervals = simultaneous([one for _, one in found])
     return [Beside(row, interval) for (row, _), interval in zip(found, intervals, strict=True)]

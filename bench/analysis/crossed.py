@@ -9,25 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.analysis.statistics import NO_PRIOR, Error, Floats, Prior
+from bench.analysis.statistics import NO_PRIOR, Error, Prior
 
 Hits = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Mean squares of the two-way layout without replication, points squared."""
-
-    mean: float
-    seeds: float
-    images: float
-    rest: float
-    shape: tuple[int, int]  # seeds, images
-
-    @property
-    def left(self) -> float:
-        """`rest`, no larger than either of the others: components of variance are not negative."""
-        return min(self.rest, self.seeds, self.images)
 
 
 @dataclass(frozen=True)
@@ -53,40 +37,33 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
         ours, theirs: (seeds, images) whether each image was classified rightly.
         prior: of the variance of a seed's difference, points squared.
     """
-    found = squares(100.0 * (ours.astype(float) - theirs.astype(float)))
-    if found is None:
+    difference = 100.0 * (ours.astype(float) - theirs.astype(float))
+    s, i = difference.shape
+    if min(s, i) < 2:
         return None
-    s, i = found.shape
+    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
+    seeds, images = i * float(by_seed.var(ddof=1)), s * float(by_image.var(ddof=1))
+    residual = difference - by_seed[:, None] - by_image + difference.mean()
+    rest = min(float((residual**2).sum()) / ((s - 1) * (i - 1)), seeds, images)
     only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
     return Crossed(
-        error=_error(found, prior),
-        seeds_sd=math.sqrt((found.seeds - found.left) / i),
-        images_sd=math.sqrt((found.images - found.left) / s),
+        error=_error(seeds, images, rest, (s, i), prior),
+        seeds_sd=math.sqrt((seeds - rest) / i),
+        images_sd=math.sqrt((images - rest) / s),
         discordant=only,
         p_values=[mcnemar(*pair) for pair in only],
     )
 
 
-def squares(difference: Floats) -> Squares | None:
-    """The mean squares of (seeds, images) differences; None below two of either."""
-    s, i = difference.shape
-    if min(s, i) < 2:
-        return None
-    mean = float(difference.mean())
-    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
-    rest = difference - by_seed[:, None] - by_image + mean
-    seeds, images = i * float(by_seed.var(ddof=1)), s * float(by_image.var(ddof=1))
-    return Squares(mean, seeds, images, float((rest**2).sum()) / ((s - 1) * (i - 1)), (s, i))
-
-
-def _error(found: Squares, prior: Prior) -> Error:
-    s, i = found.shape
-    moderated, of_seeds = prior.moderate(found.seeds / i, s - 1)
-    seeds, seeds_df = i * float(moderated), float(of_seeds)
-    left = min(found.left, seeds)
-    variance = seeds + found.images - left
-    terms = [(seeds, seeds_df), (found.images, i - 1), (left, (s - 1) * (i - 1))]
-    spread = sum(ms**2 / df for ms, df in terms)
+def _error(seeds: float, images: float, rest: float, shape: tuple[int, int], prior: Prior) -> Error:
+    """Of the mean difference, from the mean squares of (seeds, images) differences."""
+    s, i = shape
+    moderated, moderated_df = prior.moderate(seeds / i, s - 1)
+    seeds, seeds_df = i * float(moderated), float(moderated_df)
+    rest = min(rest, seeds)
+    variance = seeds + images - rest
+    terms = [(seeds, seeds_df), (images, i - 1), (rest, (s - 1) * (i - 1))]
+    spread = sum(square**2 / df for square, df in terms)
     fewest = float(min(seeds_df, i - 1))
     df = max(fewest, variance**2 / spread) if spread else fewest
     return Error(math.sqrt(variance / (s * i)), df)

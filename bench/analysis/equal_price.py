@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis.statistics import (
-    LEVEL,
     NO_PRIOR,
     Error,
     Estimate,
-    Interval,
     Prior,
     estimate,
+    simultaneous,
     together,
 )
 
@@ -57,11 +57,9 @@ class Pipeline:
 
     name: str
     side: int  # of its image, pixels
+    plain: bool  # without a resizer
     price: Price
-    accuracy: Mapping[int, float]  # %, by seed
-
-
-Beyond = Literal["cheaper than measured", "dearer than measured", "too few seeds"]
+    accuracy: pd.Series[float]  # %, by seed
 
 
 @dataclass(frozen=True)
@@ -73,55 +71,42 @@ class EqualPrice:
     large: Pipeline
     share: float  # of the way from the small one's price to the large one's
 
-    def interval(self, level: float = LEVEL) -> Interval:
-        return self.difference.interval(level)
-
 
 def at_equal_price(
-    treatment: Pipeline, plain: Sequence[Pipeline], prior: Prior = NO_PRIOR
-) -> EqualPrice | Beyond:
+    treatment: Pipeline, others: Iterable[Pipeline], prior: Prior = NO_PRIOR
+) -> EqualPrice | None:
     """The difference at the treatment's price, seed by seed between the sizes that bracket it.
+
+    None beyond the sizes that were measured, and below two seeds that all three have.
 
     What the price may be wrong by enters by the delta method: it moves the place between the two
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated
     level; taking the ends of the price's interval as given would stack one interval on another.
     """
-    bracket = bracketed(treatment.price, plain)
-    if isinstance(bracket, str):
-        return bracket
+    bracket = bracketed(treatment.price, others)
+    if bracket is None:
+        return None
     small, large, share = bracket
-    by_seed = _differences(treatment, small, large, share)
-    found = estimate(by_seed, prior)
+    plain = (1 - share) * small.accuracy + share * large.accuracy
+    found = estimate(treatment.accuracy - plain, prior)
     if not found.errors:
-        return "too few seeds"
+        return None
     moved = _price_error(treatment, small, large, share)
     error = together(found.errors[0], moved) if moved.se else found.errors[0]
-    return EqualPrice(Estimate(found.mean, found.n, found.sd, (error,)), small, large, share)
+    return EqualPrice(replace(found, errors=(error,)), small, large, share)
 
 
-def bracketed(price: Price, plain: Sequence[Pipeline]) -> tuple[Pipeline, Pipeline, float] | Beyond:
-    """The nearest sizes on both sides of a price, and the share of the way between their prices."""
-    ordered = sorted(plain, key=lambda one: one.price.value)
-    if not ordered or price.value < ordered[0].price.value:
-        return "cheaper than measured"
-    for small, large in pairwise(ordered):
+def bracketed(price: Price, others: Iterable[Pipeline]) -> tuple[Pipeline, Pipeline, float] | None:
+    """The nearest plain sizes on both sides of a price, and the share of the way between them.
+
+    At the price of the largest one, it is on both sides; beyond what was measured, there is None.
+    """
+    ordered = sorted((one for one in others if one.plain), key=lambda one: one.price.value)
+    for small, large in pairwise([*ordered, *ordered[-1:]]):
         if small.price.value <= price.value <= large.price.value:
             step = large.price.value - small.price.value
             return small, large, (price.value - small.price.value) / step if step > 0 else 0.0
-    if price.value == ordered[-1].price.value:
-        return ordered[-1], ordered[-1], 0.0
-    return "dearer than measured"
-
-
-def _differences(
-    treatment: Pipeline, small: Pipeline, large: Pipeline, share: float
-) -> list[float]:
-    """Over the seeds that all three have."""
-    seeds = sorted(set(treatment.accuracy) & set(small.accuracy) & set(large.accuracy))
-    return [
-        treatment.accuracy[seed] - (1 - share) * small.accuracy[seed] - share * large.accuracy[seed]
-        for seed in seeds
-    ]
+    return None
 
 
 def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: float) -> Error:
@@ -129,8 +114,7 @@ def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: f
     step = large.price.value - small.price.value
     if step <= 0:
         return Error(0.0, math.inf)
-    seeds = sorted(set(small.accuracy) & set(large.accuracy))
-    slope = float(np.mean([large.accuracy[s] - small.accuracy[s] for s in seeds])) / step
+    slope = float((large.accuracy - small.accuracy).mean()) / step
     parts = [(treatment.price, 1.0), (small.price, 1 - share), (large.price, share)]
     errors = [Error(abs(slope * weight) * price.se, price.df) for price, weight in parts]
     return together(*errors)
@@ -140,7 +124,7 @@ Front = Literal["dominated", "on the front", "open"]
 
 
 def on_front(
-    treatment: Pipeline, others: Iterable[Pipeline], prior: Prior = NO_PRIOR
+    treatment: Pipeline, others: Sequence[Pipeline], prior: Prior = NO_PRIOR
 ) -> tuple[Front, str]:
     """Whether some other arm is no dearer and more accurate, as far as the intervals say so.
 
@@ -148,32 +132,13 @@ def on_front(
     an arm that is surely no dearer and surely more accurate; it is named. "on the front": each
     other arm is surely dearer or surely less accurate. "open": neither is known.
     """
-    arms = list(others)
-    level = 1 - (1 - LEVEL) / max(1, len(arms))
+    gains = [estimate(arm.accuracy - treatment.accuracy, prior) for arm in others]
     beaten = True
-    for arm in arms:
-        more = _more_accurate(arm, treatment, prior, level)
-        dearer = _dearer(arm.price, treatment.price)
-        if more == "yes" and dearer == "no":
+    for arm, gain in zip(others, simultaneous(gains), strict=True):
+        apart = arm.price.value - treatment.price.value
+        half = together(arm.price.error, treatment.price.error).half_width()
+        no_dearer = apart < -half or apart == half == 0  # equal counts are not dearer
+        if gain.low > 0 and no_dearer:
             return "dominated", arm.name
-        beaten &= dearer == "yes" or more == "no"
+        beaten &= gain.high < 0 or apart > half
     return ("on the front" if beaten else "open"), ""
-
-
-Known = Literal["yes", "no", "unknown"]
-
-
-def _more_accurate(arm: Pipeline, than: Pipeline, prior: Prior, level: float) -> Known:
-    seeds = sorted(set(arm.accuracy) & set(than.accuracy))
-    found = estimate([arm.accuracy[s] - than.accuracy[s] for s in seeds], prior)
-    difference = found.interval(level)
-    return "yes" if difference.low > 0 else "no" if difference.high < 0 else "unknown"
-
-
-def _dearer(price: Price, than: Price) -> Known:
-    """Equal counts are not dearer; two measured prices are told apart by their difference."""
-    half = together(price.error, than.error).half_width()
-    apart = price.value - than.value
-    if apart > half:
-        return "yes"
-    return "no" if apart < -half or apart == half == 0 else "unknown"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from statistics import mean, median
 
+import numpy as np
 import pandas as pd
 
-from bench.analysis.judging import SETTLED, Verdict
-from bench.analysis.pairs import Pair, Predicted, of_treatment, prior_for, verdicts
+from bench.analysis.judging import SETTLED, Verdict, verdicts
+from bench.analysis.pairs import Pair, Predicted, of_treatment, pairs
+from bench.analysis.pooled import prior_for
 from bench.analysis.statistics import (
     Estimate,
     Interval,
@@ -46,7 +48,6 @@ class Row:
     context: Fields  # axis values; the first of them, where the arm does not use an axis
     contexts: frozenset[str]  # the labels of all that it answers, this one among them
     seeds: pd.DataFrame  # its lines of the store's table
-    accuracy: Interval
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
     verdict: Verdict | None  # of the primary comparison's treatment; `difference` is then its own
     speed: dict[str, float]
@@ -71,10 +72,14 @@ class Row:
         return ", ".join(" → ".join(one) for one in sides)
 
     @property
-    def top1(self) -> dict[int, float]:
+    def top1(self) -> pd.Series[float]:
         """Accuracies, %, by seed that ended well."""
-        done = self.seeds[self.seeds["status"] == "ok"]
-        return dict(zip(done["seed"].tolist(), done["top1_pct"].tolist(), strict=True))
+        return self.seeds[self.seeds["status"] == "ok"].set_index("seed")["top1_pct"]
+
+    @cached_property
+    def accuracy(self) -> Interval:
+        """Their mean."""
+        return t_interval(self.top1)
 
     @cached_property
     def statuses(self) -> Counter[str]:
@@ -122,20 +127,26 @@ class Evidence:
 
     def floor(self, label: str, phase: str) -> float:
         """How far apart two measurements of one arm may be in a context: 1.02 is 2 %."""
-        timing = self.timings.get(label)
-        if timing is None or "reference" not in timing:
-            return 1.0
-        once = _seconds(timing, timing["reference"]).get(phase, [])
-        again = timing.get("again", {}).get(phase, [])
-        return noise_floor(once, again) if len(once) == len(again) > 1 else 1.0
+        sitting = self.timings.get(label)
+        once = self.seconds(label, sitting.get("reference", "")) if sitting else {}
+        again = sitting.get("again", {}) if sitting else {}
+        rounds = [of.get(phase, []) for of in (once, again)]
+        return noise_floor(*rounds) if len(rounds[0]) == len(rounds[1]) > 1 else 1.0
 
-    def seconds(self, label: str, phase: str, trial: Trial) -> list[float]:
-        """Of a call, round by round of the context's sitting."""
-        return _seconds(self.timings.get(label), trial.speed_key).get(phase, [])
+    def timed(self, label: str, speed_key: str) -> TimedArm | None:
+        """What a context's sitting measured of the trials with a speed key."""
+        sitting = self.timings.get(label)
+        return sitting.get("subjects", {}).get(speed_key) if sitting else None
 
-    def busy(self, label: str, trial: Trial) -> float | None:
+    def seconds(self, label: str, speed_key: str) -> dict[str, list[float]]:
+        """Of a call, by phase, round by round of the context's sitting."""
+        timed = self.timed(label, speed_key)
+        return timed.get("seconds", {}) if timed else {}
+
+    def busy(self, row: Row) -> float | None:
         """Share of a training step in which a GPU was at work; None of other devices."""
-        wall, busy = (self.seconds(label, phase, trial) for phase in ("train", "train busy"))
+        seconds = self.seconds(row.label, row.trial.speed_key)
+        wall, busy = (seconds.get(phase) for phase in ("train", "train busy"))
         return median(busy) / median(wall) if wall and busy else None
 
     @cached_property
@@ -152,31 +163,37 @@ class Evidence:
     @cached_property
     def by_arm(self) -> dict[tuple[str, str], pd.DataFrame]:
         """The table of each arm in each context, by that one's label."""
-        return {
-            (str(label), str(arm)): part
-            for (label, arm), part in self.table.groupby(["context", "arm"], sort=False)
-        }
+        groups = self.table.groupby(["context", "arm"], sort=False)
+        return {(str(label), str(arm)): part for (label, arm), part in groups}
 
-    def pairs(self, label: str, column: str = "top1_pct") -> pd.DataFrame:
-        """A column of a context's trials that ended well: seeds x arms.
+    def trials_of(self, label: str, arm: str) -> dict[int, Trial]:
+        """By seed; of an arm whose size is not matched yet, none."""
+        if (part := self.by_arm.get((label, arm))) is None:
+            return {}
+        known = self.experiment.trials
+        return {seed: known[key] for seed, key in zip(part["seed"], part["key"], strict=True)}
 
-        Args:
-            label: of the context.
-            column: "top1_pct" or "key".
-        """
-        return self._paired[column].get(label, pd.DataFrame())
+    def pair(self, row: Row, to: str) -> Pair | None:
+        """The row's arm and another in its context; None where that has no such arm."""
+        here = self.table[self.table["context"] == row.label]
+        return next(pairs(here, row.arm.name, to), None)
 
     @cached_property
-    def _paired(self) -> dict[str, dict[str, pd.DataFrame]]:
-        whole = {column: by_seed(self.table, column) for column in ("top1_pct", "key")}
-        return {
-            column: {str(at): of.droplevel("context") for at, of in frame.groupby(level="context")}
-            for column, frame in whole.items()
-        }
+    def _top1(self) -> dict[str, pd.DataFrame]:
+        by_context = by_seed(self.table).groupby(level="context")
+        return {str(at): of.droplevel("context") for at, of in by_context}
+
+    def top1(self, label: str) -> pd.DataFrame:
+        """Accuracies, %, of a context's trials that ended well: seeds x arms."""
+        return self._top1.get(label, pd.DataFrame())
+
+    def difference(self, label: str, arm: str, to: str) -> pd.Series[float]:
+        """One arm's accuracy minus another's, points by seed of a context."""
+        return differences(self.top1(label), arm, to)
 
     def gain(self, row: Row) -> pd.Series[float]:
         """The row's accuracy minus the baseline arm's, points by seed."""
-        return differences(self.pairs(row.label), row.arm.name, self.experiment.baseline)
+        return self.difference(row.label, row.arm.name, self.experiment.baseline)
 
     def gain_by_recipe(self, row: Row) -> list[pd.Series[float]]:
         """The same, apart for each recipe that the row's seeds take in turn."""
@@ -193,7 +210,13 @@ class Evidence:
     @cached_property
     def rows(self) -> list[Row]:
         """The results, context by context, arms in the order of the file."""
-        return [_row(self, one) for one in _groups(self.experiment)]
+        found: dict[tuple[object, ...], list[Fields]] = {}
+        for context, arm in product(self.experiment.contexts, self.experiment.spec.arm):
+            both = [(context_label(context), of) for of in (arm.name, self.experiment.baseline)]
+            if both[0] in self.by_arm:
+                keys = (tuple(trial.key for trial in self.trials_of(*of).values()) for of in both)
+                found.setdefault((arm.name, *keys), []).append(context)
+        return [_row(self, str(arm), contexts) for (arm, *_), contexts in found.items()]
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -237,7 +260,7 @@ class Evidence:
     def moderated(self, pair: Pair) -> Estimate:
         """A difference of the treatment, its variance moderated as that of a verdict is."""
         prior = prior_for(pair, self._of_treatment, self.predicted)
-        return estimate(list(pair.differences.values()), prior)
+        return estimate(pair.differences, prior)
 
     @property
     def judged(self) -> list[tuple[Row, Verdict]]:
@@ -276,105 +299,54 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     return Evidence(experiment, as_table(experiment, records, timings), records, timings, store)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """A distinct pair of an arm's trials and the baseline arm's."""
-
-    arm: str
-    trials: dict[int, Trial]  # by seed
-    base: dict[int, Trial]  # of the baseline arm; empty while its size is not matched yet
-    context: Fields  # the first that has them
-    contexts: set[str]
-
-    @property
-    def trial(self) -> Trial:
-        return next(iter(self.trials.values()))
-
-    @property
-    def speeds(self) -> list[Trial]:
-        """A trial of each speed that the arm has: one, unless its seeds have recipes in turns."""
-        return list({trial.speed_key: trial for trial in self.trials.values()}.values())
-
-    @property
-    def pairs(self) -> list[tuple[Trial, Trial]]:
-        """A trial of each pair of speeds, and the baseline arm's of the same seed."""
-        both = [(self.trials[seed], self.base[seed]) for seed in self.trials if seed in self.base]
-        return list({(one.speed_key, base.speed_key): (one, base) for one, base in both}.values())
-
-
-def _groups(experiment: Experiment) -> list[_Group]:
-    trials: dict[tuple[str, str], dict[int, Trial]] = {}
-    for cell in experiment.cells:
-        at = cell.label, cell.arm
-        trials.setdefault(at, {})[cell.trial.seed] = cell.trial
-    found: dict[tuple[object, ...], _Group] = {}
-    for context, arm in product(experiment.contexts, experiment.spec.arm):
-        label = context_label(context)
-        ours, base = (trials.get((label, of), {}) for of in (arm.name, experiment.baseline))
-        if ours:
-            name = (arm.name, *(tuple(one.key for one in of.values()) for of in (ours, base)))
-            new = _Group(arm.name, ours, base, context, set())
-            found.setdefault(name, new).contexts.add(label)
-    return list(found.values())
-
-
-def _row(evidence: Evidence, group: _Group) -> Row:
-    spec, baseline = evidence.experiment.spec, evidence.experiment.baseline
-    arm, label = group.arm, context_label(group.context)
-    base = next(iter(group.base.values()), None)
-    seeds, timing = evidence.by_arm[label, arm], evidence.timings.get(label)
+def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
+    """Of the trials that an arm, and the baseline arm, have in each of some contexts."""
+    primary, baseline = evidence.experiment.spec.primary, evidence.experiment.baseline
+    labels = [context_label(context) for context in contexts]
+    label = labels[0]
+    trials, base = (evidence.trials_of(label, of) for of in (arm, baseline))
+    first = next(iter(trials.values()))
     verdict = difference = None
-    if base and arm == (spec.primary or ("",))[0]:
-        given = [evidence.verdicts[at] for at in group.contexts if at in evidence.verdicts]
-        verdict = given[0] if given else None
-    if base and arm != baseline and group.trial.dataset == base.dataset:
-        plain = t_interval(differences(evidence.pairs(label), arm, baseline).tolist())
+    if base and primary and arm == primary[0]:
+        verdict = next((evidence.verdicts[at] for at in labels if at in evidence.verdicts), None)
+    if base and arm != baseline and first.dataset == next(iter(base.values())).dataset:
+        plain = t_interval(evidence.difference(label, arm, baseline))
         difference = verdict.difference if verdict else plain
     return Row(
         arm=evidence.arms[arm],
-        trial=group.trial,
-        context=group.context,
-        contexts=frozenset(group.contexts),
-        seeds=seeds,
-        accuracy=t_interval(seeds.loc[seeds["status"] == "ok", "top1_pct"].tolist()),
+        trial=first,
+        context=contexts[0],
+        contexts=frozenset(labels),
+        seeds=evidence.by_arm[label, arm],
         difference=difference,
         verdict=verdict,
-        speed=_speed(timing, group.speeds),
-        times=_times(timing, group.pairs) if arm != baseline else {},
+        speed=_speed(evidence, label, trials.values()),
+        times=_times(evidence, label, trials, base) if arm != baseline else {},
     )
 
 
-def _speed(timing: TimingRecord | None, trials: Sequence[Trial]) -> dict[str, float]:
-    """The mean of each cost over an arm's speeds."""
-    subjects = [subject for one in trials if (subject := _subject(timing, one.speed_key))]
-    metrics = [subject.get("metrics", {}) for subject in subjects]
-    names = dict.fromkeys(name for of in metrics for name in of)
-    return {name: mean(of[name]["value"] for of in metrics if name in of) for name in names}
+def _speed(evidence: Evidence, label: str, trials: Iterable[Trial]) -> dict[str, float]:
+    """The mean of each cost over an arm's speeds: several if its seeds take recipes in turn."""
+    keys = dict.fromkeys(trial.speed_key for trial in trials)
+    timed = [one.get("metrics", {}) for key in keys if (one := evidence.timed(label, key))]
+    names = dict.fromkeys(name for of in timed for name in of)
+    return {name: mean(of[name]["value"] for of in timed if name in of) for name in names}
 
 
-def _times(timing: TimingRecord | None, pairs: Sequence[tuple[Trial, Trial]]) -> dict[str, Ratio]:
+def _times(
+    evidence: Evidence, label: str, trials: Mapping[int, Trial], base: Mapping[int, Trial]
+) -> dict[str, Ratio]:
     """The trials' times over the baseline's, by phase, where both have several rounds.
 
     None where they ran under other settings: their steps are not the same work.
     """
-    if any(trial.setting != base.setting for trial, base in pairs):
+    both = [(trials[seed], base[seed]) for seed in trials if seed in base]
+    if any(one.setting != other.setting for one, other in both):
         return {}
-    rounds: dict[str, tuple[list[float], list[float]]] = {}
-    for trial, base in pairs:
-        ours, theirs = (_seconds(timing, one.speed_key) for one in (trial, base))
+    rounds = defaultdict[str, list[tuple[float, float]]](list)
+    for keys in dict.fromkeys((one.speed_key, other.speed_key) for one, other in both):
+        ours, theirs = (evidence.seconds(label, key) for key in keys)
         for phase in ours:
             if len(ours[phase]) == len(theirs.get(phase, [])) > 1:
-                both = rounds.setdefault(phase, ([], []))
-                both[0].extend(ours[phase])
-                both[1].extend(theirs[phase])
-    return {phase: time_ratio(*both) for phase, both in rounds.items()}
-
-
-def _seconds(timing: TimingRecord | None, key: str) -> dict[str, list[float]]:
-    """Of a call of the trials with this speed key, by phase, round by round."""
-    subject = _subject(timing, key)
-    return subject.get("seconds", {}) if subject else {}
-
-
-def _subject(timing: TimingRecord | None, key: str) -> TimedArm | None:
-    return timing.get("subjects", {}).get(key) if timing else None
+                rounds[phase] += zip(ours[phase], theirs[phase], strict=True)
+    return {phase: time_ratio(*np.transpose(paired)) for phase, paired in rounds.items()}

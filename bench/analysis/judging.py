@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from bench.analysis.crossed import Crossed, crossed
-from bench.analysis.statistics import LEVEL, NO_PRIOR, Estimate, Interval, Prior, estimate
+from bench.analysis.pairs import (
+    Predicted,
+    Predictions,
+    distinct,
+    of_treatment,
+    pairs,
+    predictions_of,
+)
+from bench.analysis.pooled import prior_for
+from bench.analysis.statistics import (
+    LEAST_SE,
+    LEVEL,
+    NO_PRIOR,
+    Estimate,
+    Interval,
+    Prior,
+    estimate,
+)
 
 LEAST_SEEDS = 3
 """Fewer paired seeds than this get no verdict."""
 
-Answer = Literal["better", "worse", "no difference", "not settled", "no verdict"]
 ONE_BY_ONE = 2
 """Up to so many verdicts of an experiment are told each by itself, of more their average."""
 
+Answer = Literal["better", "worse", "no difference", "not settled", "no verdict"]
 SETTLED = ("better", "worse", "no difference")
 
 Reason = Literal[
@@ -75,17 +91,6 @@ class Looks:
         return "look" if n in self.seeds else "exploratory"
 
 
-class Predictions(NamedTuple):
-    """What the models of one arm said of the same validation images, seed by seed."""
-
-    labels: NDArray[np.int64]  # (images,)
-    predicted: NDArray[np.int64]  # (seeds, images)
-
-    @property
-    def hits(self) -> NDArray[np.bool_]:
-        return np.asarray(self.predicted == self.labels)
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What a comparison says, points; `difference` is the interval that the answer is drawn from.
@@ -114,8 +119,40 @@ class Verdict:
         return sure or self.answer == "no difference"
 
 
+def verdicts(
+    table: pd.DataFrame,
+    primary: tuple[str, str],
+    margin_pct: float,
+    *,
+    looks: Sequence[int] = (),
+    predicted: Predicted = lambda _: None,
+    unequal: bool = False,
+) -> dict[str, Verdict]:
+    """The verdict of each distinct context, by the context's label.
+
+    Args:
+        table: of the whole experiment, as `Store.table` makes it.
+        primary: treatment and baseline.
+        looks: numbers of seeds at which a verdict is given; one, at the file's number, unless any.
+        unequal: whether the two were tuned over different numbers of configurations.
+    """
+    asked, others = distinct(pairs(table, *primary)), of_treatment(table, primary[0])
+    return {
+        pair.context: judge(
+            pair.differences,
+            margin_pct,
+            Looks.of(looks, pair.planned, len(asked)),
+            prior=prior_for(pair, others, predicted),
+            predictions=predictions_of(pair, predicted),
+            ended=pair.ended,
+            unequal=unequal,
+        )
+        for pair in asked
+    }
+
+
 def judge(
-    differences: Mapping[int, float],
+    differences: ArrayLike,
     margin_pct: float,
     looks: Looks,
     *,
@@ -130,28 +167,27 @@ def judge(
     it within the margin. Each at the error that `looks` shares out.
 
     Args:
-        differences: treatment minus baseline in accuracy, points, by seed.
+        differences: treatment minus baseline in accuracy, points, of each seed.
         prior: what other differences of the regime say of the variance (`prior_of`).
         predictions: of the treatment and the baseline, over the same seeds and images.
         ended: seeds whose trials of both arms ended, well or not, by which a look is told;
             those with a finite difference unless given.
-        unequal: whether the two arms were tuned over different numbers of configurations.
     """
-    known = [value for value in differences.values() if math.isfinite(value)]
-    by_seed, images = estimate(known, prior), None
-    if predictions and len(known) > 1:
+    by_seed, images = estimate(differences, prior), None
+    if predictions and by_seed.n > 1:
         images = crossed(predictions[0].hits, predictions[1].hits, prior)
-    used = _with_images(by_seed, images)
-    n = len(known) if ended is None else ended
-    reason = why_not(known, margin_pct, looks.standing(n), predictions, unequal=unequal)
-    level = looks.level
+    over_images = replace(by_seed, errors=(images.error,)) if images else None
+    used = replace(by_seed, errors=by_seed.errors + over_images.errors) if over_images else by_seed
+    n, level = by_seed.n if ended is None else ended, looks.level
+    against = _against(by_seed, margin_pct, looks.standing(n), predictions, unequal=unequal)
+    reason = next(against, None)
     return Verdict(
         answer="no verdict" if reason else conclude(used, margin_pct, 1 - level),
         reason=reason,
         margin_pct=margin_pct,
         difference=used.interval(level),
-        own=estimate(known).interval(level),
-        new_images=_alone(by_seed, images).interval(level) if images else None,
+        own=estimate(differences).interval(level),
+        new_images=over_images.interval(level) if over_images else None,
         detectable=used.detectable(level),
         ended=n,
         looks=looks,
@@ -160,16 +196,6 @@ def judge(
         crossed=images,
         over_images=used.half_width(level) > by_seed.half_width(level),
     )
-
-
-def _with_images(by_seed: Estimate, images: Crossed | None) -> Estimate:
-    if images is None:
-        return by_seed
-    return Estimate(by_seed.mean, by_seed.n, by_seed.sd, (*by_seed.errors, images.error))
-
-
-def _alone(by_seed: Estimate, images: Crossed) -> Estimate:
-    return Estimate(by_seed.mean, by_seed.n, by_seed.sd, (images.error,))
 
 
 def conclude(found: Estimate, margin_pct: float, error: float) -> Answer:
@@ -182,46 +208,29 @@ def conclude(found: Estimate, margin_pct: float, error: float) -> Answer:
     return "no difference" if found.within(margin_pct, error) else "not settled"
 
 
-def why_not(
-    differences: Sequence[float],
+def _against(
+    by_seed: Estimate,
     margin_pct: float,
-    standing: str,
-    predictions: tuple[Predictions, Predictions] | None = None,
+    standing: Standing,
+    predictions: tuple[Predictions, Predictions] | None,
     *,
-    unequal: bool = False,
-) -> Reason | None:
-    """The first reason against a verdict, or None."""
-    of_images = _why_not_of(predictions, margin_pct) if predictions else None
-    reasons: dict[Reason, bool] = {
-        "tuned unequally": unequal,
-        "before the first look": standing == "before",
-        "too few seeds": len(differences) < LEAST_SEEDS,
-        "exploratory": standing == "exploratory",
-    }
-    first = next((reason for reason, holds in reasons.items() if holds), None)
-    return first or of_images or ("no spread" if np.ptp(differences) < 1e-9 else None)
-
-
-def _why_not_of(both: tuple[Predictions, Predictions], margin_pct: float) -> Reason | None:
-    if 100 / max(1, len(both[0].labels)) > margin_pct:
-        return "too few images"
-    if any(one_class(arm) for arm in both):
-        return "one class"
-    return "at chance" if all(at_chance(arm) for arm in both) else None
-
-
-def one_class(arm: Predictions) -> bool:
-    """Whether some model predicts one class for every image, and the images have several."""
-    several = np.ptp(arm.labels) > 0
-    return bool(several and (np.ptp(arm.predicted, axis=1) == 0).any())
-
-
-def at_chance(arm: Predictions) -> bool:
-    """Whether the arm's mean accuracy is not above that of the best constant answer.
-
-    Above: by two standard errors of an accuracy on so many images.
-    """
-    images = len(arm.labels)
-    constant = float(np.unique(arm.labels, return_counts=True)[1].max()) / images
-    error = math.sqrt(constant * (1 - constant) / images)
-    return float(arm.hits.mean()) <= constant + 2 * error
+    unequal: bool,
+) -> Iterator[Reason]:
+    """What speaks against a verdict, the first reason first."""
+    if unequal:
+        yield "tuned unequally"
+    if standing == "before":
+        yield "before the first look"
+    if by_seed.n < LEAST_SEEDS:
+        yield "too few seeds"
+    if standing == "exploratory":
+        yield "exploratory"
+    if predictions:
+        if 100 / max(1, len(predictions[0].labels)) > margin_pct:
+            yield "too few images"
+        if any(arm.one_class for arm in predictions):
+            yield "one class"
+        if all(arm.at_chance for arm in predictions):
+            yield "at chance"
+    if by_seed.sd < LEAST_SE:
+        yield "no spread"

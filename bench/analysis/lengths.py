@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+
+import numpy as np
+import pandas as pd
 
 from bench.analysis.equal_price import relative
 from bench.analysis.evidence import Evidence, Row
@@ -18,15 +20,14 @@ from bench.analysis.statistics import Error, Estimate, Ratio, estimate, together
 from bench.spec.files import LENGTHS
 from bench.spec.trial import Fields
 
-Lengths = dict[int, list[tuple[float, float]]]
-"""By seed: images that were seen and accuracy, %, the shortest training first."""
-
 
 @dataclass(frozen=True)
 class Line:
     """An arm's trainings of several lengths in one context."""
 
-    rows: tuple[Row, ...]  # the shortest first
+    rows: Sequence[Row]  # the shortest first
+    images: Sequence[int]  # that each length trains on, an image once an epoch
+    top1: pd.DataFrame  # %, seeds that every length has x lengths
 
     @property
     def arm(self) -> str:
@@ -41,6 +42,11 @@ class Line:
     def speed(self) -> float:
         """Of training, images/s."""
         return self.rows[0].speed["train_images_per_s"]
+
+    @property
+    def seconds(self) -> list[float]:
+        """What each length takes at the measured speed."""
+        return [n / self.speed for n in self.images]
 
 
 @dataclass(frozen=True)
@@ -66,98 +72,81 @@ def lines(evidence: Evidence) -> list[Line]:
     for row in evidence.rows:
         if "train_images_per_s" in row.speed and row.accuracy.n:
             found.setdefault((str(_elsewhere(row)), row.arm.name), []).append(row)
-    ordered = [
-        Line(tuple(sorted(rows, key=lambda row: row.trial.length))) for rows in found.values()
-    ]
-    return [line for line in ordered if len(line.rows) > 1]
+    return [_line(evidence, rows) for rows in found.values() if len(rows) > 1]
 
 
-def reached(evidence: Evidence) -> list[Reached]:
-    """Every target of the experiment for every line, the lines of one target together."""
-    there = lines(evidence)
-    return [
-        _reached(evidence, line, there, target)
-        for target in evidence.experiment.spec.targets_pct
-        for line in there
-    ]
-
-
-def seconds(line: Line, evidence: Evidence) -> list[float]:
-    """What each length of a line takes at the measured speed."""
-    return [_images(evidence, row) / line.speed for row in line.rows]
-
-
-def _images(evidence: Evidence, row: Row) -> float:
-    return next(seen for seen, _ in _of(evidence, row).values())
+def _line(evidence: Evidence, rows: Sequence[Row]) -> Line:
+    ordered = sorted(rows, key=lambda row: row.trial.length)
+    images = [_images(evidence, row) for row in ordered]
+    return Line(ordered, images, pd.concat([row.top1 for row in ordered], axis=1, join="inner"))
 
 
 def _elsewhere(row: Row) -> Fields:
     return {name: value for name, value in row.context.items() if name not in LENGTHS}
 
 
-def _of(evidence: Evidence, row: Row) -> dict[int, tuple[float, float]]:
-    """Images that were seen and accuracy, by seed that ended well."""
-    done = row.seeds[row.seeds["status"] == "ok"]
-    return {
-        int(seed): (float(evidence.records[key]["steps"] * row.trial.batch_size), top1)
-        for seed, key, top1 in zip(done["seed"], done["key"], done["top1_pct"], strict=True)
-    }
+def _images(evidence: Evidence, row: Row) -> int:
+    """What the first of the row's trials that ended well has trained on."""
+    key = row.seeds.loc[row.seeds["status"] == "ok", "key"].iloc[0]
+    return evidence.records[key]["steps"] * evidence.experiment.trials[key].batch_size
 
 
-def _reached(evidence: Evidence, line: Line, lines: Sequence[Line], target: float) -> Reached:
-    seeds, when = _by_seed(evidence, line), _when(evidence, line, target)
-    ours = [one for one in lines if one.context == line.context]
-    base = next((one for one in ours if one.arm == evidence.experiment.baseline), line)
-    seconds = estimate([images - math.log(line.speed) for images in when.values()])
+def reached(evidence: Evidence) -> list[Reached]:
+    """Every target of the experiment for every line, the lines of one target together."""
+    there = lines(evidence)
+    return [
+        _reached(evidence, line, _base_of(evidence, line, there), target)
+        for target in evidence.experiment.spec.targets_pct
+        for line in there
+    ]
+
+
+def _base_of(evidence: Evidence, line: Line, lines: Sequence[Line]) -> Line | None:
+    """The baseline arm's line that answers the context of another arm's."""
+    row = line.rows[0]
+    base = evidence.baseline_of(row) if row.difference else None
+    return next((one for one in lines if any(base is of for of in one.rows)), None)
+
+
+def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -> Reached:
     return Reached(
         line,
         target,
-        seeds=len(seeds),
-        sooner=sum(points[0][1] >= target for points in seeds.values()),
-        never=sum(max(top1 for _, top1 in points) < target for points in seeds.values()),
-        seconds=_exponential(seconds),
-        ratio=_over(evidence, line, base, target) if base is not line else None,
+        seeds=len(line.top1),
+        sooner=int((line.top1.iloc[:, 0] >= target).sum()),
+        never=int((line.top1.max(axis="columns") < target).sum()),
+        seconds=_exponential(estimate(_when(line, target) - math.log(line.speed))),
+        ratio=_over(evidence, line, base, target) if base else None,
     )
 
 
-def _by_seed(evidence: Evidence, line: Line) -> Lengths:
-    """Of the seeds that every length has."""
-    rows = [_of(evidence, row) for row in line.rows]
-    return {seed: [of[seed] for of in rows] for seed in rows[0] if all(seed in of for of in rows)}
-
-
-def _when(evidence: Evidence, line: Line, target: float) -> dict[int, float]:
+def _when(line: Line, target: float) -> pd.Series[float]:
     """The logarithm of the images at which each seed reaches it; empty unless all tell."""
-    seeds = _by_seed(evidence, line)
-    found = {seed: _crossing(points, target) for seed, points in seeds.items()}
-    told = {seed: images for seed, images in found.items() if images is not None}
-    return told if len(told) == len(seeds) else {}
+    found = {seed: _crossing(line.images, top1, target) for seed, top1 in line.top1.iterrows()}
+    when = pd.Series(found, dtype=float)
+    return when if when.notna().all() else when[:0]
 
 
-def _crossing(points: Sequence[tuple[float, float]], target: float) -> float | None:
-    """The logarithm of the images at which the accuracy first reaches a target, if between two."""
-    for (before, low), (after, high) in pairwise(points):
-        if low >= target:
-            return None
-        if high >= target:
-            share = (target - low) / (high - low)
-            return (1 - share) * math.log(before) + share * math.log(after)
-    return None
+def _crossing(images: Sequence[int], top1: pd.Series[float], target: float) -> float:
+    """The logarithm of the images at which a seed reaches a target; nan unless between two."""
+    there = np.flatnonzero(top1 >= target)
+    if not len(there) or there[0] == 0:
+        return math.nan
+    around = slice(there[0] - 1, there[0] + 1)
+    return float(np.interp(target, top1.to_numpy()[around], np.log(images[around])))
 
 
 def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Ratio | None:
     """Paired by seed in images, and by round of the timing in the time of one."""
-    ours, theirs = (_when(evidence, one, target) for one in (line, baseline))
-    images = estimate([ours[seed] - theirs[seed] for seed in ours if seed in theirs])
-    label = line.rows[0].label
-    steps = [evidence.seconds(label, "train", one.rows[0].trial) for one in (line, baseline)]
+    images = estimate(_when(line, target) - _when(baseline, target))
+    keys = [one.rows[0].trial.speed_key for one in (line, baseline)]
+    steps = [evidence.seconds(line.rows[0].label, key).get("train", []) for key in keys]
     if not images.n or not all(steps) or len(steps[0]) != len(steps[1]):
         return None
     step = relative(*steps)
     timed = Error(step.se / step.value, step.df)
     errors = tuple(together(error, timed) for error in images.errors)
-    whole = Estimate(images.mean + math.log(step.value), images.n, images.sd, errors)
-    return _exponential(whole)
+    return _exponential(Estimate(images.mean + math.log(step.value), images.n, images.sd, errors))
 
 
 def _exponential(logarithm: Estimate) -> Ratio | None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special
 
 from bench.analysis.moderated import prior_df, variances_of
-from bench.analysis.statistics import LEVEL, Estimate, Floats, Interval, Prior, clip, estimate
+from bench.analysis.statistics import (
+    LEVEL,
+    Estimate,
+    Floats,
+    Interval,
+    Prior,
+    Ratio,
+    clip,
+    estimate,
+)
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,11 @@ def distinct(comparisons: Iterable[Comparison]) -> list[Comparison]:
 
 
 def _merged(group: Sequence[Comparison]) -> Comparison:
-    seeds = sorted(set.intersection(*(set(one.differences) for one in group)))
-    if not seeds:
+    mean = pd.DataFrame([one.differences for one in group]).dropna(axis="columns").mean()
+    if mean.empty:
         return max(group, key=lambda one: len(one.differences))
-    mean = {seed: float(np.mean([one.differences[seed] for one in group])) for seed in seeds}
     runs = frozenset[str]().union(*(one.baseline_runs for one in group))
-    return Comparison("; ".join(dict.fromkeys(one.name for one in group)), mean, runs)
+    return Comparison("; ".join(dict.fromkeys(one.name for one in group)), dict(mean), runs)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,6 @@ class Summary:
     mean: Interval  # n: comparisons; sd: tau
     tau: float  # spread of the true differences
     prediction: tuple[float, float] | None  # where a new comparison's true difference lies
-    p_homogeneous: float  # of Cochran's Q
 
 
 def random_effects(means: Sequence[float], variances: Sequence[float]) -> Summary | None:
@@ -81,9 +88,7 @@ def random_effects(means: Sequence[float], variances: Sequence[float]) -> Summar
     se = math.sqrt(factor / weights.sum())
     half = float(special.stdtrit(k - 1, (1 + LEVEL) / 2)) * se
     interval = Interval(mean, clip(mean - half), clip(mean + half), k, LEVEL, math.sqrt(tau2))
-    q = float((1 / v) @ (y - np.average(y, weights=1 / v)) ** 2)
-    p = float(special.chdtrc(k - 1, q))
-    return Summary(interval, math.sqrt(tau2), _prediction(y, v), p)
+    return Summary(interval, math.sqrt(tau2), _prediction(y, v))
 
 
 def _prediction(y: Floats, v: Floats) -> tuple[float, float] | None:
@@ -165,27 +170,14 @@ def _moderated(differences: Sequence[Sequence[float]]) -> list[Estimate]:
     return [estimate(one, prior) for one in differences]
 
 
-Unknown = Literal["too few", "no headroom", "not estimable"]
-"""Fewer than two pairs; a baseline that full resolution does not beat; headroom too uncertain."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """How much of what all the pixels bring the treatment brings: 1 is all of it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
 def share_of_headroom(
     gains: Sequence[float], headrooms: Sequence[float], level: float = LEVEL
-) -> Share | Unknown:
-    """The ratio of two means of pairs, with Fieller's interval.
+) -> Ratio | None:
+    """How much of what all the pixels bring the treatment brings: 1 is all of it.
 
-    Pairs are seeds of one comparison, or distinct comparisons with their means. The interval is
-    finite exactly where the headroom differs from zero at the same level; elsewhere there is none.
+    The ratio of two means of pairs, with Fieller's interval. Pairs are seeds of one comparison, or
+    distinct comparisons with their means. The interval is finite exactly where the headroom
+    differs from zero at the same level; elsewhere there is no ratio, nor of fewer than two pairs.
 
     Args:
         gains: treatment minus plain, points.
@@ -198,12 +190,11 @@ def share_of_headroom(
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     n = pairs.shape[1]
     if n < 2:
-        return "too few"
-    gain, headroom = (float(mean) for mean in pairs.mean(axis=1))
-    if headroom <= 0:
-        return "no headroom"
-    bounds = _fieller(pairs, float(special.stdtrit(n - 1, (1 + level) / 2)))
-    return Share(gain / headroom, *bounds, n) if bounds else "not estimable"
+        return None
+    gain, headroom = pairs.mean(axis=1).tolist()
+    t = float(special.stdtrit(n - 1, (1 + level) / 2))
+    bounds = _fieller(pairs, t) if headroom > 0 else None
+    return Ratio(gain / headroom, *bounds, n) if bounds else None
 
 
 def _fieller(pairs: Floats, t: float) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ simulated at once with the code that judges one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ class Variances:
 NOTHING = Variances(np.empty(0), np.empty(0))
 
 
-def variances_of(differences: Sequence[Sequence[float]]) -> Variances:
+def variances_of(differences: Iterable[ArrayLike]) -> Variances:
     """Those of several differences, each by seed; what has no spread or is not finite is left out.
 
     >>> variances_of([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [1.0]]).values

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.analysis import meta
 from bench.analysis.effects import average
 from bench.analysis.judging import ONE_BY_ONE, SETTLED
-from bench.analysis.statistics import Interval, t_interval
+from bench.analysis.statistics import Interval, Ratio, t_interval
 from bench.analysis.verdicts import ANSWERS
 
 
@@ -71,15 +71,14 @@ class Overview:
         return meta.summary(_compared(self.real, "by_seed"))
 
     @property
-    def recovered(self) -> meta.Share | None:
+    def recovered(self) -> Ratio | None:
         """How much of what all the pixels bring is recovered, where they surely bring some."""
         sure = [t_interval(list(one.values())).low > 0 for one in self.real["headroom"]]
         gains, headrooms = (
             [one.mean for one in meta.distinct(_compared(self.real[sure], column))]
             for column in ("by_seed", "headroom")
         )
-        share = meta.share_of_headroom(gains, headrooms)
-        return share if isinstance(share, meta.Share) else None
+        return meta.share_of_headroom(gains, headrooms)
 
 
 def overview(verdicts: pd.DataFrame) -> Overview:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ import pandas as pd
 
 from bench.analysis.judging import LEAST_SEEDS, Looks
 from bench.analysis.moderated import Variances, prior_of
-from bench.analysis.pairs import distinct, of_treatment, pairs
-from bench.analysis.pooled import Regime, lent, typical
+from bench.analysis.pairs import Regime, distinct, of_treatment, pairs
+from bench.analysis.pooled import lent, typical
 from bench.analysis.statistics import POWER, Error, Estimate
 
 MOST_SEEDS = 1_000
@@ -51,17 +52,12 @@ class Design:
     def seeds_for(self, effect: float) -> int | None:
         """The fewest seeds that find a true `effect`, points; None beyond `MOST_SEEDS`."""
 
-        def lacking(n: float) -> float:
-            return POWER - self.estimate(round(n)).errors[0].power(effect, self.looks.level)
+        def power(n: int) -> float:
+            return self.estimate(n).errors[0].power(effect, self.looks.level)
 
-        if lacking(MOST_SEEDS) > 0:
-            return None
-        if lacking(LEAST_SEEDS) <= 0:
-            return LEAST_SEEDS
-        from scipy import optimize
-
-        near = int(optimize.bisect(lacking, LEAST_SEEDS, MOST_SEEDS, xtol=1.0))
-        return next(n for n in range(max(LEAST_SEEDS, near - 3), MOST_SEEDS + 1) if lacking(n) <= 0)
+        seeds = range(LEAST_SEEDS, MOST_SEEDS + 1)
+        at = bisect_left(seeds, POWER, key=power)
+        return seeds[at] if at < len(seeds) else None
 
 
 def designs(

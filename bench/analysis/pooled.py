@@ -1,4 +1,4 @@
-"""The variances that published experiments lend to others of the same regime.
+"""What other differences of a regime say of a variance: its prior.
 
     python -m bench.analysis.pooled
 
@@ -8,41 +8,47 @@ one difference of a treatment to another arm of the same context: its variance o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Sequence, Set
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.moderated import Variances
+from bench.analysis.moderated import Variances, prior_of, variances_of
+from bench.analysis.pairs import Pair, Predicted, Regime, pairs, stacked
+from bench.analysis.statistics import NO_PRIOR, Prior
 from bench.paths import PUBLISHED
 
 VERSION = 1
 """Raise it when the same published tables give other lines."""
 
 FILE = Path(__file__).with_name("pooled.csv")
-COLUMNS = ["top1_pct", "key"]
 
 
-class Regime(NamedTuple):
-    """What must be equal where one experiment's spread is to tell another's."""
+def prior_for(pair: Pair, others: Sequence[Pair], predicted: Predicted) -> Prior:
+    """What the other differences of the regime say of the variance of this one.
 
-    dataset: str
-    backbone: str
-    input_size: int  # of the treatment, pixels
-    output_size: int
-    length: str  # "3 epochs", "500 steps"
-
-
-def length(epochs: float | None, steps: float | None) -> str:
-    """How long a trial trains.
-
-    >>> length(3.0, float("nan")), length(None, 500)
-    ('3 epochs', '500 steps')
+    Args:
+        others: of the treatment in the same experiment, this one among them or not.
     """
-    return f"{steps:.0f} steps" if steps and not np.isnan(steps) else f"{epochs or 0:.0f} epochs"
+    own = variances_of([pair.differences])
+    if not own.count:
+        return NO_PRIOR
+    near = [
+        one.differences
+        for one in others
+        if one.regime == pair.regime and one.asked != pair.asked and not _collapsed(one, predicted)
+    ]
+    used = frozenset[str]().union(pair.asked, *(one.asked for one in others))
+    lenders = lent(pair.regime, used)
+    return prior_of(float(own.values[0]), float(own.df[0]), variances_of(near), lenders)
+
+
+def _collapsed(pair: Pair, predicted: Predicted) -> bool:
+    """Whether a trial of either arm predicts one class for every image."""
+    found = (predicted(key) for key in (*pair.trials["ours_key"], *pair.trials["theirs_key"]))
+    return any(stacked([one]).one_class for one in found if one is not None)
 
 
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
@@ -60,18 +66,6 @@ def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
     ]
 
 
-def regime_of(trial: Mapping[str, object]) -> Regime:
-    """Of a row of the table; without a resizer the backbone's size is the image's."""
-    size, output = (_number(trial[name]) for name in ("input_size", "output_size"))
-    epochs, steps = (_number(trial[name]) for name in ("epochs", "steps"))
-    of = str(trial["dataset"]), str(trial["backbone"])
-    return Regime(*of, int(size), int(size if np.isnan(output) else output), length(epochs, steps))
-
-
-def _number(value: object) -> float:
-    return float("nan") if value is None else float(str(value))
-
-
 def typical() -> float:
     """The standard deviation of a published paired difference, points: their median.
 
@@ -85,44 +79,6 @@ def _kept() -> pd.DataFrame:
     return pd.read_csv(FILE, comment="#")
 
 
-def variances(table: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """A line for each difference of a treatment in a table as `Store.table` makes it.
-
-    Arms of other data than the treatment's are left out, and differences without any spread.
-    """
-    finished = table[table["status"] == "ok"]
-    for _, context in finished.groupby("context", dropna=False, sort=False):
-        arms = {arm: of.set_index("seed") for arm, of in context.groupby("arm", sort=False)}
-        treated = context.loc[context["role"] == "treatment", "arm"].unique()
-        for treatment in treated:
-            for arm in (name for name in arms if name != treatment):
-                if line := _line(arms[treatment], arms[arm]):
-                    yield line | {"treatment": treatment, "arm": arm}
-
-
-def _line(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object] | None:
-    both = ours[COLUMNS].merge(
-        theirs[COLUMNS], left_index=True, right_index=True, suffixes=("", "_theirs")
-    )
-    variance = (both["top1_pct"] - both["top1_pct_theirs"]).var(ddof=1)
-    first, other = ours.iloc[0], theirs.iloc[0]
-    if len(both) < 2 or not variance > 0 or first["dataset"] != other["dataset"]:
-        return None
-    regime = regime_of({str(name): value for name, value in first.items()})
-    keys = " ".join(sorted({*both["key"], *both["key_theirs"]}))
-    return regime._asdict() | {"variance": round(variance, 6), "df": len(both) - 1, "keys": keys}
-
-
-def collected(published: Path = PUBLISHED) -> pd.DataFrame:
-    """The lines of every published experiment; each pair of trials once, at its first mention."""
-    lines = [
-        {"experiment": path.parent.name} | line
-        for path in sorted(published.glob("*/table.csv"))
-        for line in variances(pd.read_csv(path, keep_default_na=True))
-    ]
-    return pd.DataFrame(lines).drop_duplicates("keys", ignore_index=True)
-
-
 def text(published: Path = PUBLISHED) -> str:
     """What `pooled.csv` holds."""
     origin = (
@@ -131,6 +87,29 @@ def text(published: Path = PUBLISHED) -> str:
         "differences to other arms.\n"
     )
     return origin + collected(published).to_csv(index=False)
+
+
+def collected(published: Path = PUBLISHED) -> pd.DataFrame:
+    """The lines of every published experiment; each pair of trials once, at its first mention."""
+    lines = [
+        {"experiment": path.parent.name} | line
+        for path in sorted(published.glob("*/table.csv"))
+        for _, context in pd.read_csv(path).groupby("context", dropna=False, sort=False)
+        for line in variances(context)
+    ]
+    return pd.DataFrame(lines).drop_duplicates("keys", ignore_index=True)
+
+
+def variances(context: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """A line for each difference of a treatment in the table of one context, if it has spread."""
+    for treatment in context.loc[context["role"] == "treatment", "arm"].unique():
+        for arm in context["arm"].unique():
+            for pair in pairs(context, treatment, arm):
+                variance, n = pair.differences.var(ddof=1), len(pair.trials)
+                if variance > 0:
+                    keys = " ".join(sorted({*pair.trials["ours_key"], *pair.trials["theirs_key"]}))
+                    found = {"variance": round(variance, 6), "df": n - 1, "keys": keys}
+                    yield pair.regime._asdict() | found | {"treatment": treatment, "arm": arm}
 
 
 if __name__ == "__main__":

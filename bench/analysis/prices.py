@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.analysis.equal_price import (
@@ -23,7 +23,8 @@ from bench.metrics import METRICS
 
 def _time(evidence: Evidence, row: Row, treatment: Row) -> Price | None:
     """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
-    ours, its = (evidence.seconds(treatment.label, "train", one.trial) for one in (row, treatment))
+    sittings = (evidence.seconds(treatment.label, of.trial.speed_key) for of in (row, treatment))
+    ours, its = (seconds.get("train", []) for seconds in sittings)
     return relative(ours, its) if ours and len(ours) == len(its) else None
 
 
@@ -54,25 +55,26 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     prior = treatment.verdict.prior if treatment.verdict else NO_PRIOR
     found = []
     for price in PRICES:
-        arms = _pipelines(evidence, price, treatment, [treatment, *evidence.beside(treatment)])
-        if len(arms) > 1 and arms[0][0] is treatment:
-            plain = [arm for row, arm in arms[1:] if row.trial.resizer == "none"]
-            equal = at_equal_price(arms[0][1], plain, prior)
-            front = on_front(arms[0][1], [arm for _, arm in arms[1:]], prior)
-            found.append(Paid(price, equal if isinstance(equal, EqualPrice) else None, *front))
+        ours, others = _pipelines(evidence, price, treatment)
+        if ours and others:
+            equal = at_equal_price(ours, others, prior)
+            found.append(Paid(price, equal, *on_front(ours, others, prior)))
     return found
 
 
 def _pipelines(
-    evidence: Evidence, price: str, treatment: Row, rows: Sequence[Row]
-) -> list[tuple[Row, Pipeline]]:
-    """The rows of the treatment's data, settings and length of training that have the price."""
-    alike = [row for row in rows if row.terms == treatment.terms]
-    return [
-        (row, Pipeline(row.arm.name, row.trial.input_size, cost, row.top1))
-        for row in alike
-        if (cost := PRICES[price](evidence, row, treatment))
-    ]
+    evidence: Evidence, price: str, treatment: Row
+) -> tuple[Pipeline | None, list[Pipeline]]:
+    """The treatment, and the others of its data, settings and length of training, if priced."""
+    alike = [row for row in evidence.beside(treatment) if row.terms == treatment.terms]
+    ours, *others = (_priced(evidence, price, row, treatment) for row in (treatment, *alike))
+    return ours, [one for one in others if one]
+
+
+def _priced(evidence: Evidence, price: str, row: Row, treatment: Row) -> Pipeline | None:
+    cost, trial = PRICES[price](evidence, row, treatment), row.trial
+    plain = trial.resizer == "none"
+    return Pipeline(row.arm.name, trial.input_size, plain, cost, row.top1) if cost else None
 
 
 def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
@@ -84,11 +86,9 @@ def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
     Args:
         price: one of PRICES.
     """
-    cost = PRICES[price](evidence, treatment, treatment)
-    plain = [row for row in evidence.beside(treatment) if row.trial.resizer == "none"]
-    arms = [arm for _, arm in _pipelines(evidence, price, treatment, plain)]
-    found = bracketed(cost, arms) if cost else "cheaper than measured"
-    if isinstance(found, str):
+    ours, others = _pipelines(evidence, price, treatment)
+    found = bracketed(ours.price, others) if ours else None
+    if found is None:
         return None
     small, large, share = found
     return math.sqrt((1 - share) * small.side**2 + share * large.side**2)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import special
 
-from bench.analysis.moderated import NOTHING, Variances, prior_of
-from bench.analysis.statistics import NO_PRIOR, Floats, Prior
+from bench.analysis.moderated import Variances, prior_of
+from bench.analysis.statistics import NO_PRIOR, Floats
 
 ERROR = 0.05
 DIFFERENCE_SD = 1.1
@@ -57,19 +57,8 @@ def called(design: Design, runs: int = RUNS) -> float:
     differences[:, 0] += design.effect
     lent = [_lent(design, scale, stream, runs) for scale in design.lent]
     error = ERROR / len(design.looks)
-    told = [p_values(design, differences[..., :n], lent)[:, 0] < error for n in design.looks]
-    return float(np.any(told, axis=0).mean())
-
-
-def family_error(design: Design, runs: int = RUNS) -> float:
-    """The share of experiments in which some difference of a family is called, none being true."""
-    differences = drawn(design, np.random.default_rng(design.stream), runs)
-    n = differences.shape[1]
-    called_any = np.zeros(runs, dtype=bool)
-    for first in range(n):
-        order = [first, *(i for i in range(n) if i != first)]
-        called_any |= p_values(design, differences[:, order], [])[:, 0] < ERROR / n
-    return float(called_any.mean())
+    found = [p_values(design, differences[..., :n], lent) < error for n in design.looks]
+    return float(np.any(found, axis=0).mean())
 
 
 def drawn(design: Design, stream: np.random.Generator, runs: int) -> Floats:
@@ -85,21 +74,15 @@ def drawn(design: Design, stream: np.random.Generator, runs: int) -> Floats:
     return np.asarray(scores[:, :1] - scores[:, 1:], dtype=float)
 
 
-def p_values(design: Design, differences: Floats, lent: Sequence[Variances]) -> Floats:
-    """(runs, 1) of the two-sided moderated t test of the first difference."""
+def p_values(design: Design, differences: Floats, lent: Sequence[Variances] = ()) -> Floats:
+    """(runs,) of the two-sided t test of the first difference, the others moderating it."""
     n = differences.shape[-1]
     values, df = differences.var(axis=-1, ddof=1), n - 1.0
-    prior = prior_of_first(values, df, lent) if design.moderated else NO_PRIOR
+    others = Variances(values[:, 1:], np.full(design.arms - 2, df))
+    prior = prior_of(values[:, 0], df, others, lent) if design.moderated else NO_PRIOR
     variance, total = prior.moderate(values[:, 0], df)
     t = differences[:, 0].mean(axis=-1) / np.sqrt(variance / n)
-    return np.asarray(2 * special.stdtr(total, -np.abs(t)), dtype=float)[:, None]
-
-
-def prior_of_first(values: Floats, df: float, lent: Sequence[Variances]) -> Prior:
-    """The prior of the first difference from the others of each experiment, and lent ones."""
-    count = values.shape[-1] - 1
-    others = Variances(values[:, 1:], np.full(count, df)) if count else NOTHING
-    return prior_of(values[:, 0], df, others, lent)
+    return np.asarray(2 * special.stdtr(total, -np.abs(t)), dtype=float)
 
 
 def _lent(design: Design, scale: float, stream: np.random.Generator, runs: int) -> Variances:
@@ -123,31 +106,28 @@ DESIGNS: dict[str, Design] = {
 }
 
 
-HEADINGS = (
-    "design", "looks, seeds", "false, %", "false with own t, %",
-    "2 points found, %", "found with own t, %",
-)  # fmt: skip
-
-
-def line(name: str, design: Design, runs: int = RUNS) -> list[str]:
-    """A design's rates under `HEADINGS`: with moderated variances, and with each its own."""
-    rates = [
-        called(replace(design, effect=effect, moderated=moderated), runs)
+def rates(design: Design, runs: int = RUNS) -> list[str]:
+    """In %: called without a difference, with one of two points; the second with own variances."""
+    designs = [
+        replace(design, effect=effect, moderated=moderated)
         for effect in (0.0, 2.0)
         for moderated in (True, False)
     ]
-    looks = ", ".join(map(str, design.looks))
-    return [name, looks, *(f"{100 * rate:.1f}" for rate in rates)]
+    return [f"{100 * called(one, runs):.1f}" for one in designs]
 
 
-def main() -> None:
-    """Print a Markdown table of all designs."""
-    rows: list[Sequence[str]] = [HEADINGS, ["---"] * len(HEADINGS)]
+def table() -> str:
+    """The rates of all designs, in Markdown."""
+    lines = [
+        "| design | looks, seeds | false, % | with own t, % | 2 points found, % | with own t, % |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, design in DESIGNS.items():
-        rows += [line(name, replace(design, looks=n)) for n in ((3,), (6,), (4, 8), (3, 6, 10))]
-    for row in rows:
-        print(f"| {' | '.join(row)} |")  # noqa: T201
+        for looks in ((3,), (6,), (4, 8), (3, 6, 10)):
+            found = rates(replace(design, looks=looks))
+            lines.append(f"| {' | '.join([name, ', '.join(map(str, looks)), *found])} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    print(table())  # noqa: T201

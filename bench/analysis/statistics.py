@@ -138,7 +138,7 @@ def clip(points: float) -> float:
     return float(np.clip(points, -LARGEST, LARGEST))
 
 
-def estimate(values: Sequence[float], prior: Prior = NO_PRIOR) -> Estimate:
+def estimate(values: ArrayLike, prior: Prior = NO_PRIOR) -> Estimate:
     """The mean of one difference by seed, its variance moderated by a prior.
 
     >>> estimate([1.0, 2.0, 3.0]).interval().low.__round__(3)
@@ -155,7 +155,7 @@ def estimate(values: Sequence[float], prior: Prior = NO_PRIOR) -> Estimate:
     return Estimate(mean, n, math.sqrt(own), (Error(math.sqrt(float(variance) / n), float(df)),))
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """Mean and plain t interval over independent values (here: over seeds, or rounds)."""
     return estimate(values).interval(level)
 
@@ -200,30 +200,30 @@ def differences(pairs: pd.DataFrame, arm: str, to: str) -> pd.Series[float]:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one arm takes as another, measured side by side."""
+    """A ratio with its interval: of times that were measured side by side, of gains, …"""
 
     value: float
     low: float
     high: float
-    rounds: int
+    n: int  # of what it is the mean of: rounds, seeds, comparisons
 
     def differs(self, floor: float) -> bool:
         """Whether it is told from 1: beyond the noise floor, with an interval that leaves 1 out."""
         return max(self.value, 1 / self.value) > floor and not self.low <= 1 <= self.high
 
 
-def time_ratio(ours: Sequence[float], theirs: Sequence[float], level: float = LEVEL) -> Ratio:
+def time_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Ratio:
     """Ratio of two arms' seconds, paired by round: a t interval over the logarithms.
 
     >>> time_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(3)
     2.0
     """
-    logs = t_interval(np.log(np.asarray(ours) / np.asarray(theirs)).tolist(), level)
+    logs = t_interval(np.log(np.asarray(ours) / np.asarray(theirs)), level)
     value, low, high = (math.exp(v) for v in (logs.mean, logs.low, logs.high))
     return Ratio(value, low, high, logs.n)
 
 
-def noise_floor(once: Sequence[float], again: Sequence[float]) -> float:
+def noise_floor(once: ArrayLike, again: ArrayLike) -> float:
     """How far apart two measurements of one arm may be: 1.02 is 2 %. The end of their interval.
 
     >>> noise_floor([1.0, 1.0, 1.0], [1.01, 0.99, 1.0]).__round__(3)

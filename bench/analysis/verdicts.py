@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
 from bench.analysis.judging import Answer, Reason, Verdict
-from bench.analysis.statistics import Interval, differences
+from bench.analysis.statistics import Interval
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
@@ -20,7 +20,7 @@ ANSWERS = "answer-"
 UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerdictRow:
     """A primary comparison in one context: the columns of `verdicts`."""
 
@@ -54,15 +54,15 @@ class VerdictRow:
     margin_pct: float  # differences smaller than this do not matter to the asker
     baseline_top1_pct: float
     # a training step, as a multiple of the baseline's
-    step_ratio: float | None
-    step_beyond_noise: bool | None
+    step_ratio: float | None = None
+    step_beyond_noise: bool | None = None
     # the plain image whose training time is the treatment's
-    equal_time_px: str | None  # of several where seeds take them in turn
-    equal_time_difference: float | None  # minus baseline, points
-    equal_time_low: float | None
-    equal_time_high: float | None
-    equal_time_over_treatment: float | None  # minus treatment, points
-    equal_time_step_ratio: float | None  # a training step, as a multiple of the treatment's
+    equal_time_px: str | None = None  # of several where seeds take them in turn
+    equal_time_difference: float | None = None  # minus baseline, points
+    equal_time_low: float | None = None
+    equal_time_high: float | None = None
+    equal_time_over_treatment: float | None = None  # minus treatment, points
+    equal_time_step_ratio: float | None = None  # a training step, as a multiple of the treatment's
     # what the comparison was made of
     front_end: bool  # whether the treatment has one: arms without differ in chance alone
     generated: bool  # whether its images are
@@ -102,7 +102,6 @@ def verdict_rows(evidence: Evidence) -> list[VerdictRow]:
 
 def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
     base, found = evidence.baseline_of(row), verdict.difference
-    gain, spec = evidence.gain(row), evidence.experiment.spec
     ours, theirs = (tuple(map(str, one.seeds["key"])) for one in (row, base))
     return VerdictRow(
         experiment=evidence.experiment.name,
@@ -121,7 +120,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         own_high=verdict.own.high,
         over_images=verdict.over_images,
         detectable=verdict.detectable,
-        by_seed=dict(zip(gain.index.tolist(), gain.tolist(), strict=True)),
+        by_seed=_by_seed(evidence.gain(row)),
         headroom=_headroom(evidence, row, base),
         margin_pct=verdict.margin_pct,
         baseline_top1_pct=base.accuracy.mean,
@@ -131,7 +130,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         generated=is_generated(row.trial),
         subject=_subject(row.trial.dataset),
         tuned=evidence.search is not None,
-        recipe_for=spec.recipe_for,
+        recipe_for=evidence.experiment.spec.recipe_for,
         trials=tuple(sorted({*ours, *theirs})),
         baseline_trials=tuple(sorted(theirs)),
     )
@@ -139,16 +138,16 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
 
 def _headroom(evidence: Evidence, row: Row, base: Row) -> dict[int, float]:
     """What the baseline gains by the treatment's pixels; empty where no arm tells."""
+    px = row.trial.input_size
     for other in evidence.beside(row):
-        plain, px = other.trial.resizer == "none", other.trial.input_size
-        if (
-            plain
-            and other.terms == row.terms
-            and px == row.trial.input_size > base.trial.input_size
-        ):
-            gain = differences(evidence.pairs(row.label), other.arm.name, base.arm.name)
-            return dict(zip(gain.index.tolist(), gain.tolist(), strict=True))
+        alike = other.trial.resizer == "none" and other.terms == row.terms
+        if alike and other.trial.input_size == px > base.trial.input_size:
+            return _by_seed(evidence.difference(row.label, other.arm.name, base.arm.name))
     return {}
+
+
+def _by_seed(values: pd.Series[float]) -> dict[int, float]:
+    return dict(zip(values.index.tolist(), values.tolist(), strict=True))
 
 
 def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
@@ -170,9 +169,10 @@ def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
 
 
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
-    step = row.times.get("train")
-    beyond = step.differs(evidence.floor(row.label, "train")) if step else None
-    return {"step_ratio": step.value if step else None, "step_beyond_noise": beyond}
+    if (step := row.times.get("train")) is None:
+        return {}
+    beyond = step.differs(evidence.floor(row.label, "train"))
+    return {"step_ratio": step.value, "step_beyond_noise": beyond}
 
 
 def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
@@ -180,20 +180,22 @@ def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
 
     It is matched to the row, or the file's `secondary` compares the row with it.
     """
-    names = ("px", "difference", "low", "high", "over_treatment", "step_ratio")
-    values: tuple[float | str | None, ...] = (None,) * len(names)
     for other in evidence.beside(row):
         arm, gain = other.arm, other.difference
         timed = arm.fields.get("input_size") == "equal_time" and arm.match == row.arm.name
         named = (row.arm.name, arm.name) == evidence.experiment.spec.secondary
         if (timed or named) and other.trial.resizer == "none" and gain and gain.n > 1:
-            pairs = evidence.pairs(row.label)
-            over = float(differences(pairs, other.arm.name, row.arm.name).mean())
+            over = evidence.difference(row.label, arm.name, row.arm.name).mean()
             ours, its = row.times.get("train"), other.times.get("train")
-            step = its.value / ours.value if ours and its else None
-            values = (other.size, gain.mean, gain.low, gain.high, over, step)
-            break
-    return {f"equal_time_{name}": value for name, value in zip(names, values, strict=True)}
+            return {
+                "equal_time_px": other.size,
+                "equal_time_difference": gain.mean,
+                "equal_time_low": gain.low,
+                "equal_time_high": gain.high,
+                "equal_time_over_treatment": float(over),
+                "equal_time_step_ratio": its.value / ours.value if ours and its else None,
+            }
+    return {}
 
 
 def is_generated(trial: Trial) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 OWN = EXPERIMENTS / "own"
-"""Where `mine.toml` and `my_front_ends.py` are, from which a new question begins."""
+"""Where `question.toml` and `sharpen.py` are, from which a new question begins."""
 
 MOST_DESIGNS = 4  # a plan tells so many contexts at the most
 
@@ -79,9 +79,9 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
     for path in (question, front_end):
         if path.exists():
             raise InputError(f"{path} is there already: give the new question another name")
-    text = (OWN / "mine.toml").read_text()
-    question.write_text(text.replace("my_front_ends", module))
-    shutil.copyfile(OWN / "my_front_ends.py", front_end)
+    text = (OWN / "question.toml").read_text()
+    question.write_text(text.replace("experiments.own.sharpen", module))
+    shutil.copyfile(OWN / "sharpen.py", front_end)
     return question, front_end
 
 

@@ -71,7 +71,9 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
             if one.equal:
                 sizes = dict.fromkeys(of.side for of in (one.equal.small, one.equal.large))
                 line["plain image, px"] = words.span(sizes, str)
-                line["difference to it, points"] = words.difference(one.equal.interval(), "")
+                line["difference to it, points"] = words.difference(
+                    one.equal.difference.interval(), ""
+                )
             line["arm no dearer and more accurate"] = beaten[one.front]
             if one.equal or one.front != "open":
                 lines.append(_where(evidence, row) | line)
@@ -105,7 +107,7 @@ def _when(one: Reached) -> str:
 def _interval(ratio: Ratio) -> str:
     """As `words.ratios`, without an interval of one seed."""
     value, low, high = (words.number(end) for end in (ratio.value, ratio.low, ratio.high))
-    return value if ratio.rounds < 2 else f"{value} [{low}, {high}]"
+    return value if ratio.n < 2 else f"{value} [{low}, {high}]"
 
 
 def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
@@ -151,7 +153,7 @@ def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
 def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:
     """The primary comparison in one context, seed by seed, with McNemar's test."""
     arms = [row.arm.name, evidence.experiment.baseline]
-    pairs = evidence.pairs(row.label)[arms].dropna()
+    pairs = evidence.top1(row.label)[arms].dropna()
     shown = pairs.map(words.points).add_suffix(", %")
     gain = pairs[arms[0]] - pairs[arms[1]]
     shown["difference, points"] = [words.points(one, signed=True) for one in gain]

@@ -54,7 +54,7 @@ def warnings(evidence: Evidence) -> Iterator[str]:
         if timing["status"] != "ok":
             ended = f"{timing['status']}: {timing.get('reason', '')}"
             yield f"Timing {context or 'the arms'} ended as {ended}."
-    shares = {row.arm.name: evidence.busy(row.label, row.trial) for row in evidence.rows}
+    shares = {row.arm.name: evidence.busy(row) for row in evidence.rows}
     bound = [arm for arm, share in shares.items() if share is not None and share < LEAST_BUSY]
     if bound:
         yield (

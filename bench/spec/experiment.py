@@ -240,7 +240,8 @@ class Asked:
     def command(self) -> str:
         """What reproduces it."""
         verb = "search" if self.spec.search else "run"
-        name = self.file.stem if self.file.parent == EXPERIMENTS else str(self.file)
+        ours = self.file.is_relative_to(EXPERIMENTS)
+        name = self.file.stem if ours else str(self.file)
         small = " --small" if self.small else ""
         return f"resizer-bench {verb} {name}{small}{variants.options(self.changes)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -135,7 +136,7 @@ def _check_values(raw: Fields) -> None:
 
 
 def shipped() -> list[str]:
-    """The bare names of the experiments in `experiments/`."""
+    """The bare names of the experiments in `experiments/`, those of its folders left out."""
     return sorted(path.stem for path in EXPERIMENTS.glob("*.toml"))
 
 
@@ -145,9 +146,9 @@ def _find(name: str) -> Path:
             raise InputError(f"no experiment file {name!r}")
         check_name(file)
         return file
-    if name not in shipped():
-        raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
-    return EXPERIMENTS / f"{name}.toml"
+    if found := next(EXPERIMENTS.rglob(f"{glob.escape(name)}.toml"), None):
+        return found
+    raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
 
 
 def check_name(file: Path) -> None:

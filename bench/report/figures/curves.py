@@ -81,7 +81,7 @@ def by_time(evidence: Evidence) -> Drawing | None:
     figure, axes = style.panels(len(panels), styles)
     for ax, context in zip(axes, panels, strict=True):
         mine = [line for line in lines if line.context == context]
-        _by_seconds(ax, evidence, mine, styles)
+        _by_seconds(ax, mine, styles)
         for target in asked:
             ax.axhline(target, color=style.INK, lw=0.8, ls="--", zorder=1)
         shown = [name for name in evidence.axes if name in context]
@@ -95,20 +95,16 @@ def by_time(evidence: Evidence) -> Drawing | None:
     )
 
 
-def _by_seconds(
-    ax: Axes,
-    evidence: Evidence,
-    lines: Sequence[lengths.Line],
-    styles: Mapping[str, ArmStyle],
-) -> None:
+def _by_seconds(ax: Axes, lines: Sequence[lengths.Line], styles: Mapping[str, ArmStyle]) -> None:
     everything: list[float] = []
     for line in lines:
         colour, marker = styles[line.arm]
-        seconds = lengths.seconds(line, evidence)
-        everything += seconds
+        everything += line.seconds
         shown = [row.accuracy for row in line.rows]
         means, halves = [of.mean for of in shown], [of.half_width for of in shown]
-        ax.errorbar(seconds, means, halves, fmt=f"{marker}-", color=colour, lw=1, elinewidth=1.2)
+        ax.errorbar(
+            line.seconds, means, halves, fmt=f"{marker}-", color=colour, lw=1, elinewidth=1.2
+        )
     style.logarithmic(ax, everything)
     style.at_most_all(ax)
 
