@@ -181,6 +181,14 @@ def test_a_node_with_other_data_of_the_name_is_refused_in_a_sentence(
     assert library.fingerprint("toy") != "f" * 64
 
 
+def test_a_trial_that_no_node_has_room_for_is_one_sentence(data_folder: Path, nodes: Nodes) -> None:
+    said = "a trial takes 99 cores and a GPU, and none of its 2 nodes has so much"
+    with joined(nodes.have(data_folder), cpus=99) as choose:
+        with pytest.raises(InputError, match=said):
+            choose([], [])
+        assert choose([], [], workers=3).workers == 3
+
+
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
     with (
         pytest.raises(InputError, match=r"--cluster 127\.0\.0\.1:1: no cluster can be joined: "),

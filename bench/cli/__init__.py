@@ -168,14 +168,8 @@ def _smoke(
 
 
 def _end(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
-    """Report, unless another process is at it; then what is missing, and the exit status."""
-    from bench.run.claims import claim
-
-    with claim(store, f"report of {experiment.name}") as claimed:
-        if claimed:
-            reporting.make_report(experiment, store)
-        else:
-            say("another process writes the report")
+    """Report, then say what is missing; the exit status tells whether anything is."""
+    reporting.make_report(experiment, store)
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():

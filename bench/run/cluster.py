@@ -81,12 +81,15 @@ class Cluster:
     ) -> None:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = int(any(node.get("GPU") for node in nodes))
-        rooms = (
-            min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if gpus else cpus * 1e9)
-            for node in nodes
-        )
-        self.cpus, self.workers = cpus, workers or max(1, int(sum(rooms)))
+        need = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+        rooms = [min(node.get(name, 0) // n for name, n in need.items()) for node in nodes]
         what = f"{cpus} core{'' if cpus == 1 else 's'}{' and a GPU' if gpus else ''}"
+        self.cpus, self.workers = cpus, workers or int(sum(rooms))
+        if not self.workers:
+            raise InputError(
+                f"--cluster: a trial takes {what}, and none of its {len(nodes)} nodes has so much; "
+                "--workers waits for nodes that are still to come"
+            )
         self.places = f"{self.workers} at a time on {len(nodes)} nodes, {what} each"
         self.task = _streaming(_on_a_node, num_cpus=cpus, num_gpus=gpus, max_calls=0)
 
