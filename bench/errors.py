@@ -67,6 +67,14 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def counted(n: float, noun: str) -> str:
+    """
+    >>> counted(1, "trial"), counted(1200, "trial"), counted(0.5, "point")
+    ('1 trial', '1,200 trials', '0.5 points')
+    """
+    return f"{n:,.12g} {noun}" + ("" if n == 1 else "s")
+
+
 def told(error: OSError, place: Path) -> str:
     """What the system refused and where; of a missing right also whose the file is, and who asks.
 

@@ -92,9 +92,8 @@ def _copy(
             files.append("pictures.npz")
         copy_record(store.trial_folder(key), published.trial_folder(key), *files)
     for folder in set(store.timing_folders(experiment).values()):
-        copy_record(folder, published.root / "timings" / folder.name, "samples.parquet")
-        for taken in (folder / "rounds").glob("*"):
-            copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
+        if (folder / "record.json").exists():
+            shutil.copytree(folder, published.root / "timings" / folder.name)
     for key in experiment.matched:
         copy_record(store.size_folder(key), published.size_folder(key))
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))

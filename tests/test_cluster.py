@@ -182,7 +182,7 @@ def test_a_node_with_other_data_of_the_name_is_refused_in_a_sentence(
 
 
 def test_a_trial_that_no_node_has_room_for_is_one_sentence(data_folder: Path, nodes: Nodes) -> None:
-    said = "a trial takes 99 cores and a GPU, and none of its 2 nodes has so much"
+    said = "a trial takes 99 cores and a GPU, and no node has so much"
     with joined(nodes.have(data_folder), cpus=99) as choose:
         with pytest.raises(InputError, match=said):
             choose([], [])

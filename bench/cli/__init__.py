@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from bench.cli import options, planning, reporting, upkeep
-from bench.cli.console import counted, near, out, say
+from bench.cli.console import near, out, say
 from bench.cli.options import Small, fields, opened, own_store, pairs
 from bench.cli.progress import Display
-from bench.errors import InputError, machine_trouble, told
+from bench.errors import InputError, counted, machine_trouble, told
 from bench.opening import check_owner, note_owner
 from bench.paths import PUBLISHED
 from bench.spec.experiment import Experiment
@@ -60,7 +60,10 @@ def run(
     note_owner(store, experiment)
     chosen = pairs(where or [], "--where")
     if reuse_published:
-        experiment = _reused(experiment, store)
+        from bench import publish as publishing
+
+        experiment, taken = publishing.reuse(experiment, store)
+        say(f"{counted(taken, 'trial')} taken from results/published")
     made = saved(experiment, store, store.root / experiment.name)
     if made and made.complete and not (smoke or chosen):
         say(f"0 trials to run, {len(experiment.runs)} on record")
@@ -104,14 +107,6 @@ def search(
         display.experiment = experiment
         outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     _end(experiment, store, outcome)
-
-
-def _reused(experiment: Experiment, store: Store) -> Experiment:
-    from bench import publish
-
-    experiment, taken = publish.reuse(experiment, store)
-    say(f"{counted(taken, 'trial')} taken from results/published")
-    return experiment
 
 
 @contextmanager

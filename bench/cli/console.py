@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.errors import readable
+from bench.errors import counted, readable
 
 if TYPE_CHECKING:
     from bench.store import Store
@@ -32,14 +32,6 @@ def name_damaged(store: Store) -> None:
     """Tell of the records that were there and could not be read."""
     for why in store.damaged.values():
         say(f"taken for missing: {why}")
-
-
-def counted(n: int, noun: str) -> str:
-    """
-    >>> counted(1, "trial"), counted(2, "trial")
-    ('1 trial', '2 trials')
-    """
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def near(path: Path) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bench.cli.console import counted, duration, name_damaged, out, say, wrapped_table
+from bench.cli.console import duration, name_damaged, out, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.paths import EXPERIMENTS, PUBLISHED
 from bench.spec.experiment import Asked, Experiment
 from bench.spec.files import check_name, read, shipped
@@ -190,26 +190,25 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
 
     spec = experiment.spec
     found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
-    told = [
+    lines = [
         finds(design, spec.margin_pct) + (f" ({context})" if context else "")
         for context, design in list(found.items())[:MOST_DESIGNS]
     ]
-    left = len(found) - len(told)
-    return [*told, f"{left} more comparisons"] if left > 0 else told
+    left = len(found) - len(lines)
+    return [*lines, counted(left, "more comparison")] if left else lines
 
 
 def finds(design: Design, margin_pct: float) -> str:
     from bench.analysis.judging import LEAST_SEEDS
 
-    wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
     if (most := max(design.looks.seeds)) < LEAST_SEEDS:
         return f"{counted(most, 'seed')}: a verdict needs {LEAST_SEEDS}."
     least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
     needed = design.seeds_for(margin_pct) or "more than 1,000"
     kind = "published experiments of this kind" if design.lenders else "all that is published"
     return (
-        f"In four of five experiments it will find {', '.join(least)}; {wanted} take"
-        f"{'s' if margin_pct == 1 else ''} {needed} seeds. A seed's difference spreads by "
+        f"In four of five experiments it will find {', '.join(least)}; for "
+        f"{counted(margin_pct, 'point')} it takes {needed} seeds. A seed's difference spreads by "
         f"{design.sd:.1f} points in {kind}."
     )
 

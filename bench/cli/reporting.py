@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.console import counted, name_damaged, near, out, results_table, say
+from bench.cli.console import name_damaged, near, out, results_table, say
 from bench.cli.options import Changes, Small, experiments, opened, own_store
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.opening import note_owner
 from bench.paths import PUBLISHED, results_with
 from bench.records import TrialRecord

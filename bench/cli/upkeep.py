@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import counted, near, out, say, wrapped_table
+from bench.cli.console import near, out, say, wrapped_table
 from bench.cli.options import DatasetName, Name, Small, opened, own_store
 from bench.cli.progress import Display
 from bench.data.specs import SPLITS
-from bench.errors import InputError
+from bench.errors import InputError, counted
 
 if TYPE_CHECKING:
     from bench.data.library import Dataset

@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.data import library
 from bench.data.building import staging
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.events import Event, Listener, Placed, Step
 from bench.machine import Share, cores, written_whole
 from bench.paths import WEIGHTS
@@ -83,14 +83,14 @@ class Cluster:
         gpus = int(any(node.get("GPU") for node in nodes))
         need = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
         rooms = [min(node.get(name, 0) // n for name, n in need.items()) for node in nodes]
-        what = f"{cpus} core{'' if cpus == 1 else 's'}{' and a GPU' if gpus else ''}"
+        what = counted(cpus, "core") + (" and a GPU" if gpus else "")
         self.cpus, self.workers = cpus, workers or int(sum(rooms))
         if not self.workers:
             raise InputError(
-                f"--cluster: a trial takes {what}, and none of its {len(nodes)} nodes has so much; "
-                "--workers waits for nodes that are still to come"
+                f"--cluster: a trial takes {what}, and no node has so much; --workers waits for "
+                "nodes that are still to come"
             )
-        self.places = f"{self.workers} at a time on {len(nodes)} nodes, {what} each"
+        self.places = f"{self.workers} at a time on {counted(len(nodes), 'node')}, {what} each"
         self.task = _streaming(_on_a_node, num_cpus=cpus, num_gpus=gpus, max_calls=0)
 
     async def train(

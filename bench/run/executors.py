@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Protocol
 
+from bench.errors import counted
 from bench.events import Listener, Placed
 from bench.machine import shares
 from bench.run import jobs
@@ -55,8 +56,8 @@ class Local:
     ) -> None:
         self.free = shares(workers, cards, max(map(memory_needed, trials)))
         self.workers, one = len(self.free), self.free[0]
-        threads = f"{one.threads} thread" + ("" if one.threads == 1 else "s")
-        self.places = f"{self.workers} at a time, {threads}{' and a GPU' if one.card else ''} each"
+        each = counted(one.threads, "thread") + (" and a GPU" if one.card else "")
+        self.places = f"{self.workers} at a time, {each} each"
 
     async def train(
         self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float

@@ -74,15 +74,15 @@ def make_plan(
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = {key: experiment.trials[key] for key, state in states.items() if state == "missing"}
-    pace = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
+    here = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
+    pace = {**(published or {}), **here}
     images = {name: train_images(name) for name in {one.dataset for one in missing.values()}}
-    seconds, lent = {}, set()
+    seconds = {}
     for key, trial in missing.items():
-        known = pace.get(trial.speed_key) or (published or {}).get(trial.speed_key)
-        if known and (count := images[trial.dataset]):
-            seconds[key] = known.step_s * trial.total_steps(count)
-            lent |= {known.device} if trial.speed_key not in pace else set()
-    return Plan(experiment, states, seconds, sorted(lent))
+        if (count := images[trial.dataset]) and trial.speed_key in pace:
+            seconds[key] = pace[trial.speed_key].step_s * trial.total_steps(count)
+    lent = {missing[key].speed_key for key in seconds} - here.keys()
+    return Plan(experiment, states, seconds, sorted({pace[speed].device for speed in lent}))
 
 
 def lacking(experiment: Experiment) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import math
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning, variants
-from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Cell, Experiment, ExperimentFile, Small
+from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
 from bench.spec.mistakes import check_arm, of_file, shown, unknown
 from bench.spec.trial import Fields, Trial
@@ -29,43 +30,34 @@ RESERVED = (*STORED, *MADE)
 """Folders of a store: no experiment is called so, as its results would be written into them."""
 
 
-def load(
-    name: str,
-    *,
-    small: bool = False,
-    sizes: Mapping[str, int] | None = None,
-    best: Mapping[str, Sequence[Fields]] | None = None,
-    changes: Fields | None = None,
-) -> Experiment:
-    """Read an experiment.
-
-    Args:
-        name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
-        small: lay the file's `[small]` table over it.
-        sizes: pixels by the key of a `SizeRequest`, those that are matched.
-        best: of a search, the best configurations found, by arm: what is retrained.
-        changes: fields laid over its [trial] last: the variant has a name of its own.
-    Raises:
-        InputError: with the file, the field, the value and what is allowed.
-    """
-    return crossed(read(name, small=small, changes=changes), sizes or {}, best or {})
+def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = None) -> Experiment:
+    """An experiment by itself: `read`, then `crossed`."""
+    return crossed(read(name, small=small), sizes or {}, {})
 
 
 def crossed(
     asked: Asked, sizes: Mapping[str, int], best: Mapping[str, Sequence[Fields]]
 ) -> Experiment:
-    """What is asked for with its trials; see `load`."""
+    """What is asked for with its trials.
+
+    Args:
+        sizes: pixels by the key of a `SizeRequest`, those that are matched.
+        best: of a search, the best configurations found, by arm: what is retrained.
+    Raises:
+        InputError: as `read`, or if a search has found nothing yet.
+    """
     file, spec = asked.file, asked.spec
     if spec.search:
         if set(best) != set(spec.search.arms):
-            raise InputError(
-                f"{shown(file)} is a search that has found nothing yet: {asked.command}"
-            )
+            said = f"is a search that has found nothing yet: {asked.command}"
+            raise InputError(f"{shown(file)} {said}")
         spec = tuning.with_choice(spec, best)
-    cross = Cross(spec, sizes)
+    cross, keys = Cross(spec, sizes), defaultdict[str, set[str]](set)
     with of_file(file):
         cells = list(cross.cells())
-    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, spec, cells)}
+    for cell in cells:
+        keys[cell.arm].add(cell.trial.key)
+    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, keys, spec.baseline)}
     made = Experiment(
         file,
         asked.small,
@@ -81,6 +73,11 @@ def crossed(
     return made
 
 
+def _idle(arm: Arm, keys: Mapping[str, set[str]], baseline: str) -> bool:
+    """Whether a standard control has nothing to tell: its trials are the baseline's own."""
+    return bool(arm.control and keys[arm.name] and keys[arm.name] <= keys[baseline])
+
+
 def _trials(experiment: Experiment) -> set[str]:
     return {*experiment.trials, *experiment.sizes}
 
@@ -88,8 +85,12 @@ def _trials(experiment: Experiment) -> set[str]:
 def read(name: str, *, small: bool = False, changes: Fields | None = None) -> Asked:
     """What is in an experiment's file: standard controls added, ranges not yet chosen.
 
+    Args:
+        name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
+        small: lay the file's `[small]` table over it.
+        changes: fields laid over its [trial] last: the variant has a name of its own.
     Raises:
-        InputError: as `load`.
+        InputError: with the file, the field, the value and what is allowed.
     """
     file = _find(name)
     raw = _parsed(file)
@@ -252,11 +253,3 @@ def _check_fields(spec: ExperimentFile) -> None:
                 raise ValueError(unknown(table, name, OF_TRIAL))
             if name == "seed" and table.startswith("arm "):
                 raise ValueError(f"[{table}] seed: arms are paired by [axes] seed")
-
-
-def _idle(arm: Arm, spec: ExperimentFile, cells: Sequence[Cell]) -> bool:
-    """Whether a standard control has nothing to tell: its trials are the baseline's own."""
-    ours, base = (
-        {cell.trial.key for cell in cells if cell.arm == name} for name in (arm.name, spec.baseline)
-    )
-    return arm.control is not None and bool(ours) and ours <= base

@@ -72,11 +72,9 @@ class Cross:
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
         given = self.spec.trial | self._axes[place] | arm.fields
         fields = self._in_turn(arm, given)
-        word = fields.get("input_size")
+        word, side = fields.get("input_size"), fields.get("output_size")
         if isinstance(word, str) and word in (*TIMES, *EQUAL):
-            side = fields.get("output_size")
-            whole = isinstance(side, int)
-            fields["input_size"] = TIMES.get(word, 1) * side if whole else side  # type: ignore[operator]
+            fields["input_size"] = side * TIMES.get(word, 1) if isinstance(side, int) else side
         trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
         if word in EQUAL:
             size = self._settled(arm, place) or self._size(arm, word, trial, needed.get("match"))

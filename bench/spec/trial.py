@@ -329,8 +329,10 @@ def _collapse_frozen(fields: Fields, *, learns: bool) -> None:
     if frozen != []:
         fields["frozen"] = frozen
     still = isinstance(frozen, list) and "resizer" in frozen
-    _drop(fields, [] if still else ["frozen_resizer_norm"])
-    _drop(fields, [] if learns and not still else ["resizer_lr_factor"])
+    if not still:
+        fields.pop("frozen_resizer_norm", None)
+    if still or not learns:
+        fields.pop("resizer_lr_factor", None)
 
 
 @cache
