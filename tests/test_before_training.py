@@ -22,7 +22,7 @@ from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
 from bench.paths import PROJECT, WEIGHTS, local_results
 from bench.run import attempt, jobs, keeping, readiness, runner
-from bench.run.executors import local
+from bench.run.executors import Local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
 from bench.run.studies import connected
@@ -176,7 +176,7 @@ def test_a_run_stops_at_the_first_trial_that_meets_a_full_disk(
     begun: list[Event] = []
     monkeypatch.setattr(jobs, "train", full_disk)
     with pytest.raises(MachineError, match="no space left"):
-        runner.run(write_experiment(), store, begun.append, choose=partial(local, workers=1))
+        runner.run(write_experiment(), store, begun.append, choose=partial(Local, workers=1))
     assert sum(isinstance(event, Begin) for event in begun) == 1
     assert make_plan(write_experiment(), store).counts == {"missing": 4}
 
