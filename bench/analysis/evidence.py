@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -80,10 +80,6 @@ class Row:
     def accuracy(self) -> Interval:
         """Their mean."""
         return t_interval(self.top1)
-
-    @cached_property
-    def statuses(self) -> Counter[str]:
-        return Counter(self.seeds["status"].tolist())
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from bench.analysis.classes import Classes
@@ -16,6 +14,7 @@ from bench.analysis.prices import paid
 from bench.analysis.statistics import Ratio
 from bench.report import words
 from bench.report.answer import why_not
+from bench.report.table import known
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.controls import STANDARD
 
@@ -77,7 +76,7 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
             line["arm no dearer and more accurate"] = beaten[one.front]
             if one.equal or one.front != "open":
                 lines.append(_where(evidence, row) | line)
-    return _known(lines)
+    return known(lines)
 
 
 def targets(evidence: Evidence) -> pd.DataFrame:
@@ -91,7 +90,7 @@ def targets(evidence: Evidence) -> pd.DataFrame:
         line["training, s"] = _when(one)
         line[f"over {baseline}'s"] = f"{_interval(one.ratio)} {TIMES}" if one.ratio else NONE
         lines.append(line)
-    return _known(lines)
+    return known(lines)
 
 
 def _when(one: Reached) -> str:
@@ -110,12 +109,6 @@ def _interval(ratio: Ratio) -> str:
     return value if ratio.n < 2 else f"{value} [{low}, {high}]"
 
 
-def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
-    """The lines as a table, without the columns that tell nothing of any of them."""
-    table = pd.DataFrame(lines).fillna(NONE)
-    return table.loc[:, (table != NONE).any()]
-
-
 def _where(evidence: Evidence, row: Row) -> dict[str, str]:
     """A cell that tells the row's context, where there are several."""
     return {"where": words.place(row.context, evidence.axes)} if evidence.axes else {}
@@ -132,7 +125,7 @@ def verdicts(evidence: Evidence) -> pd.DataFrame:
             lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
         second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
         lines += [where | _rests_on(spec.secondary, one) for one in second[:1]]
-    return _known(lines)
+    return known(lines)
 
 
 def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
