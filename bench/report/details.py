@@ -11,7 +11,6 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
-from bench.analysis.statistics import Ratio
 from bench.report import words
 from bench.report.answer import why_not
 from bench.report.table import known
@@ -88,7 +87,7 @@ def targets(evidence: Evidence) -> pd.DataFrame:
         line |= {name: words.plain(one.line.context[name]) for name in shown}
         line |= {"arm": one.line.arm, "image, px": one.line.rows[0].size}
         line["training, s"] = _when(one)
-        line[f"over {baseline}'s"] = f"{_interval(one.ratio)} {TIMES}" if one.ratio else NONE
+        line[f"over {baseline}'s"] = words.ratio(one.ratio) if one.ratio else NONE
         lines.append(line)
     return known(lines)
 
@@ -96,17 +95,11 @@ def targets(evidence: Evidence) -> pd.DataFrame:
 def _when(one: Reached) -> str:
     """The seconds; or how many seeds are there within the shortest training, and after none."""
     if one.seconds:
-        return _interval(one.seconds)
+        return words.ratio(one.seconds, "")
     first, last = (words.lengths([one.line.rows[end].trial.length]) for end in (0, -1))
     ends = {f"within {first}": one.sooner, f"not in {last}": one.never}
     seeds = [f"{n} {where}" for where, n in ends.items() if n]
     return f"of {words.count(one.seeds, 'seed')}, {words.join(seeds)}"
-
-
-def _interval(ratio: Ratio) -> str:
-    """As `words.ratios`, without an interval of one seed."""
-    value, low, high = (words.number(end) for end in (ratio.value, ratio.low, ratio.high))
-    return value if ratio.n < 2 else f"{value} [{low}, {high}]"
 
 
 def _where(evidence: Evidence, row: Row) -> dict[str, str]:

@@ -76,7 +76,7 @@ def price(evidence: Evidence) -> pd.DataFrame:
 
 def _price(evidence: Evidence, row: Row) -> Line:
     ratios = {label: row.times.get(phase) for phase, label in PHASES.items()}
-    line = {label: words.ratios([ratio]) if ratio else NONE for label, ratio in ratios.items()}
+    line = {label: words.ratio(ratio) if ratio else NONE for label, ratio in ratios.items()}
     for metric in ("peak_memory_mib", "gmacs"):
         found = multiple(evidence, row, metric)
         line[METRICS[metric].label] = f"{words.number(found, 2)} {TIMES}" if found else NONE
