@@ -35,9 +35,10 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
             (_title(one.row, row), words.difference(one.difference), _says(one))
             for one in beside(evidence, row)
         ]
-        headings = ["control", f"{row.arm.name} {MINUS} control", "what it says"]
-        found.append((row, pd.DataFrame(lines, columns=headings)))
-    return [(row, table) for row, table in found if not table.empty]
+        if lines:
+            headings = ["control", f"{row.arm.name} {MINUS} control", "what it says"]
+            found.append((row, pd.DataFrame(lines, columns=headings)))
+    return found
 
 
 def _title(control: Row, treatment: Row) -> str:
