@@ -35,7 +35,7 @@ def table(name: str, results: Path | str | None = None, *, small: bool = False) 
         results: a folder of results; the user's own unless given.
         small: of `run --small`.
     Raises:
-        InputError: as `bench.spec.files.load`.
+        InputError: as `bench.spec.files.read`.
     """
     from bench.opening import load_from
 

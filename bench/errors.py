@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 DENIED = (errno.EACCES, errno.EPERM)
@@ -66,6 +67,14 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def counted(n: float, noun: str) -> str:
+    """
+    >>> counted(1, "trial"), counted(1200, "trial"), counted(0.5, "point")
+    ('1 trial', '1,200 trials', '0.5 points')
+    """
+    return f"{n:,.12g} {noun}" + ("" if n == 1 else "s")
+
+
 def told(error: OSError, place: Path) -> str:
     """What the system refused and where; of a missing right also whose the file is, and who asks.
 
@@ -84,30 +93,26 @@ def _rights(path: Path) -> str:
             found = at.stat()
         except OSError:
             continue
-        owner = f"{_name('pwd', found.st_uid)}:{_name('grp', found.st_gid)}"
-        which = "it" if at == path else str(at)
-        return (
-            f" ({which} is {owner}'s, {stat.filemode(found.st_mode)}; this runs as "
-            f"{_name('pwd', os.geteuid())}:{_name('grp', os.getegid())})"
-        )
+        which, mode = "it" if at == path else str(at), stat.filemode(found.st_mode)
+        owner, asker = _names(found.st_uid, found.st_gid), _names(os.geteuid(), os.getegid())
+        return f" ({which} is {owner}'s, {mode}; this runs as {asker})"
     return ""
 
 
-def _name(table: str, number: int) -> str:
-    """The name of a user or a group; its number where it has none, as in many containers."""
-    try:
-        if table == "pwd":
-            import pwd
+def _names(user: int, group: int) -> str:
+    """Of a user and a group; the number of one that has no name, as in many containers."""
+    import grp  # neither is on Windows
+    import pwd
 
-            return pwd.getpwuid(number).pw_name
-        import grp
+    names = [str(user), str(group)]
+    with suppress(KeyError):
+        names[0] = pwd.getpwuid(user).pw_name
+    with suppress(KeyError):
+        names[1] = grp.getgrgid(group).gr_name
+    return ":".join(names)
 
-        return grp.getgrgid(number).gr_name
-    except (ImportError, KeyError):
-        return str(number)
 
-
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """
     >>> first_line(ValueError("too small\\nand more"))
     'ValueError: too small'

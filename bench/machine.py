@@ -31,26 +31,25 @@ def cores(cgroups: Path = CGROUPS) -> int:
 
 def _quota(cgroups: Path) -> float | None:
     """Processors that the control group may use, in version 2 or 1; None without a limit."""
-    try:
-        if (path := cgroups / "cpu.max").exists():
-            quota, period = path.read_text().split()
-        else:
-            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
-        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
-    except (OSError, ValueError):  # no such file; "max"
-        return None
+    found = _numbers(cgroups / "cpu.max")
+    for name in () if found else ("cpu.cfs_quota_us", "cpu.cfs_period_us"):
+        found += _numbers(cgroups / "cpu" / name)
+    return found[0] / found[1] if len(found) == 2 and min(found) > 0 else None
 
 
 def memory_bytes(cgroups: Path = CGROUPS) -> int:
     """The memory that this process and its children may use: the machine's, or its container's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
-        try:
-            return min(machine, int((cgroups / limit).read_text()))
-        except (OSError, ValueError):  # no such file; "max"
-            continue
-    return machine
+    limits = ("memory.max", "memory/memory.limit_in_bytes")  # versions 2 and 1
+    return min([machine, *(number for name in limits for number in _numbers(cgroups / name))])
+
+
+def _numbers(file: Path) -> list[int]:
+    """What is in a control group's file; none where it is not there, or says "max"."""
+    try:
+        return [int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):
+        return []
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def load_from(store: Store, name: str, *, small: bool, changes: Fields | None = 
     """Read an experiment with the sizes that the store has matched and what its search found.
 
     Raises:
-        InputError: as `load`; or if the search was over other ranges than the file has now.
+        InputError: as `read`; or if the search was over other ranges than the file has now.
     """
     asked = read(name, small=small, changes=changes)
     check_owner(store, asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED, WEIGHTS
 from bench.records import read_record, write_record, write_whole
 from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
-from bench.spec.files import load, read, shipped
+from bench.spec.files import read, shipped
 from bench.spec.trial import Trial
 from bench.store import Store
 
@@ -68,22 +68,17 @@ def publish(experiment: Experiment, store: Store) -> Path:
             f"{experiment.name}: {len(lost)} of its published trials are not here, {lost[0]} for "
             "one: `run` with --reuse-published takes them"
         )
-    _replace(folder, lambda staged: _copy(experiment, finished, store, staged))
-    _make(experiment, Store(folder))
-    _write_pages()
-    return folder
-
-
-def _replace(folder: Path, fill: Callable[[Store], None]) -> None:
-    """Put the records that `fill` writes in place of the folder's, when they are all there."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
-        fill(Store(Path(staged)))
+        _copy(experiment, finished, store, Store(Path(staged)))
         for room in ROOMS:
             if (folder / room).exists():
                 shutil.rmtree(folder / room)
             if (Path(staged) / room).exists():
                 (Path(staged) / room).rename(folder / room)
+    _make(experiment, Store(folder))
+    _write_pages()
+    return folder
 
 
 def _copy(
@@ -97,10 +92,10 @@ def _copy(
             files.append("pictures.npz")
         copy_record(store.trial_folder(key), published.trial_folder(key), *files)
     for folder in set(store.timing_folders(experiment).values()):
-        copy_record(folder, published.root / "timings" / folder.name, "samples.parquet")
-        for taken in (folder / "rounds").glob("*"):
-            copy_record(taken, published.root / "timings" / folder.name / "rounds" / taken.name)
-    copy_sizes(experiment, store, published)
+        if (folder / "record.json").exists():
+            shutil.copytree(folder, published.root / "timings" / folder.name)
+    for key in experiment.matched:
+        copy_record(store.size_folder(key), published.size_folder(key))
     copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
 
 
@@ -166,17 +161,6 @@ def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
     write_record(target, record | added)
 
 
-def copy_sizes(experiment: Experiment, source: Store, target: Store, *, timed: bool = True) -> None:
-    """Copy the sizes that the experiment asks for and `source` has matched.
-
-    Args:
-        timed: False leaves out those that meet a time, which is another machine's.
-    """
-    for key, request in experiment.matched.items():
-        if key not in target.sizes() and (timed or request.kind != "equal_time"):
-            copy_record(source.size_folder(key), target.size_folder(key))
-
-
 def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
     """Take counted sizes and finished trials from what is published.
 
@@ -186,33 +170,22 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
 
     Returns: the experiment with these sizes, and how many trials were taken.
     """
-    for folder in sorted(PUBLISHED.glob("*/sizes")):
-        there = Store(folder.parent)
-        known = there.sizes() | store.sizes()
-        experiment = load(
-            str(experiment.file),
-            small=experiment.small,
-            sizes=known,
-            changes=experiment.changes,
-        )
-        copy_sizes(experiment, there, store, timed=False)
-    experiment = again(store, experiment)
-    taken = 0
+    counted = [key for key, size in experiment.sizes.items() if size.kind == "equal_gmacs"]
+    for folder in (one for key in counted for one in PUBLISHED.glob(f"*/sizes/{key}")):
+        copy_record(folder, store.size_folder(folder.name))
+    experiment, taken = again(store, experiment), 0
     needed: set[str] = set()
     for key, trial in reversed(experiment.trials.items()):  # children before their parents
-        source = published_trial(key, trial)
-        record = store.trial(key)
-        have = record is not None and record["status"] == "ok"
-        if not have and source and key not in needed:
+        if (record := store.trial(key)) and record["status"] == "ok":
+            continue
+        if key not in needed and (source := published_trial(key, trial)):
             origin = f"published/{source.parent.parent.name}"
-            copy_record(source, store.trial_folder(key), *REUSED, reused_from=origin)
+            files = ("predictions.parquet", "pictures.npz")
+            copy_record(source, store.trial_folder(key), *files, reused_from=origin)
             taken += 1
-        elif not have:
+        else:
             needed |= set(trial.parents)
     return experiment, taken
-
-
-REUSED = ("predictions.parquet", "pictures.npz")
 
 
 def published_trial(key: str, trial: Trial) -> Path | None:
@@ -271,18 +244,17 @@ def pages() -> dict[Path, str]:
     folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
     found = [one for folder in folders if (one := read_summary(folder))]
     before, after = marked(README.read_text())
-    drawn = front.figures(found)
-    shown = [*drawn, *_hidden(asked)]
+    drawn, hidden = front.figures(found), _hidden(asked)
     first = front.first_screen(
         found,
         lambda name: f"results/published/{name}/report.md",
         [render.picture(one, "results/published") for one in drawn],
-        [render.picture(one, "results/published") for one in shown[len(drawn) :]],
+        [render.picture(one, "results/published") for one in hidden],
         not_run=_not_run({one.name for one in asked}),
-        took=_took(asked),
+        took=_took(),
     )
-    files = {f"{one.name}.svg": one.file for one in shown}
-    files |= {f"{one.name}-dark.svg": one.dark for one in shown}
+    files = {f"{one.name}.svg": one.file for one in (*drawn, *hidden)}
+    files |= {f"{one.name}-dark.svg": one.dark for one in (*drawn, *hidden)}
     files |= {"README.md": front.listing(found, "report.md", drawn)}
     files |= {"index.html": front.front_page(found), "leaderboard.csv": _leaderboard(asked)}
     own = {PUBLISHED / name: text for name, text in files.items()}
@@ -306,12 +278,13 @@ def _leaderboard(asked: Iterable[Experiment]) -> str:
     """The arms of all published experiments by their accuracy, as CSV."""
     import pandas as pd
 
-    folders = [PUBLISHED / one.name for one in asked]
-    tables = [pd.read_csv(file) for of in folders if (file := of / "summary.csv").exists()]
-    if not tables:
+    files = [PUBLISHED / one.name / "summary.csv" for one in asked]
+    tables = [pd.read_csv(file) for file in files if file.exists()]
+    trained = [table for table in tables if "top1_pct_mean" in table]
+    if not trained:
         return ""
     order = ["dataset", "top1_pct_mean", "experiment", "arm"]
-    whole = pd.concat([of for of in tables if "top1_pct_mean" in of], ignore_index=True)
+    whole = pd.concat(trained, ignore_index=True)
     ordered = whole.sort_values(order, ascending=[True, False, True, True], kind="stable")
     return ordered.to_csv(index=False)
 
@@ -320,23 +293,20 @@ def _not_run(there: Container[str]) -> str:
     """Which of the questions that are shipped were not asked yet at their full size."""
     waiting = [read(name).spec for name in shipped() if name not in there]
     sizes = [spec.axes.get("input_size", [spec.trial.get("input_size")]) for spec in waiting]
+    if not waiting:
+        return ""
     most = max((size for of in sizes for size in of if isinstance(size, int)), default=0)
-    of = len(shipped())
-    return (
-        f"Not run at full size: {len(waiting)} of {of} experiments, up to {most} px."
-        if waiting
-        else ""
-    )
+    count = f"{len(waiting)} of {len(shipped())} experiments"
+    return f"Not run at full size: {count}, up to {most} px."
 
 
-def _took(asked: Iterable[Experiment]) -> str:
+def _took() -> str:
     """How long `make bench` takes once it is installed, for the README: first start to last end."""
-    quick = [(one, Store(PUBLISHED / one.name)) for one in asked if one.name == "quick"]
-    kept = [record for one, store in quick for record in store.trials(one.runs).values() if record]
-    lanes = [record for one, store in quick for record in store.timings(one).values()]
-    began = [datetime.fromisoformat(record["started"]) for record in kept]
-    ended = [datetime.fromisoformat(record["finished"]) for record in (*kept, *lanes)]
+    files = PUBLISHED.glob("quick/t*/*/record.json")  # trials and timings
+    records = [record for file in files if (record := read_record(file.parent))]
+    began = [datetime.fromisoformat(one["started"]) for one in records if "started" in one]
     if not began:
         return ""
+    ended = [datetime.fromisoformat(one["finished"]) for one in records]
     minutes = math.ceil((max(ended) - min(began)).total_seconds() / 60)
     return f"about {minutes} minutes on 2 CPU cores"

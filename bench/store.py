@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +25,8 @@ from bench.records import (
     TrialRecord,
     read_record,
 )
-from bench.spec.experiment import Experiment, Sitting, Timing, context_label, context_of
-from bench.spec.trial import TIMING_VERSION, Fields, Trial, digest
+from bench.spec.experiment import Experiment, Sitting, Timing
+from bench.spec.trial import TIMING_VERSION, Fields, Trial, named_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,17 +74,13 @@ class Store:
     def sitting_folder(self, sitting: Sitting) -> Path:
         return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)
 
-    def earlier_timing_folder(self, experiment: Experiment) -> Path:
-        """Where earlier code put the one sitting of all contexts of an experiment."""
-        trials, settings = experiment.trials.values(), experiment.spec.timing
-        return self.root / "timings" / timing_key(trials, settings, version=4)
-
     def timing_folders(self, experiment: Experiment) -> dict[str, Path]:
         """Where the record of each context's sitting is, by the context's label.
 
-        Where there is none, but one by earlier code, it is that.
+        Where there is none, but one by earlier code, which had all contexts in it, it is that.
         """
-        earlier = self.earlier_timing_folder(experiment)
+        trials, settings = experiment.trials.values(), experiment.spec.timing
+        earlier = self.root / "timings" / timing_key(trials, settings, version=4)
         folders = {c: self.sitting_folder(one) for c, one in experiment.sittings.items()}
         if not (earlier / "record.json").exists():
             return folders
@@ -93,7 +89,7 @@ class Store:
     def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
         """The record of each context's sitting that is finished, by the context's label."""
         folders = self.timing_folders(experiment)
-        records = {folder: self._read(folder) for folder in folders.values()}
+        records = {folder: self._read(folder) for folder in set(folders.values())}
         found = {context: records[folder] for context, folder in folders.items()}
         return {c: cast("TimingRecord", record) for c, record in found.items() if record}
 
@@ -110,6 +106,12 @@ class Store:
     def search(self, name: str) -> SearchRecord | None:
         """What a search has found: arms with their configurations; None before the first."""
         return cast("SearchRecord | None", self._read(self.search_folder(name)))
+
+    def tried(self, name: str) -> Counter[str]:
+        """How many configurations of each arm a search has on record."""
+        record = self.search(name)
+        arms = record["arms"] if record else {}
+        return Counter({arm: len(of["configurations"]) for arm, of in arms.items()})
 
     def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""
@@ -158,14 +160,11 @@ class Store:
 
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""
-        folders: list[Path | str] = [f"{self.root}/trials/{key}" for key in experiment.trials]
-        folders += [
-            *self.timing_folders(experiment).values(),
-            self.search_folder(experiment.name),
-        ]
+        folders = [f"{self.root}/trials/{key}" for key in experiment.trials]
+        folders += map(str, self.timing_folders(experiment).values())
+        folders.append(str(self.search_folder(experiment.name)))
         times = [_modified(f"{folder}/record.json") for folder in folders]
-        text = json.dumps([experiment.spec.model_dump(), times], default=str)
-        return digest(text.encode())
+        return named_by([experiment.spec.model_dump(), times])
 
     def table(self, experiment: Experiment) -> pd.DataFrame:
         """One row for each trial of each arm in each context: fields, status, metrics.
@@ -222,8 +221,7 @@ def _modified(path: str) -> int | None:
 def timing_key(trials: Iterable[Trial], settings: Timing, *, version: int = TIMING_VERSION) -> str:
     """16 hex digits that name one sitting: what is measured against what, and how."""
     subjects = sorted({trial.speed_key for trial in trials})
-    text = json.dumps([version, subjects, settings.model_dump()], sort_keys=True)
-    return digest(text.encode())[:16]
+    return named_by([version, subjects, settings.model_dump()])
 
 
 def as_table(
@@ -236,18 +234,15 @@ def as_table(
 
     timed = {c: record["subjects"] for c, record in timings.items()}
     roles = {arm.name: arm.role for arm in experiment.spec.arm}
-    if experiment.spec.train:
-        missing = {"status": "missing", "reason": "not run yet"}
-    else:
-        missing = {"status": "not trained", "reason": "the experiment asks for the cost alone"}
+    missing = ("missing", "not run yet")
+    if not experiment.spec.train:
+        missing = ("not trained", "the experiment asks for the cost alone")
     rows = []
     for cell in experiment.cells:
-        key, record = cell.trial.key, records.get(cell.trial.key)
-        row: Fields = {"arm": cell.arm, "role": roles[cell.arm]}
-        context = context_label(context_of(cell.axes))
-        row |= {"context": context, "key": key}
-        row |= {"status": record["status"], "reason": record["reason"]} if record else missing
-        row |= cell.trial.model_dump()
+        key, context, record = cell.trial.key, cell.label, records.get(cell.trial.key)
+        status, reason = (record["status"], record["reason"]) if record else missing
+        row: Fields = {"arm": cell.arm, "role": roles[cell.arm], "context": context, "key": key}
+        row |= {"status": status, "reason": reason} | cell.trial.model_dump()
         row |= dict.fromkeys(METRICS, float("nan"))
         for measured in (record, timed.get(context, {}).get(cell.trial.speed_key)):
             if measured:

@@ -22,8 +22,11 @@ def build(name: str, *, output_size: int | tuple[int, int], **options: object) -
         output_size: side of the output, pixels; an int or (height, width).
         options: those that the resizer uses (`RESIZERS[name].options`).
     Raises:
-        ValueError: if the name is unknown, or an option is not one of the resizer's.
+        ValueError: if the name is unknown, an option is not one of the resizer's, or what is made
+            is no module.
     """
+    from torch import nn
+
     if name == "none":
         raise ValueError("resizer 'none' is the absence of a module: there is nothing to build")
     check_name(name)
@@ -37,5 +40,7 @@ def build(name: str, *, output_size: int | tuple[int, int], **options: object) -
         implementation = getattr(importlib.import_module(module), attribute, None)
     if implementation is None:
         raise ValueError(f"resizer {name!r}: {module} has no {attribute!r}")
-    made: nn.Module = implementation(output_size=output_size, **options)
+    made = implementation(output_size=output_size, **options)
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"resizer {name!r} makes {type(made).__name__}, not torch.nn.Module")
     return made

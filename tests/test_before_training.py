@@ -22,7 +22,7 @@ from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
 from bench.paths import PROJECT, WEIGHTS, local_results
 from bench.run import attempt, jobs, keeping, readiness, runner
-from bench.run.executors import local
+from bench.run.executors import Local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
 from bench.run.studies import connected
@@ -106,7 +106,11 @@ BAD = {
         "def get_extra_state(self): return 1\\n    def set_extra_state(self, s): 1 / 0",
         "cannot be saved and loaded: ZeroDivisionError",
     ),
-    "leaves": ("raise SystemExit(0)", "pass", "", "ended with exit status 0"),
+    "pair": ("pass", "return x, x", "", r"gives tuple, not \(1, 3,"),
+    "failing": ("pass", "1 / 0", "", "fails: ZeroDivisionError"),
+    "no module": ("pass", "pass", "def __new__(cls, **_): return 3", "makes int, not torch.nn.M"),
+    "leaves": ("raise SystemExit(0)", "pass", "", "cannot be built: SystemExit: 0"),
+    "leaves in use": ("pass", "raise SystemExit(0)", "", "fails: SystemExit: 0"),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
 
@@ -172,7 +176,7 @@ def test_a_run_stops_at_the_first_trial_that_meets_a_full_disk(
     begun: list[Event] = []
     monkeypatch.setattr(jobs, "train", full_disk)
     with pytest.raises(MachineError, match="no space left"):
-        runner.run(write_experiment(), store, begun.append, choose=partial(local, workers=1))
+        runner.run(write_experiment(), store, begun.append, choose=partial(Local, workers=1))
     assert sum(isinstance(event, Begin) for event in begun) == 1
     assert make_plan(write_experiment(), store).counts == {"missing": 4}
 

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 import typer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
 from bench import cli
-from bench.cli import console, options, planning, reporting, upkeep
-from bench.cli.planning import QUESTION
+from bench.cli import app, console, options, planning, reporting, upkeep
 from bench.cli.progress import Display
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
 from bench.run import runner
 from bench.run.attempt import ended
-from bench.spec.files import load
+from bench.run.claims import claim
+from bench.spec.files import RESERVED, load
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -62,6 +63,7 @@ def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
     assert both.returncode == 0, both.stderr
     assert "A: toy\nB: toy" in both.stdout
     assert both.stdout.rstrip().endswith("comparison.html")
+    assert {path.name for path in store.root.iterdir() if path.is_dir()} <= {"toy", *RESERVED}
 
 
 @pytest.mark.usefixtures("store")
@@ -183,10 +185,9 @@ def test_a_plan_says_that_images_are_enlarged(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not store.root.exists()
-    text = QUESTION.replace("input_size = 128", "input_size = 320").replace(
-        "my_front_ends:Sharpen", "fixed"
-    )
-    (file := tmp_path / "large.toml").write_text(text)
+    file, _ = planning.start("large", tmp_path)
+    text = file.read_text().replace("input_size = 128", "input_size = 320")
+    file.write_text(text.replace("large_front_ends:Sharpen", "fixed"))
     planning.plan(str(file))
     assert "images of 160 px: 320 px are enlarged ones" in capsys.readouterr().out
 
@@ -223,10 +224,29 @@ def test_results_that_cannot_be_written_are_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "1e300", "0"])
+def test_a_time_that_no_clock_can_be_set_to_is_refused(toy: Path, minutes: str) -> None:
+    refused = CliRunner().invoke(app, ["run", str(toy), "--for", minutes])
+    assert refused.exit_code == 2, refused.exception
+    assert "Invalid value for '--for'" in refused.output
+
+
+def test_a_report_that_another_process_is_writing_is_left_to_it(
+    toy: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with claim(store, "report of toy") as claimed:
+        assert claimed
+        reporting.report(str(toy))
+    assert capsys.readouterr().out == "another process writes the report\n"
+    assert not (store.root / "toy").exists()
+    reporting.report(str(toy))
+    assert (store.root / "toy" / "report.html").exists()
+
+
 def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Store) -> None:
     done = command("run", toy, "--smoke", "--where", "resizer=none")
     assert done.returncode == 0, done.stderr
-    assert "1 distinct arms, three training steps each" in done.stdout
+    assert "1 distinct arm, three training steps each" in done.stdout
     assert len(list(store.root.glob("smoke/*/record.json"))) == 1
 
 
@@ -287,10 +307,13 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_trial_goes_on_from_there(
     assert not list(store.root.glob("trials/*/record.json"))
 
 
-def test_the_datasets_are_listed_with_what_is_here(store: Store) -> None:
+def test_the_datasets_are_listed_with_what_is_here(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert not store.root.exists()
-    done = command("data", "list")
-    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    monkeypatch.setattr(console.out, "width", 120)
+    upkeep.list_data()
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "ready" in rows["toy"]
     assert "not here" in rows["imagewoof"]
     assert "made on first use" in rows["synthetic-fine"]

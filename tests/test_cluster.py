@@ -22,7 +22,7 @@ from bench.events import Event, Step, TrialProgress
 from bench.paths import PROJECT
 from bench.records import SearchRecord
 from bench.run import runner
-from bench.run.executors import local
+from bench.run.executors import Local
 from bench.run.search import open_search
 from bench.run.studies import tune
 from bench.spec.experiment import Experiment
@@ -84,7 +84,7 @@ def ran(experiment: Experiment, store: Store, address: str | None, listen: Any) 
     """Run the trials of seed 0, on a cluster or here with one thread each."""
     run = partial(runner.run, experiment, store, listen, where={"seed": "0"})
     if address is None:
-        run(choose=partial(local, workers=2))
+        run(choose=partial(Local, workers=2))
         return
     with joined(address, cpus=1) as choose:
         run(choose=choose)
@@ -153,7 +153,7 @@ def test_a_search_with_one_configuration_at_a_time_has_the_numbers_of_one_here(
     found = open_search(str(file))
     with joined(nodes.have(data_folder), cpus=1) as choose:
         there = tune(found, store, ignored, choose)
-    here = tune(found, Store(tmp_path / "here"), ignored, partial(local, workers=2))
+    here = tune(found, Store(tmp_path / "here"), ignored, partial(Local, workers=2))
     assert scores(there) == scores(here)
 
 
@@ -179,6 +179,14 @@ def test_a_node_with_other_data_of_the_name_is_refused_in_a_sentence(
         ran(write_experiment(), store, nodes.have(other), ignored)
     assert not store.kept()
     assert library.fingerprint("toy") != "f" * 64
+
+
+def test_a_trial_that_no_node_has_room_for_is_one_sentence(data_folder: Path, nodes: Nodes) -> None:
+    said = "a trial takes 99 cores and a GPU, and no node has so much"
+    with joined(nodes.have(data_folder), cpus=99) as choose:
+        with pytest.raises(InputError, match=said):
+            choose([], [])
+        assert choose([], [], workers=3).workers == 3
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:

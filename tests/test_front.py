@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.overview import overview
@@ -108,15 +109,29 @@ def test_where_nothing_was_trained_the_price_is_that_of_the_cost_experiments(
     assert told(nothing, dear="It takes long.") == {"What does it cost?": "It takes long."}
 
 
-def test_arms_without_a_front_end_are_no_comparison_of_the_front_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("baseline", "again"),
+    [("plain", 'resizer = "none"'), ("learned", 'resizer = "learned"\nnum_resblocks = 0')],
+)
+def test_arms_of_one_front_end_are_no_comparison_of_the_front_page(
+    tmp_path: Path, baseline: str, again: str
+) -> None:
+    experiment(tmp_path, NARROW)
+    text = (file := tmp_path / "toy.toml").read_text()
+    text = text.replace('["learned", "plain"]', f'["again", "{baseline}"]')
+    file.write_text(f'{text}[[arm]]\nname = "again"\n{again}\n')
+    fill(asked := load(str(file)), Store(tmp_path), top1)
+    found = verdicts([gather(asked, Store(tmp_path))])
+    assert len(found) == 1
+    assert overview(found).real.empty
+
+
+def test_a_question_about_the_harness_stands_under_its_own_heading(tmp_path: Path) -> None:
     asked = experiment(tmp_path, NARROW)
     fill(asked, Store(tmp_path), top1)
-    found = verdicts([gather(asked, Store(tmp_path))])
-    assert len(overview(found).real) == 1
-    assert overview(found.assign(front_end=False)).real.empty
     about = summary(gather(asked, Store(tmp_path)))
-    replicate = replace(about, verdicts=[replace(one, front_end=False) for one in about.verdicts])
-    assert [about.group, replicate.group] == ["single questions", "checks of the harness"]
+    groups = [replace(about, name=name).group for name in ("toy", "check-toy", "answer-toy")]
+    assert groups == ["single questions", "checks of the harness", "answers"]
 
 
 def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> None:

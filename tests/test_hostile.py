@@ -201,5 +201,5 @@ def test_the_terminal_shows_a_users_text_as_it_is(
     shown = io.StringIO()
     monkeypatch.setattr(console, "out", Console(file=shown, width=80))
     console.say(text)
-    console.out.print(console.text_table([text], [[text]], 80, title=text))
-    assert shown.getvalue().count(text.replace("\udcff", "\\xff")) == 4
+    console.out.print(console.wrapped_table([text], [[text]], right=()))
+    assert shown.getvalue().count(text.replace("\udcff", "\\xff")) == 3

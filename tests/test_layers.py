@@ -35,7 +35,7 @@ OPENED = (*SPEC, *SAVED, "bench.cli")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "resizer": ("resizer.building", "resizer.specs"),
-    "resizer.building": ("resizer.sources", "resizer.specs"),
+    "resizer.building": ("resizer.sources", "resizer.specs", TORCH),
     "resizer.specs": (),
     "resizer.sources": (),
     "resizer.fixed": ("resizer", TORCH),

@@ -102,11 +102,11 @@ def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
             continue
         assert verdict.crossed
         assert verdict.new_images
-        ours, theirs = experiment.spec.primary or ("", "")
-        keys = evidence.pairs(row.label, "key").dropna(subset=[ours, theirs])
+        ours, theirs = (evidence.trials_of(row.label, arm) for arm in experiment.spec.primary or ())
         pairs = [
-            (store.predictions(line[ours]), store.predictions(line[theirs]))
-            for _, line in keys.iterrows()
+            (store.predictions(ours[seed].key), store.predictions(theirs[seed].key))
+            for seed in ours
+            if seed in theirs
         ]
         scores = np.array(
             [[100 * accuracy_score(of["label"], of["predicted"]) for of in pair] for pair in pairs]

@@ -115,8 +115,14 @@ def test_a_question_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
     assert "sharper_images_front_ends:Sharpen" in (tmp_path / "sharper-images.toml").read_text()
     with pytest.raises(InputError, match=r"sharper-images\.toml is there already"):
         start("sharper-images", tmp_path)
-    with pytest.raises(InputError, match="new 'My question': lower-case letters"):
-        start("My question", tmp_path)
+    for name, why in {
+        "My question": "new 'My question': lower-case letters",
+        "trials": "'trials' is the name of a folder of the results",
+        "mine-small": "a name that ends in -small",
+    }.items():
+        with pytest.raises(InputError, match=why):
+            start(name, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def links(page: Path) -> set[str]:

@@ -18,7 +18,7 @@ from bench.metrics import Weight, as_metrics
 from bench.records import read_record, write_record
 from bench.run import jobs, processes, readiness, runner, stopping, timing
 from bench.run.attempt import ended
-from bench.run.executors import local
+from bench.run.executors import Local
 from bench.run.plan import make_plan, published_pace
 from bench.run.processes import DiedError, TimedOutError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
@@ -361,7 +361,7 @@ def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
             os.kill(os.getpid(), number)
 
     with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=60):
-        runner.run(experiment, store, stop_at_2, choose=partial(local, workers=1))
+        runner.run(experiment, store, stop_at_2, choose=partial(Local, workers=1))
     assert stop.value.status == status
     first, *_ = experiment.runs
     assert store.snapshot(first).exists()

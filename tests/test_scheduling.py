@@ -21,7 +21,7 @@ from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.run import runner
 from bench.run.attempt import ended
-from bench.run.executors import BYTES_OF_PROCESS, local, memory_needed, take_all
+from bench.run.executors import BYTES_OF_PROCESS, Local, memory_needed, take_all
 from bench.run.processes import waited_for
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -140,10 +140,10 @@ def test_the_same_threads_give_the_same_bits_whatever_runs_beside(
         most = max(most, len(running))
 
     where = {"dataset": "toy"}
-    runner.run(experiment, beside, count, where=where, choose=partial(local, workers=4))
+    runner.run(experiment, beside, count, where=where, choose=partial(Local, workers=4))
     assert most == 4
     for key, trial in experiment.trials.items():
-        executor = local([trial], [], workers=4)  # one thread, and nothing beside it
+        executor = Local([trial], [], workers=4)  # one thread, and nothing beside it
         asyncio.run(executor.train(trial, alone.trial_folder(key), alone.root, lambda _: None, 600))
         ours, theirs = beside.trial(key), alone.trial(key)
         assert ours

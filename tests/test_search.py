@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
-from bench.errors import InputError
+from bench.errors import InputError, MachineError
 from bench.events import Begin, Event, Listener, OnRecord, Waiting
 from bench.metrics import as_metrics
 from bench.opening import load_from
@@ -30,10 +31,11 @@ from bench.report.answer import in_words
 from bench.report.pages import make
 from bench.run import search, studies
 from bench.run.attempt import ended
-from bench.run.executors import local
+from bench.run.executors import Local
 from bench.run.processes import waited_for
 from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
+from bench.spec.experiment import Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import toy_toml
@@ -174,6 +176,7 @@ def test_a_search_trains_scores_on_held_out_images_and_retrains_the_best(
     invoke = [str(tmp_path / "tuned.toml")]
     first = CliRunner().invoke(app, ["search", *invoke], catch_exceptions=False)
     assert first.exit_code == 0, first.output
+    assert "3 configurations of each arm; on record: 0 of plain, 0 of learned;" in first.output
     record = store.search("tuned")
     assert record
     for arm in ("plain", "learned"):
@@ -380,6 +383,46 @@ def test_an_error_of_ours_ends_the_search_instead_of_drawing_on(
         Tuner(toy_search(), store, heard, broken).run()
 
 
+def test_a_configuration_that_the_machine_failed_is_drawn_again(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    lost: list[float] = []
+
+    async def full(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+        lost.append(trial.lr)
+        raise MachineError("no space left")
+
+    with pytest.raises(MachineError):
+        Tuner(toy_search(), store, heard, full).run()
+    record = tuned(toy_search(), store, low_rate_wins)
+    rates = [row["chosen"]["lr"] for row in record["arms"]["plain"]["configurations"]]
+    assert len(rates) == 3
+    assert set(lost) <= set(rates)
+
+
+def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_again(
+    store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = toy_search(more='objectives = ["top1_pct", "gmacs"]')
+    trial = found.trial("plain", {"lr": 0.01, "weight_decay": 0.1})
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    waited_for(scoring(store, low_rate_wins)(trial, study.ask(), heard))
+    subjects = {trial.speed_key: {"metrics": as_metrics({"gmacs": 1.5}), "reason": ""}}
+
+    @asynccontextmanager
+    async def waiting(of: Store, name: str, _: Listener) -> AsyncIterator[None]:
+        if name == "timing":
+            folder = of.sitting_folder(Sitting((trial,), trial, found.spec.timing))
+            write_record(folder, {"status": "ok", "reason": "", "subjects": subjects})
+        yield
+
+    monkeypatch.setattr(search, "waiting_claim", waiting)
+    monkeypatch.setattr(search.timing, "sit", lambda *_: pytest.fail("it is timed again"))
+    evaluator = Evaluator(found.spec, store, Local([trial], []))
+    record = waited_for(evaluator(trial, study.ask(), heard))
+    assert record["metrics"]["gmacs"]["value"] == 1.5
+
+
 def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
     store: Store, toy_search: Callable[..., Search]
 ) -> None:
@@ -459,7 +502,7 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     study = optuna.create_study(study_name=row["pruned_by"], direction="maximize")
     other = optuna.create_study(study_name="another", direction="maximize")
     trial = Trial(**row["trial"])
-    answer = Evaluator(found.spec, store, local([trial], []))
+    answer = Evaluator(found.spec, store, Local([trial], []))
     assert waited_for(answer(trial, study.ask(), heard))["status"] == "pruned"
     assert waited_for(answer(trial, other.ask(), heard))["status"] == "ok"
 
@@ -540,7 +583,7 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
         assert found.spec.search
         settings = found.spec.search.model_copy(update={"trials": 20, "arms": ("plain",)})
         spec = found.spec.model_copy(update={"search": settings})
-        plain = replace(found, spec=spec, spaces={"plain": found.spaces["plain"]})
+        plain = replace(found, spec=spec)
         record = tuned(plain, Store(tmp_path / sampler / str(seed)), score)
         rows = record["arms"]["plain"]["configurations"]
         assert len(rows) == 20

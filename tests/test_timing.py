@@ -29,7 +29,7 @@ from bench.run import timing as sittings
 from bench.run.processes import waited_for
 from bench.spec.experiment import Sitting, SizeRequest, Timing
 from bench.spec.trial import Trial
-from bench.store import Store
+from bench.store import Store, timing_key
 from tests import fakes
 from tests.conftest import WriteExperiment
 
@@ -366,7 +366,8 @@ def test_a_sitting_of_earlier_code_is_read_until_there_is_one_of_this(
 ) -> None:
     experiment = write_experiment(axes="num_resblocks = [0, 1]")
     whole: Any = {"status": "ok", "reason": "earlier", "subjects": {}}
-    write_record(store.earlier_timing_folder(experiment), whole)
+    of_all = timing_key(experiment.trials.values(), experiment.spec.timing, version=4)
+    write_record(store.root / "timings" / of_all, whole)
     assert {one["reason"] for one in store.timings(experiment).values()} == {"earlier"}
     assert len(sittings.unfinished(experiment, store, retry=False)) == 2
     label, sitting = next(iter(experiment.sittings.items()))

@@ -91,6 +91,25 @@ def test_values_that_are_equal_are_one_value(tmp_path: Path, axis: str, sentence
     assert sentence in refused(tmp_path, text)
 
 
+ODD = ("[[1]]", "[1, 'a']", "[{}]", "true", "1", "1.5", "1979-05-27", "{in_turn = [1, 2]}")
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_frozen_parts_of_another_kind_are_one_sentence(tmp_path: Path, value: str) -> None:
+    assert "frozen" in refused(tmp_path, toml(trial=f"frozen = {value}"))
+
+
+@pytest.mark.parametrize("seed", ["{in_turn = [[1], [2]]}", "{a = 1}", "'2'"])
+def test_a_seed_of_another_kind_takes_nothing_in_turn(tmp_path: Path, seed: str) -> None:
+    text = toml(trial="lr = {in_turn = [0.1, 0.2]}").replace("seed = [0, 1]", f"seed = [{seed}]")
+    assert "seed = " in refused(tmp_path, text)
+
+
+def test_a_treatment_whose_resizer_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    text = toml().replace('resizer = "learned"', 'resizer = ["learned"]\ncontrols = "standard"')
+    assert "resizer = ['learned']: input should be a valid string" in refused(tmp_path, text)
+
+
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf"])
 def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "marked.toml"

@@ -63,7 +63,7 @@ class VerdictRow:
     equal_time_over_treatment: float | None = None  # minus treatment, points
     equal_time_step_ratio: float | None = None  # a training step, as a multiple of the treatment's
     # what the comparison was made of
-    front_end: bool  # whether the treatment has one: arms without differ in chance alone
+    front_end: bool  # whether the treatment has one that the baseline has not
     generated: bool  # whether its images are
     subject: str  # what its images show, where that is known
     tuned: bool  # whether its arms were tuned, each for itself
@@ -115,7 +115,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         baseline_top1_pct=base.accuracy.mean,
         **_step(evidence, row),
         **_equal_time(evidence, row),
-        front_end=row.trial.resizer != "none",
+        front_end=row.trial.resizer not in ("none", base.trial.resizer),
         generated=is_generated(row.trial),
         subject=_subject(row.trial.dataset),
         tuned=evidence.search is not None,

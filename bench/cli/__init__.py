@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from bench.cli import options, planning, reporting, upkeep
-from bench.cli.console import counted, near, out, say
+from bench.cli.console import near, out, say
 from bench.cli.options import Small, fields, opened, own_store, pairs
 from bench.cli.progress import Display
-from bench.errors import InputError, machine_trouble, told
+from bench.errors import InputError, counted, machine_trouble, told
 from bench.opening import check_owner, note_owner
 from bench.paths import PUBLISHED
 from bench.spec.experiment import Experiment
@@ -60,7 +60,10 @@ def run(
     note_owner(store, experiment)
     chosen = pairs(where or [], "--where")
     if reuse_published:
-        experiment = _reused(experiment, store)
+        from bench import publish as publishing
+
+        experiment, taken = publishing.reuse(experiment, store)
+        say(f"{counted(taken, 'trial')} taken from results/published")
     made = saved(experiment, store, store.root / experiment.name)
     if made and made.complete and not (smoke or chosen):
         say(f"0 trials to run, {len(experiment.runs)} on record")
@@ -106,14 +109,6 @@ def search(
     _end(experiment, store, outcome)
 
 
-def _reused(experiment: Experiment, store: Store) -> Experiment:
-    from bench import publish
-
-    experiment, taken = publish.reuse(experiment, store)
-    say(f"{counted(taken, 'trial')} taken from results/published")
-    return experiment
-
-
 @contextmanager
 def _shown(display: Display, store: Store, minutes: float | None) -> Iterator[None]:
     """Show what is done in here; when it is stopped, say what is left, where that is known.
@@ -144,7 +139,7 @@ def _placed(workers: int | None, address: str | None, cpus: int | None) -> Itera
     if address is None:
         if cpus:
             raise InputError("--cpus-per-trial is for --cluster; --workers shares out the cores")
-        yield partial(executors.local, workers=workers)
+        yield partial(executors.Local, workers=workers)
         return
     try:
         from bench.run.cluster import joined
@@ -168,14 +163,8 @@ def _smoke(
 
 
 def _end(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
-    """Report, unless another process is at it; then what is missing, and the exit status."""
-    from bench.run.claims import claim
-
-    with claim(store, f"report of {experiment.name}") as claimed:
-        if claimed:
-            reporting.make_report(experiment, store)
-        else:
-            say("another process writes the report")
+    """Report, then say what is missing; the exit status tells whether anything is."""
+    reporting.make_report(experiment, store)
     if outcome.failures:
         say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
         for key, record in outcome.failures.items():
@@ -230,8 +219,7 @@ def check_resizer(
     say(near(folder / page.NAME / "report.html"))
 
 
-Verb = Callable[..., None]
-VERBS: dict[str, Verb] = {
+VERBS: dict[str, Callable[..., None]] = {
     "list": planning.list_experiments,
     "new": planning.new,
     "plan": planning.plan,
@@ -241,24 +229,22 @@ VERBS: dict[str, Verb] = {
     "publish": publish,
     "export": reporting.export,
     "info": upkeep.info,
+    "data list": upkeep.list_data,
+    "data fetch": upkeep.fetch,
+    "data import": upkeep.import_data,
+    "data verify": upkeep.verify,
+    "results clean": upkeep.clean,
+    "results merge": upkeep.merge,
+    "check data": upkeep.check_data,
+    "check gpu": upkeep.check_gpu,
+    "check resizer": check_resizer,
+    "check verdicts": upkeep.check_verdicts,
 }
-DATA: dict[str, Verb] = {
-    "list": upkeep.list_data,
-    "fetch": upkeep.fetch,
-    "import": upkeep.import_data,
-    "verify": upkeep.verify,
-}
-RESULTS: dict[str, Verb] = {"clean": upkeep.clean, "merge": upkeep.merge}
-CHECK: dict[str, Verb] = {
-    "data": upkeep.check_data,
-    "gpu": upkeep.check_gpu,
-    "resizer": check_resizer,
-    "verdicts": upkeep.check_verdicts,
-}
+"""By what is typed."""
 GROUPS = {
-    "data": ("The datasets: list, fetch, import, verify.", DATA),
-    "results": ("What is saved: clean, merge.", RESULTS),
-    "check": ("The harness itself: data, gpu, resizer, verdicts.", CHECK),
+    "data": "The datasets: list, fetch, import, verify.",
+    "results": "What is saved: clean, merge.",
+    "check": "The harness itself: data, gpu, resizer, verdicts.",
 }
 
 COLLECT_AFTER = 100_000
@@ -273,13 +259,12 @@ app = typer.Typer(
     "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
     "your own.",
 )
-for name, verb in VERBS.items():
-    app.command(name)(verb)
-for group, (text, verbs) in GROUPS.items():
-    inner = typer.Typer(help=text, no_args_is_help=True)
-    for name, verb in verbs.items():
-        inner.command(name)(verb)
-    app.add_typer(inner, name=group)
+groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
+for name, inner in groups.items():
+    app.add_typer(inner, name=name)
+for typed, verb in VERBS.items():
+    group, _, name = typed.rpartition(" ")
+    groups.get(group, app).command(name)(verb)
 
 
 def _show_version(asked: bool) -> None:
@@ -288,25 +273,19 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _choose_device(named: str | None) -> None:
-    """Let this process, and those that it starts, run on the device."""
-    if named:
-        os.environ["RESIZER_BENCH_DEVICE"] = named
-
-
 @app.callback()
 def before_the_verb(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
-    device: Annotated[
-        str | None, typer.Option("--device", callback=_choose_device, help="cpu, cuda, cuda:1, …")
-    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, …")] = None,
 ) -> None:
     """Options that stand before the command."""
+    if device:
+        os.environ["RESIZER_BENCH_DEVICE"] = device  # of this process, and of those that it starts
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.errors import readable
+from bench.errors import counted, readable
 
 if TYPE_CHECKING:
     from bench.store import Store
@@ -32,14 +32,6 @@ def name_damaged(store: Store) -> None:
     """Tell of the records that were there and could not be read."""
     for why in store.damaged.values():
         say(f"taken for missing: {why}")
-
-
-def counted(n: int, noun: str) -> str:
-    """
-    >>> counted(1, "trial"), counted(2, "trial")
-    ('1 trial', '2 trials')
-    """
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def near(path: Path) -> str:
@@ -69,7 +61,7 @@ def wrapped_table(
     """A table whose cells break where the terminal is narrow; columns of numbers are `right`."""
     table = Table(box=None, header_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left")
+        table.add_column(plain(heading), justify="right" if heading in right else "left")
     for line in lines:
         table.add_row(*map(plain, line))
     return table
@@ -82,36 +74,12 @@ def results_table(path: Path, width: int) -> Table:
     """
     with path.open(newline="") as file:
         headings, *lines = csv.reader(file)
-    free = [i for i, heading in enumerate(headings) if not heading.startswith(KEPT)]
-    alike = [i for i in free if len({line[i] for line in lines}) == 1]
-    kept = [i for i in range(len(headings)) if i not in free]
-    varied = [i for i in free if i not in alike]
-    cut = lines[:MOST_ROWS]
-    table = _fitting(headings, cut, width, [*alike, *reversed(varied), *reversed(kept)])
-    left = {"column": len(headings) - len(table.columns), "row": len(lines) - len(cut)}
-    more = " and ".join(f"{counted(n, f'more {what}')}" for what, n in left.items() if n)
-    table.caption = f"{more} in the report" if more else None
-    return table
-
-
-def text_table(
-    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, title: str = ""
-) -> Table:
-    """A table of texts: as many of its columns, from the left, as fit in `width`."""
-    table = _fitting(headings, lines, width, range(len(headings) - 1, 0, -1))
-    table.title, table.title_justify = plain(title), "left"
-    if left := len(headings) - len(table.columns):
-        table.caption = f"{counted(left, 'more column')} in a wider terminal"
-    return table
-
-
-def _fitting(
-    headings: Sequence[str], lines: Sequence[Sequence[str]], width: int, spare: Iterable[int]
-) -> Table:
-    """A table of those columns that fit: the numbers of those to be left out come in `spare`."""
     columns = {i: [line[i] for line in lines] for i in range(len(headings))}
-    widths = {i: _width(headings[i], column) for i, column in columns.items()}
-    for i in spare:
+    kept = [i for i in columns if headings[i].startswith(KEPT)]
+    alike = [i for i in columns if i not in kept and len(set(columns[i])) == 1]
+    varied = [i for i in columns if i not in (*kept, *alike)]
+    widths = {i: _width(headings[i], columns[i][:MOST_ROWS]) for i in columns}
+    for i in (*alike, *reversed(varied), *reversed(kept)):
         if sum(widths.values()) + 2 * len(widths) <= width:
             break
         del widths[i]
@@ -119,8 +87,11 @@ def _fitting(
     for i, own in widths.items():
         side: Literal["left", "right"] = "right" if are_numbers(columns[i]) else "left"
         table.add_column(plain(headings[i]), justify=side, width=own, overflow="fold")
-    for line in lines:
+    for line in lines[:MOST_ROWS]:
         table.add_row(*(plain(line[i]) for i in widths))
+    left = {"column": len(columns) - len(widths), "row": len(lines) - table.row_count}
+    more = " and ".join(f"{counted(n, f'more {what}')}" for what, n in left.items() if n)
+    table.caption = f"{more} in the report" if more else None
     return table
 
 

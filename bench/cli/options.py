@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,13 @@ def fields(begun: str) -> list[str]:
     return [f"{name}=" for name in Trial.model_fields if name.startswith(begun)]
 
 
+def number(given: float | None) -> float | None:
+    """Refuses what no bounds keep out."""
+    if given is not None and math.isnan(given):
+        raise typer.BadParameter("nan is not a number.")
+    return given
+
+
 Name = Annotated[
     str,
     typer.Argument(
@@ -57,7 +65,14 @@ CpusPerTrial = Annotated[
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
     float | None,
-    typer.Option("--for", metavar="MINUTES", min=0.01, help="Stop after so long; again = go on."),
+    typer.Option(
+        "--for",
+        metavar="MINUTES",
+        min=0.01,
+        max=1e6,
+        callback=number,
+        help="Stop after so long; again = go on.",
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bench.cli.console import counted, duration, name_damaged, out, say, wrapped_table
+from bench.cli.console import duration, name_damaged, out, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
-from bench.errors import InputError
-from bench.paths import PUBLISHED
+from bench.errors import InputError, counted
+from bench.paths import EXPERIMENTS, PUBLISHED
 from bench.spec.experiment import Asked, Experiment
-from bench.spec.files import read, shipped
+from bench.spec.files import check_name, read, shipped
 from bench.spec.tuning import spaces
 
 if TYPE_CHECKING:
@@ -25,40 +26,8 @@ if TYPE_CHECKING:
     from bench.run.plan import Plan
     from bench.store import Store
 
-FRONT_END = """from torch import nn
-
-
-class Sharpen(nn.Sequential):
-    def __init__(self, output_size):
-        super().__init__(nn.AdaptiveAvgPool2d(output_size), nn.Conv2d(3, 3, 3, padding=1))
-"""
-
-QUESTION = """question = "Does my front end beat a plain resize?"
-primary = ["mine", "plain"] # the one comparison that gets a verdict
-margin_pct = 1.0 # differences smaller than this do not matter to me
-
-[trial]
-dataset = "imagewoof-160"
-backbone = "resnet18" # any timm classifier, or "torchvision:resnet18"
-input_size = 128 # pixels
-output_size = 64
-epochs = 20
-
-[axes]
-seed = [0, 1, 2, 3, 4]
-
-[[arm]]
-name = "plain"
-role = "baseline"
-resizer = "none"
-input_size = "output_size" # loaded at 64 px, straight to the backbone
-
-[[arm]]
-name = "mine"
-role = "treatment"
-resizer = "my_front_ends:Sharpen" # or one of ours: fixed, learned, muller, strided
-controls = "standard" # adds the arms without which a gain means nothing
-"""
+OWN = EXPERIMENTS / "own"
+"""Where `question.toml` and `sharpen.py` are, from which a new question begins."""
 
 MOST_DESIGNS = 4  # a plan tells so many contexts at the most
 
@@ -101,18 +70,18 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
     Raises:
         InputError: if the name is none of a file and a module, or one of the files is there.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name.endswith("-small"):
-        raise InputError(
-            f"new {name!r}: lower-case letters, digits, - and _, with a letter first, and no "
-            "-small at the end"
-        )
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        allowed = "lower-case letters, digits, - and _, with a letter first"
+        raise InputError(f"new {name!r}: {allowed}")
     module = f"{name.replace('-', '_')}_front_ends" if name != "mine" else "my_front_ends"
     question, front_end = folder / f"{name}.toml", folder / f"{module}.py"
+    check_name(question)
     for path in (question, front_end):
         if path.exists():
             raise InputError(f"{path} is there already: give the new question another name")
-    question.write_text(QUESTION.replace("my_front_ends", module))
-    front_end.write_text(FRONT_END)
+    text = (OWN / "question.toml").read_text()
+    question.write_text(text.replace("experiments.own.sharpen", module))
+    shutil.copyfile(OWN / "sharpen.py", front_end)
     return question, front_end
 
 
@@ -151,13 +120,11 @@ def plan(
 def search_lines(asked: Asked, store: Store) -> list[str]:
     """What each tuned arm chooses from, and how far its search is; a line each."""
     assert asked.spec.search
-    record = store.search(asked.name)
-    arms = record["arms"] if record else {}
-    lines = []
+    tried, lines = store.tried(asked.name), []
     for arm, space in spaces(asked.spec).items():
-        done = len(arms[arm]["configurations"]) if arm in arms else 0
         ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
-        lines.append(f"{arm}: {done} of {asked.spec.search.trials} configurations of {ranges}")
+        count = f"{tried[arm]} of {asked.spec.search.trials}"
+        lines.append(f"{arm}: {count} configurations of {ranges}")
     return lines
 
 
@@ -223,26 +190,25 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
 
     spec = experiment.spec
     found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
-    told = [
+    lines = [
         finds(design, spec.margin_pct) + (f" ({context})" if context else "")
         for context, design in list(found.items())[:MOST_DESIGNS]
     ]
-    left = len(found) - len(told)
-    return [*told, f"{left} more comparisons"] if left > 0 else told
+    left = len(found) - len(lines)
+    return [*lines, counted(left, "more comparison")] if left else lines
 
 
 def finds(design: Design, margin_pct: float) -> str:
     from bench.analysis.judging import LEAST_SEEDS
 
-    wanted = f"{margin_pct:g} point{'' if margin_pct == 1 else 's'}"
     if (most := max(design.looks.seeds)) < LEAST_SEEDS:
         return f"{counted(most, 'seed')}: a verdict needs {LEAST_SEEDS}."
     least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
     needed = design.seeds_for(margin_pct) or "more than 1,000"
     kind = "published experiments of this kind" if design.lenders else "all that is published"
     return (
-        f"In four of five experiments it will find {', '.join(least)}; {wanted} take"
-        f"{'s' if margin_pct == 1 else ''} {needed} seeds. A seed's difference spreads by "
+        f"In four of five experiments it will find {', '.join(least)}; for "
+        f"{counted(margin_pct, 'point')} it takes {needed} seeds. A seed's difference spreads by "
         f"{design.sd:.1f} points in {kind}."
     )
 

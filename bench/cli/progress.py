@@ -13,6 +13,7 @@ from rich.console import Console
 
 from bench import events
 from bench.cli.console import duration
+from bench.errors import counted
 from bench.records import CurveRow, TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
@@ -76,10 +77,10 @@ class Display:
             case events.DataRead():
                 self._data(event)
             case events.PlanMade(to_run, on_record, places):
-                self._say(f"{to_run} trials to run, {on_record} on record", places)
+                self._say(f"{counted(to_run, 'trial')} to run, {on_record} on record", places)
                 self._whole(to_run)
             case events.SmokePlanned(arms):
-                self._say(f"{arms} distinct arms, three training steps each")
+                self._say(f"{counted(arms, 'distinct arm')}, three training steps each")
                 self._whole(arms)
             case events.SearchBegun():
                 self._search(event)
@@ -105,7 +106,7 @@ class Display:
                 self._end(trial, record)
             case events.MeasuringBegun(what, turns):
                 self._say(MEASURED[what])
-                self._start(what, turns)
+                self.part = self._bar(what, turns, instead_of=self.part)
             case events.SizeMatched():
                 self._size(event)
             case events.Turn():
@@ -120,7 +121,7 @@ class Display:
     def _data(self, event: events.DataRead) -> None:
         phase, done, total = event.phase, event.done, event.total
         if self.part is None or self.progress.tasks[-1].description != phase:
-            self.part = self._start(phase, total)
+            self.part = self._bar(phase, total, instead_of=self.part)
         count = f"{done / 1e6:.0f} MB" if phase in BYTE_PHASES else f"{done}/{total}"
         self.progress.update(self.part, completed=done, total=total or None, count=count)
         if total and done >= total:
@@ -148,19 +149,15 @@ class Display:
         self.told_waiting = True
 
     def _whole(self, total: int, done: int = 0) -> None:
-        if self.whole is not None:
-            self.progress.remove_task(self.whole)
-        count = f"{done}/{total}"
-        self.whole = self.progress.add_task(
-            "all trials", total=total, completed=done, count=count, note=""
-        )
         self.began, self.total, self.ended, self.on_record = time.monotonic(), total, done, done
+        self.whole = self._bar("all trials", total, instead_of=self.whole)
+        self._show_whole()
 
     def _begin(self, trial: Trial) -> None:
         self._end_part()
         running = Running(self._name(trial), trial.batch_size, time.monotonic())
         if sum(one.bar is not None for one in self.running.values()) < MOST_SHOWN:
-            running.bar = self.progress.add_task(running.name, total=None, count="", note="")
+            running.bar = self._bar(running.name)
         self.running[trial.key] = running
 
     def _progress(self, running: Running, told: events.Event) -> None:
@@ -257,10 +254,12 @@ class Display:
         names = self.experiment.trial_names if self.experiment else {}
         return self.proposed.get(trial.key) or names.get(trial.key, trial.key)
 
-    def _start(self, what: str, total: int) -> bars.TaskID:
-        self._end_part()
-        self.part = self.progress.add_task(what, total=total, count="", note="")
-        return self.part
+    def _bar(
+        self, what: str, total: int | None = None, instead_of: bars.TaskID | None = None
+    ) -> bars.TaskID:
+        if instead_of is not None:
+            self.progress.remove_task(instead_of)
+        return self.progress.add_task(what, total=total, count="", note="")
 
     def _end_part(self) -> None:
         if self.part is not None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.console import counted, name_damaged, near, out, results_table, say
+from bench.cli.console import name_damaged, near, out, results_table, say
 from bench.cli.options import Changes, Small, experiments, opened, own_store
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.opening import note_owner
 from bench.paths import PUBLISHED, results_with
 from bench.records import TrialRecord
@@ -56,11 +56,12 @@ def report(
         experiment, store = opened(name, small, changes)
         published = _published(experiment, store)
         made = show(published) if published else make_report(experiment, store, pdf=pdf)
-        while watch and not made.complete:
+        while watch and not (made and made.complete):
             time.sleep(WATCH_S)
             experiment, store = opened(name, small, changes)
-            made = saved(experiment, store, made.folder) or make_report(experiment, store)
-        page = made.html
+            folder = store.root / experiment.name
+            made = saved(experiment, store, folder) or make_report(experiment, store)
+        page = (made.folder if made else store.root / experiment.name) / "report.html"
     if browse:
         webbrowser.open(page.resolve().as_uri())
 
@@ -108,13 +109,18 @@ def _compare(name: str, other: str, small: bool) -> Path:
     return page
 
 
-def make_report(experiment: Experiment, store: Store, *, pdf: bool = False) -> Report:
-    """Write the report of what is saved, and show it."""
+def make_report(experiment: Experiment, store: Store, *, pdf: bool = False) -> Report | None:
+    """Write the report of what is saved, and show it; None if another process is at it."""
     from bench.report import front, pages
+    from bench.run.claims import claim
 
     note_owner(store, experiment)
-    made = pages.make(experiment, store, store.root / experiment.name, pdf=pdf)
-    front.write_index(store.root)
+    with claim(store, f"report of {experiment.name}") as claimed:
+        if not claimed:
+            say("another process writes the report")
+            return None
+        made = pages.make(experiment, store, store.root / experiment.name, pdf=pdf)
+        front.write_index(store.root)
     show(made)
     name_damaged(store)
     return made

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.console import counted, near, out, say, text_table, wrapped_table
+from bench.cli.console import near, out, say, wrapped_table
 from bench.cli.options import DatasetName, Name, Small, opened, own_store
 from bench.cli.progress import Display
 from bench.data.specs import SPLITS
-from bench.errors import InputError
+from bench.errors import InputError, counted
 
 if TYPE_CHECKING:
     from bench.data.library import Dataset
@@ -33,7 +33,8 @@ def list_data() -> None:
     """Show the datasets, and which are here."""
     from bench.data import library
 
-    headings = ("dataset", "state", "train", "val", "MB", "from", "fingerprint")
+    numbers = (*SPLITS, "MB")
+    headings = ("dataset", "state", *numbers, "from", "fingerprint")
     lines = []
     for row in library.listing():
         known = ("", "", "", row.title, "")
@@ -41,7 +42,8 @@ def list_data() -> None:
             train, val = (str(of.images[split]) for split in SPLITS)
             known = (train, val, f"{row.size_mb:.0f}", of.origin, of.fingerprint[:12])
         lines.append((row.name, row.state, *known))
-    out.print(text_table(headings, lines, out.width, f"in {library.data_dir()}"))
+    say(f"in {library.data_dir()}")
+    out.print(wrapped_table(headings, lines, right=numbers))
 
 
 def fetch(dataset: DatasetName) -> None:

@@ -118,7 +118,7 @@ def build_resizer(trial: Trial) -> nn.Module | None:
         return resizer.build(trial.resizer, output_size=trial.output_size, **trial.resizer_options)
     except ValueError as error:
         raise InputError(str(error)) from error
-    except Exception as error:  # a user's own module may raise anything
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         raise InputError(
             f"resizer {trial.resizer!r} cannot be built: {first_line(error)}"
         ) from error
@@ -226,11 +226,12 @@ def try_resizer(trial: Trial) -> None:
     try:
         with torch.no_grad():
             given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
-    except Exception as error:  # a user's own module may raise anything
-        raise InputError(f"resizer {trial.resizer!r} fails: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
+        raise InputError(f"{what} fails: {first_line(error)}") from error
     wanted = (1, 3, trial.output_size, trial.output_size)
-    if tuple(given.shape) != wanted:
-        raise InputError(f"resizer {trial.resizer!r} gives {tuple(given.shape)}, not {wanted}")
+    shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+    if shape != wanted:
+        raise InputError(f"{what} gives {shape}, not {wanted}")
     weights.rehearse(front, what)
 
 

@@ -16,6 +16,8 @@ from bench.records import write_whole
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
+CHECKS = "check-"
+"""What the names of experiments on the harness itself begin with."""
 SCHEMA = 6
 """Raised when answers or verdicts change their fields."""
 
@@ -45,8 +47,7 @@ class Summary:
     @property
     def group(self) -> Group:
         """Under which heading of the front page it stands."""
-        chance_alone = self.verdicts and not any(one.front_end for one in self.verdicts)
-        if self.generated or chance_alone:
+        if self.generated or self.name.startswith(CHECKS):
             return "checks of the harness"
         if any(one.badge == "cost" for one in self.answers):
             return "costs"

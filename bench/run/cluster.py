@@ -15,24 +15,25 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import NodeDiedError, ObjectLostError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.data import library
 from bench.data.building import staging
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.events import Event, Listener, Placed, Step
 from bench.machine import Share, cores, written_whole
 from bench.paths import WEIGHTS
 from bench.records import write_record
 from bench.run import jobs
 from bench.run.executors import Choose
-from bench.run.processes import DiedError, TimedOutError, perform
+from bench.run.processes import DiedError, perform
 from bench.spec.trial import Fields, Trial
 
 MOST_RETRIES = 3  # so often a trial is begun again whose node was lost
@@ -62,32 +63,34 @@ class Order:
     timeout_s: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What comes back of a trial: its files, or why there are none."""
-
-    files: Files = field(default_factory=dict)
-    error: InputError | DiedError | TimedOutError | None = None
-
-
 class Cluster:
     """The nodes of the cluster that this process has joined: one GPU a trial, if there are any.
 
     Args:
+        cpus: cores and threads of a trial.
         workers: trials at once; by default as many as the nodes have room for now.
-        cpus: cores and threads of each.
     """
 
-    def __init__(self, workers: int | None, cpus: int) -> None:
+    def __init__(
+        self,
+        _trials: Iterable[Trial],  # Ray fits them in
+        _cards: Sequence[str | None],  # each node has its own
+        *,
+        cpus: int,
+        workers: int | None = None,
+    ) -> None:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = int(any(node.get("GPU") for node in nodes))
-        rooms = (
-            min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if gpus else cpus * 1e9)
-            for node in nodes
-        )
-        self.cpus, self.workers = cpus, workers or max(1, int(sum(rooms)))
-        what = f"{cpus} core{'' if cpus == 1 else 's'}{' and a GPU' if gpus else ''}"
-        self.places = f"{self.workers} at a time on {len(nodes)} nodes, {what} each"
+        need = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+        rooms = [min(node.get(name, 0) // n for name, n in need.items()) for node in nodes]
+        what = counted(cpus, "core") + (" and a GPU" if gpus else "")
+        self.cpus, self.workers = cpus, workers or int(sum(rooms))
+        if not self.workers:
+            raise InputError(
+                f"--cluster: a trial takes {what}, and no node has so much; --workers waits for "
+                "nodes that are still to come"
+            )
+        self.places = f"{self.workers} at a time on {counted(len(nodes), 'node')}, {what} each"
         self.task = _streaming(_on_a_node, num_cpus=cpus, num_gpus=gpus, max_calls=0)
 
     async def train(
@@ -105,25 +108,25 @@ class Cluster:
         )
         for retries in range(MOST_RETRIES + 1):
             try:
-                answer = await self._asked(order, tell)
+                files = await self._asked(order, tell)
             except LOST:
                 continue
-            if answer.error:
-                raise answer.error
-            await asyncio.to_thread(_keep, folder, answer.files, retries)
+            await asyncio.to_thread(_keep, folder, files, retries)
             return
         raise DiedError(f"its node was lost {MOST_RETRIES + 1} times")
 
-    async def _asked(self, order: Order, tell: Listener) -> Answer:
-        """The answer of one attempt; what it tells is passed on before."""
+    async def _asked(self, order: Order, tell: Listener) -> Files:
+        """The trial's files, of one attempt; what it tells is passed on before."""
         stream = self.task.remote(order)
         try:
             async for reference in stream:
-                told: list[Event] | Answer = await reference
-                if isinstance(told, Answer):
+                told: list[Event] | Files = await reference
+                if isinstance(told, dict):
                     return told
                 for event in told:
                     tell(event)
+        except RayTaskError as error:
+            raise error.cause from None  # as the node raised it
         except BaseException:
             ray.cancel(stream)
             raise
@@ -156,15 +159,8 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
         said = str(error).splitlines()[0]
         raise InputError(f"--cluster {address}: no cluster can be joined: {said}") from error
     signal.signal(signal.SIGTERM, handler)  # Ray sets its own
-
-    def choose(
-        trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
-    ) -> Cluster:
-        del trials, cards  # it has its own, and Ray fits the trials in
-        return Cluster(workers, cpus or 1)
-
     try:
-        yield choose
+        yield partial(Cluster, cpus=cpus or 1)
     finally:
         ray.shutdown()
 
@@ -202,10 +198,10 @@ def _keep(folder: Path, files: Files, retries: int) -> None:
     write_record(folder, record)
 
 
-def _on_a_node(order: Order) -> Iterator[list[Event] | Answer]:
+def _on_a_node(order: Order) -> Iterator[list[Event] | Files]:
     """Run a trial in a fresh process, in a folder that is then removed.
 
-    It gives what the trial tells, now and then, and last its answer.
+    It gives what the trial tells, now and then, and last its files.
     """
     told: list[Event] = []
     with tempfile.TemporaryDirectory() as place, asyncio.Runner() as runner:
@@ -218,25 +214,21 @@ def _on_a_node(order: Order) -> Iterator[list[Event] | Answer]:
         yield work.result()
 
 
-async def _trained(order: Order, place: Path, tell: Listener) -> Answer:
+async def _trained(order: Order, place: Path, tell: Listener) -> Files:
     node = ray.util.get_node_ip_address()
     gpus = ",".join(map(str, ray.get_gpu_ids())) or None
     tell(Placed(f"{node}, GPU {gpus}" if gpus else node))
     trial, folder = Trial(**order.trial), place / "done"
-    try:
-        if trial.key != order.key:
-            raise InputError(
-                f"node {node} has another resizer-bench, or other code of {trial.resizer!r}"
-            )
-        _stage(order, node)
-        for name, data in order.inherited.items():
-            (path := place / "trials" / name).parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        asked = trial, folder, place, Share(order.threads, gpus)
-        await perform(jobs.train, *asked, listener=tell, timeout_s=order.timeout_s)
-    except (InputError, DiedError, TimedOutError) as error:
-        return Answer(error=error)
-    return Answer({path.name: path.read_bytes() for path in folder.iterdir()})
+    if trial.key != order.key:
+        said = f"node {node} has another resizer-bench, or other code of {trial.resizer!r}"
+        raise InputError(said)
+    _stage(order, node)
+    for name, data in order.inherited.items():
+        (path := place / "trials" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    asked = trial, folder, place, Share(order.threads, gpus)
+    await perform(jobs.train, *asked, listener=tell, timeout_s=order.timeout_s)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def _stage(order: Order, node: str) -> None:

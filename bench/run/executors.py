@@ -8,8 +8,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Protocol
 
+from bench.errors import counted
 from bench.events import Listener, Placed
-from bench.machine import Share, shares
+from bench.machine import shares
 from bench.run import jobs
 from bench.run.processes import perform
 from bench.spec.trial import Trial
@@ -35,45 +36,40 @@ class Executor(Protocol):
 
 
 class Choose(Protocol):
-    """Chooses where trials are run, knowing them and this machine's GPUs, as `local` does."""
+    """Chooses where trials are run, knowing them and this machine's GPUs: an executor's class."""
 
     def __call__(
-        self, trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
+        self, trials: Iterable[Trial], cards: Sequence[str | None], /, *, workers: int | None = None
     ) -> Executor: ...
 
 
 class Local:
-    """The GPUs of this machine, or its cores."""
+    """The GPUs of this machine, or its cores.
 
-    def __init__(self, given: Sequence[Share]) -> None:
-        self.workers = len(given)
-        self.free = list(reversed(given))
-        one = given[0]
-        threads = f"{one.threads} thread" + ("" if one.threads == 1 else "s")
-        self.places = f"{self.workers} at a time, {threads}{' and a GPU' if one.card else ''} each"
+    Args:
+        workers: trials at once; by default as many as there are GPUs, or cores and memory for the
+            largest of the trials.
+    """
+
+    def __init__(
+        self, trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
+    ) -> None:
+        self.free = shares(workers, cards, max(map(memory_needed, trials)))
+        self.workers, one = len(self.free), self.free[0]
+        each = counted(one.threads, "thread") + (" and a GPU" if one.card else "")
+        self.places = f"{self.workers} at a time, {each} each"
 
     async def train(
         self, trial: Trial, folder: Path, results: Path, tell: Listener, timeout_s: float
     ) -> None:
-        share = self.free.pop()
-        where = trial, folder, results, share
+        share = self.free.pop(0)
+        asked = trial, folder, results, share
         if share.card:
             tell(Placed(f"GPU {share.card}"))
         try:
-            await perform(jobs.train, *where, listener=tell, timeout_s=timeout_s, grace_s=SAVING_S)
+            await perform(jobs.train, *asked, listener=tell, timeout_s=timeout_s, grace_s=SAVING_S)
         finally:
             self.free.append(share)
-
-
-def local(
-    trials: Iterable[Trial], cards: Sequence[str | None], *, workers: int | None = None
-) -> Local:
-    """So many at once as there are GPUs, or cores and memory for the largest of the trials.
-
-    Args:
-        workers: another number of them.
-    """
-    return Local(shares(workers, cards, max(map(memory_needed, trials))))
 
 
 def memory_needed(trial: Trial) -> int:

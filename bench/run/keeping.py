@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
 from bench.paths import WEIGHTS
 from bench.records import TrialRecord
-from bench.spec.experiment import Experiment, context_of
+from bench.spec.experiment import Experiment
 from bench.store import Store
+
+Group = tuple[str, str]
+"""An arm and a context's label: of the trials of each, differing in the seed, one is the best."""
 
 
 class Keeper:
@@ -20,11 +22,10 @@ class Keeper:
         parents = {key for trial in runs.values() for key in trial.parents}
         self.store, self.ours = store, set[str]()
         self.always = set(runs) if spec.keep_weights == "all" else parents
-        self.groups: dict[str, list[str]] = defaultdict(list)  # arm and context, by trial
+        self.groups: dict[str, list[Group]] = defaultdict(list)  # by trial
         for cell in experiment.cells if spec.keep_weights == "best" else ():
-            group = json.dumps([cell.arm, context_of(cell.axes)], default=str)
-            self.groups[cell.trial.key].append(group)
-        self.best: dict[str, tuple[float, str]] = {}  # accuracy and trial, by group, so far
+            self.groups[cell.trial.key].append((cell.arm, cell.label))
+        self.best: dict[Group, tuple[float, str]] = {}  # accuracy and trial, so far
         for key, record in store.trials(runs).items():
             self._score(key, record)
 

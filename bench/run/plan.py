@@ -73,19 +73,16 @@ def make_plan(
     check_datasets(experiment)
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
-    missing = [key for key, state in states.items() if state == "missing"]
-    pace = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
-    unpaced = {experiment.trials[key].speed_key for key in missing} - pace.keys()
-    lent = {key: published[key] for key in unpaced & published.keys()} if published else {}
-    pace |= lent
-    images = {name: train_images(name) for name in {t.dataset for t in experiment.trials.values()}}
+    missing = {key: experiment.trials[key] for key, state in states.items() if state == "missing"}
+    here = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
+    pace = {**(published or {}), **here}
+    images = {name: train_images(name) for name in {one.dataset for one in missing.values()}}
     seconds = {}
-    for key in missing:
-        trial = experiment.trials[key]
-        if images[trial.dataset] and trial.speed_key in pace:
-            step_s = pace[trial.speed_key].step_s
-            seconds[key] = step_s * trial.total_steps(images[trial.dataset] or 0)
-    return Plan(experiment, states, seconds, sorted({one.device for one in lent.values()}))
+    for key, trial in missing.items():
+        if (count := images[trial.dataset]) and trial.speed_key in pace:
+            seconds[key] = pace[trial.speed_key].step_s * trial.total_steps(count)
+    lent = {missing[key].speed_key for key in seconds} - here.keys()
+    return Plan(experiment, states, seconds, sorted({pace[speed].device for speed in lent}))
 
 
 def lacking(experiment: Experiment) -> list[str]:

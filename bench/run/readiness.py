@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
 from bench.errors import InputError
@@ -40,19 +40,12 @@ def prepare(
 
 def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:
     """Raise InputError if finished trials saw other files under the dataset's name."""
-    here, same_pixels = fingerprint(dataset), pixels(dataset)
-    for key, trial in experiment.trials.items():
-        if trial.dataset != dataset:
-            continue
-        record = store.trial(key)
-        if record is None or record["status"] != "ok":
-            continue
-        facts = record["data"]
-        for what, seen, now in (
-            ("fingerprint", facts["fingerprint"], here),
-            ("pixels", facts.get("pixels", same_pixels), same_pixels),
-        ):
-            if seen != now:
+    here = {"fingerprint": fingerprint(dataset), "pixels": pixels(dataset)}
+    keys = [key for key, trial in experiment.trials.items() if trial.dataset == dataset]
+    for key, record in store.trials(keys).items():
+        facts: Mapping[str, object] = record["data"] if record and record["status"] == "ok" else {}
+        for what, now in here.items():
+            if (seen := facts.get(what, now)) != now:
                 raise InputError(
                     f"trial {key} was run on other files called {dataset!r} ({what} "
                     f"{str(seen)[:12]}, now {str(now)[:12]}): import these under another name, or "

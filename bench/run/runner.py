@@ -14,7 +14,7 @@ from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import POLL_S, claim, waiting_claim
-from bench.run.executors import Choose, Executor, local, take_all
+from bench.run.executors import Choose, Executor, Local, take_all
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call, perform, waited_for
 from bench.run.readiness import prepare
@@ -84,7 +84,7 @@ def run(
     *,
     where: Mapping[str, str] | None = None,
     retry: bool = False,
-    choose: Choose = local,
+    choose: Choose = Local,
 ) -> Outcome:
     """Run every trial that is missing, several at once, then time the arms. Again = resume.
 
@@ -105,14 +105,16 @@ def run(
         to_check = (experiment.trials if to_time else todo).values()
         cards = prepare(experiment, to_check, store, listener)
     executor = choose(todo.values(), cards) if todo else None
-    places = executor.places if executor else ""
-    listener(PlanMade(len(todo), len(planned.states) - planned.counts["missing"], places))
+    on_record = len(planned.states) - planned.counts["missing"]
+    listener(PlanMade(len(todo), on_record, executor.places if executor else ""))
     if executor:
         waited_for(_train(experiment, todo, store, executor, listener))
         planned = make_plan(experiment, store)
     if to_time and "missing" not in planned.states.values():
         waited_for(_time(experiment, store, listener, retry=retry))
-    return _outcome(experiment, store, planned)
+    failed = [key for key, state in planned.states.items() if state not in ("ok", "missing")]
+    failures = {key: record for key in failed if (record := store.trial(key))}
+    return Outcome(planned, failures, timing.untimed(experiment, store))
 
 
 async def _train(
@@ -149,12 +151,6 @@ async def _time(experiment: Experiment, store: Store, listener: Listener, *, ret
     async with waiting_claim(store, "timing", listener):
         for folder, sitting in timing.unfinished(experiment, store, retry=retry).items():
             await timing.sit(folder, sitting, listener)
-
-
-def _outcome(experiment: Experiment, store: Store, planned: Plan) -> Outcome:
-    failed = [key for key, state in planned.states.items() if state not in ("ok", "missing")]
-    failures = {key: record for key in failed if (record := store.trial(key))}
-    return Outcome(planned, failures, timing.untimed(experiment, store))
 
 
 def smoke(

@@ -10,22 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import optuna
 
 from bench.data.library import fingerprint
 from bench.errors import InputError
-from bench.events import (
-    Event,
-    Listener,
-    OnRecord,
-    PrunedError,
-    TrialProgress,
-    epochs_of,
-)
+from bench.events import Event, Listener, OnRecord, PrunedError, TrialProgress, epochs_of
 from bench.paths import WEIGHTS
-from bench.records import TimingRecord, TrialRecord, read_record
+from bench.records import TimingRecord, TrialRecord, read_sound
 from bench.run import timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import waiting_claim
@@ -34,6 +28,7 @@ from bench.spec import tuning
 from bench.spec.experiment import Asked, Experiment, ExperimentFile, SearchSettings, Sitting
 from bench.spec.files import read
 from bench.spec.grid import Cross
+from bench.spec.mistakes import of_file
 from bench.spec.ranges import Range, Scalar, Space
 from bench.spec.trial import SEMANTICS, Fields, Trial, digest
 from bench.store import Store
@@ -44,7 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search(Asked):
-    spaces: Mapping[str, Space]  # by tuned arm
+    @cached_property
+    def spaces(self) -> dict[str, Space]:
+        """By tuned arm."""
+        return tuning.spaces(self.spec)
 
     @property
     def settings(self) -> SearchSettings:
@@ -54,7 +52,8 @@ class Search(Asked):
     def configuration(self, chosen: Mapping[str, Fields]) -> Experiment:
         """The trials that score one choice for each arm named, as an experiment."""
         spec = tuning.configuration(self.spec, chosen)
-        cells = list(Cross(self.file, spec, {}).cells())
+        with of_file(self.file):
+            cells = list(Cross(spec, {}).cells())
         return Experiment(self.file, self.small, self.changes, spec, cells, {}, {})
 
     def trial(self, arm: str, chosen: Fields) -> Trial:
@@ -64,7 +63,7 @@ class Search(Asked):
     @property
     def example(self) -> Experiment:
         """Every tuned arm at the first value of each of its ranges."""
-        return self.configuration({arm: of.chosen(_first) for arm, of in self.spaces.items()})
+        return self.configuration({arm: of.chosen(_first({})) for arm, of in self.spaces.items()})
 
 
 def open_search(name: str, *, small: bool = False) -> Search:
@@ -76,22 +75,18 @@ def open_search(name: str, *, small: bool = False) -> Search:
     asked = read(name, small=small)
     if asked.spec.search is None:
         raise InputError(f"{asked.file.stem} has no [search] table: {asked.command}")
-    spaces = tuning.spaces(asked.spec)
-    search = Search(asked.file, asked.small, asked.changes, asked.spec, spaces)
+    search = Search(asked.file, asked.small, asked.changes, asked.spec)
     for arm, space in search.spaces.items():
         for field, tried in space.ranges.items():
             for value in tried.values:
-                search.trial(arm, space.chosen(_first_but(field, value)))
+                search.trial(arm, space.chosen(_first({field: value})))
     check_datasets(search.example)
     return search
 
 
-def _first(_: str, of: Range) -> Scalar:
-    return of.values[0]
-
-
-def _first_but(field: str, value: Scalar) -> Callable[[str, Range], Scalar]:
-    return lambda name, of: value if name == field else of.values[0]
+def _first(but: Mapping[str, Scalar]) -> Callable[[str, Range], Scalar]:
+    """Chooses the first value of each range, but what is given."""
+    return lambda name, of: but.get(name, of.values[0])
 
 
 def finished(search: Search, store: Store) -> bool:
@@ -191,10 +186,11 @@ class Evaluator:
         settings = self.spec.timing
         alone = Sitting((trial,), trial, settings)
         folder = self.store.sitting_folder(alone)
-        if read_record(folder) is None:
+        if read_sound(folder) is None:
             async with waiting_claim(self.store, "timing", listener):
-                await timing.sit(folder, alone, listener)
-        timed = cast("TimingRecord", read_record(folder))
+                if read_sound(folder) is None:  # by another process meanwhile
+                    await timing.sit(folder, alone, listener)
+        timed = cast("TimingRecord", read_sound(folder))
         arm = timed["subjects"].get(trial.speed_key)
         metrics = arm["metrics"] if arm else {}
         if lost := [name for name in wanted if name not in metrics]:

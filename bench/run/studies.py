@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import optuna
 from filelock import FileLock
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -29,7 +28,7 @@ from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
 from bench.run.claims import POLL_S, claim
-from bench.run.executors import Choose, local
+from bench.run.executors import Choose, Local
 from bench.run.processes import waited_for
 from bench.run.readiness import prepare
 from bench.run.search import Evaluate, Evaluator, Search, binding, finished
@@ -51,7 +50,7 @@ Score = tuple[TrialState, tuple[float, ...] | None]
 
 
 def tune(
-    search: Search, store: Store, listener: Listener, choose: Choose = local, workers: int = 1
+    search: Search, store: Store, listener: Listener, choose: Choose = Local, workers: int = 1
 ) -> SearchRecord:
     """Score configurations until every tuned arm has its number of them. Again = go on.
 
@@ -64,9 +63,8 @@ def tune(
     Raises:
         InputError: before anything is run, if it cannot be; at the end, if an arm has no score.
     """
-    record = store.search(search.name)
-    arms = record["arms"] if record else {}
-    on_record = {arm: len(arms[arm]["configurations"]) for arm in search.spaces if arm in arms}
+    tried = store.tried(search.name)
+    on_record = {arm: tried[arm] for arm in search.spaces}
     begun = partial(SearchBegun, search.settings.trials, on_record)
     if finished(search, store):
         listener(begun())
@@ -126,8 +124,13 @@ class Tuner:
             "maximize" if METRICS[objective].better == "higher" else "minimize"
             for objective in self.settings.objectives
         ]
+        median = self._pruner_arguments
         return optuna.create_study(
-            storage=self.storage, study_name=name, directions=directions, load_if_exists=True
+            storage=self.storage,
+            study_name=name,
+            directions=directions,
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(**median) if median else optuna.pruners.NopPruner(),
         )
 
     @property
@@ -158,7 +161,7 @@ class Tuner:
         seed = seed_for("sampler", search_seed(self.search.spec, arm), number) % 2**32
         if self.settings.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        with ours_experimental():
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             return optuna.samplers.TPESampler(**self._sampler_arguments, seed=seed)
 
     def run(self) -> None:
@@ -180,7 +183,7 @@ class Tuner:
                 if drawn:
                     await self._one(*drawn)
                     continue
-            running = sum(map(_running, self.studies.values()))
+            running = sum(len(_running(study)) for study in self.studies.values())
             if self.running or not running:
                 return  # another of ours, still at work, will wait
             self.listener(Waiting(running))
@@ -196,10 +199,6 @@ class Tuner:
             return None
         study = self.studies[arm]
         study.sampler = self._sampler(arm, len(study.get_trials(deepcopy=False)))
-        arguments = self._pruner_arguments
-        study.pruner = (
-            optuna.pruners.MedianPruner(**arguments) if arguments else optuna.pruners.NopPruner()
-        )
         drawn = study.ask()
         lease.enter_context(self._leased(study, drawn.number))
         return arm, drawn
@@ -210,8 +209,8 @@ class Tuner:
         return claim(self.store, f"{of} {number}")
 
     def _take_up_the_lost(self, study: optuna.Study) -> None:
-        """Draw again what dead workers had drawn. For who holds the gate: nobody is drawing."""
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        """Draw again what no worker is at any more. For who holds the gate: nobody is drawing."""
+        for trial in _running(study):
             with self._leased(study, trial.number) as lost:
                 if lost:
                     study.tell(trial.number, state=TrialState.FAIL)
@@ -219,7 +218,7 @@ class Tuner:
                     study.enqueue_trial(given | trial.params)
 
     async def _one(self, arm: str, drawn: optuna.Trial) -> None:
-        """Score a configuration and tell Optuna; one that is cut short is drawn again."""
+        """Score a configuration and tell Optuna; one that is cut short is left to be taken up."""
         study = self.studies[arm]
         self.running += 1
         try:
@@ -227,13 +226,6 @@ class Tuner:
             study.tell(drawn, values, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass  # this worker was taken for dead, as while it is stopped, and it is drawn again
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            study.enqueue_trial(drawn.params, user_attrs=drawn.user_attrs)
-            study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
-            raise
-        except Exception:
-            study.tell(drawn, state=TrialState.FAIL, skip_if_finished=True)
-            raise
         finally:
             self.running -= 1
         self.export()
@@ -317,14 +309,6 @@ def connected(file: Path) -> dict[str, object]:
     return {"creator": partial(sqlite3.connect, file, timeout=60, check_same_thread=False)}
 
 
-@contextmanager
-def ours_experimental() -> Iterator[None]:
-    """What Optuna calls experimental in what it is asked for here is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
-
-
 def counted(study: optuna.Study) -> list[FrozenTrial]:
     """The configurations that count: scored, pruned, failed by themselves, or running."""
     return [
@@ -334,8 +318,8 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def _running(study: optuna.Study) -> int:
-    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+def _running(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
@@ -348,5 +332,5 @@ def importances(study: optuna.Study) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(
         target_quantile=GOOD_SHARE, region_quantile=1.0, evaluate_on_local=True
     )
-    with ours_experimental():
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         return get_param_importances(study, evaluator=evaluator, params=varied, target=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -206,12 +207,10 @@ def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict
 
 async def weigh(trial: Trial, classes: int) -> Weight:
     """What the trial's training and its inference take, each measured in a process of its own."""
-    uses: tuple[Literal["train", "infer"], ...] = ("train", "infer")
-    weights = [await _weigh(trial, classes, use) for use in uses]
-    metrics = {name: value for weight in weights for name, value in weight.metrics.items()}
-    reasons = [weight.reason for weight in weights if weight.reason]
-    reason, training = reasons[0] if reasons else "", weights[0]
-    return Weight(metrics, training.memory_method, reason, training.reserved_mib)
+    training = await _weigh(trial, classes, "train")
+    inference = await _weigh(trial, classes, "infer")
+    metrics = {**training.metrics, **inference.metrics}
+    return replace(training, metrics=metrics, reason=training.reason or inference.reason)
 
 
 async def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:

@@ -10,74 +10,59 @@ from resizer.specs import RESIZERS, one_of
 
 
 class Control(NamedTuple):
-    """A standard control: what it is and tells, and the fields in which it is not the treatment."""
+    """A standard control."""
 
     title: str  # what it is, in a few words; {px}: the side of its images
     shows: str  # what it shows if the treatment is better
-    isolates: str
-    fields: Fields
+    fields: Fields  # in which it is not the treatment
 
 
 PLAIN = {"resizer": "none", "input_size": "output_size"}
 STANDARD: dict[str, Control] = {
-    "budget": Control(
-        "plain, trained as long",
-        "the gain is not longer training",
-        "the plain pipeline, trained exactly as long as the treatment",
-        PLAIN,
-    ),
+    "budget": Control("plain, trained as long", "the gain is not longer training", PLAIN),
     "pixels": Control(
         "the same image, plainly resized",
         "learning adds to a plain resize",
-        "the same image offered, nothing to learn",
         {"resizer": "fixed", "interpolation": "bilinear", "antialias": False},
     ),
     "pixels-antialiased": Control(
         "the same image, resized with antialias",
         "learning adds to an antialiased resize",
-        "the same image offered, nothing to learn, antialiased",
         {"resizer": "fixed", "interpolation": "bilinear", "antialias": True},
     ),
     "capacity": Control(
         "the module without extra pixels",
         "the extra pixels add to the module",
-        "the module without extra pixels",
         {"input_size": "output_size"},
     ),
     "learning": Control(
         "the module, frozen at random weights",
         "training the module adds to its shape",
-        "the module frozen at random weights",
         {"frozen": ["resizer"], "frozen_resizer_norm": "batch"},
     ),
     "zero_init": Control(
         "the module, begun as a plain resize",
         "a noisy start does no harm",
-        "the module whose correction begins at zero",
         {"zero_init": True},
     ),
     "muller": Control(
         "MULLER's four parameters",
         "a network adds to four parameters",
-        "four parameters in the module's place",
         {"resizer": "muller"},
     ),
     "arithmetic": Control(
         "plain at {px} px: equal multiply-adds",
         "a resizer spends the arithmetic better",
-        "the plain pipeline at the size whose multiply-adds reach the treatment's",
         PLAIN | {"input_size": "equal_gmacs"},
     ),
     "time": Control(
         "plain at {px} px: equal training time",
         "a resizer spends the time better",
-        "the plain pipeline at the size whose training time reaches the treatment's",
         PLAIN | {"input_size": "equal_time"},
     ),
     "ceiling": Control(
         "plain at {px} px: the whole image",
         "a resized image beats the whole one",
-        "the plain pipeline on the whole image",
         {"resizer": "none"},
     ),
 }
@@ -117,20 +102,18 @@ def _applies(control: str, treatment: Fields) -> bool:
     """Whether the treatment takes what the control changes, and does not have it already."""
     if control != "zero_init":
         return True
-    resizer = treatment.get("resizer")
-    takes = resizer in RESIZERS and "zero_init" in RESIZERS[resizer].options
-    return takes and not treatment.get("zero_init")
+    resizer = RESIZERS.get(str(treatment.get("resizer")))
+    return bool(resizer and "zero_init" in resizer.options and not treatment.get("zero_init"))
 
 
 def control_arm(treatment: Arm, control: str, name: str) -> Arm:
     """One standard control of a treatment."""
-    isolates, own = STANDARD[control].isolates, STANDARD[control].fields
-    kept = treatment.fields
-    if "resizer" in own:
-        kept = {field: value for field, value in kept.items() if field not in RESIZER_OPTIONS}
+    shows, own = STANDARD[control].shows, STANDARD[control].fields
+    gone = RESIZER_OPTIONS if "resizer" in own else ()
+    kept = {field: value for field, value in treatment.fields.items() if field not in gone}
     return Arm(
         name=name,
-        isolates=isolates,
+        isolates=f"if {treatment.name} is better, {shows}",
         control=control,
         seeds=treatment.control_seeds or treatment.seeds,
         match=treatment.name if control in MATCHED else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.paths import EXPERIMENTS
 from bench.spec import variants
-from bench.spec.trial import MATCHING_VERSIONS, Count, Fields, Pixels, Positive, Trial, digest
+from bench.spec.trial import MATCHING_VERSIONS, Count, Fields, Pixels, Positive, Trial, named_by
 
 Fraction100 = Annotated[float, Field(gt=0, le=100)]
 Objective = Literal[
@@ -33,15 +32,30 @@ EQUAL = ("equal_gmacs", "equal_time")
 Settled = tuple[Pixels, ...]
 
 
-class Arm(BaseModel):
+class Table(BaseModel):
+    """A table of a file, without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WithFields(BaseModel):
+    """A table of a file that also takes fields of trials."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def fields(self) -> Fields:
+        """The trial fields that it sets."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Arm(WithFields):
     """One pipeline under comparison: a name, a role, and the trial fields that it sets.
 
     `input_size` may be words: "output_size", "2 * output_size", or the size at which the arm's cost
     reaches that of the arm that it is matched to: "equal_gmacs" or "equal_time". `matched_px` is
     that size, settled once and written down, so that every machine asks for the same trials.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     name: Annotated[str, Field(min_length=1)]
     role: Literal["baseline", "treatment", "control"] = "control"
@@ -65,11 +79,6 @@ class Arm(BaseModel):
         return self
 
     @property
-    def fields(self) -> Fields:
-        """The trial fields that the arm sets."""
-        return dict(self.__pydantic_extra__ or {})
-
-    @property
     def arms(self) -> dict[str, str]:
         """The arms whose trials are needed first, by the field that names them."""
         named = {name: getattr(self, name) for name in ARM_FIELDS}
@@ -79,19 +88,15 @@ class Arm(BaseModel):
 ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
 
 
-class Timing(BaseModel):
+class Timing(Table):
     """How speeds are measured: every figure is of one turn; the turns of all arms interleave."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rounds: Annotated[int, Field(ge=1)] = 5  # turns of every arm
     seconds: Positive = 1.0  # measured time of each phase in a turn, at least
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(Table):
     """How the arms of a search are tuned: each with the same number of configurations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)]  # those that are tuned
     trials: Annotated[int, Field(ge=1)]  # configurations of each; failed and pruned ones count
@@ -121,35 +126,25 @@ class SearchSettings(BaseModel):
         return len(self.objectives) == 1 and self.pruner != "none"
 
 
-class Small(BaseModel):
+class Small(WithFields):
     """What `[small]` lays over the file's other tables; its other fields are those of [trial]."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     axes: Fields = {}
     timing: Fields = {}
     search: Fields = {}
     arm: dict[str, Fields] = {}
 
-    @property
-    def fields(self) -> Fields:
-        return dict(self.__pydantic_extra__ or {})
 
-
-class Reference(BaseModel):
+class Reference(Table):
     """What others reach on the data: shown beside the results, never compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(min_length=1)]  # with size, epochs, device
     top1_pct: Fraction100
     source: Annotated[str, Field(min_length=1)]
 
 
-class ExperimentFile(BaseModel):
+class ExperimentFile(Table):
     """The shape of a file in `experiments/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     question: Annotated[str, Field(min_length=1)]
     source: str = ""
@@ -192,6 +187,15 @@ class Cell:
     axes: Fields
     trial: Trial
 
+    @property
+    def context(self) -> Fields:
+        return context_of(self.axes)
+
+    @property
+    def label(self) -> str:
+        """The words for its context."""
+        return context_label(self.context)
+
 
 @dataclass(frozen=True)
 class SizeRequest:
@@ -205,9 +209,8 @@ class SizeRequest:
     @cached_property
     def key(self) -> str:
         """16 hex digits, the same for all seeds."""
-        own = [self.like.speed_key, self.plain.speed_key, MATCHING_VERSIONS[self.kind]]
-        named = [self.kind, *own]
-        return digest(json.dumps(named).encode())[:16]
+        version = MATCHING_VERSIONS[self.kind]
+        return named_by([self.kind, self.like.speed_key, self.plain.speed_key, version])
 
 
 @dataclass(frozen=True)
@@ -270,15 +273,14 @@ class Experiment(Asked):
     @cached_property
     def contexts(self) -> list[Fields]:
         """The distinct combinations of axis values other than the seed."""
-        seen = {json.dumps(context_of(c.axes)): context_of(c.axes) for c in self.cells}
-        return list(seen.values())
+        return [cells[0].context for cells in self.by_context.values()]
 
     @cached_property
     def by_context(self) -> dict[str, list[Cell]]:
         """The cells of each context, by its label."""
         found: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            found.setdefault(context_label(context_of(cell.axes)), []).append(cell)
+            found.setdefault(cell.label, []).append(cell)
         return found
 
     @cached_property
@@ -297,10 +299,10 @@ class Experiment(Asked):
         """What to call each trial, by key: arm, context and seed of the first cell that asks."""
         names: dict[str, str] = {}
         for cell in self.cells:
-            sizes = {"input_size", "output_size"} & cell.axes.keys()
-            context = {n: v for n, v in context_of(cell.axes).items() if n not in sizes}
-            size = f"{cell.trial.size} px" if sizes else ""
-            words = [cell.arm, context_label(context), size, f"seed {cell.trial.seed}"]
+            context, sizes = cell.context, {"input_size", "output_size"}
+            others = {name: value for name, value in context.items() if name not in sizes}
+            size = f"{cell.trial.size} px" if others != context else ""
+            words = [cell.arm, context_label(others), size, f"seed {cell.trial.seed}"]
             names.setdefault(cell.trial.key, ", ".join(filter(None, words)))
         return names
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import glob
 import math
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from bench.errors import InputError
 from bench.paths import EXPERIMENTS
 from bench.spec import controls, tuning, variants
-from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Cell, Experiment, ExperimentFile, Small
+from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
-from bench.spec.mistakes import sentence, shown, unknown
+from bench.spec.mistakes import check_arm, of_file, shown, unknown
 from bench.spec.trial import Fields, Trial
 from resizer.specs import one_of
 
@@ -25,58 +24,40 @@ LENGTHS = {"epochs": "steps", "steps": "epochs"}
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
 DEEPEST = 16  # tables and lists in one another, in a file
-RESERVED = (
-    "trials",
-    "timings",
-    "sizes",
-    "looks",
-    "searches",
-    "locks",
-    "smoke",
-    "comparisons",
-    "names",
-    "cluster",
-    "published",
-)
+STORED = ("trials", "timings", "sizes", "searches", "smoke", "names", "claims", "unfinished")
+MADE = ("comparisons", "checks", "check-resizer", "published")
+RESERVED = (*STORED, *MADE)
 """Folders of a store: no experiment is called so, as its results would be written into them."""
 
 
-def load(
-    name: str,
-    *,
-    small: bool = False,
-    sizes: Mapping[str, int] | None = None,
-    best: Mapping[str, Sequence[Fields]] | None = None,
-    changes: Fields | None = None,
-) -> Experiment:
-    """Read an experiment.
-
-    Args:
-        name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
-        small: lay the file's `[small]` table over it.
-        sizes: pixels by the key of a `SizeRequest`, those that are matched.
-        best: of a search, the best configurations found, by arm: what is retrained.
-        changes: fields laid over its [trial] last: the variant has a name of its own.
-    Raises:
-        InputError: with the file, the field, the value and what is allowed.
-    """
-    return crossed(read(name, small=small, changes=changes), sizes or {}, best or {})
+def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = None) -> Experiment:
+    """An experiment by itself: `read`, then `crossed`."""
+    return crossed(read(name, small=small), sizes or {}, {})
 
 
 def crossed(
     asked: Asked, sizes: Mapping[str, int], best: Mapping[str, Sequence[Fields]]
 ) -> Experiment:
-    """What is asked for with its trials; see `load`."""
+    """What is asked for with its trials.
+
+    Args:
+        sizes: pixels by the key of a `SizeRequest`, those that are matched.
+        best: of a search, the best configurations found, by arm: what is retrained.
+    Raises:
+        InputError: as `read`, or if a search has found nothing yet.
+    """
     file, spec = asked.file, asked.spec
     if spec.search:
         if set(best) != set(spec.search.arms):
-            raise InputError(
-                f"{shown(file)} is a search that has found nothing yet: {asked.command}"
-            )
+            said = f"is a search that has found nothing yet: {asked.command}"
+            raise InputError(f"{shown(file)} {said}")
         spec = tuning.with_choice(spec, best)
-    cross = Cross(file, spec, sizes)
-    cells = list(cross.cells())
-    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, spec, cells)}
+    cross, keys = Cross(spec, sizes), defaultdict[str, set[str]](set)
+    with of_file(file):
+        cells = list(cross.cells())
+    for cell in cells:
+        keys[cell.arm].add(cell.trial.key)
+    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, keys, spec.baseline)}
     made = Experiment(
         file,
         asked.small,
@@ -92,6 +73,11 @@ def crossed(
     return made
 
 
+def _idle(arm: Arm, keys: Mapping[str, set[str]], baseline: str) -> bool:
+    """Whether a standard control has nothing to tell: its trials are the baseline's own."""
+    return bool(arm.control and keys[arm.name] and keys[arm.name] <= keys[baseline])
+
+
 def _trials(experiment: Experiment) -> set[str]:
     return {*experiment.trials, *experiment.sizes}
 
@@ -99,12 +85,16 @@ def _trials(experiment: Experiment) -> set[str]:
 def read(name: str, *, small: bool = False, changes: Fields | None = None) -> Asked:
     """What is in an experiment's file: standard controls added, ranges not yet chosen.
 
+    Args:
+        name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
+        small: lay the file's `[small]` table over it.
+        changes: fields laid over its [trial] last: the variant has a name of its own.
     Raises:
-        InputError: as `load`.
+        InputError: with the file, the field, the value and what is allowed.
     """
     file = _find(name)
     raw = _parsed(file)
-    try:
+    with of_file(file):
         _check_values(raw)
         spec = ExperimentFile.model_validate(raw)
         if small:
@@ -112,14 +102,9 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
         if changes:
             _check_values({"--set": changes})
             raw = _with_changes(raw, changes)
-        spec = ExperimentFile.model_validate(raw)
-        spec = controls.expand(spec)
+        spec = controls.expand(ExperimentFile.model_validate(raw))
         _check(spec)
         tuning.check(spec)
-    except ValidationError as error:
-        raise InputError(sentence(file, error, {}, ExperimentFile)) from None
-    except ValueError as error:
-        raise InputError(f"{shown(file)}: {error}") from None
     return Asked(file, small, changes or {}, spec)
 
 
@@ -160,17 +145,22 @@ def _find(name: str) -> Path:
     if name.endswith(".toml"):
         if not (file := Path(name).resolve()).is_file():
             raise InputError(f"no experiment file {name!r}")
-        if file.stem.endswith("-small"):
-            raise InputError(f"{name}: a name that ends in -small is that of a --small run")
-        if file.stem.startswith(".") or file.stem.lower() in RESERVED:
-            raise InputError(
-                f"{name}: {file.stem!r} is the name of a folder of the results; give the file "
-                "another name"
-            )
+        check_name(file)
         return file
     if found := next(EXPERIMENTS.rglob(f"{glob.escape(name)}.toml"), None):
         return found
     raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
+
+
+def check_name(file: Path) -> None:
+    """Raise InputError if the results of a file could not have its name."""
+    if file.stem.endswith("-small"):
+        raise InputError(f"{file.name}: a name that ends in -small is that of a --small run")
+    if file.stem.startswith(".") or file.stem.lower() in RESERVED:
+        raise InputError(
+            f"{file.name}: {file.stem!r} is the name of a folder of the results; give the file "
+            "another name"
+        )
 
 
 def _with_small(raw: Fields, small: Small | None) -> Fields:
@@ -181,10 +171,7 @@ def _with_small(raw: Fields, small: Small | None) -> Fields:
         raise ValueError("[small.search] without a [search] table")
     arms = [arm["name"] for arm in raw["arm"]]
     for name in small.arm:
-        if name not in arms:
-            raise ValueError(
-                f"[small.arm] names the arm {name!r}, which is not there{one_of(name, arms)}"
-            )
+        check_arm("[small.arm]", name, arms)
     fields = small.fields
     whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
     whole["trial"] = raw["trial"] | fields
@@ -221,10 +208,7 @@ def _check(spec: ExperimentFile) -> None:
     named += [("recipe_for", spec.recipe_for)] if spec.recipe_for else []
     named += [(f"[arm {a.name!r}] {field}", to) for a in spec.arm for field, to in a.arms.items()]
     for where, name in named:
-        if name not in arms:
-            raise ValueError(
-                f"{where} names the arm {name!r}, which is not there{one_of(name, arms)}"
-            )
+        check_arm(where, name, arms)
     for arm in spec.arm:
         if arm.control and arm.control not in controls.STANDARD:
             raise ValueError(
@@ -269,11 +253,3 @@ def _check_fields(spec: ExperimentFile) -> None:
                 raise ValueError(unknown(table, name, OF_TRIAL))
             if name == "seed" and table.startswith("arm "):
                 raise ValueError(f"[{table}] seed: arms are paired by [axes] seed")
-
-
-def _idle(arm: Arm, spec: ExperimentFile, cells: Sequence[Cell]) -> bool:
-    """Whether a standard control has nothing to tell: its trials are the baseline's own."""
-    ours, base = (
-        {cell.trial.key for cell in cells if cell.arm == name} for name in (arm.name, spec.baseline)
-    )
-    return arm.control is not None and bool(ours) and ours <= base

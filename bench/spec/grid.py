@@ -9,7 +9,6 @@ from typing import Literal, cast
 
 from pydantic import ValidationError
 
-from bench.errors import InputError
 from bench.spec.experiment import (
     EQUAL,
     Arm,
@@ -19,7 +18,7 @@ from bench.spec.experiment import (
     context_label,
     context_of,
 )
-from bench.spec.mistakes import sentence, shown
+from bench.spec.mistakes import sentence
 from bench.spec.ranges import of_seed
 from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, enlarged
 
@@ -31,13 +30,12 @@ class Cross:
     """Every arm at every combination of axis values; where both set a field, the arm wins.
 
     Cells that collapse to one trial share the object, and so compute its key once. A cell whose
-    size is not matched yet, or that starts from such a one, is left out.
+    size is not matched yet, or that starts from such a one, is left out. What cannot be made is a
+    ValueError.
     """
 
-    def __init__(self, file: Path, spec: ExperimentFile, sizes: Mapping[str, int]) -> None:
-        self.file = file
-        self.spec = spec
-        self.sizes = sizes
+    def __init__(self, spec: ExperimentFile, sizes: Mapping[str, int]) -> None:
+        self.spec, self.sizes = spec, sizes
         self.open: dict[str, SizeRequest] = {}
         self.matched: dict[str, SizeRequest] = {}
         self._arms = {arm.name: arm for arm in spec.arm}
@@ -62,9 +60,7 @@ class Cross:
         """The trial of an arm at the place-th combination, made after those that it needs."""
         if name in asking:
             circle = " → ".join([*asking[asking.index(name) :], name])
-            raise InputError(
-                f"{shown(self.file)}: arms start from one another in a circle: {circle}"
-            )
+            raise ValueError(f"arms start from one another in a circle: {circle}")
         if (name, place) not in self._made:
             arm, path = self._arms[name], (*asking, name)
             needed = {field: self._trial(to, place, path) for field, to in arm.arms.items()}
@@ -76,11 +72,9 @@ class Cross:
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
         given = self.spec.trial | self._axes[place] | arm.fields
         fields = self._in_turn(arm, given)
-        word = fields.get("input_size")
+        word, side = fields.get("input_size"), fields.get("output_size")
         if isinstance(word, str) and word in (*TIMES, *EQUAL):
-            side = fields.get("output_size")
-            whole = isinstance(side, int)
-            fields["input_size"] = TIMES.get(word, 1) * side if whole else side  # type: ignore[operator]
+            fields["input_size"] = side * TIMES.get(word, 1) if isinstance(side, int) else side
         trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
         if word in EQUAL:
             size = self._settled(arm, place) or self._size(arm, word, trial, needed.get("match"))
@@ -93,15 +87,15 @@ class Cross:
         try:
             return {name: of_seed(value, seed) for name, value in given.items()}
         except ValueError as error:
-            raise InputError(f"{shown(self.file)}: [arm {arm.name!r}] {error}") from None
+            raise ValueError(f"[arm {arm.name!r}] {error}") from None
 
     def _settled(self, arm: Arm, place: int) -> int | None:
         """The size that the file has in place of one that this machine would match."""
         sizes, contexts = arm.matched_px, dict.fromkeys(self._contexts)
         if len(sizes) not in (0, 1, len(contexts)):
-            raise InputError(
-                f"{shown(self.file)}: [arm {arm.name!r}] matched_px has {len(sizes)} sizes: it "
-                f"takes one, or one for each of the {len(contexts)} contexts"
+            raise ValueError(
+                f"[arm {arm.name!r}] matched_px has {len(sizes)} sizes: it takes one, or one for "
+                f"each of the {len(contexts)} contexts"
             )
         if len(sizes) < 2:
             return sizes[0] if sizes else None
@@ -112,9 +106,9 @@ class Cross:
     ) -> int | None:
         """The matched size, or None after a note of what is to be matched."""
         if like is None:
-            raise InputError(
-                f"{shown(self.file)}: [arm {arm.name!r}] input_size = {kind!r} needs match, "
-                "the arm whose cost is to be met"
+            raise ValueError(
+                f"[arm {arm.name!r}] input_size = {kind!r} needs match, the arm whose cost is to "
+                "be met"
             )
         request = SizeRequest(arm.name, kind, like, plain)
         known = request.key in self.sizes
@@ -137,34 +131,28 @@ class Cross:
         for part, parent in parents.items():
             if parent and not _same(part, own, parent):
                 if part == "backbone" or parent is not whole:
-                    raise self._another(arm, part, own, parent)
+                    field = f"{part}_from" if f"{part}_from" in arm.arms else "init_from"
+                    raise ValueError(
+                        f"[arm {arm.name!r}] {field} = {arm.arms[field]!r}: that arm's {part} is "
+                        f"{getattr(parent, part)}, not {getattr(own, part)} with these options"
+                    )
                 del keys["resizer_from"]
         return keys
 
-    def _another(self, arm: Arm, part: Part, ours: Trial, theirs: Trial) -> InputError:
-        """Our part is not of the kind that the other trial has trained."""
-        field = f"{part}_from" if f"{part}_from" in arm.arms else "init_from"
-        return InputError(
-            f"{shown(self.file)}: [arm {arm.name!r}] {field} = {arm.arms[field]!r}: that arm's "
-            f"{part} is {getattr(theirs, part)}, not {getattr(ours, part)} with these options"
-        )
-
     def _valid(self, arm: Arm, place: int, fields: Fields) -> Trial:
+        own = canonical(fields)
+        checkpoint = own.get("pretrained")
+        if isinstance(checkpoint, str) and not Path(checkpoint).is_file():
+            raise ValueError(f"pretrained = {checkpoint!r}: there is no such file")
+        text = repr(sorted(own.items()))
         try:
-            own = canonical(fields)
-            checkpoint = own.get("pretrained")
-            if isinstance(checkpoint, str) and not Path(checkpoint).is_file():
-                raise ValueError(f"pretrained = {checkpoint!r}: there is no such file")
-            text = repr(sorted(own.items()))
             if text not in self._distinct:
                 self._distinct[text] = Trial.model_validate(own, context=CANONICAL)
-            return self._distinct[text]
         except ValidationError as error:
             axes = self._axes[place]
             layers = {f"arm {arm.name!r}": arm.fields, "axes": axes, "trial": self.spec.trial}
-            raise InputError(sentence(self.file, error, layers, Trial)) from None
-        except ValueError as error:
-            raise InputError(f"{shown(self.file)}: {error}") from None
+            raise ValueError(sentence(error, layers, Trial)) from None
+        return self._distinct[text]
 
 
 def _same(part: Part, ours: Trial, theirs: Trial) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from bench.errors import InputError
+from bench.spec.experiment import ExperimentFile
 from resizer.specs import nearest, one_of
 
 
@@ -25,13 +28,27 @@ def brief(value: object, most: int = 200) -> str:
     return written if len(written) <= most else written[:most] + "…"
 
 
+@contextmanager
+def of_file(file: Path) -> Iterator[None]:
+    """Tell what is wrong with a file as one sentence that begins with its name.
+
+    Raises:
+        InputError: in place of a ValueError.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValidationError as error:
+        raise InputError(f"{shown(file)}: {sentence(error, {}, ExperimentFile)}") from None
+    except ValueError as error:
+        raise InputError(f"{shown(file)}: {error}") from None
+
+
 def sentence(
-    file: Path,
-    error: ValidationError,
-    layers: Mapping[str, Mapping[str, object]],
-    model: type[BaseModel],
+    error: ValidationError, layers: Mapping[str, Mapping[str, object]], model: type[BaseModel]
 ) -> str:
-    """The first thing that is wrong: file, table, field, value, what is allowed, nearest guess.
+    """The first thing that is wrong: table, field, value, what is allowed, nearest guess.
 
     Args:
         layers: tables by name, each with the fields that it sets, the strongest first.
@@ -39,25 +56,28 @@ def sentence(
     """
     first = error.errors(include_url=False)[0]
     parts = [str(part) for part in first["loc"] if not str(part).startswith("function")]
-    field = ".".join(parts)
+    field, kind, given = ".".join(parts), first["type"], first["input"]
     table = next((name for name, fields in layers.items() if field in fields), "")
-    if first["type"] == "extra_forbidden":
-        inner = unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
-        return f"{shown(file)}: {inner}"
-    where = f"{shown(file)}: " + (f"[{table}] " if table else "")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] in ("dict_type", "model_type"):
-        message = "it is a table"
-    if first["type"] == "missing":
+    if kind == "extra_forbidden":
+        return unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
+    where = f"[{table}] " if table else ""
+    if kind == "missing":
         return f"{where}{field!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
     if not field:
         return f"{where}{message}"
-    hint = ""
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
+    if kind in ("dict_type", "model_type"):
+        message = "it is a table"
+    if kind == "literal_error" and isinstance(given, str):
         allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        hint = nearest(first["input"], allowed)
-    said = f"{where}{field} = {brief(first['input'])}: {message[0].lower()}{message[1:]}{hint}"
-    return said.rstrip(".")
+        message += nearest(given, allowed)
+    return f"{where}{field} = {brief(given)}: {message[0].lower()}{message[1:]}".rstrip(".")
+
+
+def check_arm(where: str, name: str, arms: Collection[str]) -> None:
+    """Raise ValueError unless there is an arm of the name that stands in `where`."""
+    if name not in arms:
+        raise ValueError(f"{where} names the arm {name!r}, which is not there{one_of(name, arms)}")
 
 
 def unknown(table: str, field: str, known: Iterable[str]) -> str:

@@ -44,7 +44,7 @@ class Range:
 IN_TURN = "in_turn"
 
 
-def of_seed(value: object, seed: int) -> object:
+def of_seed(value: object, seed: object) -> object:
     """The value that a field has at a seed: `{ in_turn = [a, b] }` is a at even seeds, b at odd.
 
     Raises:
@@ -55,6 +55,8 @@ def of_seed(value: object, seed: int) -> object:
     values = value[IN_TURN]
     if not isinstance(values, list) or len(values) < 2:
         raise ValueError(f"{IN_TURN} = {values!r}: it takes a list of two values or more")
+    if not isinstance(seed, int):
+        raise ValueError(f"seed = {seed!r}: values that are {IN_TURN} need a whole number")
     return values[seed % len(values)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +34,14 @@ RESIZER_OPTIONS = (
 )
 UNWRITTEN = ("zero_init", "negative_slope")
 """Options that are None where they have their default: so they left older keys as they were."""
+AS_NONE: dict[str, object] = {
+    "pretrained": False,
+    "replicate": 0,
+    "compile": "off",
+    "load_antialias": True,
+    "resizer_lr_factor": 1,
+}
+"""Values of other fields that mean what None does."""
 
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
@@ -43,25 +51,6 @@ TIMING_VERSION = 5
 
 MATCHING_VERSIONS = {"equal_gmacs": 2, "equal_time": 4}
 """Raise one when sizes of that equal cost are found otherwise."""
-
-SPEED_FIELDS = (
-    "backbone",
-    "resizer",
-    "input_size",
-    "output_size",
-    *RESIZER_OPTIONS,
-    "frozen",
-    "frozen_resizer_norm",
-    "batch_size",
-    "micro_batch",
-    "optimizer",
-    "clip_norm",
-    "precision",
-    "channels_last",
-    "deterministic",
-    "compile",
-)
-"""What the speed of a trial depends on, besides the machine."""
 
 CANONICAL = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
@@ -76,18 +65,17 @@ SETTING_FIELDS = (
 )
 """Speeds and memory under other values of these are not comparable."""
 
+MODEL_FIELDS = ("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS)
+TRAINED_FIELDS = ("frozen", "frozen_resizer_norm", "optimizer", "clip_norm")
+SPEED_FIELDS = (*MODEL_FIELDS, *TRAINED_FIELDS, *SETTING_FIELDS)
+"""What the speed of a trial depends on, besides the machine."""
+
 Pixels = Annotated[int, Field(ge=1, le=8192)]
-
 Positive = Annotated[float, Field(gt=0)]
-
 Count = Annotated[int, Field(ge=0, le=2**53)]
-
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
-
 Part = Literal["resizer", "backbone"]
-
 Length = tuple[int, Literal["epochs", "steps"]]
 """How long a trial trains."""
 
@@ -180,13 +168,10 @@ class Trial(BaseModel):
         for filter_ in (self.resample, self.eval_resample):
             if sampled and filter_ not in (None, "nearest", "bilinear"):
                 raise ValueError(f"{filter_!r} averages: only 'bilinear' is had without antialias")
-        if self.epochs != 0 and set(self.frozen or ()) >= self._trainable:
+        trainable = {"backbone", "resizer"} if has_weights(self.resizer) else {"backbone"}
+        if self.epochs != 0 and set(self.frozen or ()) >= trainable:
             raise ValueError("frozen names every part that could be trained")
         return self
-
-    @property
-    def _trainable(self) -> set[Part]:
-        return {"backbone", "resizer"} if has_weights(self.resizer) else {"backbone"}
 
     @field_serializer("frozen")
     def _listed(self, frozen: tuple[Part, ...] | None) -> list[Part] | None:
@@ -198,13 +183,13 @@ class Trial(BaseModel):
         fields = self.model_dump(exclude_none=True) | {"semantics": SEMANTICS}
         if isinstance(self.pretrained, str):
             fields["pretrained"] = digest(Path(self.pretrained).read_bytes())
-        return digest(json.dumps(fields | self._user_source, sort_keys=True).encode())[:16]
+        return named_by(fields | self._user_source)
 
     @cached_property
     def speed_key(self) -> str:
         """16 hex digits shared by the trials that cost the same for each image."""
         values = tuple(getattr(self, name) for name in SPEED_FIELDS)
-        return _speed_key(values, self._user_source.get("resizer_source"))
+        return _speed_key(values, self._user_source.get("resizer_source"))  # of many trials one
 
     @property
     def _user_source(self) -> dict[str, str]:
@@ -246,17 +231,10 @@ class Trial(BaseModel):
     @property
     def evaluated(self) -> Trial:
         """The same with its validation images' way of being loaded for that of its training's."""
-        antialias = self.eval_antialias
-        if antialias is None:
-            antialias = self.load_antialias
-        loading: Fields = {
-            "resample": self.eval_resample or self.resample,
-            "load_antialias": antialias,
-            "input_size": self.eval_size or self.input_size,
-        }
-        return Trial(
-            **self.model_dump(exclude={"eval_resample", "eval_antialias", "eval_size"}) | loading
-        )
+        renamed = {"resample": "eval_resample", "load_antialias": "eval_antialias"}
+        fields = self.model_dump()
+        own = {name: fields.pop(of) for name, of in (renamed | {"input_size": "eval_size"}).items()}
+        return Trial(**fields | {name: value for name, value in own.items() if value is not None})
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps in all, with so many images to train on.
@@ -270,13 +248,17 @@ class Trial(BaseModel):
 def _speed_key(values: tuple[object, ...], source: str | None) -> str:
     fields = {name: v for name, v in zip(SPEED_FIELDS, values, strict=True) if v is not None}
     semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
-    text = json.dumps([fields, source, semantics], sort_keys=True)
-    return digest(text.encode())[:16]
+    return named_by([fields, source, semantics])
 
 
 def digest(content: bytes) -> str:
     """The sha256 of some bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def named_by(value: object) -> str:
+    """16 hex digits that name what can be written as JSON."""
+    return digest(json.dumps(value, sort_keys=True, default=str).encode())[:16]
 
 
 def has_weights(resizer: str) -> bool:
@@ -291,7 +273,6 @@ USES: tuple[tuple[str, str, Fields], ...] = (
     ("crop", "random_resized", {"crop_min_area": 0.35}),
 )
 """Fields with their defaults that are used only where another field has a value."""
-FIRST = {"optimizer": "adamw", "schedule": "one_cycle", "crop": "random_resized"}
 
 
 def canonical(given: Mapping[str, object]) -> Fields:
@@ -300,69 +281,57 @@ def canonical(given: Mapping[str, object]) -> Fields:
     Raises:
         ValueError: if the resizer is unknown.
     """
-    fields: Fields = {name: value for name, value in given.items() if value is not None}
+    fields: Fields = {n: v for n, v in given.items() if v is not None and v != AS_NONE.get(n)}
     if isinstance(resizer := fields.get("resizer", "none"), str):
         _collapse_resizer(fields, resizer)
     for field, value, defaults in USES:
-        used = fields.get(field, FIRST[field]) == value
-        for name, default in defaults.items():
-            if not used:
-                fields.pop(name, None)
-            elif name not in fields:
-                fields[name] = default
-    if fields.get("compile") == "off":
-        del fields["compile"]
-    for name in ("pretrained", "replicate"):
-        if name in fields and not fields[name]:
-            del fields[name]
+        if fields.get(field, Trial.model_fields[field].default) == value:
+            fields = defaults | fields
+        else:
+            _drop(fields, defaults)
     _collapse_loading(fields)
     return fields
+
+
+def _drop(fields: Fields, names: Iterable[str]) -> None:
+    for name in names:
+        fields.pop(name, None)
 
 
 def _collapse_loading(fields: Fields) -> None:
     """Drop what makes no other picture, and what validation has in common with training."""
     resample = fields.get("resample", "bilinear")
-    for name, of in (
-        ("load_antialias", resample),
-        ("eval_antialias", fields.get("eval_resample", resample)),
-    ):
-        if of == "nearest":
-            fields.pop(name, None)  # it averages nothing
+    evaluated = fields.get("eval_resample", resample)
+    used = {"load_antialias": resample, "eval_antialias": evaluated}
+    _drop(fields, [name for name, of in used.items() if of == "nearest"])  # it averages nothing
     trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
     trained["eval_size"] = fields.get("input_size")
-    if fields.get("load_antialias"):
-        del fields["load_antialias"]
-    for name, value in trained.items():
-        if fields.get(name) == value:
-            fields.pop(name, None)
+    _drop(fields, [name for name, value in trained.items() if fields.get(name) == value])
 
 
 def _collapse_resizer(fields: Fields, resizer: str) -> None:
     unused, defaults = _options(resizer)
-    for name in unused:
-        fields.pop(name, None)
+    _drop(fields, unused)
     for name, default in defaults.items():
-        if name not in fields:
-            fields[name] = default
-    for name in UNWRITTEN:
-        if (
-            name in fields
-            and resizer in RESIZERS
-            and fields[name] == RESIZERS[resizer].options[name]
-        ):
+        if fields.setdefault(name, default) == default and name in UNWRITTEN:
             del fields[name]
-    if resizer in RESIZERS and fields.get("interpolation") in ANTIALIASED:
-        fields.setdefault("antialias", False)
-    elif resizer in RESIZERS:
+    if resizer in RESIZERS and fields.get("interpolation") not in ANTIALIASED:
         fields.pop("antialias", None)
-    if isinstance(frozen := fields.get("frozen"), list | tuple):
-        kept = sorted({part for part in frozen if part != "resizer" or has_weights(resizer)})
-        fields.pop("frozen")
-        fields |= {"frozen": kept} if kept else {}
-    frozen_resizer = "resizer" in fields.get("frozen", ())
-    if not frozen_resizer:
+    _collapse_frozen(fields, learns=has_weights(resizer))
+
+
+def _collapse_frozen(fields: Fields, *, learns: bool) -> None:
+    """Keep the frozen parts that could learn, and what is said of a resizer that does, or not."""
+    frozen = fields.pop("frozen", [])
+    if isinstance(frozen, list | tuple):  # anything else is refused later
+        parts = {str(part): part for part in sorted(frozen, key=str) if learns or part != "resizer"}
+        frozen = list(parts.values())
+    if frozen != []:
+        fields["frozen"] = frozen
+    still = isinstance(frozen, list) and "resizer" in frozen
+    if not still:
         fields.pop("frozen_resizer_norm", None)
-    if frozen_resizer or not has_weights(resizer) or fields.get("resizer_lr_factor") == 1:
+    if still or not learns:
         fields.pop("resizer_lr_factor", None)
 
 
@@ -372,15 +341,12 @@ def _options(resizer: str) -> tuple[tuple[str, ...], Fields]:
     check_name(resizer)
     if ":" in resizer:
         source_file(resizer)
-    untrained = () if has_weights(resizer) else ("resizer_from",)
-    if resizer == "none":
-        return ("output_size", *RESIZER_OPTIONS, *untrained), {}
-    if resizer not in RESIZERS:
         return (), {}  # a user's own class: what is given goes to it as it is
-    options = RESIZERS[resizer].options
-    unused = tuple(name for name in RESIZER_OPTIONS if name not in options)
-    written = [n for n in RESIZER_OPTIONS if n in options and n not in (*UNWRITTEN, "antialias")]
-    return (*unused, *untrained), {name: options[name] for name in written}
+    options = RESIZERS[resizer].options if resizer in RESIZERS else {}
+    unused = [name for name in RESIZER_OPTIONS if name not in options]
+    unused += [] if has_weights(resizer) else ["resizer_from"]
+    unused += ["output_size"] if resizer == "none" else []
+    return tuple(unused), {name: options[name] for name in RESIZER_OPTIONS if name in options}
 
 
 def enlarged(plain: Trial, size: int) -> Trial:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.spec.experiment import Arm, ExperimentFile
+from bench.spec.experiment import Arm, ExperimentFile, SearchSettings
+from bench.spec.mistakes import check_arm
 from bench.spec.ranges import Space, space
 from bench.spec.trial import Fields
-from resizer.specs import one_of
 
 
 def spaces(spec: ExperimentFile) -> dict[str, Space]:
@@ -30,33 +30,22 @@ def written(spec: ExperimentFile) -> dict[str, dict[str, Fields]]:
 
 def check(spec: ExperimentFile) -> None:
     """Raise ValueError at the first thing that makes no sense in a search, or only in one."""
-    if spec.search is None:
-        _check_ranges(spec)
-    else:
-        _check_search(spec)
+    said = ": only a file with a [search] table has ranges"
+    if spec.search:
+        _check_search(spec, spec.search)
+        said = ", but [search] arms does not name the arm"
+    for arm in spec.arm:
+        ranges = space(spec.trial | arm.fields).ranges
+        if ranges and not (spec.search and arm.name in spec.search.arms):
+            raise ValueError(f"[arm {arm.name!r}] {next(iter(ranges))} is a range{said}")
 
 
-def _check_ranges(spec: ExperimentFile) -> None:
-    tables = {"trial": spec.trial} | {arm.name: arm.fields for arm in spec.arm}
-    for table, fields in tables.items():
-        if ranges := space(fields).ranges:
-            raise ValueError(
-                f"[{table}] {next(iter(ranges))} is a range: only a file with a [search] table has "
-                "ranges"
-            )
-
-
-def _check_search(spec: ExperimentFile) -> None:
-    assert spec.search
-    names = [arm.name for arm in spec.arm]
-    for name in spec.search.arms:
-        if name not in names:
-            raise ValueError(
-                f"[search] arms names the arm {name!r}, which is not there{one_of(name, names)}"
-            )
+def _check_search(spec: ExperimentFile, search: SearchSettings) -> None:
+    for name in search.arms:
+        check_arm("[search] arms", name, [arm.name for arm in spec.arm])
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")
-    for seed in {spec.search.seed, *(arm.search_seed for arm in spec.arm)}:
+    for seed in {search.seed, *(arm.search_seed for arm in spec.arm)}:
         if seed in spec.axes["seed"]:
             raise ValueError(
                 f"[axes] seed has {seed}, the search's own: the best are retrained with fresh seeds"
@@ -64,23 +53,12 @@ def _check_search(spec: ExperimentFile) -> None:
     if not spec.train:
         raise ValueError("train = false: a search trains")
     for arm in spec.arm:
-        _check_arm(spec, arm)
+        if field := next(iter(arm.arms), "controls" if arm.controls else ""):
+            said = "the arms of a search stand by themselves"
+            raise ValueError(f"[arm {arm.name!r}] {field}: {said}")
     for name, tuned in spaces(spec).items():
         if not tuned.ranges:
             raise ValueError(f"[search] arms names {name!r}, which has no range to choose from")
-
-
-def _check_arm(spec: ExperimentFile, arm: Arm) -> None:
-    assert spec.search
-    if arm.arms or arm.controls:
-        field = next(iter(arm.arms), "controls")
-        raise ValueError(f"[arm {arm.name!r}] {field}: the arms of a search stand by themselves")
-    ranges = space(spec.trial | arm.fields).ranges
-    if ranges and arm.name not in spec.search.arms:
-        raise ValueError(
-            f"[arm {arm.name!r}] {next(iter(ranges))} is a range, but [search] arms does not name "
-            "the arm"
-        )
 
 
 def with_choice(spec: ExperimentFile, chosen: Mapping[str, Sequence[Fields]]) -> ExperimentFile:
