@@ -60,7 +60,6 @@ def publish(experiment: Experiment, store: Store) -> Path:
     finished = {key: trial for key, trial in experiment.runs.items() if store.trial(key)}
     if not finished and not store.timings(experiment):
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
-    marked(README.read_text())
     folder = PUBLISHED / experiment.name
     lost = [key for key in Store(folder).kept() if key in experiment.runs and key not in finished]
     if lost:
@@ -116,7 +115,6 @@ def renew() -> int:
         InputError: outside a checkout.
     """
     need_checkout()
-    marked(README.read_text())
     from bench.report import implementations
 
     there = published()
@@ -129,12 +127,13 @@ def renew() -> int:
 
 
 def need_checkout() -> None:
-    """Raise InputError outside a checkout."""
+    """Raise InputError outside a checkout, or where its README has no place for what is told."""
     if CHECKOUT is None:
         raise InputError(
             "publishing needs a checkout of the project, whose README and results/published it "
             "renews; this is an installed package"
         )
+    marked(README.read_text())
 
 
 def _make(experiment: Experiment, store: Store) -> None:

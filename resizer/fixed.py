@@ -130,12 +130,12 @@ def checked_size(size: Size) -> tuple[int, int]:
     Raises:
         ValueError: if it is not one or two positive integers.
     """
-    both = (size, size) if isinstance(size, int) else tuple(size)
-    if len(both) != 2 or not all(isinstance(side, int) and side > 0 for side in both):
-        raise ValueError(
-            f"output_size is {size!r}; it takes a positive number of pixels, or (height, width)"
-        )
-    return both[0], both[1]
+    match (size, size) if isinstance(size, int) else size:
+        case int(height), int(width) if height > 0 and width > 0:
+            return height, width
+    raise ValueError(
+        f"output_size is {size!r}; it takes a positive number of pixels, or (height, width)"
+    )
 
 
 def check_interpolation(interpolation: str, *, antialias: bool) -> None:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from bench.data.batches import Loader, fit_boxes, train_boxes
 from bench.data.library import Dataset, open_dataset
+from bench.errors import InputError
+from bench.lab.stepper import Stepper
 from bench.spec.trial import Trial
 
 
@@ -53,6 +55,15 @@ def test_what_differs_between_arms_does_not_touch_the_pictures(toy: Dataset) -> 
     plain, _ = epoch(toy)
     learned, _ = epoch(toy, resizer="learned", output_size=8, backbone="x", lr=0.1)
     assert torch.equal(plain, learned)
+
+
+def test_fewer_images_than_a_batch_are_refused_wherever_batches_are_asked_for(toy: Dataset) -> None:
+    said = "toy has 20 training images, fewer than one batch of 21"
+    with pytest.raises(InputError, match=said):
+        Loader(toy.train, trial(batch_size=21), threads=1).train(1)
+    stepper = Stepper(trial(batch_size=21, backbone="test_resnet"), 2)
+    with pytest.raises(InputError, match=said):  # and not sought epoch after epoch, for ever
+        next(stepper.batches(toy.train))
 
 
 def test_an_epoch_leaves_out_only_the_last_incomplete_batch(toy: Dataset) -> None:

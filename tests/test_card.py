@@ -64,6 +64,14 @@ def test_a_sensor_that_is_not_there_is_none(nvml: Any) -> None:
     assert watched.watts == {}
 
 
+def test_a_sensor_that_an_older_nvml_has_no_name_for_is_none(nvml: Any) -> None:
+    del nvml.nvmlDeviceGetCurrentClocksEventReasons
+    facts = Card(CUDA).facts()
+    assert facts
+    assert facts["throttled"] is None
+    assert facts["clock_mhz"] == 1980
+
+
 def test_mean_power_is_energy_over_time(nvml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     energy, clock = iter([1_000, 61_000]), iter([10.0, 10.2])
     nvml.nvmlDeviceGetTotalEnergyConsumption = lambda _: next(energy)

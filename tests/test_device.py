@@ -15,6 +15,7 @@ import torch
 
 from bench.errors import InputError
 from bench.lab import device, environment, models
+from bench.lab.stepper import Stepper
 from bench.spec.trial import Trial
 from resizer import fixed
 
@@ -215,9 +216,10 @@ def test_a_step_that_waits_for_its_launches_is_told_from_one_that_keeps_the_gpu_
     for queue, wanted in ((Queue(), 10 / 31), (Queue(launch_s=1e-5), 1.0)):
         monkeypatch.setattr(torch.cuda, "_sleep", queue.sleep)
         monkeypatch.setattr(torch.cuda, "Event", queue.event)
-        share = device.busy_share(queue.step, queue.timed, CUDA)
-        assert share == pytest.approx(wanted, rel=0.01)
-    assert device.busy_share(Queue().step, Queue().timed, CPU) is None
+        stepper: Any = SimpleNamespace(train_step=queue.step, timed=queue.timed, device=CUDA)
+        assert Stepper.busy_share(stepper) == pytest.approx(wanted, rel=0.01)
+        stepper.device = CPU
+        assert Stepper.busy_share(stepper) is None
 
 
 def test_a_driver_is_named_once_whatever_the_number_of_cards(

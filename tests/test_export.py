@@ -16,13 +16,17 @@ from bench.spec.trial import Trial
 from bench.store import Store
 
 
-@pytest.fixture
-def key(store: Store) -> str:
+def trained(store: Store, **fields: Any) -> str:
     given: dict[str, Any] = {"dataset": "toy", "backbone": "test_resnet", "precision": "fp32"}
     given |= {"input_size": 32, "output_size": 16, "epochs": 1, "batch_size": 8}
-    one = Trial(**given, resizer="learned", num_kernels=4, deterministic=True)
+    one = Trial(**given, **fields, deterministic=True)
     trial.run(ignore, one, store.trial_folder(one.key), store.root)
     return one.key
+
+
+@pytest.fixture
+def key(store: Store) -> str:
+    return trained(store, resizer="learned", num_kernels=4)
 
 
 @pytest.mark.parametrize("form", ["pt2", "onnx"])
@@ -59,6 +63,28 @@ def test_a_file_that_classifies_otherwise_than_the_record_is_not_left_behind(
     table.to_parquet(saved)
     with pytest.raises(InputError, match="classifies 12 of 12 validation images otherwise"):
         export.export(store.root, key, "pt2", tmp_path / "model.pt2")
+    assert not list(tmp_path.glob("*model*"))
+
+
+BRANCHING = """
+from torch import nn
+class Front(nn.Module):
+    def __init__(self, *, output_size):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(output_size)
+    def forward(self, x):
+        return self.pool(x if x.mean() > 0 else -x)
+"""
+
+
+def test_a_module_that_torch_cannot_export_is_one_sentence_and_leaves_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "branching_front.py").write_text(BRANCHING)
+    monkeypatch.chdir(tmp_path)
+    own = trained(store, resizer="branching_front:Front")
+    with pytest.raises(InputError, match=r"^the model cannot be exported: \w+: "):
+        export.export(store.root, own, "pt2", tmp_path / "model.pt2")
     assert not list(tmp_path.glob("*model*"))
 
 

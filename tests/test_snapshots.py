@@ -31,9 +31,9 @@ RECIPES: list[dict[str, Any]] = [
 ]
 
 
-def dropping(model: Any, images: Tensor, *rest: Any) -> Tensor:
+def dropping(state: Any, images: Tensor, *rest: Any) -> Tensor:
     """The update of a step whose images are noised by torch's random stream."""
-    return real_update(model, F.dropout(images.float() / 255, 0.1), *rest)
+    return real_update(state, F.dropout(images.float() / 255, 0.1), *rest)
 
 
 real_update = training.update

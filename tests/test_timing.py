@@ -274,7 +274,7 @@ def test_no_size_of_equal_time_is_sought_where_launches_bind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request = SizeRequest("wider", "equal_time", toy(resizer="learned", num_kernels=4), toy())
-    monkeypatch.setattr(device, "busy_share", lambda *_: 0.31)
+    monkeypatch.setattr(timing.Stepper, "busy_share", lambda _: 0.31)
     with pytest.raises(InputError, match=r"keeps the GPU busy for 31 % of its time, under 80 %"):
         matching.timed(request, 2)
 
@@ -282,10 +282,12 @@ def test_no_size_of_equal_time_is_sought_where_launches_bind(
 def test_busy_time_is_beside_the_wall_time_of_a_gpu_and_a_report_says_what_binds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stepper: Any = SimpleNamespace(train_step=lambda: None, device=CPU)
-    assert timing.busy_samples(stepper, "train", 0.1) == {}
+    assert timing.busy_samples(lambda: None, 0.1, CPU) == []
     monkeypatch.setattr(device, "busy_s", lambda *_: 0.07)
-    assert timing.busy_samples(stepper, "train", 0.1) == {"train busy": [0.07] * 3}
+    assert timing.busy_samples(lambda: None, 0.1, CPU) == [0.07] * 3
+    samples = timing.turn(toy(), 2, None, 0.001, Card(CPU))
+    assert samples["train busy"] == samples["infer busy"] == [0.07] * 3
+    assert set(samples) == {*timing.PHASES, "train busy", "infer busy"} - {"resizer"}
 
     asked, store = fakes.experiment(tmp_path, fakes.NARROW), Store(tmp_path)
     fakes.fill(asked, store, fakes.top1)

@@ -19,6 +19,7 @@ from bench.data.library import open_dataset
 from bench.errors import InputError
 from bench.events import Epoch, Event, Step
 from bench.lab import models, pictures, training, trial
+from bench.lab.snapshots import State
 from bench.records import Record, write_record
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -159,8 +160,10 @@ def one_update(one: Trial, precision: str = "fp32", scale: float = 1.0) -> torch
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
     images, labels = scale * torch.randn(8, 3, 2, 2), torch.arange(8) % 2
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    constant = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
-    training.update(model, images, labels, one, optimizer, scaler, precision)  # type: ignore[arg-type]
+    state = State(model, optimizer, constant, scaler, torch.zeros(()))
+    training.update(state, images, labels, one, precision)  # type: ignore[arg-type]
     return model
 
 
@@ -316,7 +319,7 @@ def test_what_starts_from_a_pretrained_trial_sees_its_images_as_that_did(
 ) -> None:
     monkeypatch.setattr(trial, "clean_top1", lambda *_: {"clean_top1_pct": 50.0})
     published = timm.create_model("test_vit", num_classes=1000)
-    assert published.pretrained_cfg["mean"] != models.IMAGENET_MEAN
+    assert published.pretrained_cfg["mean"] != timm.data.IMAGENET_DEFAULT_MEAN
     save_file(published.state_dict(), file := tmp_path / "weights.safetensors")
     shared = {"backbone": "test_vit", "input_size": 160, "output_size": None, "epochs": 1}
     parent = toy(**shared, pretrained=str(file))

@@ -114,7 +114,9 @@ class Display:
             case events.Round():
                 self._round(event)
             case events.Waiting(running):
-                self._wait(running)
+                if not self.told_waiting:
+                    self._say(f"waiting for {running} running in another process")
+                self.told_waiting = True
             case _:
                 assert_never(event)
 
@@ -142,11 +144,6 @@ class Display:
         self._say(told, event.places)
         total = event.configurations * len(event.on_record)
         self._whole(total, done=sum(event.on_record.values()))
-
-    def _wait(self, running: int) -> None:
-        if not self.told_waiting:
-            self._say(f"waiting for {running} running in another process")
-        self.told_waiting = True
 
     def _whole(self, total: int, done: int = 0) -> None:
         self.began, self.total, self.ended, self.on_record = time.monotonic(), total, done, done

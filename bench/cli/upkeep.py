@@ -23,7 +23,7 @@ def info() -> None:
     from bench.lab import device, environment
 
     here = device.pick()
-    facts = environment.describe(here, device.resolve_precision("auto", here))
+    facts = environment.describe(here, "auto")
     for fact, value in facts.items():
         say(f"{fact:14} {value}")
     list_data()

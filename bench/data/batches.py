@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from bench.data.master import Master
+from bench.errors import InputError
 from bench.seeds import seed_for
-from bench.spec.trial import Trial
+from bench.spec.trial import Filter, Trial
 
 Batch = tuple[Tensor, Tensor]
 """(B, 3, S, S) uint8 laid out as the trial says, and (B,) int64 labels."""
@@ -28,13 +30,7 @@ Rows = NDArray[np.int64]
 Asked = tuple[Rows, Boxes, NDArray[np.bool_]]
 """What a batch is made of: images, the box of each, and whether it is mirrored."""
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Filter)}
 LOG_ASPECTS = (np.log(3 / 4), np.log(4 / 3))
 TRIES = 10
 
@@ -55,6 +51,20 @@ class Loader:
         self.pinned = pinned  # batches lie in memory that a GPU can fetch by itself
         self.sizes = np.stack([master.heights, master.widths], axis=1)  # (N, 2)
 
+    @property
+    def per_epoch(self) -> int:
+        """How many training batches there are.
+
+        Raises:
+            InputError: if there are fewer images than make one.
+        """
+        images, size = len(self.master), self.trial.batch_size
+        if images < size:
+            raise InputError(
+                f"{self.trial.dataset} has {images} training images, fewer than one batch of {size}"
+            )
+        return images // size
+
     def train(self, epoch: int, seen: int = 0) -> Iterator[Batch]:
         """The epoch's batches, shuffled; the last, incomplete one is left out.
 
@@ -65,8 +75,8 @@ class Loader:
         order = self._stream("order", epoch).permutation(count)
         boxes = train_boxes(self.sizes, trial, self._stream("crops", epoch))
         mirrored = self._stream("flips", epoch).random(count) < (0.5 if trial.flip else 0.0)
-        whole = count // trial.batch_size * trial.batch_size
-        return self._batches(order[seen * trial.batch_size : whole], boxes, mirrored)
+        some = order[seen * trial.batch_size : self.per_epoch * trial.batch_size]
+        return self._batches(some, boxes, mirrored)
 
     def evaluate(self) -> Iterator[Batch]:
         """Every image once, in the master's order, by the one declared fit."""
@@ -75,21 +85,15 @@ class Loader:
         return self._batches(np.arange(count), boxes, np.zeros(count, dtype=bool))
 
     def pictures(self, rows: Rows) -> Batch:
-        """The named rows, fitted as for evaluation."""
-        boxes = fit_boxes(self.sizes, self.trial.eval_fit)
-        return next(self._batches(rows, boxes, np.zeros(len(self.master), dtype=bool), len(rows)))
+        """The named rows in one batch, fitted as for evaluation."""
+        boxes = fit_boxes(self.sizes[rows], self.trial.eval_fit)
+        return self._make(rows, boxes, np.zeros(len(rows), dtype=bool))
 
     def _stream(self, name: str, epoch: int) -> np.random.Generator:
         return np.random.default_rng(seed_for(name, self.trial.dataset, self.trial.seed, epoch))
 
-    def _batches(
-        self,
-        order: Rows,
-        boxes: Boxes,
-        mirrored: NDArray[np.bool_],
-        size: int | None = None,
-    ) -> Iterator[Batch]:
-        size = size or self.trial.batch_size
+    def _batches(self, order: Rows, boxes: Boxes, mirrored: NDArray[np.bool_]) -> Iterator[Batch]:
+        size = self.trial.batch_size
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         return self._prepared((rows, boxes[rows], mirrored[rows]) for rows in parts)
 

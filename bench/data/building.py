@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
 import PIL
 
+from bench.data.decoding import Image
 from bench.data.folders import Folder
 from bench.data.manifest import Manifest
-from bench.data.master import Image, Master, open_split, write_split
+from bench.data.master import Master, open_split, write_split
 from bench.data.specs import SPLITS, DatasetSpec
 from bench.errors import InputError, told
 from bench.events import DataRead, Listener
@@ -94,28 +95,38 @@ def _instead(images: Folder) -> str:
     return f"; passed over: {why}" if why else ""
 
 
-def build(
-    place: Path,
-    staging: Path,
-    classes: Sequence[str],
-    splits: Mapping[str, tuple[Images, int]],
-    known: Callable[[Mapping[str, str]], Mapping[str, object]],
-    tell: Listener,
-) -> None:
-    """Write the splits and, last, the manifest; then rename the whole to `place`.
+def write(made: Path, splits: Mapping[str, tuple[Images, int]], tell: Listener) -> dict[str, str]:
+    """Write the splits, each with its number of images, into the new folder `made`.
 
-    Args:
-        place: the dataset's own folder; what is there already makes way.
-        staging: from `staging(place)`.
-        splits: split -> its images and how many there are.
-        known: gives, when all images are written, what the manifest says besides, from the digests
-            of the files; at least "origin" and "fingerprint". It may refuse.
+    Returns: the digests of its files, by name.
     """
-    (made := staging / "made").mkdir()
+    made.mkdir()
     digests: dict[str, str] = {}
     for split, (images, total) in splits.items():
         digests |= write_split(made, split, _counted(images, split, total, tell))
-    counts = {split: class_counts(open_split(made, split), classes) for split in splits}
+    return digests
+
+
+def _counted(images: Images, split: str, total: int, tell: Listener) -> Images:
+    for done, image in enumerate(images, 1):
+        yield image
+        tell(DataRead(split, done, total))
+
+
+def finish(
+    made: Path,
+    place: Path,
+    classes: Sequence[str],
+    digests: Mapping[str, str],
+    known: Mapping[str, object],
+) -> None:
+    """Write the manifest, last, and rename the whole to `place`; what is there makes way.
+
+    Args:
+        digests: from `write`.
+        known: what the manifest says besides; at least "origin" and "fingerprint".
+    """
+    counts = {split: class_counts(open_split(made, split), classes) for split in SPLITS}
     facts = {
         "name": place.name,
         "classes": classes,
@@ -124,18 +135,12 @@ def build(
         "sha256": digests,
         "decoder": f"Pillow {PIL.__version__}",
     }
-    manifest = Manifest.model_validate({**facts, **known(digests)})
+    manifest = Manifest.model_validate({**facts, **known})
     text = manifest.model_dump_json(indent=1, by_alias=True, exclude_none=True)
     write_whole(made / "manifest.json", text)
     if place.exists():
-        place.rename(staging / "old")
+        place.rename(made.with_name("old"))
     made.rename(place)
-
-
-def _counted(images: Images, split: str, total: int, tell: Listener) -> Images:
-    for done, image in enumerate(images, 1):
-        yield image
-        tell(DataRead(split, done, total))
 
 
 def class_counts(master: Master, classes: Iterable[str]) -> dict[str, int]:

@@ -14,7 +14,8 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from bench.data.master import Image
+Image = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
 
 COMMON = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
 SELDOM = ("DDS", "DIB", "ICO", "PCX", "PPM", "QOI", "SGI", "TGA", "XBM", "XPM")

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bench.data.decoding import Decoded, UndecodableError, decode, pixel_count, suffixes
-from bench.data.master import Image
+from bench.data.decoding import Decoded, Image, UndecodableError, decode, pixel_count, suffixes
 from bench.data.specs import SPLITS
 from bench.errors import InputError, readable
 from bench.events import DataRead, Listener
@@ -40,21 +39,13 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """Images in ImageFolder layout, found but not read.
+    """Images in ImageFolder layout, found but not read."""
 
-    Args:
-        shown: what errors call it.
-        root: the folder that has train/ and val/.
-        classes: class folders in the order of the labels.
-        files: split -> class folder -> its images, sorted.
-        passed: what was passed over, by the reason.
-    """
-
-    shown: str
-    root: Path
-    classes: tuple[str, ...]
-    files: Mapping[str, Mapping[str, Sequence[Path]]]
-    passed: Mapping[str, Sequence[str]]
+    shown: str  # what errors call it
+    root: Path  # the folder that has train/ and val/
+    classes: tuple[str, ...]  # class folders in the order of the labels
+    files: Mapping[str, Mapping[str, Sequence[Path]]]  # split -> class folder -> images, sorted
+    passed: Mapping[str, Sequence[str]]  # what was passed over, by the reason
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split -> class folder -> number of images."""
@@ -179,9 +170,7 @@ def _why(entry: os.DirEntry[str]) -> str:
 class Reading:
     """Decoding all images of a folder: what they will take, what cannot be decoded, what changes.
 
-    Args:
-        images: the folder.
-        tell: hears of the headers that are read.
+    Headers are read at once, and `tell` hears of them.
     """
 
     def __init__(self, images: Folder, tell: Listener) -> None:

@@ -91,11 +91,7 @@ def _checked_name(name: str) -> str:
 
 
 def _guessed_name(path: Path) -> str:
-    """The dataset of `DATASETS` whose archive, or whose own name, is the path's or the top folder.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """The dataset of `DATASETS` whose archive, or whose own name, is the path's or top folder."""
     files = {spec.archive: name for name, spec in DATASETS.items() if spec.archive}
     known = {archive.removesuffix(".tgz"): name for archive, name in files.items()}
     known |= {name: name for name in files.values()}
@@ -124,7 +120,10 @@ def _build(
     spec, root = DATASETS.get(name), path
     if path.is_file():
         root = staging / "unpacked"
-        _unpack(path, root, tell)
+        found = archives.survey(path, root, free_bytes(staging), tell)
+        needed = {"unpacked": found.unpacked, "decoded": found.decoded}
+        _refuse_without_room(path.name, needed, staging)
+        archives.unpack(path, root, tell)
     images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
@@ -133,22 +132,12 @@ def _build(
     reading = Reading(images, tell)
     _refuse_without_room(path.name, {"decoded": reading.decoded_bytes}, staging)
     splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
+    digests = building.write(made := staging / "made", splits, tell)
+    reading.finish()
     content = {"fingerprint": images.fingerprint(), "passed over": images.passed}
-
-    def finished(_: Mapping[str, str]) -> Mapping[str, object]:
-        reading.finish()
-        return {**known, **content, "changes": reading.changes}
-
+    facts = {**known, **content, "changes": reading.changes}
     classes = list(map(readable, images.classes))
-    building.build(data_dir() / name, staging, classes, splits, finished, tell)
-
-
-def _unpack(archive: Path, root: Path, tell: Listener) -> None:
-    """Unpack an archive that is whole, and for which there is room, decoded images included."""
-    found = archives.survey(archive, root, free_bytes(root), tell)
-    needed = {"unpacked": found.unpacked, "decoded": found.decoded}
-    _refuse_without_room(archive.name, needed, root)
-    archives.unpack(archive, root, tell)
+    building.finish(made, data_dir() / name, classes, digests, facts)
 
 
 def _refuse_without_room(shown: str, needed: Mapping[str, int], folder: Path) -> None:

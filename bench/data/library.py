@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -28,15 +28,9 @@ from resizer.specs import one_of
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset that is there.
+    """A dataset that is there."""
 
-    Args:
-        name: what experiments call it.
-        manifest: what is known of it.
-        train, val: the decoded images.
-    """
-
-    name: str
+    name: str  # what experiments call it
     manifest: Manifest
     train: Master
     val: Master
@@ -112,9 +106,11 @@ def pixels(name: str) -> str | None:
     return manifest.pixels if manifest else None
 
 
-def open_dataset(name: str, tell: Listener = ignore) -> Dataset:
+def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = None) -> Dataset:
     """Open a dataset; an embedded one is generated first if it is not there.
 
+    Args:
+        holdout: the share of the training images that stands for validation: see `held_out`.
     Raises:
         InputError: if the name is unknown, the dataset must first be fetched or imported, or its
             files are damaged.
@@ -130,7 +126,8 @@ def open_dataset(name: str, tell: Listener = ignore) -> Dataset:
         train, val = (open_split(folder, split) for split in SPLITS)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged: {error}; {again(folder)}") from error
-    return Dataset(name, manifest, train, val)
+    dataset = Dataset(name, manifest, train, val)
+    return dataset.held_out(holdout) if holdout else dataset
 
 
 def listing() -> list[Row]:
@@ -227,11 +224,7 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def entry(name: str) -> DatasetSpec:
-    """The entry of `DATASETS`, or an empty one for a set of the user's own that is there.
-
-    Raises:
-        InputError: if the name is unknown.
-    """
+    """The entry of `DATASETS`, or an empty one for a set of the user's own that is there."""
     known = known_names()
     if name not in known:
         raise InputError(
@@ -265,16 +258,19 @@ def _generate(name: str, generator: str, tell: Listener) -> None:
     make = getattr(module, function)
     splits = {split: (make(split), module.COUNTS[split]) for split in SPLITS}
     maker, version = f"{module.NAME}:{function}", module.VERSION
-
-    def known(digests: Mapping[str, str]) -> Mapping[str, object]:
-        written = [digests[f"{split}.bin"] for split in SPLITS]
-        content = {"fingerprint": digest_of(maker, str(version), *written)}
-        return {"origin": "generated", "generator": maker, "version": version, **content}
-
     place = data_dir() / name
     with building.staging(place) as staging:
-        if _manifest(name) is None:  # another process may have made it while this one waited
-            building.build(place, staging, module.CLASSES, splits, known, tell)
+        if _manifest(name):  # another process made it while this one waited
+            return
+        digests = building.write(made := staging / "made", splits, tell)
+        written = [digests[f"{split}.bin"] for split in SPLITS]
+        known = {
+            "origin": "generated",
+            "generator": maker,
+            "version": version,
+            "fingerprint": digest_of(maker, str(version), *written),
+        }
+        building.finish(made, place, module.CLASSES, digests, known)
 
 
 def _module(generator: str) -> ModuleType:

@@ -7,44 +7,33 @@ has one row an image: name, label, offset (bytes), height, width (pixels).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.decoding import Image
+from bench.machine import synced
+
 INDEX = {"name": "string", "label": "int64", "offset": "int64", "height": "int32", "width": "int32"}
 """The columns of a split's index, and what PyArrow calls their types."""
-Image = NDArray[np.uint8]
-"""(H, W, 3), RGB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Master:
-    """One split, decoded; pickles as its address, so that it can be handed to other processes.
+    """One split, decoded; pickles as its address, so that it can be handed to other processes."""
 
-    Args:
-        folder: where the split's two files are.
-        split: train or val.
-        names: of the images, "<class folder>/<file>".
-        labels: (n,) int64.
-        offsets: (n,) int64, where each image begins in the .bin, bytes.
-        heights, widths: (n,) int64, pixels.
-        rows: which of the split's images these are, where it is a part of it.
-    """
-
-    folder: Path
-    split: str
-    names: tuple[str, ...]
-    labels: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    heights: NDArray[np.int64]
+    folder: Path  # where the split's two files are
+    split: str  # train or val
+    names: tuple[str, ...]  # of the images, "<class folder>/<file>"
+    labels: NDArray[np.int64]  # (n,), as are the next
+    offsets: NDArray[np.int64]  # where each image begins in the .bin, bytes
+    heights: NDArray[np.int64]  # pixels
     widths: NDArray[np.int64]
-    rows: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None  # which of the split's, where it is a part of it
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,11 +67,7 @@ class Master:
 
 
 def open_split(folder: Path, split: str, rows: NDArray[np.int64] | None = None) -> Master:
-    """Read a split's index, or these rows of it; pixels are mapped when one is asked for.
-
-    Raises:
-        OSError: if the files are not there.
-    """
+    """Read a split's index, or these rows of it; pixels are mapped when one is asked for."""
     import pyarrow.parquet as pq  # which takes longer to import than all datasets to list
 
     index = pq.read_table(folder / f"{split}.parquet")
@@ -115,16 +100,10 @@ def write_split(
             height, width, _ = image.shape
             rows.append(dict(zip(INDEX, (name, label, offset, height, width), strict=True)))
             offset += file.write(image.tobytes())
-        _sync(file)
-    with index.open("wb") as file:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(INDEX.items()))), file)
-        _sync(file)
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(INDEX.items()))), index)
+    for path in (pixels, index):
+        synced(path)
     return {path.name: file_digest(path) for path in (pixels, index)}
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

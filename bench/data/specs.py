@@ -14,22 +14,16 @@ BASE_ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/"
 class DatasetSpec:
     """One entry of `DATASETS`: an archive that is fetched or imported, or a generator.
 
-    Args:
-        title: one line for people.
-        classes: class folder -> readable name, in the order of the labels; empty when generated.
-        counts: split -> class folder -> number of images; empty when generated.
-        archive: file name below `BASE_ADDRESS`; its stem is also its top folder.
-        digests: every digest in circulation, "md5:…" or "sha256:…"; a match of any is a match.
-        generator: "module:function" of a function from a split to (name, label, image)s; its
-            module also has `CLASSES`, `COUNTS` (images per split) and `VERSION`.
+    A generator is a function from a split to (name, label, image)s; its module also has `NAME`,
+    `CLASSES`, `COUNTS` (images per split) and `VERSION`.
     """
 
-    title: str
-    classes: Mapping[str, str] = field(default_factory=dict)
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    archive: str | None = None
-    digests: tuple[str, ...] = ()
-    generator: str | None = None
+    title: str  # one line for people
+    classes: Mapping[str, str] = field(default_factory=dict)  # folder -> readable, by label
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # split -> folder -> n
+    archive: str | None = None  # file name below `BASE_ADDRESS`; its stem is also its top folder
+    digests: tuple[str, ...] = ()  # all in circulation, "md5:…" or "sha256:…": any is a match
+    generator: str | None = None  # "module:function"
 
     @property
     def side(self) -> int | None:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Images = NDArray[np.uint8]
 Integers = TypeVar("Integers", Images, NDArray[np.int16])
+Draw = Callable[[Floats, Floats, np.random.Generator], Images]
 
 NAME = "bench.datasets.synthetic"
 """What fingerprints call this module: its first name, so that trials outlive a move of the file."""
@@ -56,7 +57,7 @@ RADII = (9.0, 13.0)  # half the side of the square around a shape, blocks: small
 MARGIN = 2.5
 """Between that square and the picture's sides, blocks: where filters are cut off is no shape."""
 CHUNK = 250
-STREAMS = {"fine": 0, "coarse": 1, "train": 0, "val": 1}
+STREAMS = {"train": 0, "val": 1}
 
 
 def plus(u: Floats, v: Floats) -> Floats:
@@ -89,28 +90,20 @@ CLASSES: tuple[str, ...] = tuple(SHAPES)
 
 
 def fine(split: str) -> Iterator[tuple[str, int, Images]]:
-    """(name, label, (64, 64, 3) image) of each image whose class is in detail above 32 px.
-
-    Args:
-        split: train or val.
-    """
-    return _generate("fine", split)
+    """(name, label, (64, 64, 3) image) of each image of train or val: the class is in detail."""
+    return _generate(draw_fine, np.random.default_rng([0, STREAMS[split]]), COUNTS[split])
 
 
 def coarse(split: str) -> Iterator[tuple[str, int, Images]]:
-    """(name, label, (64, 64, 3) image) of each image whose class is in brightness.
-
-    Args:
-        split: train or val.
-    """
-    return _generate("coarse", split)
+    """The same, with the class in brightness."""
+    return _generate(draw_coarse, np.random.default_rng([1, STREAMS[split]]), COUNTS[split])
 
 
-def _generate(kind: str, split: str) -> Iterator[tuple[str, int, Images]]:
-    rng = np.random.default_rng([STREAMS[kind], STREAMS[split]])
-    draw = draw_fine if kind == "fine" else draw_coarse
-    for start in range(0, COUNTS[split], CHUNK):
-        indices = range(start, min(start + CHUNK, COUNTS[split]))
+def _generate(
+    draw: Draw, rng: np.random.Generator, count: int
+) -> Iterator[tuple[str, int, Images]]:
+    for start in range(0, count, CHUNK):
+        indices = range(start, min(start + CHUNK, count))
         labels = [index % len(CLASSES) for index in indices]
         images = draw(backgrounds(len(labels), rng), masks(labels, rng), rng)
         for index, label, image in zip(indices, labels, images, strict=True):

@@ -54,10 +54,8 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
 
 
 def check(trial: Trial, *, start: bool = True) -> None:
-    """Build the trial's backbone and give it an image of its size.
+    """Build the trial's backbone as `build` does, and give it an image of its size.
 
-    Args:
-        start: False leaves pretrained weights out.
     Raises:
         SizeRefusedError: if it cannot take the size.
         InputError: if it cannot be had, or the image does not fit in memory.
@@ -78,11 +76,7 @@ def check(trial: Trial, *, start: bool = True) -> None:
 
 
 def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:
-    """Load the file that the trial starts from, if it names one; returns what was loaded.
-
-    Raises:
-        InputError: as `checkpoints.load`.
-    """
+    """Load the file that the trial starts from, if it names one; returns what was loaded."""
     if not isinstance(trial.pretrained, str):
         return None
     unused = AUXILIARY.get(trial.backbone.removeprefix(TORCHVISION), ())
@@ -98,17 +92,14 @@ def _check_name(name: str) -> None:
         known = timm.list_models()
         there, names = timm.is_model(name), "timm.list_models()"
         family, dot, tag = name.partition(".")
-        if there and dot and tag not in (tags := _tags(family)):
-            said = one_of(tag, tags) if tags else ": it has none"
-            raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
+        if there and dot:
+            published = timm.list_models(f"{family}.*", pretrained=True)
+            tags = [one.partition(".")[2] for one in published]
+            if tag not in tags:
+                said = one_of(tag, tags) if tags else ": it has none"
+                raise InputError(f"backbone {family!r} has no weights called {tag!r}{said}")
     if not there:
         raise InputError(f"unknown backbone {name!r}{nearest(name, known)} {names} has them all")
-
-
-def _tags(family: str) -> list[str]:
-    """The published weights of a network of timm's."""
-    named = timm.list_models(f"{family}.*", pretrained=True)
-    return [name.partition(".")[2] for name in named]
 
 
 def _timm(trial: Trial, classes: int, pretrained: bool) -> nn.Module:

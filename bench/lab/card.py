@@ -72,6 +72,6 @@ class Card:
         """What a sensor says; None where the card, or a part of it, has none."""
         if self.nvml is None:
             return None
-        with suppress(self.nvml.NVMLError):
+        with suppress(self.nvml.NVMLError, AttributeError):  # or an older NVML, which lacks it
             return sensor(self.nvml)
         return None

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from bench.records import LoadedWeights
@@ -82,11 +82,7 @@ def load(
 
 
 def _weights(path: Path) -> Weights:
-    """The tensors of a file by name, out of whatever they are wrapped in.
-
-    Raises:
-        InputError: if it cannot be read, or holds no tensors by name.
-    """
+    """The tensors of a file by name, out of whatever they are wrapped in."""
     try:
         content: object = (
             load_file(path)
@@ -94,22 +90,13 @@ def _weights(path: Path) -> Weights:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # pickle, zip and safetensors raise what they like
-        said = str(error).strip().splitlines() or [""]
-        raise InputError(
-            f"{path} cannot be read as weights: {type(error).__name__}: {said[0][:200]}"
-        ) from error
+        said = first_line(error)[:200]
+        raise InputError(f"{path} cannot be read as weights: {said}") from error
+    found: Mapping[object, object] = content if isinstance(content, Mapping) else {}
     for _ in range(MOST_WRAPPED):
-        if not isinstance(content, Mapping):
-            break
-        inner = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    tensors = {
-        str(name): value
-        for name, value in (content.items() if isinstance(content, Mapping) else ())
-        if isinstance(value, Tensor)
-    }
+        inner = (found[key] for key in WRAPPERS if key in found)
+        found = next((one for one in inner if isinstance(one, Mapping)), found)
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         raise InputError(f"{path} holds no weights by name")
     return tensors

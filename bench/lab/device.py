@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.errors import InputError
-from bench.machine import Share, cores
+from bench.machine import Share
 from resizer.specs import one_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Placed = tuple[Tensor, Tensor]
 """Images and labels."""
-SHARE_CALLS = 6
+MEMORY_CALLS = 3
 WAIT = 2
 """The GPU is kept from a call that is to be timed for so many times as long as the call takes."""
 MOST_HZ = 2e9  # no GPU's clock is faster: a wait of so many cycles is a second, or longer
@@ -76,10 +75,7 @@ def cpu_computes_bf16() -> bool:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """The mixed-precision context of a forward pass; does nothing in fp32."""
-    enabled = precision != "fp32"
-    return torch.autocast(
-        device.type, dtype=DTYPES[precision] if enabled else None, enabled=enabled
-    )
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
 def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
@@ -97,12 +93,6 @@ def configure(*, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
-
-
-def keep_to_our_share() -> None:
-    """Let torch use no more threads than the processors that this process may use."""
-    if torch.get_num_threads() > cores():
-        torch.set_num_threads(cores())
 
 
 def cards() -> list[str | None]:
@@ -150,22 +140,6 @@ def busy_s(step: Callable[[], object], wall_s: float, device: torch.device) -> f
     ended.record()
     ended.synchronize()
     return float(began.elapsed_time(ended)) / 1e3
-
-
-def busy_share(
-    step: Callable[[], object],
-    timed: Callable[[Callable[[], object]], float],
-    device: torch.device,
-) -> float | None:
-    """Share of a call's time in which a GPU is at work; None elsewhere, and nothing is run.
-
-    Args:
-        timed: gives the seconds of a call.
-    """
-    if device.type != "cuda":
-        return None
-    wall_s = statistics.median([timed(step) for _ in range(SHARE_CALLS)][1:])
-    return (busy_s(step, wall_s, device) or 0.0) / wall_s
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -304,7 +278,6 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.resident = Path("/proc/self/status")
         if device.type == "cuda":
             self.method: str | None = "CUDA allocator peak"
         elif device.type == "cpu" and os.access("/proc/self/clear_refs", os.W_OK):
@@ -313,6 +286,21 @@ class PeakMemory:
                 self.method += ", large blocks returned at once"
         else:
             self.method = None
+
+    def of_calls(self, step: Callable[[], object]) -> float:
+        """MiB at the peak of a few calls after a first one.
+
+        What the first alone takes, such as the workspaces in which algorithms are tried out, is not
+        in it; what it leaves, such as the optimiser's state, is.
+        """
+        self.start()
+        step()
+        synchronise(self.device)
+        self.forget_peak()
+        for _ in range(MEMORY_CALLS):
+            step()
+        synchronise(self.device)
+        return self.read_mib()
 
     def start(self) -> None:
         self.forget_peak()
@@ -339,5 +327,5 @@ class PeakMemory:
         return torch.cuda.max_memory_reserved(self.device) / 2**20
 
     def _status(self, field: str) -> int:
-        lines = self.resident.read_text().splitlines()
+        lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))

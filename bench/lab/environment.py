@@ -11,20 +11,24 @@ from pathlib import Path
 
 import torch
 
-from bench.lab.device import Precision
+from bench.lab.device import resolve_precision
 from bench.paths import CHECKOUT
 from bench.records import Environment
 
 
-def describe(device: torch.device, precision: Precision) -> Environment:
-    """The facts that a record keeps, so that only like is compared with like."""
+def describe(device: torch.device, precision: str) -> Environment:
+    """The facts that a record keeps, so that only like is compared with like.
+
+    Args:
+        precision: as a trial asks for it, or as that was resolved.
+    """
     version = importlib.metadata.version
     changed = _git("status", "--porcelain", "--", "bench", "resizer")
     return {
         "device": device.type,
         "device_name": device_name(device),
         "driver": driver(device),
-        "precision": precision,
+        "precision": resolve_precision(precision, device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}",

@@ -20,8 +20,7 @@ from torch.export import ExportedProgram
 
 from bench.data.batches import Loader
 from bench.data.library import open_dataset
-from bench.errors import InputError
-from bench.lab import device as devices
+from bench.errors import InputError, first_line
 from bench.lab import models
 from bench.records import TrialRecord, read_record
 from bench.spec.trial import Trial
@@ -52,34 +51,44 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
     model.to(memory_format=torch.contiguous_format)
     temporary = path.with_name(f".{path.name}")
     images, predicted = _validation(results, key, trial)
-    program = torch.export.export(
-        model, (images[:2],), dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}}
-    )
-    classify = WRITERS[form](program, temporary)
-    found = torch.cat([classify(part).argmax(dim=1) for part in torch.split(images, 50)]).numpy()
-    differing = int((found != predicted).sum())
-    if differing > MAY_DIFFER * len(found):
-        temporary.unlink()
-        raise InputError(
-            f"the exported trial {key} classifies {differing} of {len(found)} validation images "
-            "otherwise than its record: nothing was written"
-        )
-    temporary.replace(path)
+    try:
+        classify = _written(model, images, form, temporary)
+        parts = [classify(part).argmax(dim=1) for part in torch.split(images, 50)]
+        found = torch.cat(parts).numpy()
+        differing = int((found != predicted).sum())
+        if differing > MAY_DIFFER * len(found):
+            raise InputError(
+                f"the exported trial {key} classifies {differing} of {len(found)} validation "
+                "images otherwise than its record: nothing was written"
+            )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     path.with_suffix(".md").write_text(card(record, trial, told, len(found), differing))
 
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:
     """Validation images spread over the set, (N, 3, S, S) uint8, and their classes on record."""
-    dataset = open_dataset(trial.dataset)
-    if trial.holdout:
-        dataset = dataset.held_out(trial.holdout)
     saved = pd.read_parquet(results / "trials" / key / "predictions.parquet")
     count = len(saved)
     rows = np.unique(np.linspace(0, count - 1, min(CHECKED, count)).astype(np.int64))
-    images, _ = Loader(
-        dataset.val, trial.evaluated, devices.loader_threads(torch.device("cpu"))
-    ).pictures(rows)
+    dataset = open_dataset(trial.dataset, holdout=trial.holdout)
+    images, _ = Loader(dataset.val, trial.evaluated, threads=1).pictures(rows)
     return images.contiguous(), saved["predicted"].to_numpy()[rows]
+
+
+def _written(
+    model: models.Classifier, images: Tensor, form: Format, path: Path
+) -> Callable[[Tensor], Tensor]:
+    """Save the model; returns what the file computes."""
+    batch = {0: torch.export.Dim("batch", min=1)}
+    try:
+        program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": batch})
+        return WRITERS[form](program, path)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # a user's own module may hold anything
+        raise InputError(f"the model cannot be exported: {first_line(error)}") from error
 
 
 def write_pt2(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
@@ -121,31 +130,29 @@ def card(
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
     half = 1.96 * (top1 * (100 - top1) / data["val_images"]) ** 0.5
-    fields = {k: v for k, v in trial.model_dump().items() if v is not None}
-    return "\n".join(
-        [
-            f"# {trial.backbone}, resizer {trial.resizer}, {trial.input_size} px, {data['name']}",
-            "",
-            f"Takes (B, 3, {trial.input_size}, {trial.input_size}) uint8 images and gives "
-            f"{len(data['classes'])} logits, in this order: {', '.join(data['classes'])}.",
-            "",
-            f"**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of "
-            f"{data['val_images']} images ({data['scored_on']}), one seed: the interval is that of "
-            "the images alone.",
-            f"**Checked:** {checked - differing} of {checked} validation images are classified as "
-            "on record.",
-            f"**Trained on:** {data['train_images']} images of {data['origin']}, content "
-            f"{data['fingerprint'][:12]}.",
-            "**Licence:** the code's own for the program; the images' and any pretrained weights' "
-            "licences are their owners'.",
-            "",
-            "## Asked",
-            "",
-            "\n\n".join(told) or "No report here has an experiment of this trial.",
-            "",
-            "## Recipe",
-            "",
-            *(f"- {name}: {value}" for name, value in fields.items()),
-            "",
-        ]
-    )
+    size, classes = trial.input_size, data["classes"]
+    asked = "\n\n".join(told) or "No report here has an experiment of this trial."
+    fields = trial.model_dump(exclude_none=True).items()
+    recipe = "\n".join(f"- {name}: {value}" for name, value in fields)
+    return f"""\
+# {trial.backbone}, resizer {trial.resizer}, {size} px, {data["name"]}
+
+Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in this order: \
+{", ".join(classes)}.
+
+**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of {data["val_images"]} \
+images ({data["scored_on"]}), one seed: the interval is that of the images alone.
+**Checked:** {checked - differing} of {checked} validation images are classified as on record.
+**Trained on:** {data["train_images"]} images of {data["origin"]}, content \
+{data["fingerprint"][:12]}.
+**Licence:** the code's own for the program; the images' and any pretrained weights' licences are \
+their owners'.
+
+## Asked
+
+{asked}
+
+## Recipe
+
+{recipe}
+"""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import timm.data
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 from bench.data.batches import FILTERS, Batch, Loader
 from bench.data.library import Dataset
 from bench.data.master import Master
+from bench.events import ignore
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.lab.card import Card
@@ -38,6 +40,7 @@ from bench.lab.resampling import (
     resample,
     torch_pass,
 )
+from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
@@ -62,7 +65,9 @@ class Bench:
     device: torch.device
     dataset: Dataset
     seconds: float = SECONDS
-    backbone: str = "resnet18"
+    backbone: str = "resnet18"  # of the speeds, as are the next two
+    input_size: int = 112
+    batch_size: int = 64
     boxes: int = 500  # of each filter
     images: int = 512  # that are trained on
 
@@ -221,20 +226,13 @@ def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) 
     devices.configure(deterministic=deterministic)
     trial = small_trial(deterministic=deterministic)
     rows = np.arange(bench.images) * len(bench.dataset.train) // bench.images
-    batches = loader(bench.dataset.train.part(rows), trial, device).train
-    per_epoch = bench.images // trial.batch_size
-    model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device).train()
-    optimizer, scheduler = training.build_optimizer(model, trial, 2 * per_epoch, per_epoch)
-    scaler = devices.gradient_scaler(device, "fp32")
-    for epoch in (1, 2):
-        losses = []
-        for images, labels in devices.delivered(batches(epoch), device):
-            losses += [
-                training.update(model, images, labels, trial, optimizer, scaler, "fp32").item()
-            ]
-            scheduler.step()
+    data = loader(bench.dataset.train.part(rows), trial, device)
+    model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device)
+    with TemporaryDirectory() as folder:
+        snapshots = Snapshots(Path(folder) / "snapshot", describe(device, "fp32"), "", ignore)
+        trained = training.train(model, trial, (data, data), device, "fp32", snapshots, ignore)
     devices.configure(deterministic=False)
-    return statistics.mean(losses)
+    return trained.curve[-1]["train_loss"]
 
 
 def small_trial(*, deterministic: bool = False) -> Trial:
@@ -244,32 +242,17 @@ def small_trial(*, deterministic: bool = False) -> Trial:
     return Trial(**BASE, **small, **calm, deterministic=deterministic)
 
 
-def speed_trial(bench: Bench, input_size: int = 112, batch_size: int = 64) -> Trial:
-    """The plain backbone that speeds are measured with."""
-    return Trial(
-        dataset=bench.dataset.name,
-        backbone=bench.backbone,
-        input_size=input_size,
-        batch_size=batch_size,
-        epochs=1,
-    )
-
-
-def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
+def speeds(bench: Bench) -> Iterator[Finding]:
     """Images a second: of a step, of the data, of both, of timm's loader; and what binds."""
-    trial = trial or speed_trial(bench)
+    sizes: Fields = {"input_size": bench.input_size, "batch_size": bench.batch_size}
+    trial = Trial(dataset=bench.dataset.name, backbone=bench.backbone, epochs=1, **sizes)
     stepper = Stepper(trial, len(bench.dataset.classes))
     stepper.model.train()
-    batches, others = stepper.batches(bench.dataset), timm_batches(bench, trial)
-
-    def with_data() -> None:
-        stepper.images, stepper.labels = next(batches)
-        stepper.train_step()
-
+    batches, others = stepper.batches(bench.dataset.train), timm_batches(bench, trial)
     steps: dict[str, Callable[[], object]] = {
         "step": stepper.train_step,
         "data": partial(next, batches),
-        "step with its data": with_data,
+        "step with its data": partial(stepper.train_step_on, batches),
         "timm's loader": partial(next, others),
     }
     turns = [
@@ -281,8 +264,7 @@ def speeds(bench: Bench, trial: Trial | None = None) -> Iterator[Finding]:
         yield figure(f"{name}, {trial.backbone} at {trial.input_size} px, images/s", value)
     left = statistics.median(turn["step with its data"] / turn["step"] for turn in turns)
     yield within("step with its data over step without", left, "≥ 0.95", left >= 0.95)
-    share = devices.busy_share(stepper.train_step, stepper.timed, bench.device)
-    if share is not None:
+    if (share := stepper.busy_share()) is not None:
         yield figure("share of the step in which the GPU is at work", share)
 
 
@@ -291,12 +273,12 @@ def images_per_s(stepper: Stepper, step: Callable[[], object], bench: Bench) -> 
     return stepper.trial.batch_size / statistics.median(values)
 
 
+@dataclass
 class Decoded(torch.utils.data.Dataset[tuple[Image.Image, int]]):
     """A master copy as timm's loader wants it: pictures that are decoded already."""
 
-    def __init__(self, master: Master) -> None:
-        self.master = master
-        self.transform: nn.Module | None = None  # the loader puts its own
+    master: Master
+    transform: nn.Module | None = None  # the loader puts its own
 
     def __len__(self) -> int:
         return len(self.master)
@@ -335,12 +317,8 @@ def findings(bench: Bench) -> Iterator[Finding]:
         try:
             yield from check(bench)
         except Exception as error:
-            yield {
-                "what": f"{check.__name__}: {training.explain(error)[1]}",
-                "found": None,
-                "wanted": "no error",
-                "holds": False,
-            }
+            what = f"{check.__name__}: {training.explain(error)}"
+            yield {"what": what, "found": None, "wanted": "no error", "holds": False}
         devices.release_memory(bench.device)
 
 
@@ -358,7 +336,7 @@ def prove(bench: Bench, folder: Path, tell: Callable[[Finding], None]) -> CheckR
         "reason": "; ".join(failed),
         "findings": lines,
         "dataset": bench.dataset.name,
-        "environment": describe(bench.device, devices.resolve_precision("auto", bench.device)),
+        "environment": describe(bench.device, "auto"),
         "wall_s": time.perf_counter() - began,
         "finished": now(),
     }

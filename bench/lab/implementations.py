@@ -7,6 +7,7 @@ can do; it is a process of its own, as is the weighing of a form.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
@@ -93,9 +94,7 @@ class Module:
 def take_round(number: int, seconds: float) -> FormsRound:
     """Seconds of an image by form and phase, and how fast the machine is.
 
-    Args:
-        number: of the round; the order of its turns is drawn by it.
-        seconds: measured of each phase, at least.
+    The order of the turns is drawn by the round's number; each phase lasts `seconds` at least.
     """
     devices.keep_freed_memory()
     here, watch = devices.pick(), Watch()
@@ -105,7 +104,7 @@ def take_round(number: int, seconds: float) -> FormsRound:
         "seconds": {name: turn(form, seconds) for name, form in turns},
         "speeds": speeds(here, seconds),
         "disturbance": watch.disturbance(),
-        "environment": describe(here, devices.resolve_precision("auto", here)),
+        "environment": describe(here, "auto"),
         "finished": now(),
     }
 
@@ -128,16 +127,16 @@ def turn(form: Form, seconds: float) -> dict[str, float]:
 def speeds(device: torch.device, seconds: float) -> dict[str, float]:
     """GMAC/s of a large matrix product in each precision, GB/s of a large copy."""
     stepper = FORMS[PUBLISHED_FORM].stepper(WHOLE)  # it waits for the device
+
+    def billions_per_s(amount: int, call: Callable[[], object]) -> float:
+        return amount / median(timed_blocks(stepper, call, seconds, 0)) / 1e9
+
     found: dict[str, float] = {}
     for name in {form.precision for form in forms().values()}:
         a, b = torch.randn(2, SIDE, SIDE, device=device, dtype=devices.DTYPES[name])
-        found[name] = (
-            SIDE**3 / median(timed_blocks(stepper, partial(a.matmul, b), seconds, 0)) / 1e9
-        )
+        found[name] = billions_per_s(SIDE**3, partial(a.matmul, b))
     a, b = torch.ones(2, COPIED, dtype=torch.uint8, device=device)
-    found["copy"] = (
-        2 * COPIED / median(timed_blocks(stepper, partial(a.copy_, b), seconds, 0)) / 1e9
-    )
+    found["copy"] = billions_per_s(2 * COPIED, partial(a.copy_, b))
     return found
 
 
@@ -149,13 +148,7 @@ def weigh(name: str) -> dict[str, float]:
     """
     memory = devices.PeakMemory(devices.pick())
     alone = Module(FORMS[name])
-    memory.start()
-    alone.train()
-    memory.forget_peak()
-    for _ in range(3):
-        alone.train()
-    devices.synchronise(memory.device)
-    peak = memory.read_mib()
+    peak = memory.of_calls(alone.train)
     with FlopCounterMode(display=False) as flops, Traffic() as traffic:
         alone.train()
     images = ALONE["batch_size"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 
@@ -34,11 +35,9 @@ def match(request: SizeRequest, classes: int) -> SizeMatched:
         InputError: if there is none, or a step at some size fails.
     """
     devices.keep_freed_memory()
-    device = devices.pick()
-    precision = devices.resolve_precision(request.like.precision, device)
     find = counted if request.kind == "equal_gmacs" else timed
     size, ratio = find(request, classes)
-    return SizeMatched(request, size, ratio, describe(device, precision))
+    return SizeMatched(request, size, ratio, describe(devices.pick(), request.like.precision))
 
 
 def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
@@ -75,7 +74,7 @@ def timed(request: SizeRequest, classes: int) -> tuple[int, float]:
 def refuse_if_launches_bind(stepper: Stepper, request: SizeRequest) -> None:
     """Raise InputError where a step's time is that of the processor: it says nothing of a size."""
     stepper.model.train()
-    share = devices.busy_share(stepper.train_step, stepper.timed, stepper.device)
+    share = stepper.busy_share()
     if share is not None and share < LEAST_BUSY:
         trial = stepper.trial
         raise InputError(
@@ -98,9 +97,8 @@ def ratio_of_steps(ours: Stepper, theirs: Stepper, rounds: int) -> float:
 def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
     """The smallest multiple of STEP beyond the request's size at which `ratio` reaches 1.
 
-    Doubles the way until it is far enough, then halves what is between: `ratio` is taken to grow
-    with the size. Sizes that the backbone refuses count as too small; any
-    other failure is an error.
+    Doubles the way until it is far enough, then bisects: `ratio` is taken to grow with the size.
+    Sizes that the backbone refuses count as too small.
 
     Raises:
         InputError: if it is not reached within LARGEST times the size of the treatment's image,
@@ -118,7 +116,7 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
             if is_out_of_memory(error):
                 said = f"{backbone} does not fit in memory at {size} px"
             else:
-                said = f"{backbone} fails at {size} px ({explain(error)[1]})"
+                said = f"{backbone} fails at {size} px ({explain(error)})"
             raise InputError(f"{said}, where the cost of {request.arm!r} is sought") from error
 
     start, end = request.plain.input_size // STEP, LARGEST * request.like.input_size // STEP
@@ -129,10 +127,5 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
             raise InputError(
                 f"{backbone} does not reach the cost of {request.arm!r} at up to {end * STEP} px"
             )
-    while high - low > 1:
-        middle = (low + high) // 2
-        if reaches(middle * STEP):
-            high = middle
-        else:
-            low = middle
-    return high * STEP
+    between = range(low + 1, high)
+    return STEP * (low + 1 + bisect_left(between, True, key=lambda n: reaches(n * STEP)))

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from pydantic import ValidationError
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 import resizer
@@ -18,9 +19,6 @@ from bench.paths import WEIGHTS, results_with
 from bench.records import LoadedWeights, Record, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Classifier(nn.Module):
@@ -41,8 +39,8 @@ class Classifier(nn.Module):
         backbone: nn.Module,
         front: nn.Module | None = None,
         *,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
         frozen: Sequence[str] = (),
         frozen_resizer_norm: str | None = None,
     ) -> None:
@@ -131,7 +129,7 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     layer comes along only from the same dataset.
 
     Args:
-        trials: the folder that has the other trials' folders.
+        trials: the folder of all trials' folders, here and below.
     Raises:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
@@ -142,9 +140,11 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
         parent = trials / trial.backbone_from
         state = trained_weights(parent, PARENT)
         model.load_state_dict({name: state[name] for name in ("mean", "std")}, strict=False)
-        left = tuple(f"backbone.{name}" for name in _other_classes(trial, parent, model.backbone))
-        fresh: weights.State = {n: t for n, t in model.state_dict().items() if n.startswith(left)}
-        _load_part(model, "backbone", state | fresh, trial.backbone_from)
+        if _record(parent)["trial"]["dataset"] != trial.dataset:
+            layers = backbones.classifying_layers(model.backbone)
+            fresh = tuple(f"backbone.{layer}." for layer in layers)
+            state |= {n: t for n, t in model.state_dict().items() if n.startswith(fresh)}
+        _load_part(model, "backbone", state, trial.backbone_from)
 
 
 def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> None:
@@ -159,11 +159,7 @@ PARENT = ", which it starts from,"
 
 
 def trained_weights(folder: Path, role: str = "") -> weights.State:
-    """The weights of the trial in `folder`.
-
-    Args:
-        role: what errors add to its key.
-    """
+    """The weights of the trial in `folder`; errors add its role to its key."""
     file = folder / WEIGHTS
     if not file.exists():
         raise InputError(
@@ -173,19 +169,8 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
     return weights.load(file)
 
 
-def _other_classes(trial: Trial, parent: Path, backbone: nn.Module) -> list[str]:
-    """The names of the classifying layers, if the parent's classes are of another dataset."""
-    if _record(parent)["trial"]["dataset"] == trial.dataset:
-        return []
-    return backbones.classifying_layers(backbone)
-
-
 def knows_imagenet(trial: Trial, trials: Path) -> bool:
-    """Whether the backbone was pretrained, in this trial or in one that it goes back to.
-
-    Args:
-        trials: the folder that has the other trials' folders.
-    """
+    """Whether the backbone was pretrained, in this trial or in one that it goes back to."""
     fields: Fields = trial.model_dump()
     while fields.get("backbone_from"):
         fields = _record(trials / fields["backbone_from"])["trial"]
@@ -274,21 +259,15 @@ def load(key: str, results: Path | None = None) -> Classifier:
 
 
 def _trial(key: str, record: Record) -> Trial:
-    """The trial of a record.
-
-    Raises:
-        InputError: if the user's code that it is made of is not here, or is another one.
-    """
+    """The trial of a record, unless the user's code that it was made of is another one here."""
     try:
         trial = Trial(**record["trial"])
         here = trial.key
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"trial {key!r} cannot be made here: {said}") from None
-    except OSError as error:  # of its checkpoint: the weights are in the trial's folder
-        if isinstance(error, FileNotFoundError):
-            return trial
-        raise
+    except FileNotFoundError:  # of its checkpoint: the weights are in the trial's folder
+        return trial
     if ":" in trial.resizer and here != key:
         raise InputError(
             f"trial {key!r} cannot be made here: {trial.resizer!r} is not the code that it was "

@@ -6,13 +6,12 @@ already there. The ratio of the two speeds is 1 where the data cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.data.batches import Batch
 from bench.data.library import open_dataset
 from bench.lab import device as devices
 from bench.lab.stepper import Stepper
@@ -24,28 +23,19 @@ UNTIMED_STEPS = 3
 """Of each round: they use up the batches that the loader made while the other side ran."""
 
 
-def seconds_of_steps(stepper: Stepper, batches: Iterator[Batch] | None) -> list[float]:
-    """Seconds of the steps of one round; on the resident batch where `batches` is None."""
-
-    def step() -> None:
-        if batches is not None:
-            stepper.images, stepper.labels = next(batches)
-        stepper.train_step()
-
-    return [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)][UNTIMED_STEPS:]
-
-
 def rounds(trial: Trial) -> tuple[list[float], list[float]]:
     """Seconds of steps without their data and with it, from interleaved rounds."""
     devices.keep_freed_memory()
     dataset = open_dataset(trial.dataset)
     stepper = Stepper(trial, len(dataset.classes))
     stepper.model.train()
-    batches = stepper.batches(dataset)
-    without, with_data = [], []
+    on_new_data = partial(stepper.train_step_on, stepper.batches(dataset.train))
+    without: list[float] = []
+    with_data: list[float] = []
     for _ in range(ROUNDS):
-        without += seconds_of_steps(stepper, None)
-        with_data += seconds_of_steps(stepper, batches)
+        for step, seconds in ((stepper.train_step, without), (on_new_data, with_data)):
+            taken = [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)]
+            seconds += taken[UNTIMED_STEPS:]
     return without, with_data
 
 

@@ -70,8 +70,6 @@ def radial_power(images: Tensor) -> tuple[list[float], list[float]]:
     fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)
     rings = min(height, width) // 2
     ring = (torch.hypot(fy, fx) * 2 * rings).round().long().flatten()
-    total = torch.zeros(int(ring.max()) + 1, dtype=torch.float64)
-    total.index_add_(0, ring, power.double().cpu().flatten())
-    means = total / ring.bincount()
+    means = ring.bincount(power.double().cpu().flatten()) / ring.bincount()
     frequency = [k / (2 * rings) for k in range(1, rings + 1)]
     return frequency, means[1 : rings + 1].tolist()

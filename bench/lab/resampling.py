@@ -137,19 +137,12 @@ def columns_first(sizes: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Cut:
-    """What is cut out of which images, and how it is laid out, on the host.
+    """What is cut out of which images, and how it is laid out, on the host."""
 
-    Args:
-        offsets: (n,) int64, where each image begins in the split's pixels.
-        sizes: (n, 2) int64, height and width of each.
-        boxes: (n, 4), pixels.
-        mirrored: (n,) bool.
-    """
-
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    offsets: NDArray[np.int64]  # (n,), where each image begins in the split's pixels
+    sizes: NDArray[np.int64]  # (n, 2), height and width of each
     boxes: Boxes
-    mirrored: NDArray[np.bool_]
+    mirrored: NDArray[np.bool_]  # (n,)
 
     def limits(self, side: int, name: str) -> tuple[int, int]:
         """The most taps of an output, and the most pixels across the first pass of an image."""
@@ -168,11 +161,7 @@ class Cut:
 
 
 def resample(pixels: Tensor, cut: Cut, trial: Trial, run: Run) -> Tensor:
-    """Each box resampled once, antialiased: (n, 3, input_size, input_size) uint8.
-
-    Args:
-        pixels: (bytes,) uint8, as a master copy's file has them.
-    """
+    """Each box of a master copy's pixels resampled once: (n, 3, input_size, input_size) uint8."""
     n, side, device = len(cut.offsets), trial.input_size, pixels.device
     most, extent = cut.limits(side, trial.resample)
     start, height, width, mirrored, swapped, left, top, right, bottom = cut.columns(side, device)

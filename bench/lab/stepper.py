@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,19 +16,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.batches import Batch
+from bench.data.master import Master
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.lab.resampling import loader
 from bench.spec.trial import Trial
 
-if TYPE_CHECKING:
-    from bench.data.library import Dataset
-
-
 WARM_UP_CALLS = 2
 BLOCK_S = 0.05
 """The device is waited for after calls of at least so long; after each one for the latency."""
 LEAST_BLOCKS = 3
+SHARE_CALLS = 6
 
 
 class Stepper:
@@ -41,8 +39,7 @@ class Stepper:
         self.model: models.Classifier = models.placed(
             models.build(trial, classes, start=False), trial, device
         )
-        self.optimizer, _ = training.build_optimizer(self.model, trial, total=1000, per_epoch=100)
-        self.scaler = devices.gradient_scaler(device, self.precision)
+        self.state = training.begin(self.model, trial, 1000, 100, device, self.precision)
         side = trial.input_size
         layout = torch.channels_last if trial.channels_last else torch.contiguous_format
         images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
@@ -73,22 +70,19 @@ class Stepper:
 
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
-        training.update(
-            self.model,
-            self.images,
-            self.labels,
-            self.trial,
-            self.optimizer,
-            self.scaler,
-            self.precision,
-        )
+        training.update(self.state, self.images, self.labels, self.trial, self.precision)
+
+    def train_step_on(self, batches: Iterator[Batch]) -> None:
+        """The same on the next of these batches, which is resident from then on."""
+        self.images, self.labels = next(batches)
+        self.train_step()
 
     def resizer_step(self) -> None:
         with devices.autocast(self.device, self.precision):
             out = self.model.resizer(self.model.normalised(self.images))
         if out.requires_grad:
             torch.autograd.backward(out, self.gradient)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.state.optimizer.zero_grad(set_to_none=True)
 
     def backbone_step(self) -> None:
         """Forward and backward through the backbone alone, on a resident batch of its size."""
@@ -96,12 +90,12 @@ class Stepper:
             loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.zero_grad(set_to_none=True)
+        self.state.optimizer.zero_grad(set_to_none=True)
         self.resized.grad = None
 
-    def batches(self, dataset: Dataset) -> Iterator[Batch]:
-        """The dataset's batches on the device, epoch after epoch."""
-        train = loader(dataset.train, self.trial, self.device).train
+    def batches(self, images: Master) -> Iterator[Batch]:
+        """Training batches of the images on the device, epoch after epoch."""
+        train = loader(images, self.trial, self.device).train
         endless = itertools.chain.from_iterable(map(train, itertools.count(1)))
         return devices.delivered(endless, self.device)
 
@@ -117,6 +111,13 @@ class Stepper:
     def _infer(self, images: torch.Tensor) -> None:
         with devices.autocast(self.device, self.precision):
             self.model(images)
+
+    def busy_share(self) -> float | None:
+        """Share of a training step's time in which a GPU is at work; None elsewhere."""
+        if self.device.type != "cuda":
+            return None
+        wall_s = statistics.median([self.timed(self.train_step) for _ in range(SHARE_CALLS)][1:])
+        return (devices.busy_s(self.train_step, wall_s, self.device) or 0.0) / wall_s
 
     def timed(self, step: Callable[[], object]) -> float:
         """Seconds that one call of `step` takes, the device waited for."""

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
+import torch
+
+from bench.data.library import Dataset
 from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
@@ -27,24 +30,24 @@ from bench.seeds import seed_for
 from bench.spec.experiment import Sitting
 from bench.spec.trial import Trial
 
-if TYPE_CHECKING:
-    from bench.data.library import Dataset
 
-PHASES: dict[str, Callable[[Stepper], Callable[[], None]]] = {
-    "train": lambda stepper: stepper.train_step,
-    "resizer": lambda stepper: stepper.resizer_step,
-    "backbone": lambda stepper: stepper.backbone_step,
-    "infer": lambda stepper: stepper.infer_step,
-    "latency": lambda stepper: stepper.infer_one,
+class Phase(NamedTuple):
+    """What is timed of a model."""
+
+    step: Callable[[Stepper], None]
+    training: bool = True  # the mode of the model
+    part: bool = False  # of a training step: a model that is compiled as a whole has none
+    busy: bool = False  # it is also measured how long a GPU itself is at work
+    block_s: float = BLOCK_S
+
+
+PHASES = {
+    "train": Phase(Stepper.train_step, busy=True),
+    "resizer": Phase(Stepper.resizer_step, part=True),
+    "backbone": Phase(Stepper.backbone_step, part=True),
+    "infer": Phase(Stepper.infer_step, training=False, busy=True),
+    "latency": Phase(Stepper.infer_one, training=False, block_s=0.0),
 }
-"""What is timed; the model is in evaluation mode for the last two, else in training mode."""
-PARTS = ("resizer", "backbone")
-"""Of a training step; a model that is compiled as a whole has none."""
-EVALUATED = ("infer", "latency")
-COMPARED = ("train", "infer")
-"""Of these it is also measured how long a GPU itself is at work."""
-MEMORY_STEPS = 3
-
 Samples = dict[str, list[float]]
 """Seconds of a call by phase, a value for each block of calls."""
 
@@ -74,19 +77,21 @@ def take_round(
     samples: dict[str, Samples] = {}
     again: Samples = {}
     failures: dict[str, str] = {}
+    seconds = sitting.settings.seconds
     watch, card = Watch(), Card(device)
     for subject, repeated in turns:
-        data, seconds = datasets.get(subject.dataset), sitting.settings.seconds
+        name = subject.dataset
         try:
-            taken = turn(subject, classes[subject.dataset], data, seconds, card)
+            taken = turn(subject, classes[name], datasets.get(name), seconds, card)
         except Exception as error:
-            failures[subject.speed_key] = explain(error)[1]
+            failures[subject.speed_key] = explain(error)
         else:
-            again = taken if repeated else again
-            samples |= {} if repeated else {subject.speed_key: taken}
+            if repeated:
+                again = taken
+            else:
+                samples[subject.speed_key] = taken
         devices.release_memory(device)
         tell(Turn())
-    precision = devices.resolve_precision(sitting.reference.precision, device)
     record: RoundRecord = {
         "status": "ok",
         "reason": "",
@@ -94,7 +99,7 @@ def take_round(
         "again": again,
         "failures": failures,
         "disturbance": watch.disturbance(),
-        "environment": environment.describe(device, precision),
+        "environment": environment.describe(device, sitting.reference.precision),
         "finished": environment.now(),
     }
     if facts := card.facts():
@@ -107,30 +112,28 @@ def turn(
 ) -> Samples:
     """One subject's samples of one round; data is timed of `dataset`, where it is here."""
     stepper = Stepper(subject, classes)
-    steps = {phase: step_of(stepper) for phase, step_of in PHASES.items()}
-    if dataset:
-        steps["data"] = partial(next, stepper.batches(dataset))
-    if subject.resizer == "none":
-        del steps["resizer"]
-    if subject.compile:  # as one
-        steps = {phase: step for phase, step in steps.items() if phase not in PARTS}
     samples: Samples = {}
-    for phase, step in steps.items():
-        stepper.model.train(phase not in EVALUATED)
-        block_s = 0.0 if phase == "latency" else BLOCK_S
-        with card.metered(subject.speed_key) if phase == "train" else nullcontext():
-            samples[phase] = timed_blocks(stepper, step, seconds, block_s)
-        if phase in COMPARED:
-            samples |= busy_samples(stepper, phase, statistics.median(samples[phase]))
+    for name, phase in PHASES.items():
+        absent = name == "resizer" and subject.resizer == "none"
+        if absent or (phase.part and subject.compile):
+            continue
+        stepper.model.train(phase.training)
+        step = partial(phase.step, stepper)
+        with card.metered(subject.speed_key) if name == "train" else nullcontext():
+            samples[name] = timed_blocks(stepper, step, seconds, phase.block_s)
+        wall_s = statistics.median(samples[name])
+        if phase.busy and (busy := busy_samples(step, wall_s, stepper.device)):
+            samples[f"{name} busy"] = busy
+    if dataset:
+        step = partial(next, stepper.batches(dataset.train))
+        samples["data"] = timed_blocks(stepper, step, seconds, BLOCK_S)
     return samples
 
 
-def busy_samples(stepper: Stepper, phase: str, wall_s: float) -> Samples:
-    """Seconds that a GPU itself works in a call of the phase; none of other devices."""
-    step = PHASES[phase](stepper)
-    measured = (devices.busy_s(step, wall_s, stepper.device) for _ in range(LEAST_BLOCKS))
-    values = [value for value in measured if value is not None]
-    return {f"{phase} busy": values} if values else {}
+def busy_samples(step: Callable[[], object], wall_s: float, device: torch.device) -> list[float]:
+    """Seconds that a GPU itself works in a call; none of other devices."""
+    measured = (devices.busy_s(step, wall_s, device) for _ in range(LEAST_BLOCKS))
+    return [value for value in measured if value is not None]
 
 
 def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
@@ -146,28 +149,16 @@ def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weigh
         metrics = measured_weight(subject, classes, use, memory)
         return Weight(metrics, memory.method, reserved_mib=memory.reserved_mib())
     except Exception as error:
-        return Weight({}, memory.method, explain(error)[1])
+        return Weight({}, memory.method, explain(error))
 
 
 def measured_weight(
     subject: Trial, classes: int, use: Literal["train", "infer"], memory: devices.PeakMemory
 ) -> dict[str, float]:
-    """Peak memory over a few steps after a first one; of training, also what is counted.
-
-    What the first step alone takes, such as the workspaces in which algorithms are tried out, is
-    not in the peak; what it leaves, such as the optimiser's state, is.
-    """
+    """Peak memory; of training, also what is counted."""
     stepper = Stepper(subject, classes)
     stepper.model.train(use == "train")
-    step = stepper.train_step if use == "train" else stepper.infer_step
-    memory.start()
-    step()
-    devices.synchronise(memory.device)
-    memory.forget_peak()
-    for _ in range(MEMORY_STEPS):
-        step()
-    devices.synchronise(memory.device)
-    peak = memory.read_mib()
+    peak = memory.of_calls(stepper.train_step if use == "train" else stepper.infer_step)
     if use == "infer":
         return {"infer_memory_mib": peak} if memory.method else {}
     counts = cost(models.build(subject, classes, start=False), subject)

@@ -16,7 +16,6 @@ from bench.errors import InputError
 from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
 from bench.lab.snapshots import Snapshots, State
-from bench.metrics import Status
 from bench.records import CurveRow
 from bench.seeds import seed_for
 from bench.spec.trial import Trial
@@ -70,19 +69,12 @@ def train(
         DivergedError: at the end of an epoch whose loss is not finite.
     """
     train_data, val_data = data
-    if len(train_data.master) < trial.batch_size:
-        raise InputError(
-            f"{trial.dataset} has {len(train_data.master)} training images, fewer than one batch "
-            f"of {trial.batch_size}"
-        )
     total = trial.total_steps(len(train_data.master))
-    per_epoch = min(total, len(train_data.master) // trial.batch_size)
+    per_epoch = min(total, train_data.per_epoch)
     if not total:
         return Trained([], validate(model, val_data, device, precision), 0.0, 0)
-    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
-    scaler = devices.gradient_scaler(device, precision)
+    state = begin(model, trial, total, per_epoch, device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
-    state = State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
     snapshots.resume(state)
     predictions = None
     state.count(training=False)
@@ -92,9 +84,9 @@ def train(
             epoch, seen = len(state.curve) + 1, state.step - state.epoch_began
             batches = itertools.islice(train_data.train(epoch, seen), total - state.step)
             for images, labels in devices.delivered(batches, device):
-                state.lr = optimizer.param_groups[0]["lr"]
-                state.losses += update(model, images, labels, trial, optimizer, scaler, precision)
-                scheduler.step()
+                state.lr = state.optimizer.param_groups[0]["lr"]
+                state.losses += update(state, images, labels, trial, precision)
+                state.scheduler.step()
                 state.step += 1
                 tell(Step(state.step, total, epoch))
                 snapshots.save_if_due(state)
@@ -115,20 +107,29 @@ def train(
     return Trained(state.curve, predictions, state.train_s, state.step)
 
 
-def update(
+def begin(
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
     trial: Trial,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    total: int,
+    per_epoch: int,
+    device: torch.device,
     precision: devices.Precision,
+) -> State:
+    """The model's training by the trial's recipe, before the first of `total` steps."""
+    optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
+    scaler = devices.gradient_scaler(device, precision)
+    return State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
+
+
+def update(
+    state: State, images: Tensor, labels: Tensor, trial: Trial, precision: devices.Precision
 ) -> Tensor:
     """Forward, backward, optimiser step on one batch; returns its mean loss, detached.
 
     With a `micro_batch` the gradients of the batch's parts add up to those of its mean loss; batch
     norm then sees the parts.
     """
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
     part = trial.micro_batch or len(images)
@@ -214,11 +215,9 @@ def validate(
     )
 
 
-def explain(error: Exception) -> tuple[Status, str]:
-    """The status and the reason of a row whose trial raised `error`."""
+def explain(error: Exception) -> str:
+    """The reason of a row whose trial raised `error`."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if devices.is_out_of_memory(error):
-        return "oom", first_line
-    if isinstance(error, (InputError, DivergedError)):
-        return "failed", first_line
-    return "failed", f"{type(error).__name__}: {first_line}"
+    if isinstance(error, (InputError, DivergedError)) or devices.is_out_of_memory(error):
+        return first_line
+    return f"{type(error).__name__}: {first_line}"

@@ -21,7 +21,7 @@ from bench.lab.resampling import loader
 from bench.lab.snapshots import Snapshots
 from bench.lab.stepper import Stepper
 from bench.lab.training import Predictions, explain
-from bench.machine import synced
+from bench.machine import Share, cores, synced
 from bench.metrics import as_metrics
 from bench.paths import WEIGHTS, snapshot_file
 from bench.records import DataFacts, TrialRecord, write_record
@@ -42,7 +42,39 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         results: has the trials that this one starts from, and its snapshot.
     """
     with recorded(trial, folder) as (record, device, precision):
-        _train(record, tell, trial, folder, results, device, precision)
+        if Trial(**trial.model_dump()).key != trial.key:
+            changed = f"the code of {trial.resizer!r} or its checkpoint"
+            raise InputError(f"{changed} changed during the run")
+        trials = results / "trials"
+        dataset = open_dataset(trial.dataset, holdout=trial.holdout)
+        model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
+        models.take_over(model, trial, trials)
+        models.placed(model, trial, device)
+        data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
+        snapshot = snapshot_file(results, trial.key)
+        snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
+        if snapshots.resumptions:
+            record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
+        trained = training.train(model, trial, data, device, precision, snapshots, tell)
+        save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
+        spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
+        weights.save(model, folder / WEIGHTS)
+        for name in FILES:
+            synced(folder / name)
+        metrics = trained.metrics
+        if models.knows_imagenet(trial, trials):
+            metrics |= clean_top1(dataset, trained.predictions)
+        record |= {
+            "metrics": as_metrics(metrics),
+            "steps": trained.steps,
+            "curve": trained.curve,
+            "spectrum": spectrum,
+            "data": _facts(dataset, trial),
+        }
+        if data[0].name != "pillow":
+            record["loader"] = data[0].name
+        if model.loaded:
+            record["weights"] = model.loaded
 
 
 @contextmanager
@@ -55,7 +87,7 @@ def recorded(
         MachineError: if the machine fails; there is no record then.
     """
     devices.keep_freed_memory()
-    devices.keep_to_our_share()
+    devices.take(Share(cores()))
     device = devices.pick()
     precision = devices.resolve_precision(trial.precision, device)
     record: TrialRecord = {
@@ -75,58 +107,12 @@ def recorded(
     except Exception as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
-        record["status"], record["reason"] = explain(error)
+        record["status"] = "oom" if devices.is_out_of_memory(error) else "failed"
+        record["reason"] = explain(error)
         (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
     record["finished"] = environment.now()
     record["wall_s"] += time.perf_counter() - began
     write_record(folder, record)
-
-
-def _train(
-    record: TrialRecord,
-    tell: Listener,
-    trial: Trial,
-    folder: Path,
-    results: Path,
-    device: torch.device,
-    precision: devices.Precision,
-) -> None:
-    """Train, leave the files, and add to the record what came of it when all is there."""
-    if Trial(**trial.model_dump()).key != trial.key:
-        raise InputError(f"the code of {trial.resizer!r} or its checkpoint changed during the run")
-    dataset, trials = _dataset(trial), results / "trials"
-    model = models.build(trial, len(dataset.classes), start=not trial.backbone_from)
-    models.take_over(model, trial, trials)
-    models.placed(model, trial, device)
-    data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
-    snapshot = snapshot_file(results, trial.key)
-    snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
-    if snapshots.resumptions:
-        record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
-    trained = training.train(model, trial, data, device, precision, snapshots, tell)
-    save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
-    spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
-    weights.save(model, folder / WEIGHTS)
-    for name in FILES:
-        synced(folder / name)
-    clean = clean_top1(dataset, trained.predictions) if models.knows_imagenet(trial, trials) else {}
-    record |= {
-        "metrics": as_metrics(trained.metrics | clean),
-        "steps": trained.steps,
-        "curve": trained.curve,
-        "spectrum": spectrum,
-        "data": _facts(dataset, trial),
-    }
-    if data[0].name != "pillow":
-        record["loader"] = data[0].name
-    if model.loaded:
-        record["weights"] = model.loaded
-
-
-def _dataset(trial: Trial) -> Dataset:
-    """The images that the trial is trained and scored on."""
-    dataset = open_dataset(trial.dataset)
-    return dataset.held_out(trial.holdout) if trial.holdout else dataset
 
 
 def _facts(dataset: Dataset, trial: Trial) -> DataFacts:

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from bench.errors import InputError, first_line
 
@@ -66,11 +67,7 @@ def _packed(value: object) -> Tensor:
 
 
 def rehearse(module: nn.Module, what: str) -> None:
-    """Raise InputError unless the module's weights can be saved and loaded again.
-
-    Args:
-        what: what errors call it.
-    """
+    """Raise InputError, of `what`, unless the module's weights can be saved and loaded again."""
     try:
         with TemporaryDirectory() as folder:
             save(module, path := Path(folder) / "weights.safetensors")
@@ -83,16 +80,10 @@ def rehearse(module: nn.Module, what: str) -> None:
 
 def refuse_lazy(module: nn.Module, what: str) -> None:
     """Raise InputError if a layer has no shape before the first image: no optimizer can be made."""
-    lazy = [name for name, tensor in _tensors(module).items() if isinstance(tensor, LAZY)]
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
     if lazy:
         raise InputError(
             f"{what} has lazy layers, whose weights have no shape before the first image "
             f"({lazy[0]}): give them their number of channels"
         )
-
-
-LAZY = (nn.UninitializedParameter, nn.UninitializedBuffer)
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters()) | dict(module.named_buffers())
