@@ -196,7 +196,7 @@ def test_a_control_added_to_the_standard_is_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = {"resizer": "fixed", "interpolation": "nearest"}
-    added = Control("one pixel of each block", "smoothing helps", "no filter", fields)
+    added = Control("one pixel of each block", "smoothing helps", fields)
     monkeypatch.setitem(STANDARD, "nearest", added)
     (*_, (control, _, says)) = controls(controlled(tmp_path, steps))
     assert (control, says) == ("one pixel of each block", "smoothing helps")

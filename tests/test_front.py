@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.overview import overview
-from bench.analysis.verdicts import VerdictRow, as_table, verdicts
+from bench.analysis.verdicts import VerdictRow, as_table, verdict_rows
 from bench.report.answer import answers, scope
 from bench.report.front import (
     comparisons,
@@ -48,6 +49,10 @@ def evidence(folder: Path, axes: str, *, controls: bool = False, more: str = "")
     fill(asked, store, top1)
     time_all(asked, store)
     return gather(asked, store)
+
+
+def verdicts(evidences: Iterable[Evidence]) -> pd.DataFrame:
+    return as_table(row for one in evidences for row in verdict_rows(one))
 
 
 def named(found: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from bench.analysis.evidence import gather
 from bench.metrics import as_metrics
 from bench.records import write_record
-from bench.report import pages
+from bench.report import details, pages
 from bench.report.answer import answers, in_words
+from bench.report.figures.style import arm_styles
 from bench.report.front import figures, front_page
 from bench.report.pages import make
 from bench.report.summary import SUMMARIES
 from bench.report.summary import summary as summarised
 from bench.report.words import MINUS
 from bench.spec.experiment import Experiment
+from bench.spec.files import load
 from bench.store import Store
 from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, time_all
 
@@ -125,6 +127,54 @@ def test_a_hostile_experiments_whole_report_is_made(tmp_path: Path) -> None:
         check(make(asked, store, tmp_path / str(i) / "out").markdown.read_text())
 
 
+def test_seeds_that_stand_in_any_order_keep_what_is_theirs(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(file.read_text().replace("seed = [0, 1, 2]", "seed = [2, 0, 1]"))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    labels = np.arange(100) % 10
+    for cell in asked.cells:
+        wrong = (cell.trial.seed + 1) * (3 if cell.arm == "plain" else 1)
+        save(store, cell.trial.key, labels, labels + (np.arange(100) < wrong), "ok")
+    evidence = gather(asked, store)
+    ((row, verdict),) = evidence.judged
+    assert verdict.crossed
+    table = details.seeds(evidence, row, verdict.crossed)
+    assert list(table["only learned right"]) == ["2", "4", "6"]
+
+
+@pytest.mark.parametrize("other", [np.arange(90) % 10, np.arange(100) % 5], ids=["fewer", "other"])
+def test_seeds_that_were_judged_by_other_images_are_not_compared_image_by_image(
+    tmp_path: Path, other: Labels
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    stream = np.random.default_rng(0)
+    for cell in asked.cells:
+        labels = other if cell.trial.seed == 1 else np.arange(100) % 10
+        save(store, cell.trial.key, labels, ARMS["three of four"](stream, labels, 0), "ok")
+    ((_, verdict),) = gather(asked, store).judged
+    assert (verdict.crossed, verdict.images) == (None, None)
+    check(make(asked, store, tmp_path / "out").markdown.read_text())
+
+
+def test_arms_without_any_spread_have_a_figure_of_their_cost(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, lambda _: 50.0)
+    time_all(asked, store)
+    assert "cost" in pages.draw(gather(asked, store))
+
+
+def test_an_arm_has_one_colour_in_all_figures_whether_or_not_the_others_ended_well(
+    tmp_path: Path,
+) -> None:
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(file.read_text() + '[[arm]]\nname = "strided"\nresizer = "strided"\n')
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, lambda trial: None if trial.resizer == "fixed" else 50.0)
+    evidence = gather(asked, store)
+    colour = arm_styles(evidence.arms.values())["strided"].colour
+    assert colour in pages.draw(evidence)["spectra"].source
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "images", "clause"),
     [
@@ -161,8 +211,6 @@ def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_rea
 def test_a_verdict_is_given_at_declared_looks_alone(
     tmp_path: Path, looks: str, seeds: int, clause: str
 ) -> None:
-    from bench.spec.files import load
-
     asked = experiment(tmp_path, NARROW, 8)
     asked.file.write_text(f"looks = {looks}\n" + asked.file.read_text())
     asked, store = load(str(asked.file)), Store(tmp_path / "store")

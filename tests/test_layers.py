@@ -146,7 +146,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.analysis.crossed": STATISTICS,
     "bench.analysis.judging": STATISTICS,
     "bench.analysis.meta": STATISTICS,
-    "bench.analysis.equal_price": STATISTICS,
     "bench.analysis.simulation": STATISTICS,
     "bench.analysis.pairs": (),  # tables alone
     "bench.analysis.pooled": (*STATISTICS, "bench.paths"),

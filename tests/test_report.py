@@ -23,7 +23,7 @@ from bench.report.figures.style import arm_styles
 from bench.report.front import write_index
 from bench.report.made import Report, saved
 from bench.report.pages import draw, make
-from bench.report.table import is_numeric, price, results
+from bench.report.table import costs, is_numeric, price, results
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
@@ -102,13 +102,24 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
     page = read_page(whole[0].html)
-    costs = price(gather(*whole[1:]))
-    assert set(costs["arm"]) == {"learned"}  # of more than two contexts
-    assert set(costs["training step"]) == {f"2.00 {TIMES} [2.00, 2.00]"}
-    assert set(costs["multiply-adds per image"]) == {f"1.5 {TIMES}"}
+    found = price(gather(*whole[1:]))
+    assert set(found["arm"]) == {"learned"}  # of more than two contexts
+    assert set(found["training step"]) == {f"2.00 {TIMES} [2.00, 2.00]"}
+    assert set(found["multiply-adds per image"]) == {f"1.5 {TIMES}"}
     assert "As multiples of plain's" in page
     assert "two measurements of one arm's training step may be 2.5 % apart" in page
     assert "Other load disturbed 2 rounds, left out." in page
+
+
+def test_no_table_has_a_column_that_tells_nothing_of_any_row(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    asked.file.write_text("train = false\n" + asked.file.read_text())
+    asked = load(str(asked.file))
+    time_all(asked, store)
+    evidence = gather(asked, store)
+    for table in (results(evidence), price(evidence), costs(evidence)):
+        assert not table.empty
+        assert not table.isin([NONE, "ok"]).all().any()
 
 
 def test_the_time_of_a_step_is_shown_by_component(

@@ -59,9 +59,14 @@ def read(file: Path, baseline: str) -> Trials:
     named = whole.assign(
         name=whole["arm"] + (" (" + whole["context"].astype("string") + ")").fillna(""),
         trial=pd.Series(trials, dtype=object),
-        recipe=[trial.model_dump_json(exclude=NOT_COMPARED) for trial in trials],
+        recipe=list(map(recipe, trials)),
     )
     return Trials(named, baseline)
+
+
+def recipe(trial: Trial) -> str:
+    """All that trials share that differ in their seed, and in what they start from, alone."""
+    return trial.model_dump_json(exclude=NOT_COMPARED)
 
 
 def _trial(line: Mapping[Hashable, object]) -> Trial:

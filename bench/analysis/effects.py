@@ -43,17 +43,16 @@ def effects(evidence: Evidence) -> list[Effect]:
     gains.index = pd.MultiIndex.from_frame(at.assign(whole=""))  # a level that no axis takes away
     asked, found = [], []
     for axis in evidence.axes:
-        values = {str(context[axis]): context[axis] for context in contexts}
-        first, *rest = (_at(gains, axis, value) for value in values)
-        for value, other in zip(list(values.values())[1:], rest, strict=True):
+        first, *rest = {str(context[axis]): context[axis] for context in contexts}.values()
+        for value in rest:
             # comparisons that one of the two values lacks are rows without numbers, left out
-            if mean := average((other - first).dropna(how="all")):
-                asked.append((axis, value, next(iter(values.values()))))
+            changes = (_at(gains, axis, value) - _at(gains, axis, first)).dropna(how="all")
+            if mean := average(changes):
+                asked.append((axis, value, first))
                 found.append(mean)
-    changes = zip(asked, simultaneous(found), strict=True)
-    return [Effect(*of, change) for of, change in changes]
+    return [Effect(*of, change) for of, change in zip(asked, simultaneous(found), strict=True)]
 
 
-def _at(gains: pd.DataFrame, axis: str, value: str) -> pd.DataFrame:
+def _at(gains: pd.DataFrame, axis: str, value: object) -> pd.DataFrame:
     """The comparisons with the value, named by those of the other axes."""
-    return gains[gains.index.get_level_values(axis) == value].droplevel(axis)
+    return gains[gains.index.get_level_values(axis) == str(value)].droplevel(axis)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -12,6 +12,7 @@ from statistics import mean, median
 import numpy as np
 import pandas as pd
 
+from bench.analysis.compared import recipe
 from bench.analysis.judging import SETTLED, Verdict, verdicts
 from bench.analysis.pairs import Pair, Predicted, of_treatment, pairs
 from bench.analysis.pooled import prior_for
@@ -33,10 +34,6 @@ from bench.store import Store, as_table
 
 AXIS_ORDER = ("dataset", "backbone", "input_size", "output_size")
 """Named first, in this order, wherever a context is put into words."""
-
-
-PARENTS = ("resizer_from", "backbone_from")
-"""Fields that differ from seed to seed as the seeds of those do that a trial starts from."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +77,6 @@ class Row:
     def accuracy(self) -> Interval:
         """Their mean."""
         return t_interval(self.top1)
-
-    @cached_property
-    def statuses(self) -> Counter[str]:
-        return Counter(self.seeds["status"].tolist())
 
 
 @dataclass(frozen=True)
@@ -179,13 +172,13 @@ class Evidence:
         return next(pairs(here, row.arm.name, to), None)
 
     @cached_property
-    def _top1(self) -> dict[str, pd.DataFrame]:
-        by_context = by_seed(self.table).groupby(level="context")
-        return {str(at): of.droplevel("context") for at, of in by_context}
+    def _top1(self) -> pd.DataFrame:
+        return by_seed(self.table)
 
     def top1(self, label: str) -> pd.DataFrame:
         """Accuracies, %, of a context's trials that ended well: seeds x arms."""
-        return self._top1.get(label, pd.DataFrame())
+        here = self._top1.index.get_level_values("context") == label
+        return self._top1[here].droplevel("context")
 
     def difference(self, label: str, arm: str, to: str) -> pd.Series[float]:
         """One arm's accuracy minus another's, points by seed of a context."""
@@ -197,10 +190,9 @@ class Evidence:
 
     def gain_by_recipe(self, row: Row) -> list[pd.Series[float]]:
         """The same, apart for each recipe that the row's seeds take in turn."""
-        told = [name for name in Trial.model_fields if name not in ("seed", *PARENTS)]
-        recipes = row.seeds.set_index("seed")[told].map(str).agg("|".join, axis=1)
-        gain = self.gain(row)
-        return [of for _, of in gain.groupby(recipes.reindex(gain.index), sort=False)]
+        trials, gain = self.trials_of(row.label, row.arm.name), self.gain(row)
+        recipes = [recipe(trials[seed]) for seed in gain.index]
+        return [of for _, of in gain.groupby(recipes, sort=False)]
 
     @cached_property
     def trials(self) -> pd.DataFrame:

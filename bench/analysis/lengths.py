@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.analysis.equal_price import relative
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.prices import relative
 from bench.analysis.statistics import Error, Estimate, Ratio, estimate, together
 from bench.spec.files import LENGTHS
 from bench.spec.trial import Fields

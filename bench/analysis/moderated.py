@@ -104,13 +104,12 @@ def prior_of(
         others: of the experiment's other differences of the treatment in the same regime.
         lent: of other experiments of the same regime, one `Variances` each.
     """
-    own = _join([_one(judged, df), others])
-    alone = _prior(own, others.effective_df * (1 - SHARED), others)
+    own, behind = _join([_one(judged, df), others]), others.effective_df * (1 - SHARED)
+    alone = _prior(own, behind, others)
     lent = [one for one in lent if one.count]
     if not lent:
         return alone
     elsewhere = sum(one.effective_df for one in lent)
-    behind = others.effective_df * (1 - SHARED)
     most = min(MOST_DF, MOST_LENT_DF + behind / 2)
     together = _prior(_join([own, *lent]), behind + elsewhere, _join([others, *lent]), most)
     alike = _agreement(own, _join(lent), elsewhere) >= AGREEMENT

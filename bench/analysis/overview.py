@@ -85,7 +85,7 @@ def overview(verdicts: pd.DataFrame) -> Overview:
     """What stands on a front page of these experiments: what front ends do.
 
     Args:
-        verdicts: of many experiments, as `bench.analysis.verdicts` gives them.
+        verdicts: of many experiments, as `bench.analysis.verdicts.as_table` gives them.
     """
     verdicts = verdicts[verdicts["front_end"].astype(bool)]
     whole = distinct(verdicts)

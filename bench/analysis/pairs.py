@@ -108,7 +108,7 @@ def _pair(context: str, both: pd.DataFrame) -> Pair:
     return Pair(
         context,
         regime_of(both.iloc[0]),
-        both.loc[both["ok"], list(names)].rename(columns=names).dropna(),
+        both.loc[both["ok"], list(names)].rename(columns=names).dropna().sort_index(),
         frozenset({*both["key"], *both["key_theirs"]}),
         ended=int(both["ended"].sum()),
         planned=len(both),
@@ -138,18 +138,15 @@ def distinct(found: Iterable[Pair]) -> list[Pair]:
 
 
 def predictions_of(pair: Pair, predicted: Predicted) -> tuple[Predictions, Predictions] | None:
-    """Of both arms over the seeds that both finished; None unless all of them have some."""
-    arms = [[predicted(key) for key in pair.trials[f"{side}_key"]] for side in ("ours", "theirs")]
-    found = [[one for one in arm if one is not None] for arm in arms]
-    if len(pair.trials) == 0 or [len(arm) for arm in found] != [len(pair.trials)] * 2:
+    """Of both arms over the seeds that both finished; None unless all have some of one data set."""
+    keys = [*pair.trials["ours_key"], *pair.trials["theirs_key"]]
+    found = [one for key in keys if (one := predicted(key)) is not None]
+    if not found or len(found) < len(keys):
         return None
-    ours, theirs = map(stacked, found)
-    return (ours, theirs) if np.array_equal(ours.labels, theirs.labels) else None
-
-
-def stacked(tables: Iterable[pd.DataFrame]) -> Predictions:
-    """The predictions of an arm's trials, ordered by the image's name."""
-    ordered = [table.sort_values("image") for table in tables]
-    return Predictions(
-        ordered[0]["label"].to_numpy(), np.array([of["predicted"].to_numpy() for of in ordered])
-    )
+    tables = [one.sort_values("image", ignore_index=True) for one in found]
+    shown = tables[0][["image", "label"]]
+    if not all(shown.equals(one[["image", "label"]]) for one in tables):
+        return None
+    labels, said = shown["label"].to_numpy(), np.array([one["predicted"] for one in tables])
+    ours, theirs = np.split(said, 2)
+    return Predictions(labels, ours), Predictions(labels, theirs)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.moderated import Variances, prior_of, variances_of
-from bench.analysis.pairs import Pair, Predicted, Regime, pairs, stacked
+from bench.analysis.pairs import Pair, Predicted, Predictions, Regime, pairs
 from bench.analysis.statistics import NO_PRIOR, Prior
 from bench.paths import PUBLISHED
 
@@ -47,8 +47,12 @@ def prior_for(pair: Pair, others: Sequence[Pair], predicted: Predicted) -> Prior
 
 def _collapsed(pair: Pair, predicted: Predicted) -> bool:
     """Whether a trial of either arm predicts one class for every image."""
-    found = (predicted(key) for key in (*pair.trials["ours_key"], *pair.trials["theirs_key"]))
-    return any(stacked([one]).one_class for one in found if one is not None)
+    found = map(predicted, (*pair.trials["ours_key"], *pair.trials["theirs_key"]))
+    return any(_of_one(table).one_class for table in found if table is not None)
+
+
+def _of_one(table: pd.DataFrame) -> Predictions:
+    return Predictions(table["label"].to_numpy(), table[["predicted"]].to_numpy().T)
 
 
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
 from bench.analysis.judging import Answer, Reason, Verdict
-from bench.analysis.statistics import Interval
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
@@ -22,7 +21,7 @@ UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictRow:
-    """A primary comparison in one context: the columns of `verdicts`."""
+    """A primary comparison in one context: the columns of `as_table`."""
 
     experiment: str
     treatment: str
@@ -72,19 +71,9 @@ class VerdictRow:
     trials: tuple[str, ...]  # keys
     baseline_trials: tuple[str, ...]  # those of them that are the baseline's
 
-    @property
-    def interval(self) -> Interval:
-        """The difference."""
-        return Interval(self.difference, self.low, self.high, self.seeds, self.level, self.sd)
-
-
-def verdicts(evidences: Iterable[Evidence]) -> pd.DataFrame:
-    """A row for each verdict of the experiments, under the fields of `VerdictRow`."""
-    return as_table(one for evidence in evidences for one in verdict_rows(evidence))
-
 
 def as_table(rows: Iterable[VerdictRow]) -> pd.DataFrame:
-    """The rows as a table; numbers that are not there are nan."""
+    """A line for each row, under the fields of `VerdictRow`; numbers that are not there are nan."""
     names = {field.name: str(field.type) for field in fields(VerdictRow)}
     numbers = [name for name, kind in names.items() if kind in ("float | None", "int | None")]
     table = pd.DataFrame([vars(row) for row in rows], columns=list(names))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from bench.analysis.classes import Classes
@@ -13,9 +11,9 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
-from bench.analysis.statistics import Ratio
 from bench.report import words
 from bench.report.answer import why_not
+from bench.report.table import known
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.controls import STANDARD
 
@@ -37,9 +35,10 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
             (_title(one.row, row), words.difference(one.difference), _says(one))
             for one in beside(evidence, row)
         ]
-        headings = ["control", f"{row.arm.name} {MINUS} control", "what it says"]
-        found.append((row, pd.DataFrame(lines, columns=headings)))
-    return [(row, table) for row, table in found if not table.empty]
+        if lines:
+            headings = ["control", f"{row.arm.name} {MINUS} control", "what it says"]
+            found.append((row, pd.DataFrame(lines, columns=headings)))
+    return found
 
 
 def _title(control: Row, treatment: Row) -> str:
@@ -77,7 +76,7 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
             line["arm no dearer and more accurate"] = beaten[one.front]
             if one.equal or one.front != "open":
                 lines.append(_where(evidence, row) | line)
-    return _known(lines)
+    return known(lines)
 
 
 def targets(evidence: Evidence) -> pd.DataFrame:
@@ -89,31 +88,19 @@ def targets(evidence: Evidence) -> pd.DataFrame:
         line |= {name: words.plain(one.line.context[name]) for name in shown}
         line |= {"arm": one.line.arm, "image, px": one.line.rows[0].size}
         line["training, s"] = _when(one)
-        line[f"over {baseline}'s"] = f"{_interval(one.ratio)} {TIMES}" if one.ratio else NONE
+        line[f"over {baseline}'s"] = words.ratio(one.ratio) if one.ratio else NONE
         lines.append(line)
-    return _known(lines)
+    return known(lines)
 
 
 def _when(one: Reached) -> str:
     """The seconds; or how many seeds are there within the shortest training, and after none."""
     if one.seconds:
-        return _interval(one.seconds)
+        return words.ratio(one.seconds, "")
     first, last = (words.lengths([one.line.rows[end].trial.length]) for end in (0, -1))
     ends = {f"within {first}": one.sooner, f"not in {last}": one.never}
     seeds = [f"{n} {where}" for where, n in ends.items() if n]
     return f"of {words.count(one.seeds, 'seed')}, {words.join(seeds)}"
-
-
-def _interval(ratio: Ratio) -> str:
-    """As `words.ratios`, without an interval of one seed."""
-    value, low, high = (words.number(end) for end in (ratio.value, ratio.low, ratio.high))
-    return value if ratio.n < 2 else f"{value} [{low}, {high}]"
-
-
-def _known(lines: Iterable[dict[str, str]]) -> pd.DataFrame:
-    """The lines as a table, without the columns that tell nothing of any of them."""
-    table = pd.DataFrame(lines).fillna(NONE)
-    return table.loc[:, (table != NONE).any()]
 
 
 def _where(evidence: Evidence, row: Row) -> dict[str, str]:
@@ -132,7 +119,7 @@ def verdicts(evidence: Evidence) -> pd.DataFrame:
             lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
         second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
         lines += [where | _rests_on(spec.secondary, one) for one in second[:1]]
-    return _known(lines)
+    return known(lines)
 
 
 def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:

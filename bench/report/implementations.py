@@ -57,9 +57,7 @@ def save(record: FormsRecord, folder: Path) -> None:
 def summary(record: FormsRecord) -> Summary:
     environment = record["rounds"][-1]["environment"]
     where = f"{environment['device_name']}, {environment['threads']} threads"
-    found = [
-        f"in {form.split()[-1]} {words.ratios([of])}" for *_, form, of, _ in compared(record)[:2]
-    ]
+    found = [f"in {form.split()[-1]} {words.ratio(of)}" for *_, form, of, _ in compared(record)[:2]]
     sentence = f"Ours trains {' and '.join(found)} as fast as the published module in fp32."
     return Summary(
         name=NAME,
@@ -92,7 +90,7 @@ def compared(record: FormsRecord) -> list[tuple[str, str, Ratio, float]]:
 def aims(record: FormsRecord) -> pd.DataFrame:
     """What was aimed at, of the published module's, and what is found."""
     lines = [
-        (f"{what}, {form}", f"≥ {least:g} {TIMES}", words.ratios([of]), of.value >= least)
+        (f"{what}, {form}", f"≥ {least:g} {TIMES}", words.ratio(of), of.value >= least)
         for what, form, of, least in compared(record)
     ]
     memory = {name: of["memory_mib"] for name, of in record["weighed"].items()}

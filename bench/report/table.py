@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
-from bench.metrics import METRICS, Metric
+from bench.metrics import METRICS
 from bench.records import TrialRecord
 from bench.report import words
 from bench.report.words import NONE, TIMES
@@ -25,10 +25,6 @@ SIZES = ("input_size", "output_size")
 PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}
 ENDED_WELL = ("ok", "not trained")
 NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
-
-Columns = dict[str, Callable[[Row], str]]
-"""What each column shows of a row, by its heading."""
-
 TEX: dict[str, str | int | None] = {
     words.MINUS: "$-$",
     "±": r"$\pm$",
@@ -36,28 +32,36 @@ TEX: dict[str, str | int | None] = {
     TIMES: r"$\times$",
 }
 
+Line = dict[str, str]
+"""What is shown of a row, by the column's heading."""
+
 
 def results(evidence: Evidence) -> pd.DataFrame:
     """The results table: accuracies, differences, verdicts, and what an image costs."""
-    columns = _places(evidence)
-    if evidence.experiment.spec.train:
-        columns |= _accuracies(evidence)
-    shown = {name: metric for name, metric in METRICS.items() if not metric.detail}
-    return _frame(evidence.rows, columns | _speeds(evidence, shown))
+    trained, costs = evidence.experiment.spec.train, _costs(evidence, details=False)
+    lines = [
+        _place(evidence, row) | (_accuracy(evidence, row) if trained else {}) | cost
+        for row, cost in zip(evidence.rows, costs, strict=True)
+    ]
+    return known(lines)
 
 
 def short(evidence: Evidence) -> pd.DataFrame:
     """Five columns for a paper: arm, image, accuracy, difference, price of a training step."""
-    columns: Columns = {
-        "arm": lambda row: row.arm.name,
-        "image, px": lambda row: row.size,
-        words.TOP1: lambda row: words.mean(row.accuracy),
-        f"difference to {evidence.experiment.baseline}, points": _difference,
-        f"training step, {TIMES}": lambda row: (
-            words.number(row.times["train"].value) if "train" in row.times else NONE
-        ),
-    }
-    return _frame(evidence.rows, columns)
+    difference = f"difference to {evidence.experiment.baseline}, points"
+    lines = [
+        {
+            "arm": row.arm.name,
+            "image, px": row.size,
+            words.TOP1: words.mean(row.accuracy),
+            difference: words.mean(row.difference, signed=True),
+            f"training step, {TIMES}": (
+                words.number(row.times["train"].value) if "train" in row.times else NONE
+            ),
+        }
+        for row in evidence.rows
+    ]
+    return pd.DataFrame(lines)
 
 
 def price(evidence: Evidence) -> pd.DataFrame:
@@ -67,23 +71,37 @@ def price(evidence: Evidence) -> pd.DataFrame:
     """
     rows, few = evidence.compared, len(evidence.experiment.contexts) <= ONE_BY_ONE
     rows = [row for row in rows if few or row.arm.role == "treatment"] or rows
-    columns: Columns = {
-        label: partial(_ratio, phase)
-        for phase, label in PHASES.items()
-        if any(phase in row.times for row in rows)
-    }
+    return _beside(evidence, rows, [_price(evidence, row) for row in rows])
+
+
+def _price(evidence: Evidence, row: Row) -> Line:
+    ratios = {label: row.times.get(phase) for phase, label in PHASES.items()}
+    line = {label: words.ratio(ratio) if ratio else NONE for label, ratio in ratios.items()}
     for metric in ("peak_memory_mib", "gmacs"):
-        if any(multiple(evidence, row, metric) for row in rows):
-            columns[METRICS[metric].label] = partial(_multiple, evidence, metric)
-    for cost in PRICES if columns and not evidence.experiment.spec.train else ():
-        columns[f"plain image of equal {cost}, px"] = partial(_side, evidence, cost)
-    return _frame(rows, _places(evidence) | columns) if columns else pd.DataFrame()
+        found = multiple(evidence, row, metric)
+        line[METRICS[metric].label] = f"{words.number(found, 2)} {TIMES}" if found else NONE
+    for cost in () if evidence.experiment.spec.train else PRICES:
+        side = equal_side(evidence, cost, row)
+        line[f"plain image of equal {cost}, px"] = f"{side:.0f}" if side else NONE
+    return line
 
 
 def costs(evidence: Evidence) -> pd.DataFrame:
     """Everything that the timing measured; empty before it measured anything."""
-    measured = _speeds(evidence, METRICS)
-    return _frame(evidence.rows, _places(evidence) | measured) if measured else pd.DataFrame()
+    return _beside(evidence, evidence.rows, _costs(evidence, details=True))
+
+
+def _beside(evidence: Evidence, rows: Iterable[Row], lines: Sequence[Line]) -> pd.DataFrame:
+    """What there is to tell of the rows, each beside its place; empty where there is nothing."""
+    told = known(lines)
+    places = known([_place(evidence, row) for row in rows])
+    return places.join(told) if len(told.columns) else pd.DataFrame()
+
+
+def known(lines: Sequence[Line]) -> pd.DataFrame:
+    """The lines as a table, without the columns that tell nothing: no value, or `ok` alone."""
+    table = pd.DataFrame(lines).fillna(NONE)
+    return table.loc[:, ~table.isin([NONE, "ok"]).all()]
 
 
 def problems(evidence: Evidence) -> pd.DataFrame:
@@ -124,22 +142,15 @@ def is_numeric(column: pd.Series[str]) -> bool:
     return len(shown) > 0 and bool(shown.str.fullmatch(NUMBER).all())
 
 
-def _frame(rows: Sequence[Row], columns: Columns) -> pd.DataFrame:
-    lines = [[show(row) for show in columns.values()] for row in rows]
-    return pd.DataFrame(lines, columns=list(columns))
-
-
-def _places(evidence: Evidence) -> Columns:
+def _place(evidence: Evidence, row: Row) -> Line:
     """What tells a row from the others: its value of each axis, its arm, its sizes."""
-    columns: Columns = {n: partial(_field, n) for n in evidence.axes if n not in SIZES}
-    columns |= {"arm": lambda row: row.arm.name, "image, px": lambda row: row.size}
-    if any(row.trial.pretrained or row.trial.parents for row in evidence.rows):
-        columns["starts from"] = partial(_start, evidence)
-    return columns
-
-
-def _field(name: str, row: Row) -> str:
-    return words.plain(getattr(row.trial, name))
+    axes = [name for name in evidence.axes if name not in SIZES]
+    line = {name: words.plain(getattr(row.trial, name)) for name in axes}
+    return line | {
+        "arm": row.arm.name,
+        "image, px": row.size,
+        "starts from": _start(evidence, row),
+    }
 
 
 def _start(evidence: Evidence, row: Row) -> str:
@@ -162,30 +173,24 @@ def loaded_from(record: TrialRecord) -> str:
     )
 
 
-def _accuracies(evidence: Evidence) -> Columns:
-    columns: Columns = {"seeds": lambda row: f"{row.accuracy.n} of {len(row.seeds)}"}
-    if any(_status(row) != "ok" for row in evidence.rows):
-        columns["status"] = _status
-    columns[words.TOP1] = lambda row: words.mean(row.accuracy)
-    if evidence.trials["clean_top1_pct"].notna().any():
-        columns[f"{METRICS['clean_top1_pct'].label}, %"] = lambda row: words.mean(
-            t_interval(row.seeds["clean_top1_pct"].dropna().tolist())
-        )
-    if evidence.compared:
-        columns[f"difference to {evidence.experiment.baseline}, points"] = _difference
-    if any(row.verdict for row in evidence.rows):
-        columns["verdict"] = _verdict
-    return columns
+def _accuracy(evidence: Evidence, row: Row) -> Line:
+    clean = t_interval(row.seeds["clean_top1_pct"].dropna())
+    difference = f"difference to {evidence.experiment.baseline}, points"
+    return {
+        "seeds": f"{row.accuracy.n} of {len(row.seeds)}",
+        "status": _status(row),
+        words.TOP1: words.mean(row.accuracy),
+        f"{METRICS['clean_top1_pct'].label}, %": words.mean(clean),
+        difference: words.mean(row.difference, signed=True),
+        "verdict": _verdict(row),
+    }
 
 
 def _status(row: Row) -> str:
     """`ok`, or how many of the row's trials are in another state: `1 oom, 2 missing`."""
-    lost = {state: n for state, n in row.statuses.items() if state not in ENDED_WELL}
-    return ", ".join(f"{n} {state}" for state, n in lost.items()) or "ok"
-
-
-def _difference(row: Row) -> str:
-    return words.mean(row.difference, signed=True)
+    states = Counter(row.seeds["status"])
+    lost = [f"{n} {state}" for state, n in states.items() if state not in ENDED_WELL]
+    return ", ".join(lost) or "ok"
 
 
 def _verdict(row: Row) -> str:
@@ -194,38 +199,19 @@ def _verdict(row: Row) -> str:
     return row.verdict.answer + (f": {row.verdict.reason}" if row.verdict.reason else "")
 
 
-def _speeds(evidence: Evidence, metrics: Mapping[str, Metric]) -> Columns:
-    """A column for each metric; for what is measured, one for each setting that rows have."""
+def _costs(evidence: Evidence, *, details: bool) -> list[Line]:
+    """What each row costs; what is measured has a column for each setting that rows have."""
+    timed = {name: of for name, of in METRICS.items() if of.source == "timing"}
+    metrics = {name: of for name, of in timed.items() if details or not of.detail}
     settings = list(dict.fromkeys(row.trial.setting for row in evidence.rows))
-    columns: Columns = {}
-    for name, metric in metrics.items():
-        if not any(name in row.speed for row in evidence.rows):
-            continue
-        if metric.counted or len(settings) == 1:
-            columns[f"{metric.label}, {metric.unit}"] = partial(_speed, name, None)
-            continue
-        for setting in settings:
-            under = words.setting(setting, settings)
-            columns[f"{metric.label} ({under}), {metric.unit}"] = partial(_speed, name, setting)
-    return columns
-
-
-def _speed(name: str, setting: tuple[object, ...] | None, row: Row) -> str:
-    """The metric, of the rows with the setting alone, if one is given."""
-    alike = setting in (None, row.trial.setting)
-    return words.number(row.speed.get(name, math.nan) if alike else math.nan)
-
-
-def _ratio(phase: str, row: Row) -> str:
-    """The row's time over the baseline's, with its interval."""
-    return words.ratios([row.times[phase]]) if phase in row.times else NONE
-
-
-def _multiple(evidence: Evidence, metric: str, row: Row) -> str:
-    found = multiple(evidence, row, metric)
-    return f"{words.number(found, 2)} {TIMES}" if found else NONE
-
-
-def _side(evidence: Evidence, cost: str, row: Row) -> str:
-    side = equal_side(evidence, cost, row)
-    return f"{side:.0f}" if side else NONE
+    under = {one: words.setting(one, settings) for one in settings}
+    lines: list[Line] = []
+    for row in evidence.rows:
+        line = {}
+        for name, metric in metrics.items():
+            value, mine = words.number(row.speed.get(name, math.nan)), under[row.trial.setting]
+            for setting in [""] if metric.counted else under.values():
+                told = f"{metric.label} ({setting})" if setting else metric.label
+                line[f"{told}, {metric.unit}"] = value if setting in ("", mine) else NONE
+        lines.append(line)
+    return lines

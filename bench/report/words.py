@@ -87,15 +87,24 @@ def difference(interval: Interval | None, unit: str = " points") -> str:
     return f"{mean}{unit}" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
 
 
+def ratio(found: Ratio, unit: str = f" {TIMES}") -> str:
+    """A ratio with its interval; of one seed or round without.
+
+    >>> ratio(Ratio(1.84, 1.8, 1.9, 5)), ratio(Ratio(12.3, 12.3, 12.3, 1), " s")
+    ('1.84 \xd7 [1.80, 1.90]', '12.3 s')
+    """
+    value, low, high = (number(end) for end in (found.value, found.low, found.high))
+    return f"{value}{unit}" + (f" [{low}, {high}]" if found.n > 1 else "")
+
+
 def ratios(found: Sequence[Ratio]) -> str:
     """One ratio with its interval, or the least and the most of several.
 
-    >>> ratios([Ratio(1.84, 1.8, 1.9, 5)]), ratios([Ratio(1.5, 1, 2, 5), Ratio(2.5, 2, 3, 5)])
-    ('1.84 \xd7 [1.80, 1.90]', '1.5 to 2.5 \xd7')
+    >>> ratios([Ratio(1.5, 1, 2, 5), Ratio(2.5, 2, 3, 5)])
+    '1.5 to 2.5 \xd7'
     """
     if len(found) == 1:
-        value, low, high = (number(end) for end in (found[0].value, found[0].low, found[0].high))
-        return f"{value} {TIMES} [{low}, {high}]"
+        return ratio(found[0])
     return f"{span([one.value for one in found])} {TIMES}"
 
 

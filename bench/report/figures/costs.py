@@ -66,16 +66,16 @@ def _scatter(ax: Axes, evidence: Evidence, rows: Sequence[Row], name: str) -> No
         means, halves = [i.mean for i in shown], [i.half_width for i in shown]
         ax.errorbar(xs, means, halves, fmt=marker, color=colour, markersize=7, elinewidth=1.2)
     if rows:
-        _limit(ax, [(row.speed[name], row) for row in rows])
+        _limit(ax, rows, name)
         prices = [row.speed[name] for row in rows]
         if min(prices) > 0 and max(prices) > 5 * min(prices):
             style.logarithmic(ax, prices)
 
 
-def _limit(ax: Axes, rows: Sequence[tuple[float, Row]]) -> None:
+def _limit(ax: Axes, rows: Sequence[Row], name: str) -> None:
     """Show the means with room; intervals of two seeds may leave the panel, with an arrow."""
-    means = [row.accuracy.mean for _, row in rows]
-    known = [(x, row.accuracy) for x, row in rows if row.accuracy.n > 1]
+    means = [row.accuracy.mean for row in rows]
+    known = [(row.speed[name], row.accuracy) for row in rows if row.accuracy.n > 1]
     room = max(1.0, max(means) - min(means))
     ax.set_ylim(style.reach(means, [(of.mean, of.low, of.high) for _, of in known], room))
     style.at_most_all(ax)

@@ -187,7 +187,8 @@ def spectra(evidence: Evidence) -> Drawing | None:
     if points.empty:
         return None
     by_context = list(points.groupby("context", sort=False))[:MOST_SPECTRA]
-    styles = style.arm_styles(evidence.arms[name] for name in points["arm"].unique())
+    shown, looks = set(points["arm"]), style.arm_styles(evidence.arms.values())
+    styles = {name: look for name, look in looks.items() if name in shown}
     figure, axes = style.panels(len(by_context), styles)
     for ax, (context, lines) in zip(axes, by_context, strict=True):
         for arm, of in lines.groupby("arm", sort=False):

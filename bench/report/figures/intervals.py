@@ -98,7 +98,7 @@ def price(evidence: Evidence) -> Drawing | None:
         ax.set_title(title)
         style.logarithmic(ax, [1.0, *(end for ends in known for end in ends if end == end)])
     figure.supxlabel(f"multiples of {baseline}'s, {words.TIMES}", fontsize=11)
-    ratios = [words.ratios([row.times["train"]]) for row in rows]
+    ratios = [words.ratio(row.times["train"]) for row in rows]
     told = [f"{place}: {ratio}" for place, ratio in zip(places, ratios, strict=True)]
     return style.drawing(
         figure,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO, StringIO
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -79,17 +80,9 @@ class ArmStyle(NamedTuple):
 
 def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
     """A style for each arm by name; there are more markers than colours, so that pairs last."""
-    table: dict[str, ArmStyle] = {}
     roles = {"baseline": ArmStyle(BASELINE, "o"), "treatment": ArmStyle(TREATMENT, "D")}
-    others = 0
-    for arm in arms:
-        if arm.role in roles:
-            table[arm.name] = roles.pop(arm.role)
-        else:
-            colour, marker = COLOURS[others % len(COLOURS)], MARKERS[others % len(MARKERS)]
-            table[arm.name] = ArmStyle(colour, marker)
-            others += 1
-    return table
+    others = map(ArmStyle, cycle(COLOURS), cycle(MARKERS))
+    return {arm.name: roles.pop(arm.role) if arm.role in roles else next(others) for arm in arms}
 
 
 def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
@@ -157,7 +150,8 @@ def reach(points: Sequence[float], intervals: Iterable[Ends], room: float) -> tu
     low, high = min(points), max(points)
     found = [(max(start, low - room), min(end, high + room)) for _, start, end in intervals]
     low, high = min([low, *(start for start, _ in found)]), max([high, *(end for _, end in found)])
-    return low - 0.04 * (high - low), high + 0.04 * (high - low)
+    edge = 0.04 * (high - low) or 1.0
+    return low - edge, high + edge
 
 
 def at_most_all(ax: Axes) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis.equal_price import (
+from bench.analysis.prices import (
     Pipeline,
     Price,
     at_equal_price,
