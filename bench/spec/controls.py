@@ -108,12 +108,12 @@ def _applies(control: str, treatment: Fields) -> bool:
 
 def control_arm(treatment: Arm, control: str, name: str) -> Arm:
     """One standard control of a treatment."""
-    shows, own = STANDARD[control].shows, STANDARD[control].fields
+    title, own = STANDARD[control].title, STANDARD[control].fields
     gone = RESIZER_OPTIONS if "resizer" in own else ()
     kept = {field: value for field, value in treatment.fields.items() if field not in gone}
     return Arm(
         name=name,
-        isolates=f"if {treatment.name} is better, {shows}",
+        isolates=title.replace(" at {px} px", ""),
         control=control,
         seeds=treatment.control_seeds or treatment.seeds,
         match=treatment.name if control in MATCHED else None,
