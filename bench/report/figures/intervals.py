@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -114,7 +114,10 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
     scales = by_scale(lines)
     if not scales:
         return None
-    usual = Counter(str(line.first["backbone"]) for line in lines).most_common(1)[0][0]
+    usual = {
+        name: Counter(str(line.first[name]) for line in lines).most_common(1)[0][0]
+        for name in ("treatment", "backbone")
+    }
     ordered = [line for group in scales.values() for line in group]
     groups = {
         f"{loaded} → {small} px": [_label(line, usual) for line in group]
@@ -139,17 +142,17 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
     return style.drawing(
         figure,
         name,
-        f"A row is one experiment, of {usual} unless another backbone is named. Shaded: within "
-        "a point of the plain pipeline. An arrow: the interval goes on.",
+        f"A row is one experiment, of {words.join(usual.values())} unless others are named. "
+        "Shaded: within a point of the plain pipeline. An arrow: the interval goes on.",
         "; ".join(_in_short(line, usual) for line in ordered),
     )
 
 
-def _label(line: Line, usual: str) -> str:
+def _label(line: Line, usual: Mapping[str, str]) -> str:
     """What tells an experiment from the others of its scale.
 
     Args:
-        usual: the backbone that need not be named.
+        usual: the treatment and the backbone that need not be named.
     """
     first, n = line.first, len(line.verdicts)
     stages = [words.lengths([length]) for length in (*first["started_from"], first["length"])]
@@ -159,11 +162,11 @@ def _label(line: Line, usual: str) -> str:
         parts.append(f"mean of {n} {'backbones' if each else 'variants'}")
     else:
         parts.append(f"{first['seeds']} seeds")
-        parts += [first["backbone"]] * (first["backbone"] != usual)
+        parts += [first[name] for name, of in usual.items() if first[name] != of]
     return ", ".join([*parts, *["tuned alike"] * bool(first["tuned"])])
 
 
-def _in_short(line: Line, usual: str) -> str:
+def _in_short(line: Line, usual: Mapping[str, str]) -> str:
     found, more = line.difference, line.equal_time
     text = words.points(found.mean, signed=True) if found else words.NONE
     larger = f", a larger plain image {words.points(more[0], signed=True)}" if more else ""
