@@ -11,6 +11,7 @@ from bench.analysis.effects import average
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
 from bench.analysis.verdicts import holds_for
+from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices
 from bench.report.words import MINUS
@@ -55,7 +56,7 @@ def progress(evidence: Evidence) -> str:
     total = len(evidence.experiment.runs)
     lost = len(evidence.records) - evidence.finished
     failed = f", {lost:,} failed" if lost else ""
-    return f"{evidence.finished:,} of {words.count(total, 'trial')} finished{failed}."
+    return f"{evidence.finished:,} of {counted(total, 'trial')} finished{failed}."
 
 
 def scope(evidence: Evidence) -> str:
@@ -65,9 +66,9 @@ def scope(evidence: Evidence) -> str:
     seeds = {trial.seed for trial in ended_well or trials.values()}
     parts = [
         words.join(_data(evidence)),
-        words.count(len(seeds), "seed") if spec.train else "",
+        counted(len(seeds), "seed") if spec.train else "",
         *(
-            f"{arm} tuned over {words.count(tried, 'configuration')}"
+            f"{arm} tuned over {counted(tried, 'configuration')}"
             for arm in evidence.arms
             if (tried := evidence.tried(arm))
         ),
@@ -105,9 +106,9 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."
-    shown += f", {words.count(found.n, 'seed')}"
+    shown += f", {counted(found.n, 'seed')}"
     if verdict.is_small:
-        return f"{shown}; within the margin of {words.count(verdict.margin_pct, 'point')}."
+        return f"{shown}; within the margin of {counted(verdict.margin_pct, 'point')}."
     assert finds is not None
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
@@ -116,9 +117,9 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
 
 def why_not(verdict: Verdict) -> str:
     """Why there is no verdict, in one plain clause; "" where there is one."""
-    looks, so_far = verdict.looks.seeds, words.count(verdict.ended, "seed")
-    well = words.count(verdict.difference.n, "seed")
-    margin = words.count(verdict.margin_pct, "point")
+    looks, so_far = verdict.looks.seeds, counted(verdict.ended, "seed")
+    well = counted(verdict.difference.n, "seed")
+    margin = counted(verdict.margin_pct, "point")
     reasons: dict[Reason | None, str] = {
         "too few seeds": f"{well} of both arms ended well, and a verdict needs {LEAST_SEEDS}",
         "before the first look": f"{so_far} so far, and a verdict is due at {looks[0]}",
@@ -173,7 +174,7 @@ def _reached(rows: Sequence[Row]) -> str:
     shown = f"{rows[0].arm.name}: {words.mean(found[0])}"
     if len(found) > 1:
         return f"{shown} to {words.mean(found[-1])} %, of {len(found)} rows."
-    return f"{shown} %, {words.count(found[0].n, 'seed')}."
+    return f"{shown} %, {counted(found[0].n, 'seed')}."
 
 
 def _cost(evidence: Evidence) -> Answer:

@@ -11,6 +11,7 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
+from bench.errors import counted
 from bench.report import words
 from bench.report.answer import why_not
 from bench.report.table import known
@@ -100,7 +101,7 @@ def _when(one: Reached) -> str:
     first, last = (words.lengths([one.line.rows[end].trial.length]) for end in (0, -1))
     ends = {f"within {first}": one.sooner, f"not in {last}": one.never}
     seeds = [f"{n} {where}" for where, n in ends.items() if n]
-    return f"of {words.count(one.seeds, 'seed')}, {words.join(seeds)}"
+    return f"of {counted(one.seeds, 'seed')}, {words.join(seeds)}"
 
 
 def _where(evidence: Evidence, row: Row) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
+from bench.errors import counted
 from bench.metrics import LEAST_BUSY
 from bench.records import DataFacts, Environment, TimingRecord, TrialRecord
 from bench.report import words
@@ -29,7 +30,7 @@ def devices(evidence: Evidence) -> list[str]:
 def _device(env: Environment) -> str:
     threads = ""
     if env.get("threads") and env.get("device") == "cpu":
-        threads = words.count(env["threads"], "thread")
+        threads = counted(env["threads"], "thread")
     inside = filter(None, [env.get("device_name"), threads, env.get("precision")])
     return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
@@ -82,12 +83,12 @@ def timing(evidence: Evidence) -> str:
     floor = max(evidence.floor(label, "train") for label in evidence.timings)
     lost = sum(one["disturbed"] for one in rounds)
     used = sum(len(one["rounds_used"]) for one in evidence.sittings if "rounds_used" in one)
-    told = f"Times are of {words.count(used, 'interleaved round')}, "
-    told += f"{words.count(len(evidence.sittings), 'sitting')}, with 95 % intervals; two "
+    told = f"Times are of {counted(used, 'interleaved round')}, "
+    told += f"{counted(len(evidence.sittings), 'sitting')}, with 95 % intervals; two "
     told += f"measurements of one arm's training step may be {words.number(100 * (floor - 1), 2)} "
     told += "% apart (noise floor)."
     fate = "used all the same" if used == len(rounds) else "left out"
-    return f"{told} Other load disturbed {words.count(lost, 'round')}, {fate}." if lost else told
+    return f"{told} Other load disturbed {counted(lost, 'round')}, {fate}." if lost else told
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
@@ -116,7 +117,7 @@ def _values(environments: Iterable[Environment], name: str) -> Counter[str]:
 def _counted(values: Counter[str], noun: str = "trial") -> str:
     if len(values) < 2:
         return "".join(values)
-    return words.join(f"{value} ({words.count(n, noun)})" for value, n in values.items())
+    return words.join(f"{value} ({counted(n, noun)})" for value, n in values.items())
 
 
 def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.overview import Line, Overview, overview, settling
 from bench.analysis.verdicts import as_table
+from bench.errors import counted
 from bench.records import write_whole
 from bench.report import render, words
 from bench.report.figures.intervals import overview as draw
@@ -137,7 +138,7 @@ def _line(one: pd.DataFrame, address: Address) -> dict[str, str]:
     known = row["step_ratio"] == row["step_ratio"]
     return {
         "difference": f"{row['treatment']} {MINUS} {row['baseline']}",
-        "on": f"{words.holds_for(one)}, {words.count(row['seeds'], 'seed')}",
+        "on": f"{words.holds_for(one)}, {counted(row['seeds'], 'seed')}",
         "baseline, %": words.points(row["baseline_top1_pct"]),
         "points [95 % interval]": words.difference(Line(one).difference),
         "verdict (margin 1 point)": row["answer"] + margin,

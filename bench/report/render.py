@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
+from bench.errors import counted
 from bench.report import words
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
@@ -133,7 +134,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=escaped,
     )
-    env.globals |= {"words": words, "figure": figure, "table": table, "link": link, "badge": badge}
+    env.globals |= {"words": words, "counted": counted, "figure": figure, "table": table}
+    env.globals |= {"link": link, "badge": badge}
     env.filters |= {"code": code, "line": one_line, "raw": Markdown, "slug": slug}
     return env
 

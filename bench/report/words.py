@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pandas as pd
 
 from bench.analysis.statistics import LEVEL, Interval, Ratio
+from bench.errors import counted
 from bench.spec.trial import SETTING_FIELDS, Length
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
@@ -51,14 +52,6 @@ def number(value: float, digits: int = 3) -> str:
     value = float(f"{value:.{digits - 1}e}") if abs(value) < 10 ** (digits - 1) else value
     magnitude = math.floor(math.log10(abs(value))) if value else 0
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
-
-
-def count(n: float, noun: str) -> str:
-    """
-    >>> count(1, "seed"), count(1200, "seed"), count(0.5, "point")
-    ('1 seed', '1,200 seeds', '0.5 points')
-    """
-    return f"{n:,.12g} {noun}" + ("" if n == 1 else "s")
 
 
 def mean(interval: Interval | None, *, signed: bool = False) -> str:
@@ -165,7 +158,7 @@ def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> s
     ('5 epochs, then 2 epochs', '1 step or 3 steps')
     """
     stages = [
-        join(dict.fromkeys(count(n, unit.removesuffix("s")) for n, unit in stage if n), "or")
+        join(dict.fromkeys(counted(n, unit.removesuffix("s")) for n, unit in stage if n), "or")
         for stage in (started_from, trained)
     ]
     return ", then ".join(filter(None, stages))

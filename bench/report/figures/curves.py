@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from bench.analysis import drawn, lengths
 from bench.analysis.evidence import Evidence
+from bench.errors import counted
 from bench.report import words
 from bench.report.figures import style
 from bench.report.figures.style import ArmStyle, Drawing
@@ -44,7 +45,7 @@ def curves(evidence: Evidence) -> Drawing | None:
         ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.at_most_all(ax)
-    others = f" Grey: {words.count(len(greyed), 'other arm')}, their means." if greyed else ""
+    others = f" Grey: {counted(len(greyed), 'other arm')}, their means." if greyed else ""
     return style.drawing(
         figure,
         "learning-curves",

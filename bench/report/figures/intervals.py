@@ -13,6 +13,7 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.overview import Line, by_scale
 from bench.analysis.prices import multiple
 from bench.analysis.statistics import LEVEL, Interval
+from bench.errors import counted
 from bench.report import words
 from bench.report.figures import style
 from bench.report.figures.style import ArmStyle, Drawing, Ends
@@ -69,7 +70,7 @@ def _told(evidence: Evidence, row: Row, found: Interval) -> str:
 
 def _caption(margin: float, drawn: Sequence[tuple[Row, Interval]]) -> str:
     text = "A tick is one seed, the marker their mean; shaded: within "
-    text += f"{words.count(margin, 'point')} of zero."
+    text += f"{counted(margin, 'point')} of zero."
     if any(found.n > 1 for _, found in drawn):
         text += f" Lines are {words.percent(LEVEL)} intervals over paired seeds, each by itself."
     if levels := {found.level for row, found in drawn if row.verdict and found.n > 1}:
