@@ -117,6 +117,9 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
     ("arguments", "sentence"),
     [
         (["run", "quik"], "no experiment 'quik'"),
+        (["run", "/quick"], "no experiment '/quick'"),
+        (["plan", "own/../quick"], "no experiment 'own/../quick'"),
+        (["plan", "[q]uick"], "no experiment '[q]uick'"),
         (["plan", "quick", "--small"], "has no [small] table"),
         (["run", "quick", "--where", "seed"], "--where 'seed' is not FIELD=VALUE"),
         (["run", "quick", "--where", "seed=0", "--where", "seed=1"], "names 'seed' twice"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import tomllib
 from collections import defaultdict
@@ -147,8 +146,9 @@ def _find(name: str) -> Path:
             raise InputError(f"no experiment file {name!r}")
         check_name(file)
         return file
-    if found := next(EXPERIMENTS.rglob(f"{glob.escape(name)}.toml"), None):
-        return found
+    ours = {path.stem: path for path in EXPERIMENTS.rglob("*.toml")}
+    if name in ours:
+        return ours[name]
     raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
 
 
