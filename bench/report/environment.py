@@ -63,9 +63,7 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
     if weights := {trial.pretrained for trial in evidence.experiment.trials.values()} - {None}:
-        whose = (
-            "Published weights" if True in weights else "Weights of ImageNet, if these are some,"
-        )
+        whose = "Published weights" if True in weights else "Weights that know ImageNet"
         yield (
             f"{whose} have seen most validation images of Imagenette and Imagewoof, which are in "
             "ImageNet's training set: judge them by the accuracy on clean images, those named "
