@@ -120,12 +120,30 @@ def test_auto_means_the_precision_that_the_environment_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RESIZER_BENCH_PRECISION", "fp32")
-    monkeypatch.setattr(device, "cpu_computes_bf16", lambda: True)
+    monkeypatch.setattr(device, "cpu_is_faster_in_bf16", lambda: True)
     assert device.resolve_precision("auto", CPU) == "fp32"
     assert device.resolve_precision("bf16", CPU) == "bf16"
     monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf61")
     with pytest.raises(InputError, match="RESIZER_BENCH_PRECISION='bf61' is unknown; did you mean"):
         device.resolve_precision("auto", CPU)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "precision"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, "bf16"),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, "fp32"),
+        ({"cpu_name": "AMD Zen 4", "avx512_bf16": True, "amx_bf16": False}, "bf16"),
+        ({"cpu_name": "AMD Zen 2", "avx512_bf16": False}, "fp32"),
+        ({"architecture": "aarch64"}, "fp32"),
+    ],
+)
+def test_a_processor_computes_in_bf16_where_that_is_faster(
+    cpu: dict[str, object], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
+    monkeypatch.delenv("RESIZER_BENCH_PRECISION", raising=False)
+    assert device.resolve_precision("auto", CPU) == precision
 
 
 def test_a_gpu_gets_the_next_batch_while_it_works_on_one(monkeypatch: pytest.MonkeyPatch) -> None:

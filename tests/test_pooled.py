@@ -28,6 +28,13 @@ def test_a_line_is_the_variance_over_seeds_of_a_published_difference() -> None:
     assert lines["keys"].is_unique
 
 
+def test_a_new_publication_lends_nothing_and_so_moves_no_verdict() -> None:
+    lending = set(pooled.collected()["experiment"])
+    published = {path.parent.name for path in PUBLISHED.glob("*/table.csv")}
+    assert "front-ends" in published - lending
+    assert lending == set(pooled.LENDERS)
+
+
 def test_only_the_same_regime_lends_and_never_an_experiments_own_trials() -> None:
     found = pooled.lent(WOOF)
     assert len(found) > 1

@@ -49,7 +49,7 @@ def pick() -> torch.device:
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:
-    """What "auto" means here: bf16 where the device computes in it, fp16 on older GPUs, or fp32.
+    """What "auto" means here: bf16 where it is the faster one, fp16 on older GPUs, or fp32.
 
     RESIZER_BENCH_PRECISION names another, for trials that join those of another machine.
 
@@ -64,13 +64,17 @@ def resolve_precision(asked: str, device: torch.device) -> Precision:
         return named  # type: ignore[return-value]
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device.type == "cpu" and cpu_computes_bf16() else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_is_faster_in_bf16() else "fp32"
 
 
-def cpu_computes_bf16() -> bool:
-    """Whether the CPU has bf16 arithmetic (AMX or AVX-512 BF16), not only bf16 storage."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+def cpu_is_faster_in_bf16() -> bool:
+    """Whether the CPU has AMX, or AVX-512 BF16 that is not Intel's.
+
+    Intel's multiplies matrices at half the speed of fp32 (results/published/check-resizer).
+    """
+    cpu = torch.cpu.get_capabilities()
+    intel = str(cpu.get("cpu_name")).startswith("Intel")
+    return bool(cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel))
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:

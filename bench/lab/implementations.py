@@ -60,7 +60,7 @@ FORMS = {
 
 
 def forms() -> dict[str, Form]:
-    """Those whose precision the device computes in."""
+    """Those in fp32, and those in the precision that "auto" means here."""
     here = "fp32", devices.resolve_precision("auto", devices.pick())
     return {name: form for name, form in FORMS.items() if form.precision in here}
 
