@@ -393,9 +393,18 @@ def test_the_power_of_a_wave_is_found_at_its_frequency() -> None:
 
 
 BACKBONES = (
-    *("resnet10t", "mobilenetv2_035", "mobilenetv3_small_050", "efficientnet_lite0"),
-    *("densenet121", "regnetx_002", "convnext_atto", "repghostnet_050"),
-    *("vit_tiny_patch16_224", "xcit_nano_12_p16_224", "edgenext_xx_small", "mobilevit_xxs"),
+    "resnet10t",
+    "mobilenetv2_035",
+    "mobilenetv3_small_050",
+    "efficientnet_lite0",
+    "densenet121",
+    "regnetx_002",
+    "convnext_atto",
+    "repghostnet_050",
+    "vit_tiny_patch16_224",
+    "xcit_nano_12_p16_224",
+    "edgenext_xx_small",
+    "mobilevit_xxs",
 )
 
 

@@ -22,10 +22,8 @@ from bench.machine import written_whole
 from bench.records import CurveRow, Environment
 
 EVERY_S = 300.0  # a kill loses so much training at the most
-BINDING = (
-    *("device", "device_name", "precision", "threads", "platform"),
-    *("torch", "torchvision", "timm", "numpy", "pillow"),
-)
+BINDING = ["device", "device_name", "precision", "threads", "platform"]
+BINDING += ["torch", "torchvision", "timm", "numpy", "pillow"]
 """Of the environment: with another of these, the undisturbed trial would have given other bits."""
 
 
