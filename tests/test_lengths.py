@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.lengths import Reached, lines, reached
+from bench.analysis.lengths import Reached, lines, reached, together_with
 from bench.errors import InputError
 from bench.records import write_record
 from bench.report import details
@@ -102,6 +102,14 @@ def test_every_context_is_compared_with_the_baseline_that_answers_it(tmp_path: P
     assert list(learned["num_kernels"]) == ["8", "16"]
     assert len(set(learned["over plain's"])) == 1
     assert NONE not in set(learned["over plain's"])
+
+
+def test_every_panel_has_the_arms_that_do_not_use_what_sets_it_apart(tmp_path: Path) -> None:
+    found = evidence(tmp_path, axes=LONG + "\nnum_kernels = [8, 16]")
+    there = lines(found)
+    panels = {str(line.context): line for line in there}.values()
+    drawn = [[one.arm for one in together_with(found, line, there)] for line in panels]
+    assert drawn == [["plain", "fixed", "learned"]] * 2
 
 
 def test_the_page_leads_with_the_time_and_has_its_table(tmp_path: Path) -> None:

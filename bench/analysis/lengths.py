@@ -101,11 +101,17 @@ def reached(evidence: Evidence) -> list[Reached]:
     ]
 
 
+def together_with(evidence: Evidence, line: Line, lines: Sequence[Line]) -> list[Line]:
+    """Those that answer the context of one of them, that one among them."""
+    first = line.rows[0]
+    answering = [first, *evidence.beside(first)]
+    return [one for one in lines if any(row is of for row in answering for of in one.rows)]
+
+
 def _base_of(evidence: Evidence, line: Line, lines: Sequence[Line]) -> Line | None:
     """The baseline arm's line that answers the context of another arm's."""
-    row = line.rows[0]
-    base = evidence.baseline_of(row) if row.difference else None
-    return next((one for one in lines if any(base is of for of in one.rows)), None)
+    found = together_with(evidence, line, lines) if line.rows[0].difference else []
+    return next((one for one in found if one.arm == evidence.experiment.baseline), None)
 
 
 def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -> Reached:

@@ -77,16 +77,15 @@ def by_time(evidence: Evidence) -> Drawing | None:
     lines = lengths.lines(evidence) if asked else []
     if not lines:
         return None
-    panels = list({str(line.context): line.context for line in lines}.values())
+    panels = list({str(line.context): line for line in lines}.values())
     styles = style.arm_styles(evidence.arms.values())
     figure, axes = style.panels(len(panels), styles)
-    for ax, context in zip(axes, panels, strict=True):
-        mine = [line for line in lines if line.context == context]
-        _by_seconds(ax, mine, styles)
+    for ax, line in zip(axes, panels, strict=True):
+        _by_seconds(ax, lengths.together_with(evidence, line, lines), styles)
         for target in asked:
             ax.axhline(target, color=style.INK, lw=0.8, ls="--", zorder=1)
-        shown = [name for name in evidence.axes if name in context]
-        ax.set(title=words.place(context, shown), xlabel="training, s", ylabel=words.TOP1)
+        shown = [name for name in evidence.axes if name in line.context]
+        ax.set(title=words.place(line.context, shown), xlabel="training, s", ylabel=words.TOP1)
     return style.drawing(
         figure,
         "training-time",
