@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from bench.errors import InputError
 from bench.machine import synced, written_whole
-from bench.records import Record, put_in_place, read_record
+from bench.records import KINDS, Json, put_in_place, read_record
 from bench.store import Store
-
-KINDS = ("sizes", "trials", "timings", "searches")
-"""What is taken in; a smoke run, a lock and a report are of their own machine and folder."""
 
 
 def merge(store: Store, other: Path) -> Counter[str]:
@@ -22,7 +20,7 @@ def merge(store: Store, other: Path) -> Counter[str]:
 
     A trial that failed here and not there is taken from there; of two sittings or searches, which
     may both be right, the own one stays. All is checked before anything is written, and each
-    folder appears as a whole.
+    folder appears as a whole. Smoke runs, locks and reports are of their own machine, and stay.
 
     Returns: how many were taken, by kind; of trials in training "snapshots".
     Raises:
@@ -53,15 +51,16 @@ def merge(store: Store, other: Path) -> Counter[str]:
     return +taken  # without those that a run has finished meanwhile
 
 
-def _pairs(root: Path, other: Path) -> Iterator[tuple[str, str, Record | None, Record]]:
+def _pairs(root: Path, other: Path) -> Iterator[tuple[str, str, Json | None, Json]]:
     """Kind, key, the record here and the record there, of all that the other folder has."""
-    for kind in KINDS:
-        for file in sorted((other / kind).glob("*/record.json")):
-            if theirs := read_record(file.parent):
-                yield kind, file.parent.name, read_record(root / kind / file.parent.name), theirs
+    for name, kind in KINDS.items():
+        for there in sorted(file.parent for file in (other / name).glob("*/record.json")):
+            ours, theirs = (read_record(at, kind) for at in (root / name / there.name, there))
+            if theirs:
+                yield name, there.name, cast("Json | None", ours), cast("Json", theirs)
 
 
-def contradiction(kind: str, ours: Record | None, theirs: Record) -> str:
+def contradiction(kind: str, ours: Json | None, theirs: Json) -> str:
     """Why two records of one key cannot both be right; "" if they can.
 
     >>> sound = {"status": "ok", "size": 96}
@@ -79,13 +78,13 @@ def contradiction(kind: str, ours: Record | None, theirs: Record) -> str:
     return ""
 
 
-def _data(record: Record) -> dict[str, str]:
+def _data(record: Json) -> dict[str, str]:
     """The fingerprint of the images that a record is of, by the dataset's name."""
     facts = record.get("data", {})
     return {facts["name"]: facts["fingerprint"]} if "name" in facts else {}
 
 
-def _other_data(seen: dict[str, str], theirs: Record) -> str:
+def _other_data(seen: dict[str, str], theirs: Json) -> str:
     for name, fingerprint in _data(theirs).items():
         if (here := seen.get(name, fingerprint)) != fingerprint:
             return f"its {name!r} has the fingerprint {fingerprint[:12]}, here it is {here[:12]}"

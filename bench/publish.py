@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
@@ -22,7 +22,15 @@ from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import again, load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED, WEIGHTS
-from bench.records import read_record, write_record, write_whole
+from bench.records import (
+    KINDS,
+    FormsRecord,
+    TimingRecord,
+    TrialRecord,
+    read_record,
+    write_record,
+    write_whole,
+)
 from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
@@ -30,11 +38,8 @@ from bench.spec.trial import Trial
 from bench.store import Store
 
 if TYPE_CHECKING:
-    from bench.records import FormsRecord
     from bench.report.figures.style import Drawing
 
-ROOMS = ("trials", "timings", "sizes", "searches")
-"""The folders of a store, of which `publish` copies what the experiment uses."""
 WITH_WEIGHTS = {"answer-equal-price": ("plain", "learned")}
 """Arms of experiments of which one trial is published with its weights, the same seed of each."""
 README = PROJECT / "README.md"
@@ -70,7 +75,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
         _copy(experiment, finished, store, Store(Path(staged)))
-        for room in ROOMS:
+        for room in KINDS:
             if (folder / room).exists():
                 shutil.rmtree(folder / room)
             if (Path(staged) / room).exists():
@@ -120,8 +125,8 @@ def renew() -> int:
     there = published()
     for experiment in there:
         _make(experiment, Store(PUBLISHED / experiment.name))
-    if record := read_record(PUBLISHED / implementations.NAME):
-        implementations.save(cast("FormsRecord", record), PUBLISHED / implementations.NAME)
+    if record := read_record(PUBLISHED / implementations.NAME, FormsRecord):
+        implementations.save(record, PUBLISHED / implementations.NAME)
     _write_pages()
     return len(there)
 
@@ -150,7 +155,7 @@ def _write_pages() -> None:
 
 def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
     """Copy a record and files beside it, the record last; nothing where there is no record."""
-    record = read_record(source)
+    record = read_record(source, KINDS[source.parent.name])
     if record is None:
         return
     target.mkdir(parents=True, exist_ok=True)
@@ -191,7 +196,7 @@ def published_trial(key: str, trial: Trial) -> Path | None:
     """The published folder of a trial that ended well on the files that are here, if there are."""
     here, seen = fingerprint(trial.dataset), pixels(trial.dataset)
     for folder in sorted(PUBLISHED.glob(f"*/trials/{key}")):
-        record = read_record(folder)
+        record = read_record(folder, TrialRecord)
         if record is None or record["status"] != "ok":
             continue
         facts = record["data"]
@@ -301,11 +306,12 @@ def _not_run(there: Container[str]) -> str:
 
 def _took() -> str:
     """How long `make bench` takes once it is installed, for the README: first start to last end."""
-    files = PUBLISHED.glob("quick/t*/*/record.json")  # trials and timings
-    records = [record for file in files if (record := read_record(file.parent))]
-    began = [datetime.fromisoformat(one["started"]) for one in records if "started" in one]
-    if not began:
+    store = Store(PUBLISHED / "quick")
+    trials = [record for record in store.trials(store.kept()).values() if record]
+    if not trials:
         return ""
-    ended = [datetime.fromisoformat(one["finished"]) for one in records]
+    timings = [read_record(folder, TimingRecord) for folder in store.root.glob("timings/*")]
+    began = [datetime.fromisoformat(one["started"]) for one in trials]
+    ended = [datetime.fromisoformat(one["finished"]) for one in (*trials, *timings) if one]
     minutes = math.ceil((max(ended) - min(began)).total_seconds() / 60)
     return f"about {minutes} minutes on 2 CPU cores"

@@ -11,21 +11,22 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args
+from typing import Any, Literal, NotRequired, Required, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # typing's is one that pydantic reads from Python 3.12 on
 
 from bench.errors import InputError
 from bench.machine import synced, written_whole
 from bench.metrics import Measured, Status
 
-if TYPE_CHECKING:
-    from bench.spec.trial import Fields
-
 SCHEMA = 1
 """Raise it when a key changes its meaning or goes, so that older programs refuse the record."""
 
-Record = dict[str, Any]
-"""A record of whatever kind, as the file has it."""
+Json = dict[str, Any]
+"""An object of JSON: a whole record of whatever kind, or a table in one."""
 
 
 class Environment(TypedDict):
@@ -77,7 +78,7 @@ class DataFacts(TypedDict):
     classes: list[str]  # in the order of the labels
     train_images: int
     val_images: int
-    scored_on: str  # the split of the accuracy: "val", or "held-out train" in a search
+    scored_on: NotRequired[str]  # the split of the accuracy: "val", or "held-out train" in a search
     pixels: NotRequired[str]  # sha256 of the decoded pixels
     doubt: NotRequired[str]  # why it may not be the published set of its name; "" without any
 
@@ -106,9 +107,9 @@ class TrialRecord(Ending, total=False):
     A smoke run, a few training steps at full size, has one too: `smoke/<speed key>/record.json`.
     """
 
-    metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "trial"
-    key: str
-    trial: Fields
+    metrics: Required[dict[str, Measured]]  # by name, those of `METRICS` with the source "trial"
+    key: Required[str]
+    trial: Required[Json]
     started: str
     environment: Environment
     steps: int  # optimiser steps that were taken
@@ -145,15 +146,15 @@ class CardFacts(TypedDict):
     throttled: list[str] | None  # why its clock is slower than it could be, in NVML's words
 
 
-class RoundRecord(Ending, total=False):
+class RoundRecord(Ending):
     """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
 
     samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
     again: dict[str, list[float]]  # by phase, of the reference's second turn
     failures: dict[str, str]  # why a subject could not be timed, by speed key
     disturbance: DisturbanceFacts
-    card: CardFacts  # of a GPU that NVML knows, as are the watts
-    watts: dict[str, float]  # mean power over the timing of training steps, by speed key
+    card: NotRequired[CardFacts]  # of a GPU that NVML knows, as are the watts
+    watts: NotRequired[dict[str, float]]  # mean power over training steps, by speed key
     environment: Environment
     finished: str
 
@@ -161,7 +162,7 @@ class RoundRecord(Ending, total=False):
 class TimedArm(TypedDict):
     """What was measured of the trials of one speed key."""
 
-    trial: Fields  # of one of them
+    trial: Json  # of one of them
     reason: str  # why it could not be measured; "" if it was
     seconds: dict[str, list[float]]  # by phase: the median of each round that is used
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "timing"
@@ -172,7 +173,7 @@ class TimedArm(TypedDict):
 class TimingRecord(Ending, total=False):
     """Arms timed side by side: `timings/<key>/record.json`."""
 
-    settings: Fields  # rounds, seconds
+    settings: Json  # rounds, seconds
     environment: Environment
     finished: str
     memory_method: str | None  # how peak memory was measured
@@ -181,10 +182,10 @@ class TimingRecord(Ending, total=False):
     disturbances: list[DisturbanceFacts]  # of each round that was taken
     cards: list[CardFacts]  # likewise, of a GPU
     rounds_used: list[int]  # numbers of those that count
-    subjects: dict[str, TimedArm]  # by speed key
+    subjects: Required[dict[str, TimedArm]]  # by speed key
 
 
-class SizeRecord(Ending, total=False):
+class SizeRecord(Ending):
     """A size of equal cost: `sizes/<key>/record.json`."""
 
     kind: Literal["equal_gmacs", "equal_time"]
@@ -192,8 +193,8 @@ class SizeRecord(Ending, total=False):
     size: int  # pixels
     ratio: float  # the cost at that size over the cost to be met
     environment: Environment
-    like: Fields  # the trial whose cost is met
-    plain: Fields  # the trial that was enlarged
+    like: Json  # the trial whose cost is met
+    plain: Json  # the trial that was enlarged
 
 
 class Configuration(TypedDict):
@@ -203,7 +204,7 @@ class Configuration(TypedDict):
     state: str  # "ok", "pruned", "failed", "running"
     reason: str  # why it failed
     key: str | None  # of the trial that scored it
-    chosen: Fields
+    chosen: Json
     values: list[float] | None  # of the objectives; None without a score
     epochs: int  # that it was trained for
     seconds: float  # that it took
@@ -218,15 +219,15 @@ class TunedArm(TypedDict):
     importances: dict[str, float]  # each field's share in being among the best; {} before the end
 
 
-class SearchRecord(Ending, total=False):
+class SearchRecord(Ending):
     """A search: `searches/<name>/record.json`."""
 
     asked: dict[str, str]  # by arm, what its study is bound to: see `bench.run.search.binding`
     optuna: str  # its version
-    sampler: Fields  # name and every argument
-    pruner: Fields
-    settings: Fields  # the [search] table
-    spaces: dict[str, dict[str, Fields]]  # by arm and field, the range as the file has it
+    sampler: Json  # name and every argument
+    pruner: Json
+    settings: Json  # the [search] table
+    spaces: NotRequired[dict[str, dict[str, Json]]]  # by arm and field, the range as in the file
     arms: dict[str, TunedArm]
 
 
@@ -273,7 +274,7 @@ class FormsRecord(Ending):
     finished: str
 
 
-class OwnerRecord(Ending, total=False):
+class OwnerRecord(Ending):
     """Which experiment's results have a name: `names/<name>/record.json`."""
 
     file: str  # the experiment's file
@@ -283,40 +284,46 @@ class DamagedError(InputError):
     """A file of the store is there, but is not what it should be."""
 
 
-TEXTS = "reason key started finished file"
-TABLES = "trial metrics environment spectrum data weights subjects arms asked settings spaces"
-KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(TEXTS.split(), str),
-    **dict.fromkeys(TABLES.split(), dict),
-    **dict.fromkeys(("steps", "size", "schema", "resumptions", "retries"), int),
-    **dict.fromkeys(("wall_s", "ratio", "seconds_per_step"), (int, float)),
-    "curve": list,
+KINDS: dict[str, type[Ending]] = {
+    "sizes": SizeRecord,
+    "trials": TrialRecord,
+    "timings": TimingRecord,
+    "searches": SearchRecord,
 }
-"""What the keys of records hold, of whatever kind the record is."""
+"""What a store has a folder of."""
+
+OF_A_RESULT = ("environment", "steps", "curve", "data", "finished")
+MEASURED = {"top1_pct", "val_loss", "train_s"}
+"""What the record of a trial that ended well has besides, and among its metrics."""
+
+Kind = TypeVar("Kind", bound=Ending)
 
 
-def misshapen(record: Record) -> str:
-    """The first key of a record that holds what it cannot; "" if none does."""
-    if record.get("status") not in get_args(Status):
-        return "status"
-    for name, kind in KINDS.items():
-        if name in record and not isinstance(record[name], kind):
-            return name
-    measured = record.get("metrics", {}).values()
-    if not all(isinstance(m, dict) and isinstance(m.get("value"), int | float) for m in measured):
+@cache
+def _shape(kind: type[Kind]) -> TypeAdapter[Kind]:
+    return TypeAdapter(kind)
+
+
+def misshapen(record: Mapping[str, Any], kind: type[Kind]) -> str:
+    """The first key of a record that lacks, or holds what it cannot; "" if none does."""
+    try:
+        _shape(kind).validate_python(record, strict=True)  # type: ignore[arg-type]
+    except ValidationError as error:
+        return str(error.errors(include_url=False)[0]["loc"][0])
+    if kind is not TrialRecord or record["status"] != "ok" or "seconds_per_step" in record:
+        return ""
+    if not record["metrics"].keys() >= MEASURED:
         return "metrics"
-    if not all(isinstance(row, dict) for row in record.get("curve", [])):
-        return "curve"
-    facts = record.get("data", {})
-    named = isinstance(facts.get("fingerprint", ""), str) and isinstance(facts.get("name", ""), str)
-    return "" if named and isinstance(facts.get("classes", []), list) else "data"
+    return next((name for name in OF_A_RESULT if name not in record), "")
 
 
-def read_record(folder: Path | str) -> Record | None:
+def read_record(folder: Path | str, kind: type[Kind]) -> Kind | None:
     """The record in `folder`, or None where there is none; one without a schema gets number 0.
 
+    Args:
+        kind: the class above that says what it holds.
     Raises:
-        DamagedError: if the file is there but is no record.
+        DamagedError: if the file is there but is no such record.
         InputError: if it is one of a later schema.
     """
     try:
@@ -326,25 +333,26 @@ def read_record(folder: Path | str) -> Record | None:
         return None
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or "status" not in record:
+    if not isinstance(record, dict):
         raise DamagedError(f"{folder}/record.json is not a record; delete its folder and run again")
-    if wrong := misshapen(record):
+    schema = record.setdefault("schema", 0)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(
+            f"{folder}/record.json has schema {schema}, this program reads up to {SCHEMA}: update "
+            "resizer-bench"
+        )
+    if wrong := misshapen(record, kind):
         raise DamagedError(
             f"{folder}/record.json is damaged: its {wrong!r} is not what a record has there; "
             "delete its folder and run again"
         )
-    if record.setdefault("schema", 0) > SCHEMA:
-        raise InputError(
-            f"{folder}/record.json has schema {record['schema']}, this program reads up to "
-            f"{SCHEMA}: update resizer-bench"
-        )
-    return record
+    return cast("Kind", record)
 
 
-def read_sound(folder: Path | str) -> Record | None:
+def read_sound(folder: Path | str, kind: type[Kind]) -> Kind | None:
     """The record in `folder`; None where there is none, or one that is damaged."""
     try:
-        return read_record(folder)
+        return read_record(folder, kind)
     except DamagedError:
         return None
 
@@ -374,7 +382,7 @@ def put_in_place(folder: Path, final: Path) -> bool:
         else:
             synced(final.parent)
             return True
-        there = read_sound(final)
+        there = read_sound(final, Ending)
         if there and there["status"] == "ok":
             return False
         with suppress(FileNotFoundError):  # another process has just moved it away

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from bench.machine import own_name
 from bench.metrics import METRICS
 from bench.paths import snapshot_file
 from bench.records import (
     DamagedError,
+    Kind,
     OwnerRecord,
-    Record,
     SearchRecord,
     SizeRecord,
     TimingRecord,
@@ -45,10 +45,10 @@ class Store:
         self.root = root
         self.damaged: dict[str, str] = {}  # what is there but cannot be read, and why: so missing
 
-    def _read(self, folder: Path | str) -> Record | None:
+    def _read(self, folder: Path | str, kind: type[Kind]) -> Kind | None:
         """The record in a folder; None where there is none, or one that is damaged."""
         try:
-            return read_record(folder)
+            return read_record(folder, kind)
         except DamagedError as error:
             self.damaged[str(folder)] = str(error)
             return None
@@ -89,9 +89,9 @@ class Store:
     def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
         """The record of each context's sitting that is finished, by the context's label."""
         folders = self.timing_folders(experiment)
-        records = {folder: self._read(folder) for folder in set(folders.values())}
+        records = {folder: self._read(folder, TimingRecord) for folder in set(folders.values())}
         found = {context: records[folder] for context, folder in folders.items()}
-        return {c: cast("TimingRecord", record) for c, record in found.items() if record}
+        return {c: record for c, record in found.items() if record}
 
     def search_folder(self, name: str) -> Path:
         return self.root / "searches" / name
@@ -101,11 +101,11 @@ class Store:
 
     def owner(self, name: str) -> OwnerRecord | None:
         """Which file the results of this name are of; None before its first run."""
-        return cast("OwnerRecord | None", self._read(self.owner_folder(name)))
+        return self._read(self.owner_folder(name), OwnerRecord)
 
     def search(self, name: str) -> SearchRecord | None:
         """What a search has found: arms with their configurations; None before the first."""
-        return cast("SearchRecord | None", self._read(self.search_folder(name)))
+        return self._read(self.search_folder(name), SearchRecord)
 
     def tried(self, name: str) -> Counter[str]:
         """How many configurations of each arm a search has on record."""
@@ -128,22 +128,24 @@ class Store:
         folder = self.root / "trials"
         there = {path.name for path in folder.iterdir()} if folder.exists() else set()
         # Text, not Path objects, which cost more than the reading where there are thousands.
-        records = {key: self._read(f"{folder}/{key}") if key in there else None for key in keys}
-        return cast("dict[str, TrialRecord | None]", records)
+        return {
+            key: self._read(f"{folder}/{key}", TrialRecord) if key in there else None
+            for key in keys
+        }
 
     def kept(self) -> list[str]:
         """The keys of the trials that are finished, of whatever experiment."""
         return sorted(path.parent.name for path in self.root.glob("trials/*/record.json"))
 
     def trial(self, key: str) -> TrialRecord | None:
-        return cast("TrialRecord | None", self._read(self.trial_folder(key)))
+        return self._read(self.trial_folder(key), TrialRecord)
 
     def smoke_folder(self, trial: Trial) -> Path:
         """Where the smoke run of every trial of this speed is recorded."""
         return self.root / "smoke" / trial.speed_key
 
     def smoke(self, trial: Trial) -> TrialRecord | None:
-        return cast("TrialRecord | None", self._read(self.smoke_folder(trial)))
+        return self._read(self.smoke_folder(trial), TrialRecord)
 
     def size_folder(self, key: str) -> Path:
         """Where the record of a matched size is, by the key of its `SizeRequest`."""
@@ -156,7 +158,7 @@ class Store:
 
     def size(self, key: str) -> SizeRecord | None:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""
-        return cast("SizeRecord | None", self._read(self.size_folder(key)))
+        return self._read(self.size_folder(key), SizeRecord)
 
     def stamp(self, experiment: Experiment) -> str:
         """Changes when the experiment, one of its records or its timings does."""

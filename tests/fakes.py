@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.metrics import as_metrics
-from bench.records import write_record
+from bench.records import Json, write_record
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -44,7 +45,27 @@ name = "learned"
 role = "treatment"
 resizer = "learned"
 """
-ENVIRONMENT = {"device": "cpu", "device_name": "Toy", "threads": 2, "precision": "fp32"}
+ENVIRONMENT = {
+    "device": "cpu",
+    "device_name": "Toy",
+    "driver": None,
+    "precision": "fp32",
+    "threads": 2,
+    "cores": 2,
+    "platform": "Linux x86_64",
+    **dict.fromkeys(["python", "torch", "torchvision", "timm", "numpy", "pillow"], "1.0"),
+    "git_revision": None,
+    "git_dirty": None,
+}
+DATA = {
+    "name": "fine",
+    "fingerprint": "f" * 64,
+    "origin": "generated",
+    "classes": ["disc", "ring"],
+    "train_images": 2000,
+    "val_images": 500,
+}
+QUIET = {"share": None, "switches_per_s": None, "load": None, "disturbed": False}
 REASON = "RuntimeError: <b>nan</b> | at step 3"
 
 
@@ -62,24 +83,45 @@ def experiment(folder: Path, axes: str, seeds: int = 3, primary: bool = True) ->
     return load(str(file))
 
 
+def result(trial: Trial, top1_pct: float = 50.0, **others: Any) -> Json:
+    """The record of a trial that ended well."""
+    return {
+        "status": "ok",
+        "reason": "",
+        "key": trial.key,
+        "trial": trial.model_dump(),
+        "metrics": as_metrics({"top1_pct": top1_pct, "val_loss": 1.0, "train_s": 1.0}),
+        "curve": [{"epoch": 1}, {"epoch": 2, "top1_pct": top1_pct}],
+        "spectrum": {"frequency": [0.25, 0.5], "output": [2.0, 1.0], "plain": [2.0, 0.5]},
+        "environment": ENVIRONMENT | {"novelty": "shown"},
+        "data": DATA | {"name": trial.dataset},
+        "steps": 20,
+        "finished": "2026-01-02T03:04:05+00:00",
+    } | others
+
+
+def size_record(size: int) -> Json:
+    """Of a size that meets the multiply-adds of an arm."""
+    record: Json = {"status": "ok", "reason": "", "kind": "equal_gmacs", "arm": "arithmetic"}
+    record |= {"size": size, "ratio": 1.0, "environment": ENVIRONMENT, "like": {}, "plain": {}}
+    return record
+
+
+def timed_arm(trial: Trial, metrics: dict[str, float], **others: Any) -> Json:
+    """What a sitting has measured of an arm."""
+    record: Json = {"trial": trial.model_dump(), "reason": "", "seconds": {}}
+    return record | {"metrics": as_metrics(metrics)} | others
+
+
 def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str | None]) -> None:
     """Save a record for each trial: its accuracy, its status, or none at all."""
     for key, trial in asked.trials.items():
         value = answer(trial)
         if value is None:
             continue
-        ok = isinstance(value, float)
-        record: dict[str, Any] = {
-            "status": "ok" if ok else value,
-            "reason": "" if ok else REASON,
-            "trial": trial.model_dump(),
-            "metrics": as_metrics({"top1_pct": value}) if isinstance(value, float) else {},
-            "curve": [{"epoch": 1}, {"epoch": 2, "top1_pct": value}] if ok else [],
-            "spectrum": {"frequency": [0.25, 0.5], "output": [2.0, 1.0], "plain": [2.0, 0.5]},
-            "environment": ENVIRONMENT | {"novelty": "shown"},
-            "data": {"train_images": 2000, "val_images": 500, "fingerprint": "f" * 64},
-            "finished": "2026-01-02T03:04:05+00:00",
-        }
+        record = result(trial, value if isinstance(value, float) else math.nan)
+        if isinstance(value, str):
+            record |= {"status": value, "reason": REASON, "metrics": {}, "curve": []}
         write_record(store.trial_folder(key), record)
         sides = {"input": trial.input_size, "plain": 32, "output": 32}
         gradients = {n: np.linspace(0, 1, 3 * s * s).reshape(1, s, s, 3) for n, s in sides.items()}
@@ -94,17 +136,18 @@ def read_page(path: Path) -> str:
 def time_all(asked: Experiment, store: Store) -> None:
     """Save a timing in which the learned resizer halves the training speed."""
     subjects = {
-        trial.speed_key: {
-            "seconds": {"train": [s * (2 if trial.resizer == "learned" else 1) for s in (1, 2, 3)]},
-            "metrics": as_metrics(
-                {
-                    "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
-                    "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
-                    "resizer_ms": 1.0 if trial.resizer == "learned" else 0.0,
-                    "backbone_ms": 3.0,
-                }
-            ),
-        }
+        trial.speed_key: timed_arm(
+            trial,
+            {
+                "train_images_per_s": 100.0 if trial.resizer == "learned" else 200.0,
+                "gmacs": 0.03 if trial.resizer == "learned" else 0.02,
+                "resizer_ms": 1.0 if trial.resizer == "learned" else 0.0,
+                "backbone_ms": 3.0,
+            },
+            seconds={
+                "train": [1.0 * s * (2 if trial.resizer == "learned" else 1) for s in (1, 2, 3)]
+            },
+        )
         for trial in asked.trials.values()
     }
     reference = next(c.trial for c in asked.cells if c.arm == "plain").speed_key
@@ -115,7 +158,7 @@ def time_all(asked: Experiment, store: Store) -> None:
         "environment": ENVIRONMENT,
         "reference": reference,
         "again": {"train": [1.01, 1.98, 3.0]},
-        "disturbances": [{"disturbed": n == 3} for n in range(4)],
+        "disturbances": [QUIET | {"disturbed": n == 3} for n in range(4)],
         "rounds_used": [0, 1, 2],
     }
     for folder in set(store.timing_folders(asked).values()):

@@ -14,7 +14,6 @@ from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.prices import paid
 from bench.errors import InputError
-from bench.metrics import as_metrics
 from bench.paths import PUBLISHED
 from bench.publish import published
 from bench.records import write_record
@@ -29,7 +28,7 @@ from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import NARROW, WIDE, experiment, fill, time_all, top1
+from tests.fakes import NARROW, WIDE, experiment, fill, time_all, timed_arm, top1
 
 FORBIDDEN = ("less plain", "told apart", "no wider for new images")
 NUMBER = rf"[+{MINUS}]?\d[\d,]*(\.\d+)?"
@@ -67,7 +66,7 @@ def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
     asked, store = load(str(file), sizes=sizes), Store(folder / "store")
     fill(asked, store, lambda trial: accuracy(trial) + 0.1 * trial.seed * (not treats(trial)))
     speeds: dict[str, object] = {
-        trial.speed_key: {"metrics": speed(trial), "seconds": {"train": seconds(trial)}}
+        trial.speed_key: timed_arm(trial, speed(trial), seconds={"train": seconds(trial)})
         for trial in asked.trials.values()
     }
     timed(asked, store, speeds)
@@ -87,8 +86,8 @@ def treats(trial: Trial) -> bool:
     return trial.resizer == "learned" and whole and not changed
 
 
-def speed(trial: Trial) -> dict[str, dict[str, object]]:
-    return as_metrics({"gmacs": (trial.input_size if trial.resizer == "none" else 39) / 1000})
+def speed(trial: Trial) -> dict[str, float]:
+    return {"gmacs": (trial.input_size if trial.resizer == "none" else 39) / 1000}
 
 
 def seconds(trial: Trial) -> list[float]:
@@ -164,7 +163,7 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
 def test_what_no_plain_image_brackets_is_not_extrapolated(tmp_path: Path) -> None:
     evidence = controlled(tmp_path, lambda trial: 30.0 + trial.input_size)
     dear: dict[str, object] = {
-        trial.speed_key: {"metrics": as_metrics({"gmacs": 9.0 if trial.output_size else 1.0})}
+        trial.speed_key: timed_arm(trial, {"gmacs": 9.0 if trial.output_size else 1.0})
         for trial in evidence.experiment.trials.values()
     }
     timed(evidence.experiment, evidence.store, dear)

@@ -21,7 +21,8 @@ from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Begin, Event, Listener
 from bench.lab import models, trial, weights
 from bench.paths import PROJECT, WEIGHTS, local_results
-from bench.run import attempt, jobs, keeping, readiness, runner
+from bench.records import write_record
+from bench.run import jobs, keeping, readiness, runner
 from bench.run.executors import Local
 from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
@@ -29,6 +30,7 @@ from bench.run.studies import connected
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
 from bench.store import Store
+from tests import fakes
 from tests.conftest import WriteExperiment
 
 # Saving and loading
@@ -346,9 +348,7 @@ def test_weights_of_parents_and_of_other_runs_stay(
 
 
 def finished(store: Store, experiment: Experiment, key: str, number: int) -> None:
-    record = attempt.ended(experiment.trials[key], "ok", "")
-    record["metrics"] = {"top1_pct": {"value": float(number), "unit": "%", "better": "higher"}}
-    attempt.write_record(store.trial_folder(key), record)
+    write_record(store.trial_folder(key), fakes.result(experiment.trials[key], float(number)))
     (store.trial_folder(key) / WEIGHTS).write_bytes(bytes(100))
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from bench.events import Begin, Event, TrialProgress, Waiting
-from bench.records import put_in_place, read_record, write_record
+from bench.records import Ending, put_in_place, read_record, write_record
 from bench.run import claims, runner
 from bench.run.attempt import ended
 from bench.run.claims import claim
 from bench.store import Store
+from tests import fakes
 from tests.conftest import WriteExperiment
 from tests.test_runner import WARM
 
@@ -116,7 +117,7 @@ def test_a_stopped_holder_that_wakes_up_does_not_publish_over_its_successor(
     os.kill(other[0].pid, signal.SIGCONT)
     other[1].send("go on")
     assert other[1].recv() is False
-    assert read_record(store.trial_folder("key")) == {
+    assert read_record(store.trial_folder("key"), Ending) == {
         "schema": 1, "status": "ok", "reason": "of the successor",
     }  # fmt: skip
 
@@ -126,7 +127,7 @@ def test_a_run_that_is_overtaken_keeps_the_record_of_the_faster(
 ) -> None:
     experiment = write_experiment()
     first, *_ = experiment.runs
-    faster = {**ended(experiment.runs[first], "ok", ""), "steps": 0, "finished": "earlier"}
+    faster = fakes.result(experiment.runs[first], finished="earlier")
 
     def hear(event: Event) -> None:
         if isinstance(event, TrialProgress) and event.trial.key == first:

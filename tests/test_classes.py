@@ -26,16 +26,17 @@ def test_accuracies_by_class_and_what_is_taken_for_what_are_those_of_the_predict
     for cell in asked.cells:
         said = LABELS.copy() if cell.arm == "learned" else np.zeros(4, dtype=np.int64)
         said[3] = 0 if cell.trial.seed == 2 else said[3]
-        save(store, cell.trial.key, LABELS, said, "ok")
+        save(store, cell.trial, LABELS, said, "ok")
     evidence = gather(asked, store)
     ((row, _),) = evidence.judged
     found = classes(evidence, row)
     assert found
-    wanted = pd.DataFrame({"learned": [100.0, 250 / 3], "plain": [100.0, 0.0]}, index=["0", "1"])
+    shares = {"learned": [100.0, 250 / 3], "plain": [100.0, 0.0]}
+    wanted = pd.DataFrame(shares, index=["disc", "ring"])
     pd.testing.assert_frame_equal(found.accuracy, wanted)
     assert [one.mean for one in found.difference] == pytest.approx([0.0, 250 / 3])
     assert found.difference[0].level == 0.975
-    assert found.moved.loc["1"].tolist() == pytest.approx([-250 / 3, 250 / 3])
+    assert found.moved.loc["ring"].tolist() == pytest.approx([-250 / 3, 250 / 3])
     assert found.only == {"learned": ["2"], "plain": []}
     text = make(asked, store, tmp_path / "out").markdown.read_text()
     assert (
@@ -48,6 +49,6 @@ def test_of_one_seed_or_without_predictions_nothing_is_said(tmp_path: Path) -> N
     asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     for cell in asked.cells:
         if cell.trial.seed == 0:
-            save(store, cell.trial.key, LABELS, LABELS, "ok")
+            save(store, cell.trial, LABELS, LABELS, "ok")
     evidence = gather(asked, store)
     assert classes(evidence, next(r for r in evidence.rows if r.arm.name == "learned")) is None

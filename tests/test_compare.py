@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import InputError
-from bench.records import read_record, write_record
+from bench.records import TimingRecord, read_record, write_record
 from bench.report.compare import Comparison, compare, side, write
 from bench.report.front import write_index
 from bench.report.pages import make
@@ -25,7 +25,7 @@ def made(folder: Path, name: str, shift: float = 0.0, **changed: object) -> Path
     fill(asked, store, lambda trial: top1(trial) + shift)
     time_all(asked, store)
     (lane,) = set(store.timing_folders(asked).values())
-    record = read_record(lane)
+    record = read_record(lane, TimingRecord)
     assert record
     write_record(lane, record | {"environment": record["environment"] | changed})
     make(asked, store, folder / name)

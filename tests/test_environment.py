@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.evidence import gather
-from bench.records import read_record, write_record
-from bench.report.environment import devices, warnings
+from bench.records import TrialRecord, read_record, write_record
+from bench.report.environment import devices, table, warnings
 from bench.report.table import results
+from bench.report.words import NONE
 from bench.store import Store
-from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, top1
+from tests.fakes import DATA, ENVIRONMENT, NARROW, experiment, fill, top1
 
 WEIGHTS = {"file": "net.pt", "sha256": "0123456789abcdef", "loaded": 60, "tensors": 62}
 
@@ -20,7 +21,7 @@ def filled(folder: Path, axes: str = NARROW, **facts: Any) -> tuple[Any, Store]:
     asked, store = experiment(folder, axes), Store(folder)
     fill(asked, store, top1)
     for key in asked.trials:
-        record = read_record(store.trial_folder(key))
+        record = read_record(store.trial_folder(key), TrialRecord)
         assert record
         write_record(store.trial_folder(key), record | facts)
     return asked, store
@@ -28,10 +29,9 @@ def filled(folder: Path, axes: str = NARROW, **facts: Any) -> tuple[Any, Store]:
 
 def test_data_that_may_not_be_the_published_set_are_told_once(tmp_path: Path) -> None:
     doubt = "the digest of woof.tgz is not that of the published archive"
-    data = {"name": "fine", "fingerprint": "f", "train_images": 9, "val_images": 500}
-    asked, store = filled(tmp_path, data=data | {"doubt": doubt})
+    asked, store = filled(tmp_path, data=DATA | {"doubt": doubt})
     assert f"fine: {doubt}." in warnings(gather(asked, store))
-    asked, store = filled(tmp_path, data=data)
+    asked, store = filled(tmp_path, data=DATA)
     assert not [line for line in warnings(gather(asked, store)) if line.startswith("fine")]
 
 
@@ -39,7 +39,7 @@ def test_trials_whose_batches_were_made_differently_are_told(tmp_path: Path) -> 
     asked, store = filled(tmp_path, loader="triton")
     assert not [line for line in warnings(gather(asked, store)) if "made their batches" in line]
     key = next(iter(asked.trials))
-    record = read_record(store.trial_folder(key))
+    record = read_record(store.trial_folder(key), TrialRecord)
     assert record
     del record["loader"]
     write_record(store.trial_folder(key), record)
@@ -52,7 +52,7 @@ def test_threads_of_the_processor_are_told_of_trials_that_it_trained(tmp_path: P
     key = next(iter(asked.trials))
     for device, told in (("cpu", 1), ("cuda", 0)):
         for each in asked.trials:
-            record = read_record(store.trial_folder(each))
+            record = read_record(store.trial_folder(each), TrialRecord)
             assert record
             record["environment"] |= {"device": device, "threads": 2 if each == key else 4}
             write_record(store.trial_folder(each), record)
@@ -67,3 +67,10 @@ def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Pat
     asked, store = filled(tmp_path, axes, weights=WEIGHTS | {"head": False})
     told = "net.pt (sha256 0123456789ab): 60 of 62 tensors, a new classifying layer"
     assert set(results(gather(asked, store))["starts from"]) == {told}
+
+
+def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    asked, store = filled(tmp_path)
+    found = table(gather(asked, store)).set_index("what")
+    assert ENVIRONMENT["driver"] is None
+    assert found.loc["driver", "trials"] == NONE

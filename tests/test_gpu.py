@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bench import cli
 from bench.data.library import Dataset, open_dataset
 from bench.lab import device, gpu
-from bench.records import Finding, read_record
+from bench.records import CheckRecord, Finding, read_record
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def test_a_check_that_breaks_is_a_line_that_fails_and_the_others_go_on(
     monkeypatch.setattr(gpu, "CHECKS", (broken, gpu.memory))
     told: list[Finding] = []
     gpu.prove(bench, tmp_path, told.append)
-    record = read_record(tmp_path)
+    record = read_record(tmp_path, CheckRecord)
     assert record
     assert record["findings"] == told
     assert record["status"] == "failed"

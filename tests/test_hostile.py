@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from bench.run.plan import make_plan
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import toy_toml
+from tests.fakes import result
 from tests.test_archives import members, tarred
 
 
@@ -110,6 +112,15 @@ CHECKPOINTS: dict[str, bytes] = {
     "zip": b"PK\x03\x04" + bytes(100),
     "huge header": b"\xff" * 8,
 }
+
+
+def record(**changes: object) -> bytes:
+    """That of a trial that ended well, but for some of its keys; None takes one out."""
+    trial = Trial(dataset="toy", backbone="test_resnet", input_size=16, epochs=1)
+    whole = result(trial) | changes
+    return json.dumps({name: of for name, of in whole.items() if of is not None}).encode()
+
+
 RECORDS: dict[str, bytes] = {
     "empty": b"",
     "null": b"null",
@@ -117,9 +128,18 @@ RECORDS: dict[str, bytes] = {
     "nested": b"[" * 100_000,
     "digits": b'{"status": ' + b"9" * 5000 + b"}",
     "a status of its own": b'{"status": "fine"}',
-    "a list for metrics": b'{"status": "ok", "reason": "", "metrics": []}',
-    "text for a value": b'{"status": "ok", "reason": "", "metrics": {"top1_pct": {"value": "a"}}}',
-    "a number for data": b'{"status": "ok", "reason": "", "metrics": {}, "data": 3}',
+    "a status alone": b'{"status": "failed"}',
+    "nothing that was measured": b'{"status": "ok", "reason": ""}',
+    "a list for metrics": record(metrics=[]),
+    "text for a value": record(metrics={"top1_pct": {"value": "a", "unit": "%"}}),
+    "no accuracy": record(metrics={}),
+    "a number for data": record(data=3),
+    "data without classes": record(data={"name": "toy", "fingerprint": "f"}),
+    "half an environment": record(environment={"device": "cpu"}),
+    "text for steps": record(steps="20"),
+    "no steps": record(steps=None),
+    "numbers for a curve": record(curve=[1, 2]),
+    "an empty spectrum": record(spectrum={}),
     "latin": "{'é'}".encode("latin-1"),
 }
 CASES = [

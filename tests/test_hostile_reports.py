@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import gather
-from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.report import details, pages
 from bench.report.answer import answers, in_words
@@ -24,8 +23,9 @@ from bench.report.summary import summary as summarised
 from bench.report.words import MINUS
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
+from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import ENVIRONMENT, NARROW, experiment, fill, time_all
+from tests.fakes import NARROW, experiment, fill, result, time_all
 
 NUMBER = rf"[+{MINUS}]?\d[\d,]*(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER}) points \\?\[({NUMBER}), ({NUMBER})")
@@ -61,7 +61,7 @@ def hostile(folder: Path, stream: np.random.Generator) -> tuple[Experiment, Stor
         predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
         save(
             store,
-            cell.trial.key,
+            cell.trial,
             labels,
             predicted,
             str(stream.choice(["failed", "ok"])) if lost else "ok",
@@ -69,23 +69,27 @@ def hostile(folder: Path, stream: np.random.Generator) -> tuple[Experiment, Stor
     return asked, store
 
 
-def save(store: Store, key: str, labels: Labels, predicted: Labels, status: str) -> None:
+def save(store: Store, trial: Trial, labels: Labels, predicted: Labels, status: str) -> None:
     """A trial's record and predictions."""
-    folder = store.trial_folder(key)
+    folder = store.trial_folder(trial.key)
     folder.mkdir(parents=True)
     table = {"image": range(len(labels)), "label": labels, "predicted": predicted}
     frame = pd.DataFrame(table).assign(probability=0.5)
     frame.to_parquet(folder / "predictions.parquet")
-    metrics = as_metrics({"top1_pct": 100.0 * float((labels == predicted).mean())})
-    record = {"status": status, "reason": "", "environment": ENVIRONMENT, "curve": []}
-    data = {"train_images": 20, "val_images": len(labels), "fingerprint": "f" * 64}
-    record |= {"metrics": metrics if status == "ok" else {}, "data": data}
-    write_record(folder, record | {"trial": {"dataset": "fine"}})
+    record = result(trial, 100.0 * float((labels == predicted).mean()), status=status, curve=[])
+    record["data"] |= {"train_images": 20, "val_images": len(labels)}
+    write_record(folder, record | ({} if status == "ok" else {"metrics": {}}))
 
 
 def check(text: str) -> int:
-    """That a text has no number that is none, and only sane intervals; how many it has."""
+    """That a text has no number that is none, and only sane intervals; how many it has.
+
+    Nor has it a noun that its number does not fit.
+    """
     assert not re.search(r"\b(nan|inf|None)\b", text), text
+    assert not re.search(r"(?<![\d.,-])1 (trial|seed|round|verdict|sitting|image|point)s", text), (
+        text
+    )
     intervals = [[number(end) for end in found] for found in INTERVAL.findall(text)]
     for mean, low, high in intervals:
         assert -100 <= low <= mean <= high <= 100, text
@@ -134,7 +138,7 @@ def test_seeds_that_stand_in_any_order_keep_what_is_theirs(tmp_path: Path) -> No
     labels = np.arange(100) % 10
     for cell in asked.cells:
         wrong = (cell.trial.seed + 1) * (3 if cell.arm == "plain" else 1)
-        save(store, cell.trial.key, labels, labels + (np.arange(100) < wrong), "ok")
+        save(store, cell.trial, labels, labels + (np.arange(100) < wrong), "ok")
     evidence = gather(asked, store)
     ((row, verdict),) = evidence.judged
     assert verdict.crossed
@@ -150,7 +154,7 @@ def test_seeds_that_were_judged_by_other_images_are_not_compared_image_by_image(
     stream = np.random.default_rng(0)
     for cell in asked.cells:
         labels = other if cell.trial.seed == 1 else np.arange(100) % 10
-        save(store, cell.trial.key, labels, ARMS["three of four"](stream, labels, 0), "ok")
+        save(store, cell.trial, labels, ARMS["three of four"](stream, labels, 0), "ok")
     ((_, verdict),) = gather(asked, store).judged
     assert (verdict.crossed, verdict.images) == (None, None)
     check(make(asked, store, tmp_path / "out").markdown.read_text())
@@ -193,7 +197,7 @@ def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_rea
     arms = {"learned": ours, "plain": theirs, "fixed": "three of four"}
     for cell in asked.cells:
         predicted = ARMS[arms[cell.arm]](stream, labels, cell.trial.seed)
-        save(store, cell.trial.key, labels, predicted, "ok")
+        save(store, cell.trial, labels, predicted, "ok")
     (told,) = answers(gather(asked, store))
     assert told.badge == "no verdict"
     assert told.sentence.endswith(f"; {clause}.")

@@ -12,7 +12,7 @@ import torch
 from bench.events import ignore
 from bench.lab import implementations
 from bench.lab.blog import BlogResizer
-from bench.records import read_record
+from bench.records import FormsRecord, read_record
 from bench.report import implementations as page
 from bench.report.words import TIMES
 from bench.run.implementations import compare
@@ -94,4 +94,4 @@ def test_the_page_says_which_aims_are_reached(
     assert f"| inference, ours, fp32 | ≥ 2 {TIMES} | 1.00 {TIMES} \\[1.00, 1.00\\] | no |" in text
     assert re.search(r"a large copy \([\d.,]+ GB/s\)", text)
     assert f"Ours trains in fp32 3.00 {TIMES} \\[3.00, 3.00\\]" in text
-    assert read_record(tmp_path) == {"schema": 1, **record}
+    assert read_record(tmp_path, FormsRecord) == {"schema": 1, **record}

@@ -38,7 +38,7 @@ def there(tmp_path: Path, asked: Experiment) -> Store:
     for key in asked.trials:
         (store.trial_folder(key) / "weights.safetensors").write_bytes(key.encode())
     fakes.time_all(asked, store)
-    write_record(store.size_folder("a"), {"status": "ok", "reason": "", "size": 96})
+    write_record(store.size_folder("a"), fakes.size_record(96))
     return store
 
 
@@ -104,7 +104,7 @@ def of_other_accuracy(record: dict[str, Any]) -> None:
 
 
 def of_other_images(record: dict[str, Any]) -> None:
-    record["data"] = {"name": "fine", "fingerprint": "e" * 64}
+    record["data"] |= {"name": "fine", "fingerprint": "e" * 64}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_contradicts_is_refused_by_name_and_nothing_is_written(
 
 
 def test_a_size_of_another_measurement_is_refused(here: Store, there: Store) -> None:
-    write_record(here.size_folder("a"), {"status": "ok", "reason": "", "size": 104})
+    write_record(here.size_folder("a"), fakes.size_record(104))
     with pytest.raises(InputError, match=r"sizes/a contradicts .*: its size is 96, here it is 104"):
         merging.merge(here, there.root)
 
@@ -148,7 +148,7 @@ def test_a_folder_that_is_none_of_results_and_a_damaged_record_are_refused(
     with pytest.raises(InputError, match="is no other folder of results: it is this one"):
         merging.merge(there, there.root)
     first, *_ = asked.trials
-    (there.trial_folder(first) / "record.json").write_text(json.dumps({"cut": 1}))
+    (there.trial_folder(first) / "record.json").write_text(json.dumps(["cut"]))
     with pytest.raises(InputError, match="is not a record"):
         merging.merge(here, there.root)
     assert not here.root.exists()

@@ -34,6 +34,7 @@ from bench.run.attempt import ended
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.fakes import result, size_record
 from tests.test_answer import FORBIDDEN
 
 EXPERIMENTS = publish.published()
@@ -266,13 +267,18 @@ def test_a_published_trial_is_not_taken_where_one_that_is_missing_starts_from_it
     experiment = write_experiment(rest=warm)
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
     keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
-    ok = {"status": "ok", "data": {"fingerprint": fingerprint("toy")}}
-    for arm in ("plain", "learned"):
-        write_record(tmp_path / "p" / "x" / "trials" / keys[arm], ok)
+
+    def published(arm: str) -> None:
+        record = result(experiment.trials[keys[arm]])
+        record["data"] |= {"fingerprint": fingerprint("toy")}
+        write_record(tmp_path / "p" / "x" / "trials" / keys[arm], record)
+
+    published("plain")
+    published("learned")
     assert publish.reuse(experiment, store)[1] == 1
     assert store.trial(keys["learned"])
     assert not store.trial(keys["plain"])
-    write_record(tmp_path / "p" / "x" / "trials" / keys["warm"], ok)
+    published("warm")
     assert publish.reuse(experiment, store)[1] == 2
 
 
@@ -333,8 +339,7 @@ def test_a_size_that_meets_another_machines_time_is_not_reused(
     experiment = write_experiment(rest=sized)
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
     for key in experiment.sizes:
-        size = {"status": "ok", "reason": "", "size": 24, "ratio": 1.0}
-        write_record(tmp_path / "p" / "toy" / "sizes" / key, size)
+        write_record(tmp_path / "p" / "toy" / "sizes" / key, size_record(24))
     taken, _ = publish.reuse(experiment, store)
     assert [request.kind for request in taken.sizes.values()] == ["equal_time"]
     assert [request.kind for request in taken.matched.values()] == ["equal_gmacs"]

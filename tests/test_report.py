@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis.evidence import gather
-from bench.records import read_record, write_record
+from bench.records import TimingRecord, read_record, write_record
 from bench.report import environment
 from bench.report.answer import answers
 from bench.report.figures import style
@@ -545,7 +545,7 @@ def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Pa
     time_all(asked, store)
     milliseconds = {"plain": 2.5, "learned": 4.0, "whole": 10.0}
     (folder,) = set(store.timing_folders(asked).values())
-    lane = read_record(folder)
+    lane = read_record(folder, TimingRecord)
     assert lane
     for cell in asked.cells:
         subject = lane["subjects"][cell.trial.speed_key]

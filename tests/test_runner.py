@@ -14,8 +14,8 @@ import pytest
 from bench.cli.planning import cost_lines
 from bench.errors import InputError
 from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
-from bench.metrics import Weight, as_metrics
-from bench.records import read_record, write_record
+from bench.metrics import Weight
+from bench.records import RoundRecord, read_record, write_record
 from bench.run import jobs, processes, readiness, runner, stopping, timing
 from bench.run.attempt import ended
 from bench.run.executors import Local
@@ -25,6 +25,7 @@ from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.fakes import result
 
 pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first
 
@@ -166,7 +167,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     events: list[Event] = []
     call(jobs.take_round, store.root / "0", 0, sitting, {}, {"toy": 2}, listener=events.append)
     assert events == [Turn(), Turn(), Turn()]
-    taken: Any = read_record(store.root / "0")
+    taken: Any = read_record(store.root / "0", RoundRecord)
     assert taken["failures"][broken.speed_key].startswith("unknown backbone")
     record = timing.assembled(sitting, [taken], [weights[0], Weight({}, None)])
     assert record["subjects"][good.speed_key]["metrics"]
@@ -297,12 +298,8 @@ def test_a_plan_tells_hours_and_price_of_several_devices(
     experiment = write_experiment(rest=WARM)
     lender = Store(store.root / "published" / "toy")
     for key, trial in experiment.trials.items():
-        record = ended(trial, "ok", "") | {
-            "steps": 10,
-            "wall_s": 7200.0,
-            "metrics": as_metrics({"train_s": 1.0}),
-        }
-        record |= {"environment": {"device": "cpu", "device_name": "Toy", "threads": 1}}  # type: ignore[typeddict-item]
+        record = result(trial, steps=10, wall_s=7200.0)
+        record["environment"] |= {"threads": 1}
         write_record((lender if trial.seed else store).trial_folder(key), record)
     pace = published_pace(lender.root.parent)
     here, both = make_plan(experiment, store), make_plan(experiment, store, pace)

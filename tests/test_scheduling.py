@@ -17,15 +17,14 @@ from bench import machine
 from bench.cli.progress import Display
 from bench.events import Begin, End, Epoch, Event, Listener, PlanMade, Step, TrialProgress
 from bench.machine import Share, memory_bytes, shares
-from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.run import runner
-from bench.run.attempt import ended
 from bench.run.executors import BYTES_OF_PROCESS, Local, memory_needed, take_all
 from bench.run.processes import waited_for
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
+from tests.fakes import result
 from tests.simulated import simulated
 
 
@@ -163,8 +162,7 @@ class Made:
         await asyncio.sleep(0)
         tell(Step(2, 2, 1))
         tell(Epoch({"epoch": 1, "step": 2, "train_s": 0.5, "top1_pct": 50.0}))
-        record = ended(trial, "ok", "")
-        write_record(folder, record | {"steps": 2, "metrics": as_metrics({"top1_pct": 50.0})})
+        write_record(folder, result(trial))
 
 
 def test_where_nothing_redraws_each_trial_says_how_far_all_are(

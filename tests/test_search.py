@@ -24,9 +24,8 @@ from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError, MachineError
 from bench.events import Begin, Event, Listener, OnRecord, Waiting
-from bench.metrics import as_metrics
 from bench.opening import load_from
-from bench.records import Record, write_record
+from bench.records import Json, write_record
 from bench.report.answer import in_words
 from bench.report.pages import make
 from bench.run import search, studies
@@ -38,6 +37,7 @@ from bench.run.studies import Tuner, tune
 from bench.spec.experiment import Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
+from tests import fakes
 from tests.conftest import toy_toml
 
 SETTINGS = """
@@ -78,18 +78,17 @@ def heard(_: Event) -> None:
 def scoring(store: Store, score: Callable[[Trial], float]) -> studies.Evaluate:
     """Records a score of the fields in place of a training run."""
 
-    async def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
-        record = {"status": "ok", "reason": "", "trial": trial.model_dump(), "wall_s": 1.0}
+    async def evaluate(trial: Trial, _: optuna.Trial, __: Listener) -> Json:
+        record = fakes.result(trial, score(trial), wall_s=1.0, curve=[{"epoch": 1}])
         data = {"train_images": 14, "val_images": 6, "fingerprint": fingerprint(trial.dataset)}
-        record |= {"data": data}
-        record |= {"metrics": as_metrics({"top1_pct": score(trial)}), "curve": [{"epoch": 1}]}
+        record["data"] |= data
         write_record(store.trial_folder(trial.key), record)
         return record
 
     return evaluate
 
 
-def tuned(found: Search, store: Store, score: Callable[[Trial], float]) -> Record:
+def tuned(found: Search, store: Store, score: Callable[[Trial], float]) -> Json:
     Tuner(found, store, heard, scoring(store, score)).run()
     record = store.search(found.name)
     assert record
@@ -236,7 +235,7 @@ def test_several_configurations_at_once_are_scored_once_each_and_a_stopped_one_i
     at_once, most, events = set[str](), 0, list[Event]()
     stop_at = 3
 
-    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Json:
         nonlocal most
         at_once.add(trial.key)
         most = max(most, len(at_once))
@@ -356,7 +355,7 @@ def test_a_configuration_in_the_store_is_answered_from_it(
 def test_a_failing_configuration_counts_and_is_told(
     store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Json:
         if trial.resizer == "learned":
             return {"status": "oom", "reason": "out of memory"}
         return await scoring(store, low_rate_wins)(trial, asked, listener)
@@ -376,7 +375,7 @@ def test_a_failing_configuration_counts_and_is_told(
 def test_an_error_of_ours_ends_the_search_instead_of_drawing_on(
     store: Store, toy_search: Callable[..., Search]
 ) -> None:
-    async def broken(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+    async def broken(trial: Trial, _: optuna.Trial, __: Listener) -> Json:
         raise ValueError(f"a defect met by {trial.backbone}")
 
     with pytest.raises(ValueError, match="a defect met by test_resnet"):
@@ -388,7 +387,7 @@ def test_a_configuration_that_the_machine_failed_is_drawn_again(
 ) -> None:
     lost: list[float] = []
 
-    async def full(trial: Trial, _: optuna.Trial, __: Listener) -> Record:
+    async def full(trial: Trial, _: optuna.Trial, __: Listener) -> Json:
         lost.append(trial.lr)
         raise MachineError("no space left")
 
@@ -407,7 +406,7 @@ def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_a
     trial = found.trial("plain", {"lr": 0.01, "weight_decay": 0.1})
     study = optuna.create_study(directions=["maximize", "minimize"])
     waited_for(scoring(store, low_rate_wins)(trial, study.ask(), heard))
-    subjects = {trial.speed_key: {"metrics": as_metrics({"gmacs": 1.5}), "reason": ""}}
+    subjects = {trial.speed_key: fakes.timed_arm(trial, {"gmacs": 1.5})}
 
     @asynccontextmanager
     async def waiting(of: Store, name: str, _: Listener) -> AsyncIterator[None]:
@@ -428,7 +427,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
 ) -> None:
     lost: list[int] = []
 
-    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Record:
+    async def evaluate(trial: Trial, asked: optuna.Trial, listener: Listener) -> Json:
         if not lost:
             lost.append(asked.number)
             storage = asked.study._storage
@@ -460,7 +459,7 @@ def test_what_a_dead_worker_had_drawn_is_taken_up(
     def killed(*_: Any) -> None:
         raise KilledError
 
-    async def killed_later(*_: Any) -> Record:
+    async def killed_later(*_: Any) -> Json:
         raise KilledError
 
     with monkeypatch.context() as patched:
@@ -600,9 +599,9 @@ import os, sys, time
 from pathlib import Path
 from bench.run import search, studies
 from bench.run.search import open_search
-from bench.metrics import as_metrics
 from bench.records import write_record
 from bench.store import Store
+from tests.fakes import result
 
 studies.POLL_S = search.POLL_S = 0.1
 store, log = Store(Path(sys.argv[2])), Path(sys.argv[3])
@@ -616,9 +615,7 @@ class Slow(search.Evaluator):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
             time.sleep(0.4)
-            record = {"status": "ok", "reason": "", "trial": trial.model_dump()}
-            record["metrics"] = as_metrics({"top1_pct": 100 * trial.lr})
-            write_record(store.trial_folder(trial.key), record)
+            write_record(store.trial_folder(trial.key), result(trial, 100 * trial.lr))
             note("end", trial.key)
         return await super()._record(trial, asked, listener)
 

@@ -22,7 +22,7 @@ from bench.lab import disturbance as machine
 from bench.lab.card import Card
 from bench.lab.stepper import LEAST_BLOCKS, timed_blocks
 from bench.metrics import Weight
-from bench.records import read_record, write_record
+from bench.records import RoundRecord, TimingRecord, read_record, write_record
 from bench.report.environment import warnings
 from bench.run import jobs
 from bench.run import timing as sittings
@@ -88,7 +88,7 @@ def test_a_round_times_every_subject_once_and_the_reference_twice_in_an_order_of
         order.append([])
         folder = store.root / str(number)
         timing.take_round(lambda _: None, folder, number, sitting, data, {"toy": 2})
-        record = read_record(folder)
+        record = read_record(folder, RoundRecord)
         assert record
         assert set(record["samples"]) == {subject.speed_key for subject in subjects}
         assert set(record["again"]) == {*timing.PHASES, "data"} - {"resizer"}
@@ -159,10 +159,11 @@ def faked(monkeypatch: pytest.MonkeyPatch, facts: list[dict[str, Any]]) -> list[
         taken.append(number)
         phases = {name: [0.1 + number] for name in ("train", "infer", "latency", "backbone")}
         keys = [subject.speed_key for subject in sitting.subjects]
-        disturbance = {"disturbed": fact.get("disturbed", False), "share": 0.5, "load": 9.0}
+        disturbance = fakes.QUIET | {"disturbed": fact.get("disturbed", False), "share": 0.5}
         record: Any = {"status": "ok", "reason": "", "samples": dict.fromkeys(keys, phases)}
         record |= {"again": phases, "failures": {}, "disturbance": disturbance, "finished": ""}
-        write_record(folder, record | {"environment": {"threads": fact.get("threads", 2)}})
+        record |= {"environment": fakes.ENVIRONMENT | {"threads": fact.get("threads", 2)}}
+        write_record(folder, record)
 
     async def weighed(*_: Any) -> Weight:
         return Weight({}, None)
@@ -179,7 +180,7 @@ def test_disturbed_rounds_are_marked_repeated_and_left_out(
     faked(monkeypatch, [{"disturbed": one} for one in disturbed])
     events: list[Event] = []
     waited_for(sittings.sit(store.root / "timed", sitting_of(3), events.append))
-    record = read_record(store.root / "timed")
+    record = read_record(store.root / "timed", TimingRecord)
     assert record is not None
     assert record["rounds_used"] == [1, 3, 4]
     assert [d["disturbed"] for d in record["disturbances"]] == disturbed
@@ -204,11 +205,11 @@ def test_a_sitting_that_was_stopped_goes_on_behind_its_rounds(
     taken = faked(monkeypatch, facts)
     with pytest.raises(KeyboardInterrupt):
         waited_for(sittings.sit(folder, sitting_of(4), lambda _: None))
-    assert read_record(folder) is None
+    assert read_record(folder, TimingRecord) is None
     facts[2:] = [{}, {}]
     waited_for(sittings.sit(folder, sitting_of(4), lambda _: None))
     assert taken == [0, 1, 2, 3]
-    record = read_record(folder)
+    record = read_record(folder, TimingRecord)
     assert record
     assert record["rounds_used"] == [0, 1, 2, 3]
 
@@ -218,7 +219,7 @@ def test_rounds_of_another_machine_do_not_count_with_those_of_this_one(
 ) -> None:
     faked(monkeypatch, [{"threads": 2}, {"threads": 1}, {"threads": 1}])
     waited_for(sittings.sit(store.root / "timed", sitting_of(2), lambda _: None))
-    record = read_record(store.root / "timed")
+    record = read_record(store.root / "timed", TimingRecord)
     assert record
     seconds = record["subjects"][toy().speed_key]["seconds"]["train"]
     assert seconds == pytest.approx([1.1, 2.1])
@@ -294,7 +295,7 @@ def test_busy_time_is_beside_the_wall_time_of_a_gpu_and_a_report_says_what_binds
     fakes.time_all(asked, store)
     assert not [line for line in warnings(gather(asked, store)) if line.startswith("Bound")]
     for folder in set(store.timing_folders(asked).values()):
-        record = read_record(folder)
+        record = read_record(folder, TimingRecord)
         assert record
         for arm, share in zip(record["subjects"].values(), (0.5, 0.81, 0.79), strict=True):
             arm["seconds"]["train busy"] = [share * s for s in arm["seconds"]["train"]]

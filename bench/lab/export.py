@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,8 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
             the file does not classify as the record says.
     """
     model = models.load(key, results)
-    record = cast("TrialRecord", read_record(results / "trials" / key))
+    record = read_record(results / "trials" / key, TrialRecord)
+    assert record, "models.load has read it"
     trial = Trial(**record["trial"])
     if isinstance(model.resizer, LearnedResizer):
         model.resizer = FoldedResizer(model.resizer)

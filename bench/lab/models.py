@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from bench.errors import InputError, first_line
 from bench.lab import backbones, weights
 from bench.lab import device as devices
 from bench.paths import WEIGHTS, results_with
-from bench.records import LoadedWeights, Record, TrialRecord, read_record
+from bench.records import LoadedWeights, TrialRecord, read_record
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
 
@@ -178,9 +177,9 @@ def knows_imagenet(trial: Trial, trials: Path) -> bool:
 
 
 def _record(folder: Path) -> TrialRecord:
-    record = read_record(folder)
+    record = read_record(folder, TrialRecord)
     assert record, "trials whose parents are not finished are not run"
-    return cast("TrialRecord", record)
+    return record
 
 
 def check(trials: Iterable[Trial]) -> None:
@@ -249,7 +248,7 @@ def load(key: str, results: Path | None = None) -> Classifier:
         InputError: if there is no finished trial of that key, or its weights were not kept.
     """
     results = results or results_with(key)
-    record = read_record(results / "trials" / key)
+    record = read_record(results / "trials" / key, TrialRecord)
     if record is None or record["status"] != "ok":
         raise InputError(f"no finished trial {key!r} in {results}")
     state = trained_weights(results / "trials" / key)
@@ -258,7 +257,7 @@ def load(key: str, results: Path | None = None) -> Classifier:
     return model.eval()
 
 
-def _trial(key: str, record: Record) -> Trial:
+def _trial(key: str, record: TrialRecord) -> Trial:
     """The trial of a record, unless the user's code that it was made of is another one here."""
     try:
         trial = Trial(**record["trial"])

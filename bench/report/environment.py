@@ -109,7 +109,8 @@ def _environments(records: Iterable[TrialRecord | TimingRecord]) -> list[Environ
 
 
 def _values(environments: Iterable[Environment], name: str) -> Counter[str]:
-    return Counter(str(env.get(name, words.NONE)) for env in environments)
+    found = [env.get(name) for env in environments]
+    return Counter(words.NONE if value is None else str(value) for value in found)
 
 
 def _counted(values: Counter[str], noun: str = "trial") -> str:

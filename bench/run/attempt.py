@@ -73,7 +73,7 @@ async def _attempt(
     except PrunedError as error:
         record = ended(trial, "pruned", str(error))
         record["pruned_by"] = error.by
-    if not read_record(folder):  # the process may have ended after its record was written
+    if not read_record(folder, TrialRecord):  # the process may have ended after writing its own
         record |= {"curve": curve, "wall_s": time.perf_counter() - began}
         write_record(folder, record)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -186,11 +186,12 @@ class Evaluator:
         settings = self.spec.timing
         alone = Sitting((trial,), trial, settings)
         folder = self.store.sitting_folder(alone)
-        if read_sound(folder) is None:
+        if read_sound(folder, TimingRecord) is None:
             async with waiting_claim(self.store, "timing", listener):
-                if read_sound(folder) is None:  # by another process meanwhile
+                if read_sound(folder, TimingRecord) is None:  # by another process meanwhile
                     await timing.sit(folder, alone, listener)
-        timed = cast("TimingRecord", read_sound(folder))
+        timed = read_sound(folder, TimingRecord)
+        assert timed, "a sitting that ends has written its record"
         arm = timed["subjects"].get(trial.speed_key)
         metrics = arm["metrics"] if arm else {}
         if lost := [name for name in wanted if name not in metrics]:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
 def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:
     """The sittings that are not on record, or lack an arm that is to be tried again, by folder."""
     folders = {store.sitting_folder(sitting): sitting for sitting in experiment.sittings.values()}
-    records = {folder: cast("TimingRecord | None", read_sound(folder)) for folder in folders}
+    records = {folder: read_sound(folder, TimingRecord) for folder in folders}
     return {
         folder: folders[folder]
         for folder, record in records.items()
@@ -77,7 +77,7 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
         record = assembled(sitting, rounds, weights)
     except DiedError as error:
         record = {"status": "failed", "reason": str(error), "subjects": {}}
-    if read_sound(folder) is None:  # by a process that took this one for dead
+    if read_sound(folder, TimingRecord) is None:  # by a process that took this one for dead
         write_record(folder, record)
 
 
@@ -96,11 +96,12 @@ async def take_rounds(
     number = 0
     while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
         own = folder / str(number)
-        if read_sound(own) is None:
+        if read_sound(own, RoundRecord) is None:
             await perform(
                 jobs.take_round, own, number, sitting, datasets, classes, listener=listener
             )
-        taken = cast("RoundRecord", read_sound(own))
+        taken = read_sound(own, RoundRecord)
+        assert taken, "a job that ends well has written its round"
         rounds = [*(one for one in rounds if _alike(one, taken)), taken]
         quiet = sum(not one["disturbance"]["disturbed"] for one in rounds)
         last = taken["disturbance"]
