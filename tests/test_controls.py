@@ -77,6 +77,18 @@ def test_a_plain_start_is_no_control_of_what_has_it_or_cannot(
     assert "zero_init" not in [arm.name for arm in write_experiment(rest=file).spec.arm]
 
 
+def test_a_module_that_begins_as_a_plain_resize_is_frozen_at_random_weights_all_the_same(
+    write_experiment: WriteExperiment,
+) -> None:
+    file = (
+        '[[arm]]\nname = "treated"\nresizer = "learned"\nzero_init = true\ncontrols = "standard"\n'
+    )
+    experiment = write_experiment(rest=file)
+    assert only(experiment, "treated").zero_init
+    assert only(experiment, "learning").frozen == ("resizer",)
+    assert only(experiment, "learning").zero_init is None
+
+
 def test_a_size_in_the_file_is_matched_on_no_machine(write_experiment: WriteExperiment) -> None:
     pinned = WITH_CONTROLS + "control_px = { arithmetic = [24], time = [40] }"
     experiment = write_experiment(rest=pinned)

@@ -63,7 +63,8 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
     if weights := {trial.pretrained for trial in evidence.experiment.trials.values()} - {None}:
-        whose = "Published weights" if True in weights else "Weights that know ImageNet"
+        of_file = "The weights of a checkpoint, if they know ImageNet,"
+        whose = "Published weights" if True in weights else of_file
         yield (
             f"{whose} have seen most validation images of Imagenette and Imagewoof, which are in "
             "ImageNet's training set: judge them by the accuracy on clean images, those named "

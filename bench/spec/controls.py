@@ -90,25 +90,27 @@ def expand(spec: ExperimentFile) -> ExperimentFile:
                     f"size{one_of(name, MATCHED)}"
                 )
     added = [
-        control_arm(arm, name, f"{arm.name} {name}" if len(asking) > 1 else name)
+        control_arm(arm, name, f"{arm.name} {name}" if len(asking) > 1 else name, own)
         for arm in asking
-        for name in STANDARD
-        if _applies(name, spec.trial | arm.fields)
+        for name, own in _changes(spec.trial | arm.fields).items()
     ]
     return spec.model_copy(update={"arm": [*spec.arm, *added]})
 
 
-def _applies(control: str, treatment: Fields) -> bool:
-    """Whether the treatment takes what the control changes, and does not have it already."""
-    if control != "zero_init":
-        return True
+def _changes(treatment: Fields) -> dict[str, Fields]:
+    """What each control changes of a treatment, those left out that it has or cannot have."""
+    changes = {name: control.fields for name, control in STANDARD.items()}
     resizer = RESIZERS.get(str(treatment.get("resizer")))
-    return bool(resizer and "zero_init" in resizer.options and not treatment.get("zero_init"))
+    if treatment.get("zero_init"):  # frozen as it begins, it would be no more than a plain resize
+        changes["learning"] = {**changes["learning"], "zero_init": False}
+    if treatment.get("zero_init") or not resizer or "zero_init" not in resizer.options:
+        del changes["zero_init"]
+    return changes
 
 
-def control_arm(treatment: Arm, control: str, name: str) -> Arm:
-    """One standard control of a treatment."""
-    title, own = STANDARD[control].title, STANDARD[control].fields
+def control_arm(treatment: Arm, control: str, name: str, own: Fields) -> Arm:
+    """One standard control of a treatment, of which it changes its `own` fields."""
+    title = STANDARD[control].title
     gone = RESIZER_OPTIONS if "resizer" in own else ()
     kept = {field: value for field, value in treatment.fields.items() if field not in gone}
     return Arm(
