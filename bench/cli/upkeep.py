@@ -25,7 +25,7 @@ def info() -> None:
     here = device.pick()
     facts = environment.describe(here, "auto")
     for fact, value in facts.items():
-        say(f"{fact:14} {value}")
+        say(f"{fact:14} {'-' if value is None else value}")
     list_data()
 
 

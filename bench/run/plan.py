@@ -134,10 +134,14 @@ def check_datasets(experiment: Experiment) -> None:
 
 
 def published_pace(folder: Path) -> dict[str, Pace]:
-    """The pace of every kind of trial that is published, by speed key."""
+    """The pace of every kind of trial that is published of a processor, by speed key.
+
+    Of a GPU it is not known how many trials it had at once.
+    """
     stores = [Store(one) for one in sorted(folder.glob("*/"))]
     records = (record for store in stores for record in store.trials(store.kept()).values())
-    return _pace(filter(None, records))
+    ran = [(one, one.get("environment")) for one in records if one]
+    return _pace(one for one, environment in ran if environment and environment["device"] == "cpu")
 
 
 def _pace(records: Iterable[TrialRecord]) -> dict[str, Pace]:
