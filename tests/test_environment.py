@@ -8,7 +8,7 @@ from typing import Any
 from bench.analysis.evidence import gather
 from bench.records import TrialRecord, read_record, write_record
 from bench.report.environment import devices, table, warnings
-from bench.report.table import results
+from bench.report.table import checkpoints, results
 from bench.report.words import NONE
 from bench.store import Store
 from tests.fakes import DATA, ENVIRONMENT, NARROW, experiment, fill, top1
@@ -66,7 +66,16 @@ def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Pat
     axes = f"{NARROW}\npretrained = ['{tmp_path / 'net.pt'}']"
     asked, store = filled(tmp_path, axes, weights=WEIGHTS | {"head": False})
     told = "net.pt (sha256 0123456789ab): 60 of 62 tensors, a new classifying layer"
-    assert set(results(gather(asked, store))["starts from"]) == {told}
+    assert checkpoints(gather(asked, store)) == [told]
+    assert "starts from" not in results(gather(asked, store))  # it is the same of every arm
+    key = next(iter(asked.trials))
+    record = read_record(store.trial_folder(key), TrialRecord)
+    assert record
+    record["weights"]["file"] = "other.pt"
+    write_record(store.trial_folder(key), record)
+    shown = results(gather(asked, store)).set_index("arm")["starts from"]
+    assert shown["plain"] == "other.pt (sha256 0123456789ab) and net.pt (sha256 0123456789ab)"
+    assert shown["learned"] == "net.pt (sha256 0123456789ab)"
 
 
 def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:

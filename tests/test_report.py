@@ -537,6 +537,20 @@ def test_an_arm_that_starts_from_another_has_one_row_for_all_its_seeds(tmp_path:
     assert len(table.loc["plain"]) == 2
 
 
+def test_a_price_that_an_axis_does_not_change_is_told_once(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, WIDE), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    assert set(results(gather(asked, store))["dataset"]) == {"fine", "coarse"}
+    assert list(price(gather(asked, store))["arm"]) == ["learned"]
+    evidence = gather(asked, store)
+    for label, sitting in evidence.timings.items():
+        for arm in sitting["subjects"].values():
+            if "num_resblocks 1" in label and arm["trial"]["resizer"] == "learned":
+                arm["seconds"]["train"] = [9.0, 19.0, 28.0]
+    assert list(price(evidence)["num_resblocks"]) == ["0", "1"]
+
+
 def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Path) -> None:
     asked = experiment(tmp_path, NARROW, seeds=1)
     whole = '[[arm]]\nname = "whole"\nresizer = "none"\n'

@@ -17,7 +17,7 @@ from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS
-from bench.records import TrialRecord
+from bench.records import LoadedWeights
 from bench.report import words
 from bench.report.words import NONE, TIMES
 
@@ -31,6 +31,8 @@ TEX: dict[str, str | int | None] = {
     "→": r"$\to$",
     TIMES: r"$\times$",
 }
+
+START = "starts from"
 
 Line = dict[str, str]
 """What is shown of a row, by the column's heading."""
@@ -92,16 +94,31 @@ def costs(evidence: Evidence) -> pd.DataFrame:
 
 
 def _beside(evidence: Evidence, rows: Iterable[Row], lines: Sequence[Line]) -> pd.DataFrame:
-    """What there is to tell of the rows, each beside its place; empty where there is nothing."""
-    told = known(lines)
-    places = known([_place(evidence, row) for row in rows])
-    return places.join(told) if len(told.columns) else pd.DataFrame()
+    """What there is to tell of the rows, each beside its place; empty where there is nothing.
+
+    An axis along which nothing changes is left out, with the lines that it repeats.
+    """
+    told, places = known(lines), known([_place(evidence, row) for row in rows])
+    if not len(told.columns):
+        return pd.DataFrame()
+    table, where = places.join(told), list(places)
+    for axis in [name for name in evidence.axes if name in where]:
+        fewer = table.drop(columns=axis).drop_duplicates(ignore_index=True)
+        rest = [name for name in where if name != axis]
+        if len(fewer) < len(table) and not fewer.duplicated(rest).any():
+            table, where = fewer, rest
+    return table
 
 
 def known(lines: Sequence[Line]) -> pd.DataFrame:
-    """The lines as a table, without the columns that tell nothing: no value, or `ok` alone."""
+    """The lines as a table, without the columns that tell nothing.
+
+    Such as have no value, `ok` alone, or one start for all.
+    """
     table = pd.DataFrame(lines).fillna(NONE)
-    return table.loc[:, ~table.isin([NONE, "ok"]).all()]
+    empty = table.isin([NONE, "ok"]).all()
+    empty |= (table.columns == START) & (table.nunique() == 1) & (len(table) > 1)
+    return table.loc[:, ~empty]
 
 
 def problems(evidence: Evidence) -> pd.DataFrame:
@@ -149,28 +166,33 @@ def _place(evidence: Evidence, row: Row) -> Line:
     return line | {
         "arm": row.arm.name,
         "image, px": row.size,
-        "starts from": _start(evidence, row),
+        START: _start(evidence, row),
     }
 
 
 def _start(evidence: Evidence, row: Row) -> str:
-    """The weights that the row's trials start from: of a checkpoint, what of it was loaded."""
+    """The weights that the row's trials start from."""
     named = dict.fromkeys(to for field, to in row.arm.arms.items() if field != "match")
     records = [evidence.records[key] for key in row.seeds["key"] if key in evidence.records]
-    loaded = dict.fromkeys(filter(None, map(loaded_from, records)))
+    loaded = dict.fromkeys(_file(of) for one in records if (of := one.get("weights")))
     published = ["published weights"] if row.trial.pretrained is True else []
     return words.join([*published, *loaded, *named]) or NONE
 
 
-def loaded_from(record: TrialRecord) -> str:
-    """What the backbone started from, in words; "" where it started from no checkpoint."""
-    if (weights := record.get("weights")) is None:
-        return ""
+def checkpoints(evidence: Evidence) -> list[str]:
+    """What of each checkpoint the trials start from."""
+    loaded = [of for one in evidence.records.values() if (of := one.get("weights"))]
+    return list(dict.fromkeys(map(_taken, loaded)))
+
+
+def _taken(weights: LoadedWeights) -> str:
     head = "its classifying layer too" if weights["head"] else "a new classifying layer"
-    return (
-        f"{weights['file']} (sha256 {weights['sha256'][:12]}): {weights['loaded']} of "
-        f"{weights['tensors']} tensors, {head}"
-    )
+    share = f"{weights['loaded']} of {weights['tensors']} tensors"
+    return f"{_file(weights)}: {share}, {head}"
+
+
+def _file(weights: LoadedWeights) -> str:
+    return f"{weights['file']} (sha256 {weights['sha256'][:12]})"
 
 
 def _accuracy(evidence: Evidence, row: Row) -> Line:

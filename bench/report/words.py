@@ -155,13 +155,16 @@ def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> s
     """How long trials train, and what they start from before: `5 epochs, then 2 epochs`.
 
     >>> lengths([(2, "epochs")], [(5, "epochs")]), lengths([(1, "steps"), (3, "steps")])
-    ('5 epochs, then 2 epochs', '1 step or 3 steps')
+    ('5 epochs, then 2 epochs', '1 or 3 steps')
     """
-    stages = [
-        join(dict.fromkeys(counted(n, unit.removesuffix("s")) for n, unit in stage if n), "or")
-        for stage in (started_from, trained)
-    ]
-    return ", then ".join(filter(None, stages))
+    return ", then ".join(filter(None, map(_stage, (started_from, trained))))
+
+
+def _stage(lengths: Iterable[Length]) -> str:
+    found = list(dict.fromkeys((n, unit.removesuffix("s")) for n, unit in lengths if n))
+    alike = len({unit for _, unit in found}) == 1
+    most = [str(n) if alike else counted(n, unit) for n, unit in found[:-1]]
+    return join([*most, *(counted(*last) for last in found[-1:])], "or")
 
 
 def holds_for(table: pd.DataFrame) -> str:
@@ -177,8 +180,11 @@ def holds_for(table: pd.DataFrame) -> str:
         first, *rest = values
         among = rest if len(rest) < MOST_VALUES else [f"{len(rest)} more"]
         told.append(join([values[first], *among]))
-    trained = map(lengths, table["length"].map(lambda one: [one]), table["started_from"])
-    return ", ".join(filter(None, [*told, join(dict.fromkeys(trained), "or")]))
+    by_start: dict[tuple[Length, ...], dict[Length, None]] = {}
+    for length, start in zip(table["length"], table["started_from"], strict=True):
+        by_start.setdefault(start, {})[length] = None
+    trained = [lengths(of, start) for start, of in by_start.items()]
+    return ", ".join(filter(None, [*told, join(trained, "or")]))
 
 
 def plain(value: object) -> str:
