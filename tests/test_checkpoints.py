@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.lab import models, trial
 from bench.report.environment import doubts
-from bench.report.table import loaded_from
+from bench.report.table import checkpoints
 from bench.spec.trial import Trial
 from bench.store import Store
 
@@ -160,7 +160,7 @@ def test_the_record_says_what_was_loaded(store: Store, tmp_path: Path) -> None:
     assert record["weights"]["sha256"] == digest
     total = record["weights"]["tensors"]
     text = f"w.safetensors (sha256 {digest[:12]}): {total - 2} of {total} tensors, a new classif"
-    assert loaded_from(record).startswith(text)
+    assert checkpoints([record])[0].startswith(text)
     assert len(record["data"]["pixels"]) == 64
     assert doubts([record]) == {}
     record["data"]["doubt"] = "why"

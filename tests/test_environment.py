@@ -66,7 +66,7 @@ def test_a_row_says_which_checkpoint_was_loaded_and_how_much_of_it(tmp_path: Pat
     axes = f"{NARROW}\npretrained = ['{tmp_path / 'net.pt'}']"
     asked, store = filled(tmp_path, axes, weights=WEIGHTS | {"head": False})
     told = "net.pt (sha256 0123456789ab): 60 of 62 tensors, a new classifying layer"
-    assert checkpoints(gather(asked, store)) == [told]
+    assert checkpoints(gather(asked, store).records.values()) == [told]
     assert "starts from" not in results(gather(asked, store))  # it is the same of every arm
     key = next(iter(asked.trials))
     record = read_record(store.trial_folder(key), TrialRecord)

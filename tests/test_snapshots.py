@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bench.events import Epoch, Event, Resumed, StartedAnew, Step, StoppedError
 from bench.lab import environment, snapshots, training, trial
-from bench.records import Record
+from bench.records import Json
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.test_training import toy
@@ -64,7 +64,7 @@ def event_number(event: Event) -> int:
     return 0
 
 
-def go(store: Store, one: Trial, tell: Callable[[Event], None]) -> Record | None:
+def go(store: Store, one: Trial, tell: Callable[[Event], None]) -> Json | None:
     trial.run(tell, one, store.trial_folder(one.key), store.root)
     return store.trial(one.key)
 
@@ -83,7 +83,7 @@ def left(store: Store, one: Trial) -> list[bytes]:
 @pytest.fixture
 def calm(
     tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Record, list[bytes]]:
+) -> tuple[Json, list[bytes]]:
     """The record and the files of the trial when nothing disturbs it."""
     monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
     other = Store(tmp_path / "calm")
@@ -92,14 +92,14 @@ def calm(
     return record, left(other, NOISY)
 
 
-def shape(record: Record) -> Any:
+def shape(record: Json) -> Any:
     """What of the curve does not depend on the clock."""
     return [{n: v for n, v in row.items() if n != "train_s"} for row in record["curve"]]
 
 
 @pytest.mark.parametrize("at", [1, 5, 7, 29, 30, -1, -6])
 def test_a_trial_stopped_at_any_step_or_epoch_goes_on_to_the_same_bytes(
-    store: Store, calm: tuple[Record, list[bytes]], at: int
+    store: Store, calm: tuple[Json, list[bytes]], at: int
 ) -> None:
     with pytest.raises(StoppedError):
         go(store, NOISY, until(at, StoppedError, []))
@@ -118,7 +118,7 @@ def test_a_trial_stopped_at_any_step_or_epoch_goes_on_to_the_same_bytes(
 
 
 def test_a_trial_killed_ten_times_at_random_gives_the_same_bytes_and_its_time_adds_up(
-    store: Store, calm: tuple[Record, list[bytes]], monkeypatch: pytest.MonkeyPatch
+    store: Store, calm: tuple[Json, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "EVERY_S", 0.0)  # a snapshot after every step
     events: list[Event] = []

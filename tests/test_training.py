@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.events import Epoch, Event, Step
 from bench.lab import models, pictures, training, trial
 from bench.lab.snapshots import State
-from bench.records import Record, write_record
+from bench.records import Json, write_record
 from bench.spec.trial import Trial
 from bench.store import Store
 
@@ -33,7 +33,7 @@ def toy(**fields: Any) -> Trial:
     return Trial(**{**given, **fields})
 
 
-def run(store: Store, one: Trial, events: list[Event] | None = None) -> Record:
+def run(store: Store, one: Trial, events: list[Event] | None = None) -> Json:
     tell = (events if events is not None else []).append
     trial.run(tell, one, store.trial_folder(one.key), store.root)
     record = store.trial(one.key)

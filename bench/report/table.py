@@ -17,7 +17,7 @@ from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS
-from bench.records import LoadedWeights
+from bench.records import LoadedWeights, TrialRecord
 from bench.report import words
 from bench.report.words import NONE, TIMES
 
@@ -179,9 +179,9 @@ def _start(evidence: Evidence, row: Row) -> str:
     return words.join([*published, *loaded, *named]) or NONE
 
 
-def checkpoints(evidence: Evidence) -> list[str]:
-    """What of each checkpoint the trials start from."""
-    loaded = [of for one in evidence.records.values() if (of := one.get("weights"))]
+def checkpoints(records: Iterable[TrialRecord]) -> list[str]:
+    """What of each checkpoint trials start from."""
+    loaded = [of for one in records if (of := one.get("weights"))]
     return list(dict.fromkeys(map(_taken, loaded)))
 
 
