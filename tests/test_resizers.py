@@ -177,6 +177,18 @@ def test_impossible_options_of_the_small_resizers_are_refused(
         resizer.build(name, output_size=8, **options)
 
 
+@pytest.mark.parametrize(("size", "twins"), [(96, True), (160, True), (64, False), (80, False)])
+def test_bilinear_without_antialias_reduces_by_odd_numbers_as_nearest_does(
+    size: int, twins: bool
+) -> None:
+    image = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    bilinear, nearest = (
+        resizer.build("fixed", output_size=32, interpolation=name)(image)
+        for name in ("bilinear", "nearest")
+    )
+    assert torch.equal(bilinear, nearest) is twins
+
+
 def test_area_is_the_mean_of_the_pixels_covered() -> None:
     image = torch.rand(1, 1, 6, 8)
     module = resizer.build("fixed", output_size=(3, 2), interpolation="area")
