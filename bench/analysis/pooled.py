@@ -109,7 +109,7 @@ def text(published: Path = PUBLISHED) -> str:
     """What `pooled.csv` holds."""
     origin = (
         f"# Version {VERSION}. Made by `python -m bench.analysis.pooled` from "
-        "results/published/*/table.csv: variances over seeds, points squared, of a treatment's "
+        "the tables of its LENDERS: variances over seeds, points squared, of a treatment's "
         "differences to other arms.\n"
     )
     return origin + collected(published).to_csv(index=False)

@@ -161,6 +161,7 @@ def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> s
 
 
 def _stage(lengths: Iterable[Length]) -> str:
+    """The lengths of one stage; a unit that they share is named once."""
     found = list(dict.fromkeys((n, unit.removesuffix("s")) for n, unit in lengths if n))
     alike = len({unit for _, unit in found}) == 1
     most = [str(n) if alike else counted(n, unit) for n, unit in found[:-1]]

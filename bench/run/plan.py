@@ -140,8 +140,12 @@ def published_pace(folder: Path) -> dict[str, Pace]:
     """
     stores = [Store(one) for one in sorted(folder.glob("*/"))]
     records = (record for store in stores for record in store.trials(store.kept()).values())
-    ran = [(one, one.get("environment")) for one in records if one]
-    return _pace(one for one, environment in ran if environment and environment["device"] == "cpu")
+    return _pace(one for one in records if one and _device(one) == "cpu")
+
+
+def _device(record: TrialRecord) -> str:
+    environment = record.get("environment")
+    return environment["device"] if environment else ""
 
 
 def _pace(records: Iterable[TrialRecord]) -> dict[str, Pace]:
