@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.analysis.judging import LEAST_SEEDS, Answer, Looks, judge
-from bench.analysis.moderated import prior_of, variances_of
+from bench.analysis.moderated import prior_among
 from bench.analysis.pairs import pairs
-from bench.analysis.statistics import NO_PRIOR
 from bench.errors import InputError
 from bench.spec.experiment import Experiment
 from bench.store import Store
@@ -35,12 +34,9 @@ def counted(
     parts = values[: len(values) // LEAST_SEEDS * LEAST_SEEDS].reshape(-1, LEAST_SEEDS)
     answers: Counter[Answer] = Counter()
     for i, part in enumerate(parts):
-        near = variances_of(
-            np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)].tolist()
-        )
-        own = float(part.var(ddof=1))
-        prior = prior_of(own, LEAST_SEEDS - 1, near) if own else NO_PRIOR
-        answers[judge(part, margin_pct, Looks((LEAST_SEEDS,)), prior=prior).answer] += 1
+        near = np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)]
+        found = judge(part, margin_pct, Looks((LEAST_SEEDS,)), prior=prior_among(part, near))
+        answers[found.answer] += 1
     return answers
 
 

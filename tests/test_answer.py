@@ -57,9 +57,13 @@ controls = "standard"
 """
 
 
-def controlled(folder: Path, accuracy: Callable[[Trial], float]) -> Evidence:
-    """An experiment with controls: arithmetic at 40 px, time at 48, whole at 64."""
-    (file := folder / "why.toml").write_text(CONTROLLED)
+def controlled(folder: Path, accuracy: Callable[[Trial], float], axes: str = "") -> Evidence:
+    """An experiment with controls: arithmetic at 40 px, time at 48, whole at 64.
+
+    Args:
+        axes: more of them, as lines of TOML.
+    """
+    (file := folder / "why.toml").write_text(CONTROLLED.replace("[axes]", f"[axes]\n{axes}"))
     asked = load(str(file))
     equal = {"equal_gmacs": 40, "equal_time": 48}
     sizes = {key: equal[request.kind] for key, request in asked.sizes.items()}

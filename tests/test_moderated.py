@@ -15,6 +15,8 @@ from bench.analysis.moderated import (
     NOTHING,
     Variances,
     bartlett,
+    moderated,
+    prior_among,
     prior_df,
     prior_of,
     trigamma_inverse,
@@ -60,6 +62,27 @@ def test_a_prior_is_left_aside_where_the_variances_are_not_alike() -> None:
     others = Variances(np.array([1.0, 1.2, 0.9, 300.0]), np.full(4, 4.0))
     assert prior_of(1.0, 4, others).df == 0
     assert prior_of(1.0, 4, Variances(others.values[:3], others.df[:3])).df > 0
+
+
+def test_classes_that_lend_to_one_another_are_told_more_closely_and_hold_together_still() -> None:
+    """400 experiments of ten classes and three seeds, with spreads 40 % apart."""
+    stream = np.random.default_rng(3)
+    scale = np.exp(stream.normal(0, 0.4, (400, 10, 1)))
+    samples = stream.standard_normal((400, 10, 3)) * scale
+    intervals = [simultaneous(moderated(one)) for one in samples]
+    missed = sum(any(not of.low <= 0 <= of.high for of in one) for one in intervals) / 400
+    assert missed < 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
+    plain = [simultaneous([estimate(of) for of in one]) for one in samples]
+    ours, own = (
+        np.median([of.half_width for one in all_ for of in one]) for all_ in (intervals, plain)
+    )
+    assert ours < own / 2
+
+
+def test_a_difference_without_spread_has_no_prior_and_lends_nothing() -> None:
+    still, moved = [0.0, 0.0, 0.0], [1.0, 2.0, 4.0]
+    assert prior_among(still, [moved]) is NO_PRIOR
+    assert moderated([still, moved]) == [estimate(still), estimate(moved)]
 
 
 def test_an_arm_without_spread_or_with_lost_runs_lends_no_variance() -> None:

@@ -486,6 +486,17 @@ def test_the_controls_stand_in_a_table_after_the_figure_and_before_the_price(
     assert f"| control | learned {MINUS} control | what it says |" in text
 
 
+def test_of_many_contexts_the_controls_are_folded_a_table_for_each(tmp_path: Path) -> None:
+    backbones = ["resnet10t", "resnet18", "regnetx_002"]
+    found = controlled(tmp_path, lambda _: 40.0, f"backbone = {backbones}")
+    text = make(found.experiment, found.store, tmp_path / "out").markdown.read_text()
+    assert "## What the controls say" not in text
+    told = text.split("<summary><h2>What the controls say</h2></summary>")[1].split("</details>")[0]
+    for name in ("resnet10t", "resnet18", "regnetx\\_002"):
+        assert f"**{name}**" in told
+    assert told.count(f"| control | learned {MINUS} control | what it says |") == len(backbones)
+
+
 def test_a_report_writes_nothing_into_the_store(tmp_path: Path) -> None:
     asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     fill(asked, store, top1)

@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.moderated import moderated
 from bench.analysis.pairs import Predictions, predictions_of
-from bench.analysis.statistics import Interval, estimate, simultaneous
+from bench.analysis.statistics import Interval, simultaneous
 from bench.data.specs import DATASETS
 
 
@@ -43,7 +44,7 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     images = _images(evidence, first)
     return Classes(
         pd.DataFrame(means, index=here),
-        simultaneous([estimate(seeds) for seeds in gains]),
+        simultaneous(moderated(gains)),
         moved,
         {arm: images[of].tolist() for arm, of in zip(arms, only, strict=True)},
     )

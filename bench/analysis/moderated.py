@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from bench.analysis.statistics import Floats, Prior
+from bench.analysis.statistics import NO_PRIOR, Estimate, Floats, Prior, estimate
 
 MOST_DF = 4.0
 """A prior has at most so many degrees of freedom, whatever is behind it."""
@@ -116,6 +116,30 @@ def prior_of(
     return Prior(
         np.where(alike, together.df, alone.df), np.where(alike, together.variance, alone.variance)
     )
+
+
+def prior_among(
+    judged: ArrayLike, others: Iterable[ArrayLike], lent: Sequence[Variances] = ()
+) -> Prior:
+    """The same, of differences by seed; none for one that has no spread."""
+    own = variances_of([judged])
+    if not own.count:
+        return NO_PRIOR
+    return prior_of(float(own.values[0]), float(own.df[0]), variances_of(others), lent)
+
+
+def moderated(differences: Iterable[ArrayLike]) -> list[Estimate]:
+    """The mean of each of several differences by seed, each one's variance with the others' prior.
+
+    >>> own, beside = estimate([1.0, 2.0, 4.0]), moderated([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]])
+    >>> beside[0].mean == own.mean, beside[0].half_width() < own.half_width()
+    (True, True)
+    """
+    samples = list(differences)
+    return [
+        estimate(one, prior_among(one, samples[:place] + samples[place + 1 :]))
+        for place, one in enumerate(samples)
+    ]
 
 
 def _prior(tested: Variances, behind: float, source: Variances, most: float = MOST_DF) -> Prior:

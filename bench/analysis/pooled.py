@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.analysis.moderated import Variances, prior_of, variances_of
+from bench.analysis.moderated import Variances, prior_among
 from bench.analysis.pairs import Pair, Predicted, Predictions, Regime, pairs
-from bench.analysis.statistics import NO_PRIOR, Prior
+from bench.analysis.statistics import Prior
 from bench.paths import PUBLISHED
 
 VERSION = 2
@@ -54,17 +54,13 @@ def prior_for(pair: Pair, others: Sequence[Pair], predicted: Predicted) -> Prior
     Args:
         others: of the treatment in the same experiment, this one among them or not.
     """
-    own = variances_of([pair.differences])
-    if not own.count:
-        return NO_PRIOR
-    near = [
+    near = (
         one.differences
         for one in others
         if one.regime == pair.regime and one.asked != pair.asked and not _collapsed(one, predicted)
-    ]
+    )
     used = frozenset[str]().union(pair.asked, *(one.asked for one in others))
-    lenders = lent(pair.regime, used)
-    return prior_of(float(own.values[0]), float(own.df[0]), variances_of(near), lenders)
+    return prior_among(pair.differences, near, lent(pair.regime, used))
 
 
 def _collapsed(pair: Pair, predicted: Predicted) -> bool:

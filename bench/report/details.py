@@ -29,9 +29,14 @@ def one_by_one(evidence: Evidence) -> list[Row]:
 
 
 def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
-    """Each treatment's row with its controls: what each is, the difference, what it says."""
+    """Each treatment's row with its controls: what each is, the difference, what it says.
+
+    Of many rows where the controls are standard ones: any other arm is in the results' table.
+    """
+    standard = any(arm.control for arm in evidence.experiment.spec.arm)
+    rows = [row for row, _ in evidence.judged] if standard else one_by_one(evidence)
     found = []
-    for row in one_by_one(evidence):
+    for row in rows:
         lines = [
             (_title(one.row, row), words.difference(one.difference), _says(one))
             for one in beside(evidence, row)
