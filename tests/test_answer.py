@@ -277,7 +277,12 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     evidence = gather(asked, store)
     (told,) = answers(evidence)
     assert told.badge == "no verdict"
-    assert told.sentence.startswith("No comparison is named as the primary one")
+    assert told.sentence.startswith(f"learned {MINUS} plain = ")
+    assert told.sentence.endswith(
+        " on average over 4 comparisons; none is named as the primary one."
+    )
+    assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
+    assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"
     assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])
 
 

@@ -35,11 +35,11 @@ def effects(evidence: Evidence) -> list[Effect]:
 
     Paired by seed, and by the values of the other axes, over which it is averaged.
     """
-    contexts = [row.context for row, _ in evidence.judged]
+    contexts = [row.context for row in evidence.treated]
     if not contexts:
         return []
     at = pd.DataFrame(contexts, dtype=object).map(str)  # text: a value may be a list
-    gains = pd.DataFrame([evidence.gain(row) for row, _ in evidence.judged])
+    gains = pd.DataFrame([evidence.gain(row) for row in evidence.treated])
     gains.index = pd.MultiIndex.from_frame(at.assign(whole=""))  # a level that no axis takes away
     asked, found = [], []
     for axis in evidence.axes:

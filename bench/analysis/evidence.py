@@ -260,6 +260,17 @@ class Evidence:
         return [(row, row.verdict) for row in self.rows if row.verdict]
 
     @cached_property
+    def treated(self) -> list[Row]:
+        """The treatment's rows that have a difference to the baseline arm.
+
+        Where no primary comparison names the treatment, the one arm of that role is it.
+        """
+        if self.experiment.spec.primary:
+            return [row for row, _ in self.judged]
+        treatments = [arm for arm in self.arms.values() if arm.role == "treatment"]
+        return [row for row in self.compared if [row.arm] == treatments]
+
+    @cached_property
     def compared(self) -> list[Row]:
         """The rows that have a difference to the baseline arm, measured or not."""
         return [row for row in self.rows if row.difference is not None]

@@ -142,17 +142,21 @@ def _holds_for(evidence: Evidence, rows: Sequence[Row]) -> str:
 
 def _over_all(evidence: Evidence) -> Answer:
     """More verdicts than are told one by one: their average, and how many are settled."""
-    rows = [row for row, _ in evidence.judged]
     badges = {verdict.answer for _, verdict in evidence.judged}
     settled = sum(verdict.answer in SETTLED for _, verdict in evidence.judged)
-    mean = average(pd.DataFrame([evidence.gain(row) for row in rows]))
-    sentence = "No two seeds are in all of them."
-    if mean:
-        pair = f" {MINUS} ".join(evidence.experiment.spec.primary or ())
-        sentence = f"{pair} = {words.difference(mean.interval())} on average over "
-        sentence += f"{len(rows)} comparisons, {settled or 'none'} of them settled."
+    sentence = _on_average(evidence, f", {settled or 'none'} of them settled.")
     badge = badges.pop() if len(badges) == 1 else "mixed"
-    return Answer(badge, sentence, _holds_for(evidence, rows))
+    return Answer(badge, sentence, _holds_for(evidence, evidence.treated))
+
+
+def _on_average(evidence: Evidence, ending: str) -> str:
+    """The treatment's mean difference over all of its comparisons."""
+    rows = evidence.treated
+    mean, many = average(pd.DataFrame(map(evidence.gain, rows))), counted(len(rows), "comparison")
+    if mean is None:
+        return f"No two seeds are in all of {many}: the average has no interval."
+    pair = f"{rows[0].arm.name} {MINUS} {evidence.experiment.baseline}"
+    return f"{pair} = {words.difference(mean.interval())} on average over {many}{ending}"
 
 
 def _without_verdict(evidence: Evidence) -> Answer:
@@ -161,6 +165,8 @@ def _without_verdict(evidence: Evidence) -> Answer:
         sentence = f"The size of {evidence.experiment.baseline} is not matched yet."
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
+    elif evidence.treated:
+        sentence = _on_average(evidence, "; none is named as the primary one.")
     else:
         sentence = "No comparison is named as the primary one: intervals, and no verdict."
     return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))

@@ -7,6 +7,7 @@ import pandas as pd
 from bench.analysis.classes import Classes
 from bench.analysis.controls import Beside, beside
 from bench.analysis.crossed import Crossed
+from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached
@@ -64,6 +65,17 @@ def _says(one: Beside) -> str:
     shows = STANDARD[one.row.arm.control].shows
     says = {"better": shows, "worse": "the control is better"}
     return says.get(one.standing, f"not settled whether {shows}")
+
+
+def axes(evidence: Evidence) -> pd.DataFrame:
+    """What each value of an axis does to the treatment's difference; empty without two values."""
+    lines = []
+    for one in effects(evidence):
+        pair = f"{evidence.treated[0].arm.name} {MINUS} {evidence.experiment.baseline}"
+        values = {"value": words.plain(one.value), "rather than": words.plain(one.first)}
+        change = {f"changes {pair} by, points": words.difference(one.change, "")}
+        lines.append({"axis": one.axis} | values | change)
+    return pd.DataFrame(lines)
 
 
 def equal_price(evidence: Evidence) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib as mpl
 
 from bench.analysis.classes import classes
-from bench.analysis.effects import effects
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.numbers import numbers
 from bench.paths import PUBLISHED
@@ -133,7 +132,6 @@ def markdown(
         measured=table.costs(evidence),
         classes=classes,
         details=details,
-        effects=effects,
         environment=environment,
         tables=table,
         tuning=tuning,
