@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -347,6 +348,30 @@ def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_pat
     narrow = experiment(tmp_path, 'dataset = ["fine"]\noutput_size = [16, 32]')
     fill(narrow, store, gained)
     assert "by-backbone-and-size" not in draw(gather(narrow, store))
+
+
+def test_numbers_and_names_of_a_map_of_many_sizes_do_not_touch(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine", "coarse"]\nbackbone = ["resnet10t", "vit_small_patch16_224"]\n'
+    asked = experiment(tmp_path, axes + "input_size = [320, 448]\noutput_size = [160, 224]")
+    fill(asked, store := Store(tmp_path), top1)
+    figure = draw(gather(asked, store))["by-backbone-and-size"].figure
+    assert figure
+    for ax in figure.axes:
+        for texts in (ax.texts, ax.get_xticklabels(), ax.get_yticklabels()):
+            boxes = [text.get_window_extent() for text in texts]
+            assert len(boxes) in (2, 4, 8)
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_values_of_an_axis_are_joined_by_lines_where_they_are_numbers_alone(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    drawn = draw(gather(asked, store))
+    for name, style_ in (("by-backbone", "None"), ("by-output-size", "-")):
+        figure = drawn[name].figure
+        assert figure
+        assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {style_}
 
 
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:

@@ -10,6 +10,9 @@ from bench.report import words
 from bench.report.figures import style
 from bench.report.figures.style import Drawing
 
+MOST_BESIDE = 3
+"""With more sizes, two panels in a line would be too narrow for their numbers."""
+
 
 def heat(evidence: Evidence) -> Drawing | None:
     """The mean difference by backbone and size, a panel for each dataset; of two and more of both.
@@ -25,11 +28,12 @@ def heat(evidence: Evidence) -> Drawing | None:
         ],
         columns=["dataset", "backbone", "size", "points"],
     )
-    if min(points["backbone"].nunique(), points["size"].nunique()) < 2:
+    sizes = points["size"].nunique()
+    if min(points["backbone"].nunique(), sizes) < 2:
         return None
     by_dataset = list(points.groupby("dataset", sort=False))
     most = float(points["points"].abs().max()) or 1.0
-    figure, axes = style.panels(len(by_dataset), {})
+    figure, axes = style.panels(len(by_dataset), {}, columns=1 if sizes > MOST_BESIDE else 2)
     for ax, (dataset, of) in zip(axes, by_dataset, strict=True):
         table = of.pivot_table("points", "backbone", "size", sort=False)
         ax.pcolormesh(table, cmap="coolwarm", vmin=-2 * most, vmax=2 * most)
@@ -38,7 +42,7 @@ def heat(evidence: Evidence) -> Drawing | None:
         for (y, x), value in np.ndenumerate(table.to_numpy()):
             text = words.points(value, signed=True)
             ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="black")
-        ax.set_xticks(np.arange(table.shape[1]) + 0.5, table.columns)
+        style.name_columns(ax, np.arange(table.shape[1]) + 0.5, list(table.columns))
         ax.set_yticks(np.arange(table.shape[0]) + 0.5, table.index)
         ax.set(title=dataset, xlabel="image, px", ylabel="")
     return style.drawing(

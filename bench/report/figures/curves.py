@@ -23,8 +23,6 @@ MOST_COLOURED = 4
 """With more arms than these, those that are not compared by the verdict are grey."""
 MOST_DOTS = 500
 """With more trials than these only the means are drawn."""
-MOST_LETTERS = 26
-"""More than these in one panel's tick labels, and the labels are set at a slant."""
 
 
 def curves(evidence: Evidence) -> Drawing | None:
@@ -144,14 +142,11 @@ def _by_value(
     first, last = -0.4 + 0.4 / len(arms), 0.4 - 0.4 / len(arms)  # as strips stand about a value
     means = done.groupby([labels, "arm"])["top1_pct"].mean().unstack().reindex(names)
     for arm, beside in zip(arms, np.linspace(first, last, len(arms)), strict=True):
-        xs, line, of = np.arange(len(names)) + beside, "-" if numbers else "", styles[arm]
-        ax.plot(xs, means[arm], line, color=of.colour, marker=of.marker, ms=6, lw=1)
-    ax.set_xticks(range(len(names)), names)
+        xs, of = np.arange(len(names)) + beside, styles[arm]
+        line = "-" if numbers else "none"
+        ax.plot(xs, means[arm], ls=line, color=of.colour, marker=of.marker, ms=6, lw=1)
+    style.name_columns(ax, range(len(names)), names)
     style.at_most_all(ax)
-    if sum(map(len, names)) > MOST_LETTERS:
-        ax.tick_params("x", rotation=15)
-        for label in ax.get_xticklabels():
-            label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def _strips(

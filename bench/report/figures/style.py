@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 from bench.spec.experiment import Arm
 
@@ -34,6 +35,9 @@ WIDTH = 7.0  # inches, of every figure
 POINTS = 72  # an inch
 MARK = 4.8  # of a legend, in font sizes: a marker with its room, and that between columns
 LINE = 0.2  # inches, of a legend
+
+MOST_LETTERS = 26
+"""So many fit under one of two panels in a line."""
 
 MANY_TIMES = 30
 """Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
@@ -112,9 +116,9 @@ def sheet(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def panels(n: int, arms: Mapping[str, ArmStyle]) -> tuple[Figure, list[Axes]]:
+def panels(n: int, arms: Mapping[str, ArmStyle], columns: int = 2) -> tuple[Figure, list[Axes]]:
     """A figure with `n` panels, two in a line, and these arms, if any, named above them."""
-    columns = min(n, 2)
+    columns = min(n, columns)
     lines = -(-n // columns)
     figure = sheet(0.6 + 2.6 * lines)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
@@ -123,6 +127,17 @@ def panels(n: int, arms: Mapping[str, ArmStyle]) -> tuple[Figure, list[Axes]]:
     if arms:
         legend(figure, arms)
     return figure, axes[:n]
+
+
+def name_columns(ax: Axes, places: ArrayLike, names: Sequence[str]) -> None:
+    """Name the places along a panel's lower edge, aslant where the names would not fit."""
+    ax.set_xticks(places, names)
+    grid = ax.get_gridspec()
+    assert grid
+    if sum(map(len, names)) > MOST_LETTERS * 2 / grid.ncols:
+        ax.tick_params("x", rotation=15)
+        for label in ax.get_xticklabels():
+            label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def name_lines(ax: Axes, groups: Mapping[str, Sequence[str]]) -> list[int]:
