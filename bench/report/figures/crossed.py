@@ -19,11 +19,10 @@ def heat(evidence: Evidence) -> Drawing | None:
 
     The mean is over the other axes, each of whose values counts alike.
     """
-    treated = [row for row in evidence.compared if row.arm.role == "treatment"]
     points = pd.DataFrame(
         [
             (row.trial.dataset, row.trial.backbone, row.size, row.difference.mean)
-            for row in treated
+            for row in evidence.treated
             if row.difference and row.difference.n
         ],
         columns=["dataset", "backbone", "size", "points"],
