@@ -28,6 +28,27 @@ def test_a_trial_of_crossed_sizes_is_named_by_its_own_sizes(
     }
 
 
+def test_a_trial_is_named_by_what_it_uses(write_experiment: WriteExperiment) -> None:
+    """Of equal time are 8 px without blocks, 24 px with one or two: neither has all values."""
+    axes = 'interpolation = ["bilinear", "nearest"]\nnum_resblocks = [0, 1, 2]'
+    matched = (
+        '[[arm]]\nname = "time"\nresizer = "none"\ninput_size = "equal_time"\nmatch = "learned"'
+    )
+    matched += "\nmatched_px = [8, 24, 24, 8, 24, 24]"
+    names = list(write_experiment(axes=axes, rest=matched).trial_names.values())
+    assert len(set(names)) == len(names)
+    assert [name for name in names if name.endswith("seed 0")] == [
+        "plain, seed 0",
+        *(
+            f"learned, interpolation {filter_}, num_resblocks {blocks}, seed 0"
+            for filter_ in ("bilinear", "nearest")
+            for blocks in (0, 1, 2)
+        ),
+        "time, num_resblocks 0, seed 0",
+        "time, num_resblocks 1, seed 0",
+    ]
+
+
 def test_words_stand_left_in_their_column_and_numbers_right(tmp_path: Path) -> None:
     lines = [["resnet18", NONE, "64 → 32", "+1.5 ± 0.2"], ["vit", "bicubic", "32", NONE]]
     file = tmp_path / "results.csv"

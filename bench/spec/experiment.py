@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -296,15 +297,25 @@ class Experiment(Asked):
 
     @cached_property
     def trial_names(self) -> dict[str, str]:
-        """What to call each trial, by key: arm, context and seed of the first cell that asks."""
-        names: dict[str, str] = {}
+        """What to call each trial, by key: the first arm that asks, what it uses, the seed."""
+        asking: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            context, sizes = cell.context, {"input_size", "output_size"}
-            others = {name: value for name, value in context.items() if name not in sizes}
-            size = f"{cell.trial.size} px" if others != context else ""
-            words = [cell.arm, context_label(others), size, f"seed {cell.trial.seed}"]
-            names.setdefault(cell.trial.key, ", ".join(filter(None, words)))
-        return names
+            of = asking.setdefault(cell.trial.key, [])
+            if not of or of[0].arm == cell.arm:
+                of.append(cell)
+        return {key: self._name(cells) for key, cells in asking.items()}
+
+    def _name(self, cells: Sequence[Cell]) -> str:
+        """Of the trial that answers these; an axis all of whose values they have is not used."""
+        first, sizes = cells[0], ("input_size", "output_size")
+        counts = {name: len(values) for name, values in self.spec.axes.items()}
+        unused = [n for n in first.context if len({str(c.axes[n]) for c in cells}) == counts[n] > 1]
+        if len(cells) < math.prod(counts[name] for name in unused):  # of some combinations alone
+            unused = []
+        used = [name for name in first.context if name not in (*unused, *sizes)]
+        words = [first.arm, context_label({name: first.axes[name] for name in used})]
+        words += [f"{first.trial.size} px"] if any(name in first.context for name in sizes) else []
+        return ", ".join(filter(None, [*words, f"seed {first.trial.seed}"]))
 
     @property
     def baseline(self) -> str:
