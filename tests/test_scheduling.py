@@ -177,6 +177,7 @@ def test_where_nothing_redraws_each_trial_says_how_far_all_are(
     first, *lines = console.file.getvalue().splitlines()
     assert first == "4 trials to run, 0 on record; 2 at a time"
     assert lines[0] == "  plain, seed 0: epoch 1, 32 images/s, top-1 50.0 %"
+    assert all(": epoch 1, " in line for line in lines if line.startswith(" "))  # the last, too
     ends = [line for line in lines if not line.startswith(" ")]
     assert [line.partition(":")[0] for line in ends] == [
         experiment.trial_names[key] for key in experiment.trials

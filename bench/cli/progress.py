@@ -158,18 +158,17 @@ class Display:
         self.running[trial.key] = running
 
     def _progress(self, running: Running, told: events.Event) -> None:
-        name = f"{running.name}: " if len(self.running) > 1 else ""
         match told:
             case events.Placed(where):
                 running.where = f" on {where}"
             case events.Step():
                 self._step(running, told)
             case events.Epoch(row):
-                self._epoch(running, row, name)
+                self._epoch(running, row)
             case events.Resumed(step):
-                self._say(f"  {name}goes on after step {step}")
+                self._say(f"  {running.name}: goes on after step {step}")
             case events.StartedAnew(reason):
-                self._say(f"  {name}starts anew: {reason}")
+                self._say(f"  {running.name}: starts anew: {reason}")
 
     def _step(self, running: Running, event: events.Step) -> None:
         now = time.monotonic()
@@ -187,12 +186,13 @@ class Display:
         if now > self.updated + 1:
             self._show_whole()
 
-    def _epoch(self, running: Running, row: CurveRow, name: str) -> None:
+    def _epoch(self, running: Running, row: CurveRow) -> None:
         if "top1_pct" in row:
             running.accuracy = f", top-1 {row['top1_pct']:.1f} %"
         if self.progress.disable and running.bar is not None:
             speed = row["step"] * running.batch_size / row["train_s"]
-            self._say(f"  {name}epoch {row['epoch']}, {speed:.0f} images/s{running.accuracy}")
+            told = f"epoch {row['epoch']}, {speed:.0f} images/s{running.accuracy}"
+            self._say(f"  {running.name}: {told}")
 
     def _end(self, trial: Trial, record: TrialRecord) -> None:
         running = self.running.pop(trial.key)
