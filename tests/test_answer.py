@@ -21,6 +21,7 @@ from bench.report import details, made
 from bench.report.answer import answers, in_words
 from bench.report.made import code_digest, saved
 from bench.report.pages import make
+from bench.report.summary import summary
 from bench.report.table import price, results
 from bench.report.words import MINUS, TIMES
 from bench.spec.controls import STANDARD, Control
@@ -284,6 +285,7 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
     assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"
     assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])
+    assert summary(evidence).group == "ablations"
 
 
 def controls(evidence: Evidence) -> list[tuple[str, ...]]:

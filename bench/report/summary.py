@@ -18,7 +18,7 @@ from bench.report.answer import Answer, answers, progress, scope
 SUMMARY = "summary.json"
 CHECKS = "check-"
 """What the names of experiments on the harness itself begin with."""
-SCHEMA = 6
+SCHEMA = 7
 """Raised when answers or verdicts change their fields."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
@@ -39,6 +39,7 @@ class Summary:
     figure: str = ""  # the name of the first figure; empty where there is none
     alt: str = ""  # what it shows, in words
     fingerprints: dict[str, str] = field(default_factory=dict)  # of datasets with finished trials
+    comparisons: int = 0  # of the treatment with the baseline, a context each
     generated: bool = False  # whether all its images are: it asks of the harness itself
     schema: int = SCHEMA
     answers: list[Answer] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Summary:
             return "costs"
         if self.name.startswith(ANSWERS):
             return "answers"
-        return "ablations" if len(self.verdicts) > ONE_BY_ONE else "single questions"
+        return "ablations" if self.comparisons > ONE_BY_ONE else "single questions"
 
 
 SUMMARIES = TypeAdapter(Summary)
@@ -84,6 +85,7 @@ def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
             "trials": dict(done[-1].get("environment", {})) if done else {},
             "timing": dict(timed[-1]) if timed else {},
         },
+        comparisons=len(evidence.treated),
         generated=all(map(is_generated, evidence.experiment.trials.values())),
         answers=answers(evidence),
         verdicts=verdict_rows(evidence),
