@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -280,12 +281,16 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     assert told.badge == "no verdict"
     assert told.sentence.startswith(f"learned {MINUS} plain = ")
     assert told.sentence.endswith(
-        " on average over 4 comparisons; none is named as the primary one."
+        " on average over 4 comparisons; no comparison is named as the primary one."
     )
     assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
     assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"
     assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])
     assert summary(evidence).group == "ablations"
+    arms = evidence.experiment.spec.arm
+    both = [arm.model_copy(update={"role": "treatment"}) for arm in arms[1:]]
+    several = asked.spec.model_copy(update={"arm": [arms[0], *both]})
+    assert gather(replace(asked, spec=several), store).treated == []
 
 
 def controls(evidence: Evidence) -> list[tuple[str, ...]]:

@@ -74,7 +74,7 @@ def test_classes_that_lend_to_one_another_are_told_more_closely_and_hold_togethe
     assert missed < 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
     plain = [simultaneous([estimate(of) for of in one]) for one in samples]
     ours, own = (
-        np.median([of.half_width for one in all_ for of in one]) for all_ in (intervals, plain)
+        np.median([of.half_width for one in family for of in one]) for family in (intervals, plain)
     )
     assert ours < own / 2
 

@@ -263,12 +263,12 @@ class Evidence:
     def treated(self) -> list[Row]:
         """The treatment's rows that have a difference to the baseline arm.
 
-        Where no primary comparison names the treatment, the one arm of that role is it.
+        Without a primary comparison the treatment is the one arm of that role, if there is one.
         """
         if self.experiment.spec.primary:
             return [row for row, _ in self.judged]
-        treatments = [arm for arm in self.arms.values() if arm.role == "treatment"]
-        return [row for row in self.compared if [row.arm] == treatments]
+        treatments = {arm.name for arm in self.arms.values() if arm.role == "treatment"}
+        return [row for row in self.compared if {row.arm.name} == treatments]
 
     @cached_property
     def compared(self) -> list[Row]:

@@ -121,7 +121,7 @@ def prior_of(
 def prior_among(
     judged: ArrayLike, others: Iterable[ArrayLike], lent: Sequence[Variances] = ()
 ) -> Prior:
-    """The same, of differences by seed; none for one that has no spread."""
+    """The same, of the differences themselves, by seed; none for one that has no spread."""
     own = variances_of([judged])
     if not own.count:
         return NO_PRIOR
@@ -129,7 +129,7 @@ def prior_among(
 
 
 def moderated(differences: Iterable[ArrayLike]) -> list[Estimate]:
-    """The mean of each of several differences by seed, each one's variance with the others' prior.
+    """An estimate of each difference by seed; the others are the prior of its variance.
 
     >>> own, beside = estimate([1.0, 2.0, 4.0]), moderated([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]])
     >>> beside[0].mean == own.mean, beside[0].half_width() < own.half_width()

@@ -152,11 +152,16 @@ def _over_all(evidence: Evidence) -> Answer:
 def _on_average(evidence: Evidence, ending: str) -> str:
     """The treatment's mean difference over all of its comparisons."""
     rows = evidence.treated
-    mean, many = average(pd.DataFrame(map(evidence.gain, rows))), counted(len(rows), "comparison")
+    mean = average(pd.DataFrame(map(evidence.gain, rows)))
     if mean is None:
-        return f"No two seeds are in all of {many}: the average has no interval."
-    pair = f"{rows[0].arm.name} {MINUS} {evidence.experiment.baseline}"
-    return f"{pair} = {words.difference(mean.interval())} on average over {many}{ending}"
+        return "Fewer than two seeds are in every comparison: there is no interval."
+    over = f" on average over {len(rows)} comparisons" if len(rows) > 1 else ""
+    return f"{compared(evidence)} = {words.difference(mean.interval())}{over}{ending}"
+
+
+def compared(evidence: Evidence) -> str:
+    """The treatment and the baseline, as their difference is called."""
+    return f"{evidence.treated[0].arm.name} {MINUS} {evidence.experiment.baseline}"
 
 
 def _without_verdict(evidence: Evidence) -> Answer:
@@ -166,7 +171,7 @@ def _without_verdict(evidence: Evidence) -> Answer:
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
     elif evidence.treated:
-        sentence = _on_average(evidence, "; none is named as the primary one.")
+        sentence = _on_average(evidence, "; no comparison is named as the primary one.")
     else:
         sentence = "No comparison is named as the primary one: intervals, and no verdict."
     return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))

@@ -14,7 +14,7 @@ from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
 from bench.errors import counted
 from bench.report import words
-from bench.report.answer import why_not
+from bench.report.answer import compared, why_not
 from bench.report.table import known
 from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.controls import STANDARD
@@ -32,7 +32,7 @@ def one_by_one(evidence: Evidence) -> list[Row]:
 def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
     """Each treatment's row with its controls: what each is, the difference, what it says.
 
-    Of many rows where the controls are standard ones: any other arm is in the results' table.
+    Of many rows only with standard controls; other arms stand in the table of results.
     """
     standard = any(arm.control for arm in evidence.experiment.spec.arm)
     rows = [row for row, _ in evidence.judged] if standard else one_by_one(evidence)
@@ -71,9 +71,8 @@ def axes(evidence: Evidence) -> pd.DataFrame:
     """What each value of an axis does to the treatment's difference; empty without two values."""
     lines = []
     for one in effects(evidence):
-        pair = f"{evidence.treated[0].arm.name} {MINUS} {evidence.experiment.baseline}"
         values = {"value": words.plain(one.value), "rather than": words.plain(one.first)}
-        change = {f"changes {pair} by, points": words.difference(one.change, "")}
+        change = {f"changes {compared(evidence)} by, points": words.difference(one.change, "")}
         lines.append({"axis": one.axis} | values | change)
     return pd.DataFrame(lines)
 

@@ -19,7 +19,7 @@ SUMMARY = "summary.json"
 CHECKS = "check-"
 """What the names of experiments on the harness itself begin with."""
 SCHEMA = 7
-"""Raised when answers or verdicts change their fields."""
+"""Raised when the fields of a summary, an answer or a verdict change."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
 

@@ -37,7 +37,7 @@ MARK = 4.8  # of a legend, in font sizes: a marker with its room, and that betwe
 LINE = 0.2  # inches, of a legend
 
 MOST_LETTERS = 26
-"""So many fit under one of two panels in a line."""
+"""Names of so many in all fit under one of two panels in a line."""
 
 MANY_TIMES = 30
 """Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
@@ -117,7 +117,7 @@ def sheet(height: float) -> Figure:
 
 
 def panels(n: int, arms: Mapping[str, ArmStyle], columns: int = 2) -> tuple[Figure, list[Axes]]:
-    """A figure with `n` panels, two in a line, and these arms, if any, named above them."""
+    """A figure of `n` panels, at most `columns` in a line; the arms, if any, are named above."""
     columns = min(n, columns)
     lines = -(-n // columns)
     figure = sheet(0.6 + 2.6 * lines)
