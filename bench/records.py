@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Required, TypeVar, cast
+from typing import Annotated, Any, Literal, NotRequired, Required, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # typing's is one that pydantic reads from Python 3.12 on
 
 from bench.errors import InputError
@@ -27,6 +27,9 @@ SCHEMA = 1
 
 Json = dict[str, Any]
 """An object of JSON: a whole record of whatever kind, or a table in one."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A time that was measured; its logarithm is taken."""
 
 
 class Environment(TypedDict):
@@ -149,8 +152,8 @@ class CardFacts(TypedDict):
 class RoundRecord(Ending):
     """One round of a sitting: `timings/<key>/rounds/<number>/record.json`."""
 
-    samples: dict[str, dict[str, list[float]]]  # seconds of a call, by speed key and phase
-    again: dict[str, list[float]]  # by phase, of the reference's second turn
+    samples: dict[str, dict[str, list[Seconds]]]  # seconds of a call, by speed key and phase
+    again: dict[str, list[Seconds]]  # by phase, of the reference's second turn
     failures: dict[str, str]  # why a subject could not be timed, by speed key
     disturbance: DisturbanceFacts
     card: NotRequired[CardFacts]  # of a GPU that NVML knows, as are the watts
@@ -164,7 +167,7 @@ class TimedArm(TypedDict):
 
     trial: Json  # of one of them
     reason: str  # why it could not be measured; "" if it was
-    seconds: dict[str, list[float]]  # by phase: the median of each round that is used
+    seconds: dict[str, list[Seconds]]  # by phase: the median of each round that is used
     metrics: dict[str, Measured]  # by name, those of `METRICS` with the source "timing"
     reserved_mib: NotRequired[float]  # what a GPU's allocator held in training, in use or not
     joules_per_image: NotRequired[float]  # in training, of a GPU that tells its energy
@@ -178,7 +181,7 @@ class TimingRecord(Ending, total=False):
     finished: str
     memory_method: str | None  # how peak memory was measured
     reference: str  # the speed key that was measured twice in each round
-    again: dict[str, list[float]]  # its second measurement, as `seconds`: the noise floor
+    again: dict[str, list[Seconds]]  # its second measurement, as `seconds`: the noise floor
     disturbances: list[DisturbanceFacts]  # of each round that was taken
     cards: list[CardFacts]  # likewise, of a GPU
     rounds_used: list[int]  # numbers of those that count
@@ -258,7 +261,7 @@ PUBLISHED_FORM, AGAIN = "published, fp32, NCHW", "again"
 class FormsRound(TypedDict):
     """A round of `check resizer`; see `bench.lab.implementations`."""
 
-    seconds: dict[str, dict[str, float]]  # of an image, by form and phase
+    seconds: dict[str, dict[str, Seconds]]  # of an image, by form and phase
     speeds: dict[str, float]  # the machine's: GMAC/s by precision, and GB/s of a "copy"
     disturbance: DisturbanceFacts
     environment: Environment

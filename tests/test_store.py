@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,13 @@ import pytest
 
 from bench.errors import InputError
 from bench.metrics import METRICS
-from bench.records import SCHEMA, Ending, read_record, write_record
+from bench.records import SCHEMA, Ending, TimingRecord, TrialRecord, read_record, write_record
 from bench.report.pages import make
 from bench.run.attempt import ended
+from bench.run.plan import make_plan
 from bench.store import Store
 from tests.conftest import WriteExperiment
-from tests.fakes import NARROW, experiment, fill, result, timed_arm, top1
+from tests.fakes import NARROW, experiment, fill, result, time_all, timed_arm, top1
 
 SAVED = ("predictions.parquet", "pictures.npz")
 
@@ -124,3 +126,30 @@ def test_predictions_and_pictures_that_were_cut_are_named_and_the_report_is_made
     assert set(store.damaged) <= {str(path) for path in cut}
     assert all(told.startswith(f"{path} is damaged: ") for path, told in store.damaged.items())
     assert not any("\n" in told for told in store.damaged.values())
+
+
+def test_a_plan_and_a_report_take_a_trial_from_its_experiment_not_from_its_record(
+    tmp_path: Path, store: Store, write_experiment: WriteExperiment
+) -> None:
+    asked = write_experiment()
+    fill(asked, store, lambda trial: 50.0 + trial.seed)
+    whole = make(asked, store, tmp_path / "whole").html.read_text()
+    for key in asked.trials:
+        record = read_record(store.trial_folder(key), TrialRecord)
+        assert record
+        write_record(store.trial_folder(key), record | {"trial": {"lr": "fast"}})
+    assert make(asked, store, tmp_path / "out").html.read_text() == whole
+    shutil.rmtree(store.trial_folder(key))
+    assert make_plan(asked, store).counts["missing"] == 1
+
+
+def test_a_time_of_nothing_is_damage(store: Store, write_experiment: WriteExperiment) -> None:
+    asked = write_experiment()
+    time_all(asked, store)
+    (folder,) = set(store.timing_folders(asked).values())
+    record = read_record(folder, TimingRecord)
+    assert record
+    next(iter(record["subjects"].values()))["seconds"]["train"][0] = 0.0
+    write_record(folder, record)
+    assert store.timings(asked) == {}
+    assert "its 'subjects' is not what a record has there" in store.damaged[str(folder)]

@@ -139,7 +139,7 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
         parent = trials / trial.backbone_from
         state = trained_weights(parent, PARENT)
         model.load_state_dict({name: state[name] for name in ("mean", "std")}, strict=False)
-        if _record(parent)["trial"]["dataset"] != trial.dataset:
+        if _trial(parent.name, _record(parent)).dataset != trial.dataset:
             layers = backbones.classifying_layers(model.backbone)
             fresh = tuple(f"backbone.{layer}." for layer in layers)
             state |= {n: t for n, t in model.state_dict().items() if n.startswith(fresh)}

@@ -79,8 +79,9 @@ def scope(evidence: Evidence) -> str:
 
 
 def _data(evidence: Evidence) -> list[str]:
-    found = {r["trial"]["dataset"]: r["data"] for r in evidence.records.values() if r.get("data")}
-    names = dict.fromkeys(trial.dataset for trial in evidence.experiment.trials.values())
+    trials, records = evidence.experiment.trials, evidence.records
+    found = {trials[key].dataset: of["data"] for key, of in records.items() if of.get("data")}
+    names = dict.fromkeys(trial.dataset for trial in trials.values())
     counts = {
         name: f" ({of['train_images']:,} training, {of['val_images']:,} validation images)"
         for name, of in found.items()

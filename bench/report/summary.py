@@ -67,7 +67,9 @@ def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
         figure: the name of the page's first figure.
         alt: what it shows, in words.
     """
-    done = [record for record in evidence.records.values() if record["status"] == "ok"]
+    trials = evidence.experiment.trials
+    finished = {key: one for key, one in evidence.records.items() if one["status"] == "ok"}
+    done = list(finished.values())
     timed = [one.get("environment", {}) for one in evidence.sittings]
     dated = [*evidence.records.values(), *evidence.sittings]
     return Summary(
@@ -80,13 +82,13 @@ def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
         figure=figure,
         alt=alt,
         baseline=evidence.experiment.baseline,
-        fingerprints={one["trial"]["dataset"]: one["data"]["fingerprint"] for one in done},
+        fingerprints={trials[k].dataset: one["data"]["fingerprint"] for k, one in finished.items()},
         environments={
             "trials": dict(done[-1].get("environment", {})) if done else {},
             "timing": dict(timed[-1]) if timed else {},
         },
         comparisons=len(evidence.treated),
-        generated=all(map(is_generated, evidence.experiment.trials.values())),
+        generated=all(map(is_generated, trials.values())),
         answers=answers(evidence),
         verdicts=verdict_rows(evidence),
     )

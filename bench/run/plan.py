@@ -74,7 +74,8 @@ def make_plan(
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = {key: experiment.trials[key] for key, state in states.items() if state == "missing"}
-    here = _smoked(experiment, store) | _pace(filter(None, records.values())) if missing else {}
+    ended = [(experiment.trials[key], record) for key, record in records.items() if record]
+    here = _smoked(experiment, store) | _pace(ended) if missing else {}
     pace = {**(published or {}), **here}
     images = {name: train_images(name) for name in {one.dataset for one in missing.values()}}
     seconds = {}
@@ -140,7 +141,8 @@ def published_pace(folder: Path) -> dict[str, Pace]:
     """
     stores = [Store(one) for one in sorted(folder.glob("*/"))]
     records = (record for store in stores for record in store.trials(store.kept()).values())
-    return _pace(one for one in records if one and _device(one) == "cpu")
+    measured = [one for one in records if one and _device(one) == "cpu"]
+    return _pace((Trial(**one["trial"]), one) for one in measured)
 
 
 def _device(record: TrialRecord) -> str:
@@ -148,19 +150,19 @@ def _device(record: TrialRecord) -> str:
     return environment["device"] if environment else ""
 
 
-def _pace(records: Iterable[TrialRecord]) -> dict[str, Pace]:
+def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
     """What a step of a finished trial took of a whole device, by speed key.
 
     It is of all that the trial took, loading and validation included.
     """
     pace: dict[str, Pace] = {}
-    for record in records:
+    for trial, record in ended:
         if record["status"] == "ok" and record["steps"] and "reused_from" not in record:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
             environment = record.get("environment")
             step_s = seconds * _share(environment) / record["steps"]
             device = environment["device_name"] if environment else "an unknown device"
-            pace.setdefault(Trial(**record["trial"]).speed_key, Pace(step_s, device))
+            pace.setdefault(trial.speed_key, Pace(step_s, device))
     return pace
 
 

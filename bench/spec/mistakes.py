@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
 from bench.errors import InputError
 from bench.spec.experiment import ExperimentFile
+from bench.spec.trial import Trial
 from resizer.specs import nearest, one_of
 
 
@@ -50,11 +52,14 @@ def sentence(
 ) -> str:
     """The first thing that is wrong: table, field, value, what is allowed, nearest guess.
 
+    A field that nobody knows goes first: misspelt, it is why another one is missing.
+
     Args:
         layers: tables by name, each with the fields that it sets, the strongest first.
         model: what the fields were meant to be.
     """
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     parts = [str(part) for part in first["loc"] if not str(part).startswith("function")]
     field, kind, given = ".".join(parts), first["type"], first["input"]
     table = next((name for name, fields in layers.items() if field in fields), "")
@@ -81,14 +86,20 @@ def check_arm(where: str, name: str, arms: Collection[str]) -> None:
 
 
 def unknown(table: str, field: str, known: Iterable[str]) -> str:
+    """The sentence on a field that its table does not know, with the place that it belongs to."""
     where = f"[{table}] " if table else ""
+    if table and field in ExperimentFile.model_fields:
+        return f"{where}{field!r} stands at the top of the file, before its first table"
+    if not table and field in Trial.model_fields:
+        return f"{field!r} stands in [trial], or in an arm of its own"
     return f"{where}unknown field {field!r}{one_of(field, known)}"
 
 
 def _inner(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """The fields of the table at `path`."""
+    """The fields of the table at `path`, which may be optional, or one of several."""
     for name in path:
-        inner = model.model_fields[name].annotation if name in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        if name in model.model_fields:
+            type_ = model.model_fields[name].annotation
+            tables = (of for of in (type_, *get_args(type_)) if isinstance(of, type))
+            model = next((of for of in tables if issubclass(of, BaseModel)), model)
     return list(model.model_fields)
