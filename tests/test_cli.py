@@ -156,6 +156,14 @@ def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize("price", ["inf", "nan", "-1"])
+@pytest.mark.usefixtures("store")
+def test_an_hour_has_a_finite_price(price: str) -> None:
+    refused = command("plan", "quick", "--hourly", price)
+    assert refused.returncode == 2
+    assert "--hourly" in refused.stderr
+
+
 @pytest.mark.usefixtures("store")
 def test_the_checks_of_the_harness_say_what_they_found(toy: Path) -> None:
     ratio = command("check", "data", toy)

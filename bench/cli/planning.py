@@ -68,7 +68,8 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
     """Write `NAME.toml` and the module of its front end into the folder; both plan at once.
 
     Raises:
-        InputError: if the name is none of a file and a module, or one of the files is there.
+        InputError: if the name is none of a file and a module, or is that of a shipped experiment,
+            or one of the files is there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
         allowed = "lower-case letters, digits, - and _, with a letter first"
@@ -76,6 +77,8 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
     module = f"{name.replace('-', '_')}_front_ends" if name != "mine" else "my_front_ends"
     question, front_end = folder / f"{name}.toml", folder / f"{module}.py"
     check_name(question)
+    if name in shipped():
+        raise InputError(f"experiments/{name}.toml is shipped: give the new question another name")
     for path in (question, front_end):
         if path.exists():
             raise InputError(f"{path} is there already: give the new question another name")
@@ -93,7 +96,9 @@ def plan(
     devices: Annotated[
         int, typer.Option(min=1, help="Time on so many GPUs, or machines without one.")
     ] = 1,
-    hourly: Annotated[float | None, typer.Option(min=0, help="Price of one for an hour.")] = None,
+    hourly: Annotated[
+        float | None, typer.Option(min=0, max=1e9, help="Price of one for an hour.")
+    ] = None,
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
     from bench.run.plan import make_plan, published_pace
