@@ -14,8 +14,8 @@ help:
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "resizer-bench needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' \
+		|| { echo "resizer-bench needs Python 3.11.4 or newer: make setup PYTHON=python3.12"; exit 1; }
 	@echo "installing into .venv: torch and its companions take some minutes the first time"
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) .venv \

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from bench.data import library
 from bench.errors import InputError, MachineError, machine_trouble
@@ -78,6 +78,38 @@ def test_tensors_of_any_layout_are_saved(tmp_path: Path, order: str) -> None:
     module.register_buffer("x", layouts[order])
     weights.save(module, tmp_path / "w.safetensors")
     assert torch.equal(weights.load(tmp_path / "w.safetensors")["x"], layouts[order])
+
+
+class Counted(nn.Module):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = [count] + [0] * 160
+
+    def get_extra_state(self) -> Any:
+        return self.count
+
+    def set_extra_state(self, state: Any) -> None:
+        self.count = state
+
+
+def test_the_extra_states_of_several_parts_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    weights.save(nn.Sequential(*map(Counted, range(20))), path)
+    (back := nn.Sequential(*(Counted(-1) for _ in range(20)))).load_state_dict(weights.load(path))
+    assert [part.count[0] for part in back] == list(range(20))
+
+
+class Empty(nn.Sequential):
+    """A front end of the user's own whose length is 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., ::2, ::2]
+
+
+def test_a_front_end_that_counts_as_nothing_is_still_the_front_end() -> None:
+    model = models.Classifier(nn.Flatten(), front := Empty())
+    assert model.resizer is front
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 3 * 4 * 4)
 
 
 def test_a_backbone_of_timms_whose_layers_are_shared_can_be_saved() -> None:

@@ -258,7 +258,7 @@ def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments(
     size, ratio = matching.counted(asked, 10)
 
     def gmacs(trial: Trial) -> float:
-        return timing.cost(models.build(trial, 10), trial)["gmacs"]
+        return timing.cost(models.build(trial, 10), trial.input_size)["gmacs"]
 
     wanted = gmacs(asked.like)
     assert gmacs(enlarged(asked.plain, size)) == pytest.approx(ratio * wanted)

@@ -611,6 +611,14 @@ def test_verify_finds_an_index_that_does_not_fit(pictures: Path, data: Path) -> 
     refused(data, text, lambda: library.verify("mine"))
 
 
+def test_pixels_that_were_cut_are_one_sentence(pictures: Path, data: Path) -> None:
+    incoming.import_local(pictures, name="mine")
+    with (data / "mine" / "train.bin").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(InputError, match=r"/mine is damaged: train\.bin has 10 of [\d,]+ bytes; "):
+        library.open_dataset("mine")
+
+
 def test_a_lost_file_is_one_sentence(pictures: Path, data: Path) -> None:
     incoming.import_local(pictures, name="mine")
     (data / "mine" / "train.parquet").unlink()

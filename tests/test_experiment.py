@@ -126,6 +126,14 @@ def test_what_costs_the_same_shares_a_speed_key() -> None:
     assert frozen.speed_key != one.speed_key
 
 
+@pytest.mark.parametrize("loaded", [{"eval_size": 24}, {"load_antialias": False}])
+def test_an_arm_that_is_loaded_otherwise_has_a_cost_of_its_own(loaded: dict[str, Any]) -> None:
+    one = Trial(**FIELDS)
+    assert Trial(**FIELDS, **loaded).speed_key != one.speed_key
+    assert Trial(**FIELDS, resample="nearest").speed_key != one.speed_key
+    assert Trial(**FIELDS, eval_antialias=False).speed_key == one.speed_key
+
+
 def test_an_edited_class_of_the_users_own_is_another_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

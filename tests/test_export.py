@@ -45,6 +45,32 @@ def test_the_file_computes_what_the_trial_computed_and_has_a_card(
     assert "**Does it help?**\n\nNot settled: +0.1.\n\n## Recipe" in card
 
 
+def test_a_size_of_its_own_in_validation_is_that_of_the_file_and_its_card(
+    store: Store, tmp_path: Path
+) -> None:
+    key = trained(store, eval_size=24)
+    export.export(store.root, key, "pt2", path := tmp_path / "model.pt2")
+    assert loaded(path, torch.zeros(2, 3, 24, 24, dtype=torch.uint8)).shape == (2, 2)
+    assert "Takes (B, 3, 24, 24) uint8 images" in path.with_suffix(".md").read_text()
+
+
+def test_a_front_end_derived_from_ours_is_exported_as_it_computes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bent_front.py").write_text(
+        "from resizer.learned import LearnedResizer\n"
+        "class Bent(LearnedResizer):\n"
+        "    def forward(self, images): return super().forward(images).clamp(-0.1, 0.1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    key = trained(store, resizer="bent_front:Bent", num_kernels=4)
+    export.export(store.root, key, "pt2", path := tmp_path / "model.pt2")
+    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = models.load(key, store.root)(images)
+    torch.testing.assert_close(loaded(path, images), wanted, rtol=1e-4, atol=1e-4)
+
+
 def loaded(path: Path, images: torch.Tensor) -> torch.Tensor:
     if path.suffix == ".pt2":
         return torch.export.load(path).module()(images)  # type: ignore[no-any-return]

@@ -220,6 +220,10 @@ def test_a_backbone_that_does_not_exist_stops_the_run_before_it_starts(
             'backbone = ["vit_tiny_patch16_224"]\noutput_size = [8]',
             r"backbone 'vit_tiny_patch16_224' cannot take 8 px: ",
         ),
+        (
+            'backbone = ["vit_tiny_patch16_224"]\noutput_size = [16]\neval_size = [32]',
+            r"backbone 'vit_tiny_patch16_224' cannot take 32 px: ",
+        ),
     ],
 )
 def test_a_size_that_a_backbone_cannot_take_is_refused_before_the_run(

@@ -20,7 +20,7 @@ from bench.events import Event, Round
 from bench.lab import device, matching, models, timing
 from bench.lab import disturbance as machine
 from bench.lab.card import Card
-from bench.lab.stepper import LEAST_BLOCKS, timed_blocks
+from bench.lab.stepper import LEAST_BLOCKS, Stepper, timed_blocks
 from bench.metrics import Weight
 from bench.records import RoundRecord, TimingRecord, read_record, write_record
 from bench.report.environment import warnings
@@ -44,9 +44,9 @@ def toy(**fields: Any) -> Trial:
 def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
     n, r, wide, out = 16, 2, 64, 32
     one = toy(input_size=wide, output_size=out, resizer="learned", num_resblocks=r)
-    with_it = timing.cost(models.build(one, 10), one)
+    with_it = timing.cost(models.build(one, 10), one.input_size)
     alone = toy(input_size=out)
-    without = timing.cost(models.build(alone, 10), alone)
+    without = timing.cost(models.build(alone, 10), alone.input_size)
     wanted = (147 * n + n**2) * wide**2 + (18 * r * n**2 + 9 * n**2 + 147 * n) * out**2
     assert (with_it["gmacs"] - without["gmacs"]) * 1e9 == pytest.approx(wanted)
     assert (with_it["params_m"] - without["params_m"]) * 1e6 == pytest.approx(16707)
@@ -54,9 +54,35 @@ def test_multiply_adds_of_the_resizer_are_the_closed_form() -> None:
     assert with_it["resizer_params_m"] * 1e6 == pytest.approx(16707)
 
 
+def test_inference_is_of_images_as_the_trial_is_validated_on_and_training_is_not() -> None:
+    one = Stepper(toy(input_size=16, output_size=None, eval_size=24), 2)
+    seen = []
+    one.model.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    one.train_step()
+    one.model.eval()
+    one.infer_step()
+    one.infer_one()
+    assert seen == [16, 24, 24]
+    small, large = (
+        timing.weigh(toy(output_size=None, **of), 2, "train") for of in ({}, {"eval_size": 64})
+    )
+    assert large.metrics["gmacs"] == pytest.approx(4 * small.metrics["gmacs"], rel=0.01)
+
+
+def test_the_parts_of_a_step_take_no_more_images_at_once_than_the_step_does() -> None:
+    one = Stepper(toy(resizer="learned", num_kernels=4, micro_batch=2, batch_size=5 + 1), 2)
+    seen = []
+    for part in (one.model.resizer, one.model.backbone):
+        part.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    for step in (one.train_step, one.resizer_step, one.backbone_step):
+        seen.clear()
+        step()
+        assert set(seen) == {2}, step
+
+
 def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> None:
     one = toy(backbone="resnet50", input_size=224)
-    found = timing.cost(models.build(one, 1000), one)
+    found = timing.cost(models.build(one, 1000), one.input_size)
     assert found["gmacs"] == pytest.approx(4.09, abs=0.03)
     assert found["params_m"] == pytest.approx(25.557, abs=0.001)
 
@@ -64,7 +90,7 @@ def test_resnet50_at_224_px_has_its_published_multiply_adds_and_parameters() -> 
 def test_the_attention_of_a_transformer_counts() -> None:
     one = toy(backbone="vit_tiny_patch16_224", input_size=224)
     tokens, width, layers = 197, 192, 12
-    found = timing.cost(models.build(one, 1000), one)["gmacs"] * 1e9
+    found = timing.cost(models.build(one, 1000), one.input_size)["gmacs"] * 1e9
     attention = layers * 2 * tokens**2 * width  # scores, and what they weigh
     dense = layers * 12 * tokens * width**2 + 196 * 768 * width + 1000 * width
     assert found == pytest.approx(dense + attention, rel=0.001)

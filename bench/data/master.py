@@ -67,7 +67,11 @@ class Master:
 
 
 def open_split(folder: Path, split: str, rows: NDArray[np.int64] | None = None) -> Master:
-    """Read a split's index, or these rows of it; pixels are mapped when one is asked for."""
+    """Read a split's index, or these rows of it; pixels are mapped when one is asked for.
+
+    Raises:
+        OSError, ValueError: if a file of it is not there, or cut.
+    """
     import pyarrow.parquet as pq  # which takes longer to import than all datasets to list
 
     index = pq.read_table(folder / f"{split}.parquet")
@@ -77,6 +81,9 @@ def open_split(folder: Path, split: str, rows: NDArray[np.int64] | None = None) 
     )
     names = tuple(index["name"].to_pylist())
     whole = Master(folder, split, names, labels, offsets, heights, widths)
+    there, needed = whole.file.stat().st_size, (offsets + 3 * heights * widths).max(initial=0)
+    if there < needed:
+        raise ValueError(f"{whole.file.name} has {there:,} of {needed:,} bytes")
     return whole if rows is None else whole.part(rows)
 
 

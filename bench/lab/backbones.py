@@ -54,25 +54,30 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> nn.Module:
 
 
 def check(trial: Trial, *, start: bool = True) -> None:
-    """Build the trial's backbone as `build` does, and give it an image of its size.
+    """Build the trial's backbone as `build` does, and give it an image of each of its sizes.
 
     Raises:
         SizeRefusedError: if it cannot take the size.
         InputError: if it cannot be had, or the image does not fit in memory.
     """
-    name, size = trial.backbone, trial.backbone_size
     backbone = build(trial, classes=2, start=start).eval()
     if start:
         load_checkpoint(backbone, trial)
+    for side in dict.fromkeys((trial.backbone_size, trial.output_size or trial.evaluated_size)):
+        _try(backbone, trial.backbone, side)
+    weights.rehearse(backbone, f"backbone {trial.backbone!r}")
+
+
+def _try(backbone: nn.Module, name: str, side: int) -> None:
+    """Give the backbone an image of that side; raises as `check`."""
     try:
         with torch.no_grad():
-            backbone(torch.zeros(1, 3, size, size))
+            backbone(torch.zeros(1, 3, side, side))
     except Exception as error:  # each family has its own way to refuse a size
         if devices.is_out_of_memory(error):
-            raise InputError(f"backbone {name!r} does not fit in memory at {size} px") from error
+            raise InputError(f"backbone {name!r} does not fit in memory at {side} px") from error
         said = first_line(error)
-        raise SizeRefusedError(f"backbone {name!r} cannot take {size} px: {said}") from error
-    weights.rehearse(backbone, f"backbone {name!r}")
+        raise SizeRefusedError(f"backbone {name!r} cannot take {side} px: {said}") from error
 
 
 def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:

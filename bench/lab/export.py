@@ -1,6 +1,6 @@
 """A finished trial as one file for other programs, checked before it is called done.
 
-The file takes (B, 3, S, S) uint8 images, S the trial's input size and B any, and gives (B, classes)
+The file takes (B, 3, S, S) uint8 images, S as in its validation and B any, and gives (B, classes)
 logits: normalisation, resizer and backbone in one, in float32, a learned resizer with its norms
 folded.
 """
@@ -47,7 +47,7 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
     record = read_record(results / "trials" / key, TrialRecord)
     assert record, "models.load has read it"
     trial = Trial(**record["trial"])
-    if isinstance(model.resizer, LearnedResizer):
+    if type(model.resizer) is LearnedResizer:  # a user's own, derived from it, computes otherwise
         model.resizer = FoldedResizer(model.resizer)
     model.to(memory_format=torch.contiguous_format)
     temporary = path.with_name(f".{path.name}")
@@ -62,10 +62,11 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
                 f"the exported trial {key} classifies {differing} of {len(found)} validation "
                 "images otherwise than its record: nothing was written"
             )
+        told_of_it = card(record, trial, told, len(found), differing)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    path.with_suffix(".md").write_text(card(record, trial, told, len(found), differing))
+    path.with_suffix(".md").write_text(told_of_it)
 
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:
@@ -131,7 +132,7 @@ def card(
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
     half = 1.96 * (top1 * (100 - top1) / data["val_images"]) ** 0.5
-    size, classes = trial.input_size, data["classes"]
+    size, classes = trial.evaluated_size, data["classes"]
     asked = "\n\n".join(told) or "No report here has an experiment of this trial."
     fields = trial.model_dump(exclude_none=True).items()
     recipe = "\n".join(f"- {name}: {value}" for name, value in fields)
@@ -142,7 +143,7 @@ Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in th
 {", ".join(classes)}.
 
 **Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of {data["val_images"]} \
-images ({data["scored_on"]}), one seed: the interval is that of the images alone.
+images ({data.get("scored_on", "val")}), one seed: the interval is that of the images alone.
 **Checked:** {checked - differing} of {checked} validation images are classified as on record.
 **Trained on:** {data["train_images"]} images of {data["origin"]}, content \
 {data["fingerprint"][:12]}.

@@ -299,6 +299,7 @@ def timm_batches(bench: Bench, trial: Trial) -> Iterator[Batch]:
         is_training=True,
         scale=(trial.crop_min_area, 1.0),
         interpolation=trial.resample,
+        color_jitter=None,  # type: ignore[arg-type] # ours has none
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=workers > 0,

@@ -44,7 +44,7 @@ def counted(request: SizeRequest, classes: int) -> tuple[int, float]:
     """The smallest multiple of STEP whose multiply-adds reach those asked for, and their ratio."""
 
     def gmacs(trial: Trial) -> float:
-        return cost(models.build(trial, classes, start=False), trial)["gmacs"]
+        return cost(models.build(trial, classes, start=False), trial.input_size)["gmacs"]
 
     wanted = gmacs(request.like)
 

@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         frozen_resizer_norm: str | None = None,
     ) -> None:
         super().__init__()
-        self.resizer = front or nn.Identity()
+        self.resizer = nn.Identity() if front is None else front
         self.backbone = backbone
         self.mean: Tensor
         self.std: Tensor
@@ -154,6 +154,9 @@ def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> 
         raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
 
 
+MOST_COMPILED = 256
+"""Compiled forms at once: all models are one function to torch, which beyond would not compile."""
+
 PARENT = ", which it starts from,"
 
 
@@ -185,15 +188,15 @@ def _record(folder: Path) -> TrialRecord:
 def check(trials: Iterable[Trial]) -> None:
     """Raise InputError at the first device, backbone or resizer that cannot be had.
 
-    Each is built, and gets one image of its size.
+    Each is built, and gets one image of each size that it is trained or validated at.
     """
     fronts, networks = {}, {}
     for trial in trials:
-        sizes = trial.input_size, trial.output_size
-        fronts[trial.resizer, *sizes, trial.deterministic, str(trial.resizer_options)] = trial
-        networks[trial.backbone, trial.backbone_size, str(trial.pretrained)] = trial
+        loaded, out = (trial.input_size, trial.evaluated_size), trial.output_size
+        fronts[trial.resizer, loaded, out, trial.deterministic, str(trial.resizer_options)] = trial
+        networks[trial.backbone, out or loaded, str(trial.pretrained)] = trial
     device = devices.pick()
-    for _, trial in sorted(networks.items()):
+    for trial in networks.values():
         backbones.check(trial)
     for trial in fronts.values():
         try_resizer(trial)
@@ -209,13 +212,15 @@ def try_resizer(trial: Trial) -> None:
     weights.refuse_lazy(front, what)
     try:
         with torch.no_grad():
-            given = front.eval()(torch.zeros(1, 3, trial.input_size, trial.input_size))
+            sides = dict.fromkeys((trial.input_size, trial.evaluated_size))
+            every = [front.eval()(torch.zeros(1, 3, side, side)) for side in sides]
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         raise InputError(f"{what} fails: {first_line(error)}") from error
     wanted = (1, 3, trial.output_size, trial.output_size)
-    shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
-    if shape != wanted:
-        raise InputError(f"{what} gives {shape}, not {wanted}")
+    for given in every:
+        shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+        if shape != wanted:
+            raise InputError(f"{what} gives {shape}, not {wanted}")
     weights.rehearse(front, what)
 
 
@@ -277,6 +282,8 @@ def _trial(key: str, record: TrialRecord) -> Trial:
 
 def placed(model: Classifier, trial: Trial, device: torch.device) -> Classifier:
     if trial.compile:  # for each shape of its own: validation and latency have others
+        torch._dynamo.config.recompile_limit = MOST_COMPILED
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         model.compile(mode=trial.compile, dynamic=False)
     model.to(device)
     for tensor in [*model.parameters(), *model.buffers()] if trial.channels_last else ():

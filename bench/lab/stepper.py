@@ -40,12 +40,23 @@ class Stepper:
             models.build(trial, classes, start=False), trial, device
         )
         self.state = training.begin(self.model, trial, 1000, 100, device, self.precision)
-        side = trial.input_size
-        layout = torch.channels_last if trial.channels_last else torch.contiguous_format
-        images = torch.randint(256, (trial.batch_size, 3, side, side), dtype=torch.uint8)
-        self.images = images.to(device).contiguous(memory_format=layout)
+        self.layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+        self.part = trial.micro_batch or trial.batch_size  # images that go through at once
+        self.images = self._pixels(trial.input_size)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
-        self.layout = layout
+
+    @cached_property
+    def validated(self) -> torch.Tensor:
+        """The batch that is classified: that of training, unless validation has a size of its own.
+
+        (B, 3, S, S) uint8.
+        """
+        side = self.trial.evaluated_size
+        return self.images if side == self.trial.input_size else self._pixels(side)
+
+    def _pixels(self, side: int) -> torch.Tensor:
+        pixels = torch.randint(256, (self.trial.batch_size, 3, side, side), dtype=torch.uint8)
+        return pixels.to(self.device).contiguous(memory_format=self.layout)
 
     @cached_property
     def resized(self) -> torch.Tensor:
@@ -78,18 +89,22 @@ class Stepper:
         self.train_step()
 
     def resizer_step(self) -> None:
-        with devices.autocast(self.device, self.precision):
-            out = self.model.resizer(self.model.normalised(self.images))
-        if out.requires_grad:
-            torch.autograd.backward(out, self.gradient)
+        parts = torch.split(self.images, self.part), torch.split(self.gradient, self.part)
+        for images, gradient in zip(*parts, strict=True):
+            with devices.autocast(self.device, self.precision):
+                out = self.model.resizer(self.model.normalised(images))
+            if out.requires_grad:
+                torch.autograd.backward(out, gradient)
         self.state.optimizer.zero_grad(set_to_none=True)
 
     def backbone_step(self) -> None:
         """Forward and backward through the backbone alone, on a resident batch of its size."""
-        with devices.autocast(self.device, self.precision):
-            loss = F.cross_entropy(self.model.backbone(self.resized), self.labels)
-        if loss.requires_grad:
-            loss.backward()  # type: ignore[no-untyped-call]
+        parts = torch.split(self.resized, self.part), torch.split(self.labels, self.part)
+        for resized, labels in zip(*parts, strict=True):
+            with devices.autocast(self.device, self.precision):
+                loss = F.cross_entropy(self.model.backbone(resized), labels)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
         self.state.optimizer.zero_grad(set_to_none=True)
         self.resized.grad = None
 
@@ -100,12 +115,12 @@ class Stepper:
         return devices.delivered(endless, self.device)
 
     def infer_step(self) -> None:
-        """Classify the resident batch; the model is in evaluation mode."""
-        self._infer(self.images)
+        """Classify a resident batch; the model is in evaluation mode."""
+        self._infer(self.validated)
 
     def infer_one(self) -> None:
         """Classify one image of it, likewise."""
-        self._infer(self.images[:1])
+        self._infer(self.validated[:1])
 
     @torch.no_grad()
     def _infer(self, images: torch.Tensor) -> None:
@@ -150,12 +165,15 @@ def timed_blocks(
     return values
 
 
-def cost(model: models.Classifier, trial: Trial) -> dict[str, float]:
+def cost(model: models.Classifier, side: int) -> dict[str, float]:
     """Parameters (millions) and multiply-adds of one image (billions), in all and of the resizer.
 
     Multiply-adds are those that torch's counter knows: convolutions and matrix products.
+
+    Args:
+        side: of the image, pixels.
     """
-    image = torch.zeros(1, 3, trial.input_size, trial.input_size)
+    image = torch.zeros(1, 3, side, side)
     model.eval()
     return {
         "gmacs": gmacs(model, image),

@@ -161,5 +161,5 @@ def measured_weight(
     peak = memory.of_calls(stepper.train_step if use == "train" else stepper.infer_step)
     if use == "infer":
         return {"infer_memory_mib": peak} if memory.method else {}
-    counts = cost(models.build(subject, classes, start=False), subject)
+    counts = cost(models.build(subject, classes, start=False), subject.evaluated_size)
     return counts | ({"peak_memory_mib": peak} if memory.method else {})

@@ -35,15 +35,15 @@ def save(model: nn.Module, path: Path) -> None:
     shared: dict[str, str] = {}
     extra = []
     for name, value in model.state_dict().items():
-        tensor = value
         if not isinstance(value, Tensor):
             extra.append(name)
-            tensor = _packed(value)
-        same = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.device)
-        if tensor.numel() and first.setdefault(same, name) != name:
+            tensors[name] = _packed(value)
+            continue
+        same = (value.data_ptr(), value.dtype, value.shape, value.stride(), value.device)
+        if value.numel() and first.setdefault(same, name) != name:
             shared[name] = first[same]
         else:
-            tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     save_file(tensors, path, {SHARED: json.dumps(shared), EXTRA: json.dumps(extra)})
 
 

@@ -67,7 +67,8 @@ SETTING_FIELDS = (
 
 MODEL_FIELDS = ("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS)
 TRAINED_FIELDS = ("frozen", "frozen_resizer_norm", "optimizer", "clip_norm")
-SPEED_FIELDS = (*MODEL_FIELDS, *TRAINED_FIELDS, *SETTING_FIELDS)
+LOADING_FIELDS = ("resample", "load_antialias", "eval_size")
+SPEED_FIELDS = (*MODEL_FIELDS, *TRAINED_FIELDS, *SETTING_FIELDS, *LOADING_FIELDS)
 """What the speed of a trial depends on, besides the machine."""
 
 Pixels = Annotated[int, Field(ge=1, le=8192)]
@@ -229,6 +230,11 @@ class Trial(BaseModel):
         return self.output_size or self.input_size
 
     @property
+    def evaluated_size(self) -> int:
+        """Side of the image that is loaded in validation, pixels."""
+        return self.eval_size or self.input_size
+
+    @property
     def evaluated(self) -> Trial:
         """The same with its validation images' way of being loaded for that of its training's."""
         renamed = {"resample": "eval_resample", "load_antialias": "eval_antialias"}
@@ -247,6 +253,8 @@ class Trial(BaseModel):
 @cache
 def _speed_key(values: tuple[object, ...], source: str | None) -> str:
     fields = {name: v for name, v in zip(SPEED_FIELDS, values, strict=True) if v is not None}
+    if fields["resample"] == Trial.model_fields["resample"].default:
+        del fields["resample"]  # so it left older keys as they were
     semantics = {name: SEMANTICS[name] for name in ("resizer", "training")}
     return named_by([fields, source, semantics])
 
