@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench.analysis.prices import (
+    EqualPrice,
+    Offer,
     Pipeline,
     Price,
     at_equal_price,
@@ -23,41 +26,47 @@ def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeli
     return Pipeline(name, 32, True, paid, pd.Series(accuracies))
 
 
+def equal(treatment: Pipeline, others: list[Pipeline]) -> EqualPrice | None:
+    return at_equal_price([Offer(treatment, others)])
+
+
+def front(treatment: Pipeline, others: list[Pipeline]) -> tuple[str, str]:
+    return on_front([Offer(treatment, others)], lambda _, differences: estimate(differences))
+
+
 SMALL = pipeline("32 px", 1.0, [40.0, 41.0, 42.0])
 LARGE = pipeline("64 px", 3.0, [50.0, 51.5, 52.0])
 
 
 def test_the_plain_accuracy_is_interpolated_seed_by_seed() -> None:
     treatment = pipeline("learned", 1.5, [41.0, 43.0, 43.5])
-    found = at_equal_price(treatment, [LARGE, SMALL])
+    found = equal(treatment, [LARGE, SMALL])
     assert found
     wanted = [
         t - (0.75 * s + 0.25 * b)
         for t, s, b in zip((41, 43, 43.5), (40, 41, 42), (50, 51.5, 52), strict=True)
     ]
-    assert found.share == 0.25
+    assert found.sides == (32, 32)
     assert found.difference.interval() == estimate(wanted).interval()
 
 
 def test_a_price_at_a_measured_size_needs_that_size_alone() -> None:
-    found = at_equal_price(pipeline("learned", 3.0, [49.0, 50.0, 52.5]), [SMALL, LARGE])
+    found = equal(pipeline("learned", 3.0, [49.0, 50.0, 52.5]), [SMALL, LARGE])
     assert found
     assert found.difference.mean == pytest.approx((-1 - 1.5 + 0.5) / 3)
 
 
 def test_beyond_what_was_measured_there_is_no_difference() -> None:
     for price in (0.5, 9.0):
-        assert at_equal_price(pipeline("learned", price, [1.0, 2.0]), [SMALL, LARGE]) is None
-    assert at_equal_price(pipeline("learned", 2.0, [1.0]), [SMALL, LARGE]) is None
-    assert at_equal_price(pipeline("learned", 2.0, []), []) is None
+        assert equal(pipeline("learned", price, [1.0, 2.0]), [SMALL, LARGE]) is None
+    assert equal(pipeline("learned", 2.0, [1.0]), [SMALL, LARGE]) is None
+    assert equal(pipeline("learned", 2.0, []), []) is None
 
 
 def test_an_uncertain_price_widens_the_interval_by_the_slope_between_the_sizes() -> None:
     accuracies = [41.0, 43.0, 43.5]
-    sure = at_equal_price(pipeline("learned", 2.0, accuracies), [SMALL, LARGE])
-    unsure = at_equal_price(
-        pipeline("learned", Price(2.0, se=0.1, df=4), accuracies), [SMALL, LARGE]
-    )
+    sure = equal(pipeline("learned", 2.0, accuracies), [SMALL, LARGE])
+    unsure = equal(pipeline("learned", Price(2.0, se=0.1, df=4), accuracies), [SMALL, LARGE])
     assert sure
     assert unsure
     slope = np.mean([10.0, 10.5, 10.0]) / 2
@@ -77,7 +86,7 @@ def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:
                 ("s", "t", "l"), measured, (40.0, 45.0, 50.0), seeds, strict=True
             )
         )
-        found = at_equal_price(treatment, [small, large])
+        found = equal(treatment, [small, large])
         if found:
             interval = found.difference.interval()
             covered.append(interval.low <= 0 <= interval.high)
@@ -102,9 +111,34 @@ def test_dominated_is_said_only_where_the_intervals_say_so() -> None:
     unsure = pipeline("plain 40", Price(1.9, 0.01, 4), [45.0, 48.0, 46.0])
     as_dear = pipeline("plain 50", Price(2.0, 0.01, 4), [48.0, 49.1, 50.0])
     worse = pipeline("plain 32", Price(1.0, 0.01, 4), [40.0, 41.1, 42.0])
-    assert on_front(treatment, [worse, better]) == ("dominated", "plain 48")
-    assert on_front(treatment, [worse, unsure]) == ("open", "")
-    assert on_front(treatment, [worse, as_dear]) == ("open", "")
-    assert on_front(treatment, [worse]) == ("on the front", "")
+    assert front(treatment, [worse, better]) == ("dominated", "plain 48")
+    assert front(treatment, [worse, unsure]) == ("open", "")
+    assert front(treatment, [worse, as_dear]) == ("open", "")
+    assert front(treatment, [worse]) == ("on the front", "")
     counted = pipeline("same count", 2.0, [48.0, 49.1, 50.0])
-    assert on_front(pipeline("learned", 2.0, [45.0, 46.0, 47.0]), [counted])[0] == "dominated"
+    assert front(pipeline("learned", 2.0, [45.0, 46.0, 47.0]), [counted])[0] == "dominated"
+
+
+def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
+    def seeds(one: Pipeline, which: list[int]) -> Pipeline:
+        return replace(one, accuracy=one.accuracy[which])
+
+    cheap = pipeline(
+        "learned", 1.0, [41.0, 0.0, 43.0]
+    )  # of seeds 0 and 2, at the small one's price
+    dear = pipeline("learned", 3.0, [0.0, 51.0, 0.0])
+    offers = [
+        Offer(seeds(ours, which), [seeds(SMALL, which), seeds(LARGE, which)])
+        for ours, which in ((cheap, [0, 2]), (dear, [1]))
+    ]
+    found = at_equal_price(offers)
+    assert found
+    assert found.difference.interval() == estimate([41 - 40, 43 - 42, 51 - 51.5]).interval()
+    assert found.difference.n == 3
+    better = pipeline("plain 48", 1.5, [60.0, 61.0, 62.0])
+    mixed = [
+        Offer(one.treatment, [seeds(better, list(one.treatment.accuracy.index))]) for one in offers
+    ]
+    told = lambda _, differences: estimate(differences)  # noqa: E731
+    assert on_front(mixed, told) == ("open", "")  # dearer than one recipe, cheaper than the other
+    assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")

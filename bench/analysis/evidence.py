@@ -19,6 +19,7 @@ from bench.analysis.pooled import prior_for
 from bench.analysis.statistics import (
     Estimate,
     Interval,
+    Prior,
     Ratio,
     by_seed,
     differences,
@@ -251,8 +252,11 @@ class Evidence:
 
     def moderated(self, pair: Pair) -> Estimate:
         """A difference of the treatment, its variance moderated as that of a verdict is."""
-        prior = prior_for(pair, self._of_treatment, self.predicted)
-        return estimate(pair.differences, prior)
+        return estimate(pair.differences, self.prior(pair))
+
+    def prior(self, pair: Pair) -> Prior:
+        """What the other differences of the treatment say of the variance of this one."""
+        return prior_for(pair, self._of_treatment, self.predicted)
 
     @property
     def judged(self) -> list[tuple[Row, Verdict]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from bench.analysis.statistics import (
     together,
 )
 from bench.metrics import METRICS
+from bench.spec.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -64,38 +66,51 @@ class Pipeline:
     accuracy: pd.Series[float]  # %, by seed
 
 
+class Offer(NamedTuple):
+    """What the seeds of one recipe have: the treatment, and what it is compared with."""
+
+    treatment: Pipeline
+    others: list[Pipeline]
+
+
 @dataclass(frozen=True)
 class EqualPrice:
     """Treatment minus the plain pipeline of its price, interpolated between two sizes."""
 
     difference: Estimate
-    small: Pipeline
-    large: Pipeline
-    share: float  # of the way from the small one's price to the large one's
+    sides: tuple[int, ...]  # of the plain images that it lies between, pixels
 
 
-def at_equal_price(
-    treatment: Pipeline, others: Iterable[Pipeline], prior: Prior = NO_PRIOR
-) -> EqualPrice | None:
+def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPrice | None:
     """The difference at the treatment's price, seed by seed between the sizes that bracket it.
 
     None beyond the sizes that were measured, and below two seeds that all three have.
+
+    Args:
+        offers: one for each recipe that the treatment's seeds take in turn: each has its price.
 
     What the price may be wrong by enters by the delta method: it moves the place between the two
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated
     level; taking the ends of the price's interval as given would stack one interval on another.
     """
-    bracket = bracketed(treatment.price, others)
-    if bracket is None:
+    differences: list[pd.Series[float]] = []
+    errors, sides = list[Error](), list[int]()
+    for treatment, others in offers:
+        bracket = bracketed(treatment.price, others)
+        if bracket is None:
+            return None
+        small, large, share = bracket
+        plain = (1 - share) * small.accuracy + share * large.accuracy
+        differences.append((treatment.accuracy - plain).dropna())
+        errors.append(_price_error(treatment, small, large, share))
+        sides += [small.side, large.side]
+    found = estimate(pd.concat(differences), prior) if differences else None
+    if not (found and found.errors):
         return None
-    small, large, share = bracket
-    plain = (1 - share) * small.accuracy + share * large.accuracy
-    found = estimate(treatment.accuracy - plain, prior)
-    if not found.errors:
-        return None
-    moved = _price_error(treatment, small, large, share)
+    parts = zip(differences, errors, strict=True)
+    moved = together(*(Error(one.se * len(of) / found.n, one.df) for of, one in parts))
     error = together(found.errors[0], moved) if moved.se else found.errors[0]
-    return EqualPrice(replace(found, errors=(error,)), small, large, share)
+    return EqualPrice(replace(found, errors=(error,)), tuple(sides))
 
 
 def bracketed(price: Price, others: Iterable[Pipeline]) -> tuple[Pipeline, Pipeline, float] | None:
@@ -112,57 +127,74 @@ def bracketed(price: Price, others: Iterable[Pipeline]) -> tuple[Pipeline, Pipel
 
 
 def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: float) -> Error:
-    """What the three prices' errors move the interpolated accuracy by, points."""
+    """What the three prices' errors move the interpolated accuracy by, points.
+
+    Those of the plain sizes add up: both are multiples of the same rounds of the treatment.
+    """
     step = large.price.value - small.price.value
     if step <= 0:
         return Error(0.0, math.inf)
     slope = float((large.accuracy - small.accuracy).mean()) / step
-    parts = [(treatment.price, 1.0), (small.price, 1 - share), (large.price, share)]
-    errors = [Error(abs(slope * weight) * price.se, price.df) for price, weight in parts]
-    return together(*errors)
+    plain = (1 - share) * small.price.se + share * large.price.se
+    df = min(small.price.df, large.price.df)
+    own = Error(abs(slope) * treatment.price.se, treatment.price.df)
+    return together(own, Error(abs(slope) * plain, df))
 
 
 Front = Literal["dominated", "on the front", "open"]
 
 
 def on_front(
-    treatment: Pipeline, others: Sequence[Pipeline], prior: Prior = NO_PRIOR
+    offers: Sequence[Offer], moderated: Callable[[str, pd.Series[float]], Estimate]
 ) -> tuple[Front, str]:
     """Whether some other arm is no dearer and more accurate, as far as the intervals say so.
 
     The intervals of accuracy are simultaneous over the other arms (Bonferroni). "dominated": by
     an arm that is surely no dearer and surely more accurate; it is named. "on the front": each
-    other arm is surely dearer or surely less accurate. "open": neither is known.
+    other arm is surely dearer or surely less accurate. "open": neither is known. With
+    several recipes an arm is dearer, or no dearer, where it is so for each of them.
+
+    Args:
+        offers: as `at_equal_price`.
+        moderated: the estimate of the treatment minus the arm of that name, by seed.
     """
-    gains = [estimate(arm.accuracy - treatment.accuracy, prior) for arm in others]
-    beaten = True
-    for arm, gain in zip(others, simultaneous(gains), strict=True):
-        apart = arm.price.value - treatment.price.value
-        half = together(arm.price.error, treatment.price.error).half_width()
-        no_dearer = apart < -half or apart == half == 0  # equal counts are not dearer
-        if gain.low > 0 and no_dearer:
-            return "dominated", arm.name
-        beaten &= gain.high < 0 or apart > half
+    arms = dict.fromkeys(arm.name for offer in offers for arm in offer.others)
+    gains, dearer, cheaper = list[Estimate](), list[bool](), list[bool]()
+    for name in arms:
+        both = [(of, ours) for ours, others in offers for of in others if of.name == name]
+        lost = pd.concat([ours.accuracy - of.accuracy for of, ours in both])
+        gains.append(moderated(name, lost.dropna()))
+        apart = [of.price.value - ours.price.value for of, ours in both]
+        halves = [together(of.price.error, ours.price.error).half_width() for of, ours in both]
+        pairs = list(zip(apart, halves, strict=True))
+        dearer.append(all(one > half for one, half in pairs))
+        cheaper.append(all(one < -half or one == half == 0 for one, half in pairs))  # equal counts
+    found = list(zip(arms, simultaneous(gains), dearer, cheaper, strict=True))
+    for name, lost_to, _, no_dearer in found:
+        if lost_to.high < 0 and no_dearer:
+            return "dominated", name
+    beaten = all(lost_to.low > 0 or costs_more for _, lost_to, costs_more, _ in found)
     return ("on the front" if beaten else "open"), ""
 
 
-def _time(evidence: Evidence, row: Row, treatment: Row) -> Price | None:
+def _time(evidence: Evidence, label: str, trial: Trial, its: Trial) -> Price | None:
     """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
-    sittings = (evidence.seconds(treatment.label, of.trial.speed_key) for of in (row, treatment))
-    ours, its = (seconds.get("train", []) for seconds in sittings)
-    return relative(ours, its) if ours and len(ours) == len(its) else None
+    sittings = (evidence.seconds(label, of.speed_key) for of in (trial, its))
+    ours, theirs = (seconds.get("train", []) for seconds in sittings)
+    return relative(ours, theirs) if ours and len(ours) == len(theirs) else None
 
 
-def _arithmetic(_evidence: Evidence, row: Row, _treatment: Row) -> Price | None:
-    counted = row.speed.get("gmacs", math.nan)
-    return Price(counted) if counted > 0 else None
+def _arithmetic(evidence: Evidence, label: str, trial: Trial, _its: Trial) -> Price | None:
+    timed = evidence.timed(label, trial.speed_key)
+    counted = timed["metrics"].get("gmacs") if timed else None
+    return Price(counted["value"]) if counted and counted["value"] > 0 else None
 
 
-PRICES: dict[str, Callable[[Evidence, Row, Row], Price | None]] = {
+PRICES: dict[str, Callable[[Evidence, str, Trial, Trial], Price | None]] = {
     "training time": _time,
     "multiply-adds": _arithmetic,
 }
-"""What an image costs, the less the better: of a row that is compared with a treatment's."""
+"""What an image costs, the less the better: in a context, of a trial beside the treatment's."""
 
 
 @dataclass(frozen=True)
@@ -178,28 +210,60 @@ class Paid:
 def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     """Each price of the treatment against the other arms of its context."""
     prior = treatment.verdict.prior if treatment.verdict else NO_PRIOR
+
+    def moderated(name: str, differences: pd.Series[float]) -> Estimate:
+        pair = evidence.pair(treatment, name)
+        own = evidence.prior(pair) if pair else prior
+        return estimate(differences, own)
+
     found = []
     for price in PRICES:
-        ours, others = _pipelines(evidence, price, treatment)
-        if ours and others:
-            equal = at_equal_price(ours, others, prior)
-            found.append(Paid(price, equal, *on_front(ours, others, prior)))
+        if offers := _offers(evidence, price, treatment):
+            equal = at_equal_price(offers, prior)
+            found.append(Paid(price, equal, *on_front(offers, moderated)))
     return found
 
 
-def _pipelines(
-    evidence: Evidence, price: str, treatment: Row
-) -> tuple[Pipeline | None, list[Pipeline]]:
-    """The treatment, and the others of its data, settings and length of training, if priced."""
+def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
+    """The treatment, and the others of its data, settings and length of training, priced.
+
+    One for each recipe that seeds take in turn; none where the treatment has no price in one, or
+    nothing is to compare with.
+    """
     alike = [row for row in evidence.beside(treatment) if row.terms == treatment.terms]
-    ours, *others = (_priced(evidence, price, row, treatment) for row in (treatment, *alike))
-    return ours, [one for one in others if one]
+    rows = [(row, evidence.trials_of(row.label, row.arm.name)) for row in (treatment, *alike)]
+    seeds = rows[0][1].keys()
+    whole = [trials for _, trials in rows if trials.keys() >= seeds]
+    recipes = defaultdict[tuple[str, ...], list[int]](list)
+    for seed in seeds:
+        recipes[tuple(trials[seed].speed_key for trials in whole)].append(seed)
+    offers = [_offer(evidence, price, rows, of) for of in recipes.values()]
+    return [one for one in offers if one] if all(offers) else []
 
 
-def _priced(evidence: Evidence, price: str, row: Row, treatment: Row) -> Pipeline | None:
-    cost, trial = PRICES[price](evidence, row, treatment), row.trial
+def _offer(
+    evidence: Evidence, price: str, rows: Sequence[tuple[Row, dict[int, Trial]]], of: Sequence[int]
+) -> Offer | None:
+    """What the seeds `of` one recipe have of some rows, the treatment's first."""
+    label, its = rows[0][0].label, rows[0][1][of[0]]
+    ours, *others = (
+        _priced(evidence, price, row, [trials[seed] for seed in of if seed in trials], label, its)
+        for row, trials in rows
+    )
+    found = [one for one in others if one]
+    return Offer(ours, found) if ours and found else None
+
+
+def _priced(
+    evidence: Evidence, price: str, row: Row, trials: Sequence[Trial], label: str, its: Trial
+) -> Pipeline | None:
+    """Some trials of a row, beside the treatment's; None unless all have one price."""
+    if len({one.speed_key for one in trials}) != 1:
+        return None
+    trial, cost = trials[0], PRICES[price](evidence, label, trials[0], its)
+    accuracy = row.top1[row.top1.index.isin([one.seed for one in trials])]
     plain = trial.resizer == "none"
-    return Pipeline(row.arm.name, trial.input_size, plain, cost, row.top1) if cost else None
+    return Pipeline(row.arm.name, trial.input_size, plain, cost, accuracy) if cost else None
 
 
 def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
@@ -211,8 +275,8 @@ def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
     Args:
         price: one of PRICES.
     """
-    ours, others = _pipelines(evidence, price, treatment)
-    found = bracketed(ours.price, others) if ours else None
+    offers = _offers(evidence, price, treatment)
+    found = bracketed(offers[0].treatment.price, offers[0].others) if offers else None
     if found is None:
         return None
     small, large, share = found

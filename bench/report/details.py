@@ -85,8 +85,7 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
             beaten = {"dominated": one.dominating, "on the front": "none", "open": "not settled"}
             line = {"at equal": one.price}
             if one.equal:
-                sizes = dict.fromkeys(of.side for of in (one.equal.small, one.equal.large))
-                line["plain image, px"] = words.span(sizes, str)
+                line["plain image, px"] = words.span(one.equal.sides, str)
                 line["difference to it, points"] = words.difference(
                     one.equal.difference.interval(), ""
                 )
