@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 from bench.errors import InputError
 from bench.machine import synced, written_whole
-from bench.records import KINDS, Json, put_in_place, read_record
+from bench.records import KINDS, DataFacts, Json, put_in_place, read_record
 from bench.store import Store
 
 
@@ -30,9 +30,10 @@ def merge(store: Store, other: Path) -> Counter[str]:
         what = "is this one" if (other / "trials").is_dir() else "has no trials"
         raise InputError(f"{other} is no other folder of results: it {what}")
     pairs = list(_pairs(store.root, other))
-    seen = {name: facts for _, _, ours, _ in pairs if ours for name, facts in _data(ours).items()}
+    own = [record for record in store.trials(store.kept()).values() if record]
+    seen = {record["data"]["name"]: record["data"] for record in own if "data" in record}
     for kind, key, ours, theirs in pairs:
-        if why := contradiction(kind, ours, theirs) or _other_data(seen, theirs):
+        if why := contradiction(kind, ours, theirs) or _other_data(seen, theirs.get("data")):
             raise InputError(f"{other / kind / key} contradicts {store.root}: {why}")
     taken: Counter[str] = Counter()
     for kind, key, ours, theirs in pairs:
@@ -78,16 +79,14 @@ def contradiction(kind: str, ours: Json | None, theirs: Json) -> str:
     return ""
 
 
-def _data(record: Json) -> dict[str, str]:
-    """The fingerprint of the images that a record is of, by the dataset's name."""
-    facts = record.get("data", {})
-    return {facts["name"]: facts["fingerprint"]} if "name" in facts else {}
-
-
-def _other_data(seen: dict[str, str], theirs: Json) -> str:
-    for name, fingerprint in _data(theirs).items():
-        if (here := seen.get(name, fingerprint)) != fingerprint:
-            return f"its {name!r} has the fingerprint {fingerprint[:12]}, here it is {here[:12]}"
+def _other_data(seen: Mapping[str, DataFacts], theirs: DataFacts | None) -> str:
+    """Why a trial was run on other images than those here under the same name; "" if not."""
+    if theirs is None or (here := seen.get(theirs["name"])) is None:
+        return ""
+    for what in ("fingerprint", "pixels"):
+        one, other = (str(facts.get(what, "")) for facts in (theirs, here))
+        if one and other and one != other:
+            return f"its {theirs['name']!r} has the {what} {one[:12]}, here it is {other[:12]}"
     return ""
 
 

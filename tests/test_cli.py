@@ -19,6 +19,9 @@ from bench.cli import app, console, options, planning, reporting, upkeep
 from bench.cli.progress import Display
 from bench.errors import InputError
 from bench.paths import PROJECT, PUBLISHED
+from bench.records import write_record
+from bench.report.made import saved
+from bench.report.pages import make
 from bench.run import runner
 from bench.run.attempt import ended
 from bench.run.claims import claim
@@ -356,3 +359,24 @@ def test_clean_says_how_much_it_would_delete_and_deletes_when_told_to(
     assert not any(file.exists() for file in files)
     upkeep.clean(str(toy), yes=True)
     assert "deleted: weights of 0 trials, 0 MB" in capsys.readouterr().out
+
+
+def test_an_experiment_that_cannot_be_planned_keeps_nobody_from_the_list_of_the_others(
+    store: Store, tmp_path: Path
+) -> None:
+    (mine := tmp_path / "grid.toml").write_text("")
+    write_record(store.owner_folder("grid"), {"status": "ok", "reason": "", "file": str(mine)})
+    listed = command("list")
+    assert listed.returncode == 0
+    assert "woof-first" in listed.stdout
+    assert f"grid has the results of {mine}" in " ".join(listed.stdout.split())
+
+
+def test_a_report_that_lost_a_file_is_made_again(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    asked = write_experiment()
+    made = make(asked, store, store.root / asked.name)
+    assert saved(asked, store, made.folder)
+    (made.folder / "answer.md").unlink()
+    assert saved(asked, store, made.folder) is None

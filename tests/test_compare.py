@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import InputError
+from bench.paths import PUBLISHED
 from bench.records import TimingRecord, read_record, write_record
 from bench.report.compare import Comparison, compare, side, write
 from bench.report.front import write_index
@@ -153,3 +154,11 @@ def test_the_front_page_has_question_and_answer_of_every_report_the_newest_first
     assert page.count('<strong class="badge better">better</strong>') == 2
     assert "<script>alert(1)" not in (tmp_path / "index.html").read_text()
     assert not re.search(r'(src|href)="(http|//)', page)
+
+
+def test_arms_that_differ_in_what_they_start_from_are_rows_of_their_own() -> None:
+    ours = side(PUBLISHED / "transfer-backbone-small", "published")
+    table = compare(ours, ours).table
+    assert set(table["row"]) == set(
+        pd.read_csv(PUBLISHED / "transfer-backbone-small/table.csv")["arm"]
+    )

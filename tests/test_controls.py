@@ -277,3 +277,12 @@ def test_sizes_are_settled_once_saved_and_then_part_of_the_trials(
     assert set(sizes.values()) == set(arms.values())
     assert all(size > 16 for size in sizes.values())
     assert runner.match_sizes(experiment, store, events.append) is experiment
+
+
+def test_a_control_that_is_the_treatment_itself_is_left_out(
+    write_experiment: WriteExperiment,
+) -> None:
+    treated = '[[arm]]\nname = "treated"\nrole = "treatment"\nresizer = "muller"\n'
+    asked = write_experiment(rest=treated + 'controls = "standard"\n')
+    assert "muller" not in {arm.name for arm in asked.spec.arm}
+    assert "pixels" in {arm.name for arm in asked.spec.arm}

@@ -98,7 +98,7 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
         f"time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
     assert found["How far does this reach?"] == (
-        "fine and coarse, 32 px for the backbone, 1 small backbone, 3 seeds."
+        "fine and coarse, 32 px for the backbone, 1 backbone, 3 seeds."
     )
 
 
@@ -159,6 +159,8 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
         "So far, not settled: top-1 accuracy changes by +51.0 points, and by 0.0 points with a "
     )
     larger = found.assign(equal_time_over_treatment=1.0, equal_time_difference=52.0)
+    unsure, larger = (larger.assign(equal_time_over_low=low) for low in (-0.1, 0.1))
+    assert in_short(overview(unsure)).startswith("So far, not settled: top-1")
     assert in_short(overview(larger)).startswith("So far, not worth its price: top-1")
     assert "by +52.0 points with a plain image of about the same" in in_short(overview(larger))
 

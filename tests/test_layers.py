@@ -85,7 +85,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.spec.mistakes": SPEC,
     "bench.spec.variants": (),
     "bench.spec.ranges": SPEC,
-    "bench.spec.tuning": SPEC,
+    "bench.spec.tuning": (*SPEC, "resizer.sources"),
     "bench.spec.controls": SPEC,
     "bench.spec.grid": SPEC,
     "bench.spec.files": SPEC,

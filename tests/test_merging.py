@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,22 @@ def test_what_contradicts_is_refused_by_name_and_nothing_is_written(
     with pytest.raises(InputError, match=rf"trials/{last} contradicts .*here: {why}"):
         merging.merge(here, there.root)
     assert files(here) == before
+
+
+def test_other_images_under_a_name_are_refused_where_no_trial_is_in_both_folders(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    first, *rest = asked.trials
+    for store, keys, fingerprint in ((here, [first], "f"), (there, rest, "e")):
+        for key in keys:
+            record: Any = there.trial(key)
+            record["data"] |= {"name": "fine", "fingerprint": fingerprint * 64}
+            write_record(store.trial_folder(key), record)
+    shutil.rmtree(there.trial_folder(first))
+    with pytest.raises(
+        InputError, match="its 'fine' has the fingerprint eeeeeeeeeeee, here it is f"
+    ):
+        merging.merge(here, there.root)
 
 
 def test_a_size_of_another_measurement_is_refused(here: Store, there: Store) -> None:

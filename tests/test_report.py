@@ -109,7 +109,29 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     assert set(found["multiply-adds per image"]) == {f"1.5 {TIMES}"}
     assert "As multiples of plain's" in page
     assert "two measurements of one arm's training step may be 2.5 % apart" in page
-    assert "Other load disturbed 2 rounds, left out." in page
+    assert "Other load disturbed 2 rounds, 2 of them left out." in page
+
+
+def test_an_arm_that_could_not_be_timed_is_told_with_the_reason(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    (folder,) = set(store.timing_folders(asked).values())
+    record = read_record(folder, TimingRecord)
+    assert record
+    for one in record["subjects"].values():
+        if one["trial"]["resizer"] == "learned":
+            one["reason"] = "out of memory"
+    write_record(folder, record)
+    page = make(asked, store, tmp_path / "out").markdown.read_text()
+    assert page.count("- **learned not timed**: out of memory\n") == 1
+
+
+def test_what_has_ended_badly_is_continued_by_a_retry(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, lambda trial: "oom" if trial.seed == 0 else top1(trial))
+    page = make(asked, store, tmp_path / "out").markdown.read_text()
+    assert f"Continue with `{asked.command} --retry`." in page
 
 
 def test_no_table_has_a_column_that_tells_nothing_of_any_row(tmp_path: Path) -> None:
@@ -289,7 +311,7 @@ def test_a_paper_gets_five_columns_with_a_caption_and_figures_as_pdf(tmp_path: P
     text = (folder / "short.tex").read_text()
     assert r"\begin{tabular}{lrrrr}" in text
     assert r"learned & 64 $\to$ 32 & 61.0 $\pm$ 2.5 & +51.0 $\pm$ 1.7 & 2.00 \\" in text
-    assert r"95 \% interval over seeds; differences are paired by seed.}" in text
+    assert r"differences are paired by seed. That of learned is its verdict's.}" in text
     drawn = (folder / "figures" / "differences.pdf").read_bytes()
     assert drawn.startswith(b"%PDF")
     assert b"0.0039215686 0.0078431373 0.0117647059" not in drawn  # ink that is to be replaced
@@ -345,6 +367,13 @@ def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_pat
     fill(asked, store, gained)
     drawn = draw(gather(asked, store))["by-backbone-and-size"].file
     assert [drawn.count(f">{number}<") for number in ("+1.0", "+2.0", "+3.0")] == [1, 2, 1]
+    begun = Store(tmp_path / "begun")
+    fill(
+        asked,
+        begun,
+        lambda one: None if one.backbone_size == 32 and one.backbone == "resnet18" else gained(one),
+    )
+    assert "nan" not in draw(gather(asked, begun))["by-backbone-and-size"].file
     narrow = experiment(tmp_path, 'dataset = ["fine"]\noutput_size = [16, 32]')
     fill(narrow, store, gained)
     assert "by-backbone-and-size" not in draw(gather(narrow, store))

@@ -107,6 +107,18 @@ epochs = 0
 """
 
 
+def test_a_parent_whose_weights_another_experiment_has_dropped_is_told_before_the_run(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment(rest=WARM)
+    parents = [key for trial in experiment.trials.values() for key in trial.parents]
+    for key in dict.fromkeys(parents):
+        write_record(store.trial_folder(key), result(experiment.trials[key]))
+    with pytest.raises(InputError, match=r"4 finished trials that others start from kept no weigh"):
+        go(experiment, store)
+    assert len(store.kept()) == 4
+
+
 def test_what_a_trial_starts_from_is_run_before_it(
     store: Store, write_experiment: WriteExperiment
 ) -> None:

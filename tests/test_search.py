@@ -34,7 +34,9 @@ from bench.run.executors import Local
 from bench.run.processes import waited_for
 from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
+from bench.spec import tuning
 from bench.spec.experiment import Sitting
+from bench.spec.ranges import Range, Space
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests import fakes
@@ -679,3 +681,19 @@ def test_an_arm_with_a_search_seed_of_its_own_is_searched_by_it(
     assert seeds == {"plain": {1000}, "learned": {1000}, "again": {2000}}
     with pytest.raises(InputError, match=r"\[axes\] seed has 1, the search's own"):
         toy_search(more=again + "search_seed = 1", arms='["plain", "learned", "again"]')
+
+
+def test_a_study_is_bound_to_the_code_and_the_checkpoint_that_its_values_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    weights = tmp_path / "w.pt"
+    either = Range("choice", ("none", "bound_front:A"))
+    named = Space({"pretrained": str(weights)}, {"resizer": either})
+    found = []
+    for text in ("class A: ...", "class A: '''changed'''"):
+        (tmp_path / "bound_front.py").write_text(text)
+        weights.write_text(text)
+        found.append(tuning.contents(named))
+    assert [len(set(of)) for of in zip(*found, strict=True)] == [2, 2]
+    assert tuning.contents(Space({"resizer": "learned", "pretrained": True}, {})) == []

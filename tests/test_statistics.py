@@ -71,3 +71,10 @@ def test_two_measurements_of_one_arm_are_seldom_called_different() -> None:
             noise_floor(b.tolist(), again.tolist())
         )
     assert called / 400 < 0.05
+
+
+def test_half_of_an_interval_that_ends_at_100_is_its_longer_half() -> None:
+    found = t_interval([60.0, 70.0, 95.0])
+    assert found.high == 100
+    assert found.half_width == pytest.approx(found.mean - found.low)
+    assert found.half_width > (found.high - found.low) / 2

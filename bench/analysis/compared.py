@@ -1,7 +1,8 @@
 """Two tables of trials side by side: which rows are the same, and how their numbers differ.
 
-Rows are the same when every field of their trials is, but for the seed and for what they start
-from. Accuracies are paired by seed; speeds of other machines are multiples of each side's baseline.
+Rows are the same when every field of their trials is, but for the seed, and so are those of the
+trials that they start from, where their table has them. Accuracies are paired by seed; speeds of
+other machines are multiples of each side's baseline.
 """
 
 from __future__ import annotations
@@ -59,9 +60,16 @@ def read(file: Path, baseline: str) -> Trials:
     named = whole.assign(
         name=whole["arm"] + (" (" + whole["context"].astype("string") + ")").fillna(""),
         trial=pd.Series(trials, dtype=object),
-        recipe=list(map(recipe, trials)),
+        recipe=[_lineage(trial, dict(zip(whole["key"], trials, strict=True))) for trial in trials],
     )
     return Trials(named, baseline)
+
+
+def _lineage(trial: Trial, known: Mapping[str, Trial]) -> str:
+    """The recipe of a trial, and those of the trials of its table that it starts from."""
+    starts = {"resizer": trial.resizer_from or "", "backbone": trial.backbone_from or ""}
+    told = [f"{part} {_lineage(known[key], known)}" for part, key in starts.items() if key in known]
+    return " < ".join([recipe(trial), *told])
 
 
 def recipe(trial: Trial) -> str:

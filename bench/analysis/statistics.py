@@ -42,7 +42,8 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        return (self.high - self.low) / 2
+        """Of the longer side: the other one may end at what accuracies allow."""
+        return max(self.high - self.mean, self.mean - self.low)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
 from bench.analysis.judging import Answer, Reason, Verdict
+from bench.analysis.statistics import t_interval
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
@@ -61,6 +62,7 @@ class VerdictRow:
     equal_time_low: float | None = None
     equal_time_high: float | None = None
     equal_time_over_treatment: float | None = None  # minus treatment, points
+    equal_time_over_low: float | None = None  # the low end of its 95 % interval
     equal_time_step_ratio: float | None = None  # a training step, as a multiple of the treatment's
     # what the comparison was made of
     front_end: bool  # whether the treatment has one that the baseline has not
@@ -174,14 +176,15 @@ def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
         timed = arm.fields.get("input_size") == "equal_time" and arm.match == row.arm.name
         named = (row.arm.name, arm.name) == evidence.experiment.spec.secondary
         if (timed or named) and other.trial.resizer == "none" and gain and gain.n > 1:
-            over = evidence.difference(row.label, arm.name, row.arm.name).mean()
+            over = t_interval(evidence.difference(row.label, arm.name, row.arm.name))
             ours, its = row.times.get("train"), other.times.get("train")
             return {
                 "equal_time_px": other.size,
                 "equal_time_difference": gain.mean,
                 "equal_time_low": gain.low,
                 "equal_time_high": gain.high,
-                "equal_time_over_treatment": float(over),
+                "equal_time_over_treatment": over.mean,
+                "equal_time_over_low": over.low,
                 "equal_time_step_ratio": its.value / ours.value if ours and its else None,
             }
     return {}

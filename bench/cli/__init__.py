@@ -21,6 +21,7 @@ from bench.cli.progress import Display
 from bench.errors import InputError, counted, machine_trouble, told
 from bench.opening import check_owner, note_owner
 from bench.paths import PUBLISHED
+from bench.run.processes import DiedError
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from bench.version import __version__
@@ -300,6 +301,8 @@ def main() -> None:
     try:
         app()
     except InputError as error:
+        _give_up(str(error))
+    except DiedError as error:  # a process of ours was ended, by the system for its memory for one
         _give_up(str(error))
     except OSError as error:
         if error.filename is None and not machine_trouble(error):

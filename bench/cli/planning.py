@@ -37,16 +37,22 @@ def list_experiments() -> None:
     from bench.run.plan import make_plan, published_pace
 
     store, pace = own_store(), published_pace(PUBLISHED)
-    lines = []
+    lines, refused = [], []
     for name in shipped():
         asked, progress = read(name), ("search", "-", "?")
-        if not asked.spec.search or _is_tuned(asked, store):
-            planned = make_plan(*opened(name, small=False), pace)
-            size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
-            progress = size, done, time_left(planned, planned.states)
+        try:
+            if not asked.spec.search or _is_tuned(asked, store):
+                planned = make_plan(*opened(name, small=False), pace)
+                size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
+                progress = size, done, time_left(planned, planned.states)
+        except InputError as error:  # of one, which keeps nobody from the others
+            progress = "?", "?", "?"
+            refused.append(str(error))
         lines.append((name, *progress, asked.spec.question))
     progressed = ("trials", "finished", "time left")
     out.print(wrapped_table(("experiment", *progressed, "question"), lines, right=progressed))
+    for line in refused:
+        say(line)
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench.cli.console import name_damaged, near, out, results_table, say
-from bench.cli.options import Changes, Small, experiments, opened, own_store
+from bench.cli.options import Changes, Small, experiments, opened, own_store, values
 from bench.errors import InputError, counted
 from bench.opening import note_owner
 from bench.paths import PUBLISHED, results_with
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
+from bench.spec.files import read
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ def report(
     from bench.report.made import saved
 
     if other is not None:
-        page = _compare(name, other, small)
+        if watch or pdf:
+            raise InputError("--watch and --pdf are of one report, not of two that are compared")
+        page = _compare([name, other], small, changes)
     elif Path(name).is_dir():
         page = show(_made(Path(name))).html
     else:
         experiment, store = opened(name, small, changes)
-        published = _published(experiment, store)
+        published = None if watch or pdf else _published(experiment, store)
         made = show(published) if published else make_report(experiment, store, pdf=pdf)
         while watch and not (made and made.complete):
             time.sleep(WATCH_S)
@@ -86,14 +89,15 @@ def _published(experiment: Experiment, store: Store) -> Report | None:
     return _made(folder)
 
 
-def _compare(name: str, other: str, small: bool) -> Path:
+def _compare(both: Sequence[str], small: bool, changes: Changes) -> Path:
     from bench.report import compare
 
     root = own_store().root
-    ending = "-small" if small else ""
     folders = [
-        Path(asked) if Path(asked).is_dir() else root / f"{asked}{ending}"
-        for asked in (name, other)
+        Path(of)
+        if Path(of).is_dir()
+        else root / read(of, small=small, changes=values(changes)).name
+        for of in both
     ]
     labels = [str(of) if of.parent != root else of.name for of in folders]
     comparison = compare.compare(*map(compare.side, folders, labels))

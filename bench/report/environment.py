@@ -55,8 +55,9 @@ def warnings(evidence: Evidence) -> Iterator[str]:
         if timing["status"] != "ok":
             ended = f"{timing['status']}: {timing.get('reason', '')}"
             yield f"Timing {context or 'the arms'} ended as {ended}."
-    shares = {row.arm.name: evidence.busy(row) for row in evidence.rows}
-    bound = [arm for arm, share in shares.items() if share is not None and share < LEAST_BUSY]
+    shares = [(row.arm.name, evidence.busy(row)) for row in evidence.rows]
+    low = (arm for arm, share in shares if share is not None and share < LEAST_BUSY)
+    bound = list(dict.fromkeys(low))
     if bound:
         yield (
             f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
@@ -86,7 +87,8 @@ def timing(evidence: Evidence) -> str:
     told += f"{counted(len(evidence.sittings), 'sitting')}, with 95 % intervals; two "
     told += f"measurements of one arm's training step may be {words.number(100 * (floor - 1), 2)} "
     told += "% apart (noise floor)."
-    fate = "used all the same" if used == len(rounds) else "left out"
+    left_out = len(rounds) - used
+    fate = f"{left_out} of them left out" if left_out else "used all the same"
     return f"{told} Other load disturbed {counted(lost, 'round')}, {fate}." if lost else told
 
 

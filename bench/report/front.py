@@ -114,7 +114,7 @@ def in_short(whole: Overview) -> str:
     if mean and (mean.low > 0 or mean.high < 0):
         found, change = ("yes" if mean.low > 0 else "no"), f"{words.difference(mean)} on average"
     matched = real[real["equal_time_over_treatment"].notna()]
-    if len(matched) and (matched["equal_time_over_treatment"] > 0).all():
+    if len(matched) and (matched["equal_time_over_low"] > 0).all():
         found = "not worth its price"
     text = f"So far, {found}: top-1 accuracy changes by {change}"
     if len(matched):

@@ -9,6 +9,7 @@ from statistics import median
 import pandas as pd
 
 from bench.analysis.statistics import Ratio, noise_floor, time_ratio
+from bench.errors import counted
 from bench.records import AGAIN, PUBLISHED_FORM, FormsRecord, write_record, write_whole
 from bench.report import render, words
 from bench.report.answer import Answer
@@ -56,8 +57,12 @@ def save(record: FormsRecord, folder: Path) -> None:
 
 def summary(record: FormsRecord) -> Summary:
     environment = record["rounds"][-1]["environment"]
-    where = f"{environment['device_name']}, {environment['threads']} threads"
-    found = [f"in {form.split()[-1]} {words.ratio(of)}" for *_, form, of, _ in compared(record)[:2]]
+    where = f"{environment['device_name']}, {counted(environment['threads'], 'thread')}"
+    found = [
+        f"in {form.split()[-1]} {words.ratio(of)}"
+        for what, form, of, _ in compared(record)
+        if what == "training step"
+    ]
     sentence = f"Ours trains {' and '.join(found)} as fast as the published module in fp32."
     return Summary(
         name=NAME,

@@ -39,7 +39,8 @@ def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
     """The report read back, if it was made of just what is saved now; else None."""
     made_of = folder / STAMP
     made_from, _, state = made_of.read_text().partition(" ") if made_of.exists() else ("", "", "")
-    if made_from != stamp(experiment, store):
+    whole = all((folder / name).exists() for name in ("answer.md", "results.csv", "report.html"))
+    if not whole or made_from != stamp(experiment, store):
         return None
     return Report((folder / "answer.md").read_text().rstrip("\n"), folder, state == COMPLETE)
 

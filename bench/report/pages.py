@@ -23,7 +23,7 @@ from bench.report.figures.style import STYLE, Drawing, arm_styles
 from bench.report.figures.tuning import tuning as searched
 from bench.report.summary import Summary, save_summary
 from bench.report.summary import summary as summarised
-from bench.spec.experiment import Experiment
+from bench.spec.experiment import Experiment, ExperimentFile
 from bench.store import Store
 
 FIRST = (
@@ -96,7 +96,9 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
         "summary.csv": numbers(evidence).to_csv(index=False),
         "results.csv": results.to_csv(index=False),
         "results.tex": table.latex(results),
-        "short.tex": table.latex(table.short(evidence), _caption(summary)),
+        "short.tex": table.latex(
+            table.short(evidence), _caption(summary, evidence.experiment.spec)
+        ),
         "answer.md": answer.in_words(evidence) + "\n",
         "report.md": text,
         "report.html": render.html(text, summary.question, drawings, colours),
@@ -106,9 +108,10 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     save_summary(summary, folder)
 
 
-def _caption(summary: Summary) -> str:
+def _caption(summary: Summary, spec: ExperimentFile) -> str:
     places = ". ".join(one.place for one in summary.answers)
-    return f"{summary.question} {places}. {summary.scope} {CAPTION}"
+    own = f" That of {primary[0]} is its verdict's." if (primary := spec.primary) else ""
+    return f"{summary.question} {places}. {summary.scope} {CAPTION}{own}"
 
 
 def markdown(

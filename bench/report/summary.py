@@ -18,7 +18,7 @@ from bench.report.answer import Answer, answers, progress, scope
 SUMMARY = "summary.json"
 CHECKS = "check-"
 """What the names of experiments on the harness itself begin with."""
-SCHEMA = 7
+SCHEMA = 8
 """Raised when the fields of a summary, an answer or a verdict change."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]

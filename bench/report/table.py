@@ -133,6 +133,12 @@ def reasons(evidence: Evidence) -> pd.Series[int]:
     return lost.groupby(["status", "reason"], sort=False).size()
 
 
+def untimed(evidence: Evidence) -> dict[tuple[str, str], None]:
+    """The arms that could not be timed, each with the reason."""
+    tried = ((row, evidence.timed(row.label, row.trial.speed_key)) for row in evidence.rows)
+    return dict.fromkeys((row.arm.name, of["reason"]) for row, of in tried if of and of["reason"])
+
+
 def _lost(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["status"].isin(ENDED_WELL)]
 

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from bench.data.library import fingerprint, known_names, train_images
 from bench.data.specs import DATASETS
 from bench.errors import InputError
@@ -141,8 +143,16 @@ def published_pace(folder: Path) -> dict[str, Pace]:
     """
     stores = [Store(one) for one in sorted(folder.glob("*/"))]
     records = (record for store in stores for record in store.trials(store.kept()).values())
-    measured = [one for one in records if one and _device(one) == "cpu"]
-    return _pace((Trial(**one["trial"]), one) for one in measured)
+    measured = ((_trial(one), one) for one in records if one and _device(one) == "cpu")
+    return _pace((trial, one) for trial, one in measured if trial)
+
+
+def _trial(record: TrialRecord) -> Trial | None:
+    """The trial of a record; None where the code of its front end is not here."""
+    try:
+        return Trial(**record["trial"])
+    except ValidationError:
+        return None
 
 
 def _device(record: TrialRecord) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.events import Listener
+from bench.paths import WEIGHTS
 from bench.run import jobs
 from bench.run.processes import DiedError, call
 from bench.spec.experiment import Experiment
@@ -36,6 +37,25 @@ def prepare(
         return call(jobs.check, trials)
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: {error}") from None
+
+
+def need_weights(todo: Iterable[Trial], store: Store) -> None:
+    """Raise InputError if one starts from a finished trial whose weights were not kept.
+
+    They are another experiment's to keep, which may not need them.
+    """
+    parents = dict.fromkeys(key for trial in todo for key in trial.parents)
+    lost = [
+        key
+        for key, record in store.trials(parents).items()
+        if record and record["status"] == "ok" and not (store.trial_folder(key) / WEIGHTS).exists()
+    ]
+    if lost:
+        raise InputError(
+            f"{counted(len(lost), 'finished trial')} that others start from kept no weights: "
+            f"delete the folders {', '.join(lost)} in {store.root / 'trials'}, and the same "
+            "command trains them again"
+        )
 
 
 def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:

@@ -17,7 +17,7 @@ from bench.run.claims import POLL_S, claim, waiting_claim
 from bench.run.executors import Choose, Executor, Local, take_all
 from bench.run.plan import Plan, make_plan, select
 from bench.run.processes import DiedError, TimedOutError, call, perform, waited_for
-from bench.run.readiness import prepare
+from bench.run.readiness import need_weights, prepare
 from bench.spec.experiment import Experiment, SizeRequest
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -101,6 +101,7 @@ def run(
     todo = select(experiment, planned.missing(retry=retry), where or {})
     to_time = not where and bool(timing.unfinished(experiment, store, retry=retry))
     cards: Sequence[str | None] = []
+    need_weights(todo.values(), store)
     if todo or to_time:
         to_check = (experiment.trials if to_time else todo).values()
         cards = prepare(experiment, to_check, store, listener)

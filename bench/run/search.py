@@ -120,6 +120,7 @@ def binding(search: Search) -> dict[str, str]:
                 settings | {"seed": tuning.search_seed(search.spec, arm)},
                 here,
                 SEMANTICS,
+                *tuning.contents(space),
             ]
         )
         for arm, space in search.spaces.items()

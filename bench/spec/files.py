@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import InputError
@@ -56,7 +56,8 @@ def crossed(
         cells = list(cross.cells())
     for cell in cells:
         keys[cell.arm].add(cell.trial.key)
-    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, keys, spec.baseline)}
+    others = [spec.baseline, *(arm.name for arm in spec.arm if arm.role == "treatment")]
+    arms = {arm.name: arm for arm in spec.arm if not _idle(arm, keys, others)}
     made = Experiment(
         file,
         asked.small,
@@ -72,9 +73,10 @@ def crossed(
     return made
 
 
-def _idle(arm: Arm, keys: Mapping[str, set[str]], baseline: str) -> bool:
-    """Whether a standard control has nothing to tell: its trials are the baseline's own."""
-    return bool(arm.control and keys[arm.name] and keys[arm.name] <= keys[baseline])
+def _idle(arm: Arm, keys: Mapping[str, set[str]], others: Iterable[str]) -> bool:
+    """Whether a standard control has nothing to tell: its trials are one of the others' own."""
+    own = keys[arm.name]
+    return bool(arm.control and own and any(own <= keys[other] for other in others))
 
 
 def _trials(experiment: Experiment) -> set[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bench.spec.experiment import Arm, ExperimentFile, SearchSettings
 from bench.spec.mistakes import check_arm
 from bench.spec.ranges import Space, space
-from bench.spec.trial import Fields
+from bench.spec.trial import Fields, digest
+from resizer.sources import source_digest
 
 
 def spaces(spec: ExperimentFile) -> dict[str, Space]:
@@ -96,3 +98,14 @@ def configuration(spec: ExperimentFile, chosen: Mapping[str, Fields]) -> Experim
     scored = with_choice(spec, {arm: [of | own | seeds[arm]] for arm, of in chosen.items()})
     arms = [arm for arm in scored.arm if arm.name in chosen]
     return scored.model_copy(update={"arm": arms, "axes": {"seed": [spec.search.seed]}})
+
+
+def contents(space: Space) -> list[str]:
+    """Digests of the user's own code, and of the checkpoints, that an arm's values name."""
+    values: dict[str, Sequence[object]] = {
+        name: space.ranges[name].values if name in space.ranges else [space.fixed.get(name)]
+        for name in ("resizer", "pretrained")
+    }
+    texts = {name: [of for of in found if isinstance(of, str)] for name, found in values.items()}
+    code = [source_digest(of) for of in texts["resizer"] if ":" in of]
+    return code + [digest(Path(of).read_bytes()) for of in texts["pretrained"]]

@@ -39,7 +39,7 @@ def heat(evidence: Evidence) -> Drawing | None:
         ax.grid(visible=False)
         ax.invert_yaxis()
         for (y, x), value in np.ndenumerate(table.to_numpy()):
-            text = words.points(value, signed=True)
+            text = words.points(value, signed=True) if np.isfinite(value) else words.NONE
             ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="black")
         style.name_columns(ax, np.arange(table.shape[1]) + 0.5, list(table.columns))
         ax.set_yticks(np.arange(table.shape[0]) + 0.5, table.index)

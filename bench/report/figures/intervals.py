@@ -156,8 +156,8 @@ def _label(line: Line, usual: Mapping[str, str]) -> str:
         usual: the treatment and the backbone that need not be named.
     """
     first, n = line.first, len(line.verdicts)
-    stages = [words.lengths([length]) for length in (*first["started_from"], first["length"])]
-    parts = [first["dataset"], " + ".join(stages)]
+    stages = [[length] for length in first["started_from"]] + [line.verdicts["length"].unique()]
+    parts = [words.join(line.verdicts["dataset"].unique()), " + ".join(map(words.lengths, stages))]
     if line.several:
         each = line.verdicts["backbone"].nunique() == n
         parts.append(f"mean of {n} {'backbones' if each else 'variants'}")
