@@ -26,8 +26,9 @@ def merge(store: Store, other: Path) -> Counter[str]:
     Raises:
         InputError: if it is no such folder, or a record of it is damaged or contradicts one here.
     """
-    if not (other / "trials").is_dir() or other.resolve() == store.root.resolve():
-        what = "is this one" if (other / "trials").is_dir() else "has no trials"
+    has_any = (other / "trials").is_dir() or any(other.glob("unfinished/*/snapshot.pt"))
+    if not has_any or other.resolve() == store.root.resolve():
+        what = "is this one" if has_any else "has no trials"
         raise InputError(f"{other} is no other folder of results: it {what}")
     pairs = list(_pairs(store.root, other))
     own = [record for record in store.trials(store.kept()).values() if record]

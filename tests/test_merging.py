@@ -100,6 +100,15 @@ def test_weights_that_were_kept_there_alone_and_snapshots_are_taken_in(
     assert not here.snapshot(first).exists()
 
 
+def test_a_folder_in_which_nothing_has_ended_yet_has_its_snapshots_taken(
+    here: Store, tmp_path: Path
+) -> None:
+    begun = Store(tmp_path / "begun")
+    begun.snapshot("k").parent.mkdir(parents=True)
+    begun.snapshot("k").write_bytes(b"state")
+    assert merging.merge(here, begun.root) == {"snapshots": 1}
+
+
 def of_other_accuracy(record: dict[str, Any]) -> None:
     record["metrics"] |= as_metrics({"top1_pct": 1.5})
 

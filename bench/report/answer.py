@@ -64,6 +64,7 @@ def scope(evidence: Evidence) -> str:
     trials, spec = evidence.experiment.trials, evidence.experiment.spec
     ended_well = [trials[key] for key, of in evidence.records.items() if of["status"] == "ok"]
     seeds = {trial.seed for trial in ended_well or trials.values()}
+    untold = evidence.treated and not spec.primary
     parts = [
         words.join(_data(evidence)),
         counted(len(seeds), "seed") if spec.train else "",
@@ -73,6 +74,7 @@ def scope(evidence: Evidence) -> str:
             if (tried := evidence.tried(arm))
         ),
         f"recipe tuned for {spec.recipe_for}" if spec.recipe_for else "",
+        "no comparison is the primary one" if spec.train and untold else "",
         *devices(evidence),
     ]
     return f"Scope: {'; '.join(filter(None, parts))}."
@@ -172,7 +174,7 @@ def _without_verdict(evidence: Evidence) -> Answer:
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
     elif evidence.treated:
-        sentence = _on_average(evidence, "; no comparison is named as the primary one.")
+        sentence = _on_average(evidence, ".")
     else:
         sentence = "No comparison is named as the primary one: intervals, and no verdict."
     return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))

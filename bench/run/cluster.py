@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import NodeDiedError, ObjectLostError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.data import library
@@ -127,6 +133,8 @@ class Cluster:
                     tell(event)
         except RayTaskError as error:
             raise error.cause from None  # as the node raised it
+        except OutOfMemoryError:
+            raise DiedError("its node ended it for lack of memory") from None
         except BaseException:
             ray.cancel(stream)
             raise

@@ -105,7 +105,8 @@ def run(
     if todo or to_time:
         to_check = (experiment.trials if to_time else todo).values()
         cards = prepare(experiment, to_check, store, listener)
-    executor = choose(todo.values(), cards) if todo else None
+    # By all of its trials: were it by those left, what goes on might get other threads than it had.
+    executor = choose(experiment.runs.values(), cards) if todo else None
     on_record = len(planned.states) - planned.counts["missing"]
     listener(PlanMade(len(todo), on_record, executor.places if executor else ""))
     if executor:
