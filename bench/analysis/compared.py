@@ -57,10 +57,11 @@ def read(file: Path, baseline: str) -> Trials:
     table = whole.convert_dtypes()  # whole numbers in a column with a gap stay whole
     lines = table.astype(object).where(table.notna(), None).to_dict("records")
     trials = [_trial(line) for line in lines]
+    known = dict(zip(whole["key"], trials, strict=True))
     named = whole.assign(
         name=whole["arm"] + (" (" + whole["context"].astype("string") + ")").fillna(""),
         trial=pd.Series(trials, dtype=object),
-        recipe=[_lineage(trial, dict(zip(whole["key"], trials, strict=True))) for trial in trials],
+        recipe=[_lineage(trial, known) for trial in trials],
     )
     return Trials(named, baseline)
 

@@ -62,11 +62,11 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
                 f"the exported trial {key} classifies {differing} of {len(found)} validation "
                 "images otherwise than its record: nothing was written"
             )
-        told_of_it = card(record, trial, told, len(found), differing)
+        text = card(record, trial, told, len(found), differing)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    path.with_suffix(".md").write_text(told_of_it)
+    path.with_suffix(".md").write_text(text)
 
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:

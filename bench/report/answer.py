@@ -64,7 +64,7 @@ def scope(evidence: Evidence) -> str:
     trials, spec = evidence.experiment.trials, evidence.experiment.spec
     ended_well = [trials[key] for key, of in evidence.records.items() if of["status"] == "ok"]
     seeds = {trial.seed for trial in ended_well or trials.values()}
-    untold = evidence.treated and not spec.primary
+    without_primary = spec.train and evidence.treated and not spec.primary
     parts = [
         words.join(_data(evidence)),
         counted(len(seeds), "seed") if spec.train else "",
@@ -74,7 +74,7 @@ def scope(evidence: Evidence) -> str:
             if (tried := evidence.tried(arm))
         ),
         f"recipe tuned for {spec.recipe_for}" if spec.recipe_for else "",
-        "no comparison is the primary one" if spec.train and untold else "",
+        "no comparison is the primary one" if without_primary else "",
         *devices(evidence),
     ]
     return f"Scope: {'; '.join(filter(None, parts))}."
