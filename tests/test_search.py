@@ -35,7 +35,7 @@ from bench.run.processes import waited_for
 from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import Tuner, tune
 from bench.spec import tuning
-from bench.spec.experiment import Sitting
+from bench.spec.experiment import Timing
 from bench.spec.ranges import Range, Space
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -409,19 +409,30 @@ def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_a
     study = optuna.create_study(directions=["maximize", "minimize"])
     waited_for(scoring(store, low_rate_wins)(trial, study.ask(), heard))
     subjects = {trial.speed_key: fakes.timed_arm(trial, {"gmacs": 1.5})}
+    evaluator = Evaluator(found.spec, store, Local([trial], []))
 
     @asynccontextmanager
     async def waiting(of: Store, name: str, _: Listener) -> AsyncIterator[None]:
         if name == "timing":
-            folder = of.sitting_folder(Sitting((trial,), trial, found.spec.timing))
+            folder = of.sitting_folder(evaluator.sitting(trial))
             write_record(folder, {"status": "ok", "reason": "", "subjects": subjects})
         yield
 
     monkeypatch.setattr(search, "waiting_claim", waiting)
     monkeypatch.setattr(search.timing, "sit", lambda *_: pytest.fail("it is timed again"))
-    evaluator = Evaluator(found.spec, store, Local([trial], []))
     record = waited_for(evaluator(trial, study.ask(), heard))
     assert record["metrics"]["gmacs"]["value"] == 1.5
+
+
+@pytest.mark.parametrize(("objective", "rounds"), [("gmacs", 1), ("latency_p50_ms", 4)])
+def test_a_configuration_is_timed_for_as_many_rounds_as_its_objective_needs(
+    store: Store, toy_search: Callable[..., Search], objective: str, rounds: int
+) -> None:
+    found = toy_search(more=f'objectives = ["top1_pct", "{objective}"]')
+    trial = found.trial("plain", {"lr": 0.01, "weight_decay": 0.1})
+    spec = found.spec.model_copy(update={"timing": Timing(rounds=4)})
+    sitting = Evaluator(spec, store, Local([trial], [])).sitting(trial)
+    assert sitting.settings.rounds == rounds
 
 
 def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(

@@ -18,6 +18,7 @@ import optuna
 from bench.data.library import fingerprint
 from bench.errors import InputError
 from bench.events import Event, Listener, OnRecord, PrunedError, TrialProgress, epochs_of
+from bench.metrics import METRICS
 from bench.paths import WEIGHTS
 from bench.records import TimingRecord, TrialRecord, read_sound
 from bench.run import timing
@@ -179,13 +180,19 @@ class Evaluator:
 
         return heed
 
+    def sitting(self, trial: Trial) -> Sitting:
+        """That of one configuration; what is counted is the same in every round, so one will do."""
+        settings = self.spec.timing
+        if all(METRICS[name].counted for name in self.settings.objectives[1:]):
+            settings = settings.model_copy(update={"rounds": 1})
+        return Sitting((trial,), trial, settings)
+
     async def _timed(self, trial: Trial, record: TrialRecord, listener: Listener) -> TrialRecord:
         """The record with what the second objective asks for, which is timed or counted."""
         wanted = [name for name in self.settings.objectives if name not in record["metrics"]]
         if not wanted:
             return record
-        settings = self.spec.timing
-        alone = Sitting((trial,), trial, settings)
+        alone = self.sitting(trial)
         folder = self.store.sitting_folder(alone)
         if read_sound(folder, TimingRecord) is None:
             async with waiting_claim(self.store, "timing", listener):
