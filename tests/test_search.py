@@ -424,15 +424,19 @@ def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_a
     assert record["metrics"]["gmacs"]["value"] == 1.5
 
 
-@pytest.mark.parametrize(("objective", "rounds"), [("gmacs", 1), ("latency_p50_ms", 4)])
-def test_a_configuration_is_timed_for_as_many_rounds_as_its_objective_needs(
-    store: Store, toy_search: Callable[..., Search], objective: str, rounds: int
+@pytest.mark.parametrize(
+    ("objective", "measured", "rounds"),
+    [("gmacs", False, 1), ("val_loss", False, 1), ("latency_p50_ms", True, 4)],
+)
+def test_an_objective_that_is_measured_takes_the_machine_for_itself_and_all_rounds(
+    store: Store, toy_search: Callable[..., Search], objective: str, measured: bool, rounds: int
 ) -> None:
     found = toy_search(more=f'objectives = ["top1_pct", "{objective}"]')
     trial = found.trial("plain", {"lr": 0.01, "weight_decay": 0.1})
     spec = found.spec.model_copy(update={"timing": Timing(rounds=4)})
     sitting = Evaluator(spec, store, Local([trial], [])).sitting(trial)
     assert sitting.settings.rounds == rounds
+    assert search.measures(found.settings) is measured
 
 
 def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(

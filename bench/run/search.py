@@ -129,6 +129,12 @@ def binding(search: Search) -> dict[str, str]:
     return {arm: digest(text.encode())[:8] for arm, text in texts.items()}
 
 
+def measures(settings: SearchSettings) -> bool:
+    """Whether an objective is measured, which takes the machine for itself; others are counted."""
+    asked = [METRICS[name] for name in settings.objectives]
+    return any(one.source == "timing" and not one.counted for one in asked)
+
+
 Evaluate = Callable[[Trial, optuna.Trial, Listener], Awaitable[TrialRecord]]
 """Gives the record of a configuration's trial; reports to Optuna's trial while it runs."""
 
@@ -183,7 +189,7 @@ class Evaluator:
     def sitting(self, trial: Trial) -> Sitting:
         """That of one configuration; what is counted is the same in every round, so one will do."""
         settings = self.spec.timing
-        if all(METRICS[name].counted for name in self.settings.objectives[1:]):
+        if not measures(self.settings):
             settings = settings.model_copy(update={"rounds": 1})
         return Sitting((trial,), trial, settings)
 

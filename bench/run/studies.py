@@ -31,7 +31,7 @@ from bench.run.claims import POLL_S, claim
 from bench.run.executors import Choose, Local
 from bench.run.processes import waited_for
 from bench.run.readiness import prepare
-from bench.run.search import Evaluate, Evaluator, Search, binding, finished
+from bench.run.search import Evaluate, Evaluator, Search, binding, finished, measures
 from bench.seeds import seed_for
 from bench.spec.ranges import Range
 from bench.spec.trial import Fields, digest
@@ -71,7 +71,7 @@ def tune(
     else:
         trials = search.example.trials.values()
         cards = prepare(search.example, trials, store, listener)
-        at_once = workers if len(search.settings.objectives) == 1 else 1
+        at_once = 1 if measures(search.settings) else workers
         executor = choose(trials, cards, workers=at_once)
         listener(begun(executor.places))
         evaluate = Evaluator(search.spec, store, executor)
