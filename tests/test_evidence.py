@@ -40,21 +40,21 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     assert line["by recipe, of which seeds take several in turn"] == "+51.0 and +52.0"
 
 
-def test_the_plain_image_that_the_second_comparison_names_is_that_of_the_price(
-    tmp_path: Path,
-) -> None:
-    """Its seeds take sizes in turn, as the modules do whose price it has."""
+def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path: Path) -> None:
+    """Between the plain images that are dearer and cheaper, whose sizes seeds take in turn."""
     file = experiment(tmp_path, NARROW, seeds=4).file
     larger = '[[arm]]\nname = "larger"\nresizer = "none"\ninput_size = { in_turn = [56, 48] }\n'
     file.write_text('secondary = ["learned", "larger"]\n' + file.read_text() + larger)
     asked, store = load(str(file)), Store(tmp_path / "store")
     fill(asked, store, lambda trial: top1(trial) + trial.input_size + trial.seed % 2)
+    time_all(asked, store)
     sizes = {row.arm.name: row.size for row in gather(asked, store).rows}
     assert sizes == {"plain": "32", "fixed": "64 → 32", "learned": "64 → 32", "larger": "56, 48"}
     (line,) = verdicts.verdict_rows(gather(asked, store))
-    assert line.equal_time_px == "56, 48"
-    assert line.equal_time_difference == pytest.approx((24 + 16) / 2)
-    assert line.equal_time_over_treatment == pytest.approx(20 - (32 + 50 + 1.5))
+    shares = [(2 - 1) / ((side / 32) ** 2 - 1) for side in (56, 48)]  # a step takes 2; 1 at 32 px
+    gains = [share * (side - 32) for share, side in zip(shares, (56, 48), strict=True)]
+    assert line.equal_time_difference == pytest.approx(82 + 1.5 - sum(gains) / 2)
+    assert line.equal_time_low < line.equal_time_difference < line.equal_time_high
 
 
 SECONDARY = 'secondary = ["learned", "fixed"]\n'

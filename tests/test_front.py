@@ -83,7 +83,7 @@ def test_the_verdicts_of_many_experiments_are_one_table(tmp_path: Path) -> None:
     assert first["step_ratio"] == 2.0
     assert first["length"] == (2, "epochs")
     assert found["others"].tolist()[1:] == [{"num_resblocks": n} for n in (0, 1, 0, 1)]
-    assert found["equal_time_px"].isna().all()
+    assert found["equal_time_difference"].isna().all()
 
 
 def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
         "points."
     )
     assert found["What does it cost?"] == (
-        f"A training step takes 2.0 {TIMES} as long as plain's. A plain image of 0.50 {TIMES} its "
+        f"A training step takes 2.0 {TIMES} as long as plain's. A plain image of the same training "
         f"time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
     assert found["How far does this reach?"] == (
@@ -156,13 +156,15 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
 ) -> None:
     found = verdicts([evidence(tmp_path / "toy", NARROW, controls=True)])
     assert in_short(overview(found)).startswith(
-        "So far, not settled: top-1 accuracy changes by +51.0 points, and by 0.0 points with a "
+        "So far, not settled: top-1 accuracy changes by +51.0 points, against a plain image of "
+        "the same training time by +51.0 points; at"
     )
-    larger = found.assign(equal_time_over_treatment=1.0, equal_time_difference=52.0)
-    unsure, larger = (larger.assign(equal_time_over_low=low) for low in (-0.1, 0.1))
+    unsure, less = (
+        found.assign(equal_time_difference=-1.0, equal_time_high=high) for high in (0.1, -0.1)
+    )
     assert in_short(overview(unsure)).startswith("So far, not settled: top-1")
-    assert in_short(overview(larger)).startswith("So far, not worth its price: top-1")
-    assert "by +52.0 points with a plain image of about the same" in in_short(overview(larger))
+    assert in_short(overview(less)).startswith("So far, not worth its price: top-1")
+    assert f"of the same training time by {MINUS}1.0 points" in in_short(overview(less))
 
 
 def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_earlier_ones(
@@ -235,9 +237,9 @@ def test_the_recipe_of_one_arm_alone_is_told_and_the_length_where_it_is_an_axis_
 def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) -> None:
     found = verdicts([evidence(tmp_path / "one", NARROW, more=TIME)])
     (line,) = lines(found)
-    assert f"48 px at 0.50 {TIMES} the time: 0.0 points [0.0, 0.0]" in line
+    assert "+51.0 [+49.5, +52.5]" in line
     assert (
-        f"A plain image of 0.50 {TIMES} its time reaches more in 0 of 1 comparison "
+        f"A plain image of the same training time reaches more in 0 of 1 comparison "
         f"({MINUS}51.0 points)."
     ) in told(found)["What does it cost?"]
 

@@ -19,7 +19,7 @@ from statsmodels.stats import contingency_tables
 
 from bench import checks, load, publish
 from bench.analysis.evidence import gather
-from bench.analysis.verdicts import ANSWERS
+from bench.analysis.overview import ANSWERS
 from bench.data.library import fingerprint, open_dataset
 from bench.data.specs import DATASETS
 from bench.errors import InputError

@@ -306,6 +306,24 @@ def gather(experiment: Experiment, store: Store) -> Evidence:
     return Evidence(experiment, as_table(experiment, records, timings), records, timings, store)
 
 
+def holds_for(evidence: Evidence, row: Row) -> Fields:
+    """For what a row holds: the columns of a verdict from `dataset` to `started_from`."""
+    known, trial = evidence.experiment.trials, row.trial
+    others = [name for name in evidence.axes if name not in (*AXIS_ORDER, "epochs", "steps")]
+    return {
+        "dataset": trial.dataset,
+        "input_size": trial.input_size,
+        "output_size": trial.output_size,
+        "size": trial.size,
+        "backbone": trial.backbone,
+        "others": {name: row.context[name] for name in others},
+        "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
+        "started_from": tuple(
+            dict.fromkeys(known[key].length for key in trial.parents if key in known)
+        ),
+    }
+
+
 def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
     """Of the trials that an arm, and the baseline arm, have in each of some contexts."""
     primary, baseline = evidence.experiment.spec.primary, evidence.experiment.baseline

@@ -12,7 +12,9 @@ from bench.analysis import meta
 from bench.analysis.effects import average
 from bench.analysis.judging import ONE_BY_ONE, SETTLED
 from bench.analysis.statistics import Interval, Ratio, t_interval
-from bench.analysis.verdicts import ANSWERS
+
+ANSWERS = "answer-"
+"""What the names of the experiments begin with that were designed to settle the question."""
 
 
 def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +47,7 @@ class Line:
 
     @property
     def equal_time(self) -> tuple[float, float, float] | None:
-        """The plain image of the treatment's training time minus baseline: mean, low, high."""
+        """Treatment minus a plain image of its training time, points: mean, low, high."""
         names = ("equal_time_difference", "equal_time_low", "equal_time_high")
         found = None if self.several else tuple(float(self.first[name]) for name in names)
         return (found[0], found[1], found[2]) if found and found[0] == found[0] else None

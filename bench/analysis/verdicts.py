@@ -8,14 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.evidence import AXIS_ORDER, Evidence, Row
+from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import Answer, Reason, Verdict
-from bench.analysis.statistics import t_interval
+from bench.analysis.prices import paid
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
-
-ANSWERS = "answer-"
-"""What the names of the experiments begin with that were designed to settle the question."""
 
 UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
 
@@ -56,14 +53,10 @@ class VerdictRow:
     # a training step, as a multiple of the baseline's
     step_ratio: float | None = None
     step_beyond_noise: bool | None = None
-    # the plain image whose training time is the treatment's
-    equal_time_px: str | None = None  # of several where seeds take them in turn
-    equal_time_difference: float | None = None  # minus baseline, points
+    # treatment minus a plain image of its training time, points, with the 95 % interval
+    equal_time_difference: float | None = None
     equal_time_low: float | None = None
     equal_time_high: float | None = None
-    equal_time_over_treatment: float | None = None  # minus treatment, points
-    equal_time_over_low: float | None = None  # the low end of its 95 % interval
-    equal_time_step_ratio: float | None = None  # a training step, as a multiple of the treatment's
     # what the comparison was made of
     front_end: bool  # whether the treatment has one that the baseline has not
     generated: bool  # whether its images are
@@ -141,24 +134,6 @@ def _by_seed(values: pd.Series[float]) -> dict[int, float]:
     return dict(zip(values.index.tolist(), values.tolist(), strict=True))
 
 
-def holds_for(evidence: Evidence, row: Row) -> dict[str, Any]:
-    """For what a row holds: the columns from `dataset` to `started_from`."""
-    known, trial = evidence.experiment.trials, row.trial
-    others = [name for name in evidence.axes if name not in (*AXIS_ORDER, "epochs", "steps")]
-    return {
-        "dataset": trial.dataset,
-        "input_size": trial.input_size,
-        "output_size": trial.output_size,
-        "size": trial.size,
-        "backbone": trial.backbone,
-        "others": {name: row.context[name] for name in others},
-        "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
-        "started_from": tuple(
-            dict.fromkeys(known[key].length for key in trial.parents if key in known)
-        ),
-    }
-
-
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
     if (step := row.times.get("train")) is None:
         return {}
@@ -167,27 +142,13 @@ def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
 
 
 def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
-    """The columns of the plain image of the row's training time, if there is one.
-
-    It is matched to the row, or the file's `secondary` compares the row with it.
-    """
-    for other in evidence.beside(row):
-        arm, gain = other.arm, other.difference
-        timed = arm.fields.get("input_size") == "equal_time" and arm.match == row.arm.name
-        named = (row.arm.name, arm.name) == evidence.experiment.spec.secondary
-        if (timed or named) and other.trial.resizer == "none" and gain and gain.n > 1:
-            over = t_interval(evidence.difference(row.label, arm.name, row.arm.name))
-            ours, its = row.times.get("train"), other.times.get("train")
-            return {
-                "equal_time_px": other.size,
-                "equal_time_difference": gain.mean,
-                "equal_time_low": gain.low,
-                "equal_time_high": gain.high,
-                "equal_time_over_treatment": over.mean,
-                "equal_time_over_low": over.low,
-                "equal_time_step_ratio": its.value / ours.value if ours and its else None,
-            }
-    return {}
+    """The columns of the comparison at equal training time, where plain images bracket it."""
+    equal = {one.price: one.equal for one in paid(evidence, row)}.get("training time")
+    if equal is None:
+        return {}
+    found = equal.difference.interval()
+    names = ("equal_time_difference", "equal_time_low", "equal_time_high")
+    return dict(zip(names, (found.mean, found.low, found.high), strict=True))
 
 
 def is_generated(trial: Trial) -> bool:

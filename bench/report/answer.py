@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.analysis.effects import average
-from bench.analysis.evidence import Evidence, Row
+from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
-from bench.analysis.verdicts import holds_for
 from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices

@@ -113,13 +113,13 @@ def in_short(whole: Overview) -> str:
     found, change = "not settled", f"{words.points_span(real['difference'])} points"
     if mean and (mean.low > 0 or mean.high < 0):
         found, change = ("yes" if mean.low > 0 else "no"), f"{words.difference(mean)} on average"
-    matched = real[real["equal_time_over_treatment"].notna()]
-    if len(matched) and (matched["equal_time_over_low"] > 0).all():
+    matched = real[real["equal_time_difference"].notna()]
+    if len(matched) and (matched["equal_time_high"] < 0).all():
         found = "not worth its price"
     text = f"So far, {found}: top-1 accuracy changes by {change}"
     if len(matched):
-        more = words.points_span(matched["equal_time_difference"])
-        text += f", and by {more} points with a plain image of about the same training time"
+        less = words.points_span(matched["equal_time_difference"])
+        text += f", against a plain image of the same training time by {less} points"
     text += f"; at {words.span(real['input_size'], str)} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
         text += f" and {words.span(epochs, str)} epochs"
@@ -143,16 +143,14 @@ def _line(one: pd.DataFrame, address: Address) -> dict[str, str]:
         "points [95 % interval]": words.difference(Line(one).difference),
         "verdict (margin 1 point)": row["answer"] + margin,
         "training step": f"{words.number(row['step_ratio'], 2)} {TIMES}{step}" if known else NONE,
-        "plain image of equal training time": _equal_time(row),
+        "points over a plain image of equal training time": _equal_time(row),
         "report": render.link(row["experiment"], address(row["experiment"])),
     }
 
 
 def _equal_time(row: pd.Series[Any]) -> str:
-    px, ratio = row["equal_time_px"], row["equal_time_step_ratio"]
-    if pd.isna(px):
+    ends = [row[f"equal_time_{end}"] for end in ("difference", "low", "high")]
+    if pd.isna(ends[0]):
         return NONE
-    at = f" at {words.number(ratio, 2)} {TIMES} the time" if ratio == ratio else ""
-    ends = (row[f"equal_time_{end}"] for end in ("difference", "low", "high"))
     gain, low, high = (words.points(end, signed=True) for end in ends)
-    return f"{px} px{at}: {gain} points [{low}, {high}]"
+    return f"{gain} [{low}, {high}]"

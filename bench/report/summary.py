@@ -11,14 +11,15 @@ from pydantic import TypeAdapter
 
 from bench.analysis.evidence import Evidence
 from bench.analysis.judging import ONE_BY_ONE
-from bench.analysis.verdicts import ANSWERS, VerdictRow, is_generated, verdict_rows
+from bench.analysis.overview import ANSWERS
+from bench.analysis.verdicts import VerdictRow, is_generated, verdict_rows
 from bench.records import write_whole
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
 CHECKS = "check-"
 """What the names of experiments on the harness itself begin with."""
-SCHEMA = 8
+SCHEMA = 9
 """Raised when the fields of a summary, an answer or a verdict change."""
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]

@@ -24,8 +24,11 @@ MOST_LINES = 60
 MOST_IN_ALT = 12
 MOST_PRICES = 40
 LEARNED = ArmStyle(style.TREATMENT, "D")
-LARGER = ArmStyle(style.COLOURS[1], "^")
-LEGEND = {"learned resizer": LEARNED, "larger plain image, about the same training time": LARGER}
+AT_EQUAL_TIME = ArmStyle(style.COLOURS[1], "^")
+LEGEND = {
+    "over the plain pipeline": LEARNED,
+    "over a plain image of the same training time": AT_EQUAL_TIME,
+}
 APART = 0.17
 """Of a line's height: how far its two markers are from its middle."""
 
@@ -111,7 +114,7 @@ def price(evidence: Evidence) -> Drawing | None:
 
 @mpl.rc_context(style.STYLE)
 def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
-    """Differences to the plain pipeline: the treatment's, and the plain image's of its price."""
+    """The treatment's differences: to the plain pipeline, and to a plain image of its time."""
     scales = by_scale(lines)
     if not scales:
         return None
@@ -126,25 +129,26 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
     }
     treated = [(line.difference, line.equal_time) for line in ordered]
     known = [_ends(ours) for ours, _ in treated if ours]
-    known += [larger for _, larger in treated if larger]
+    known += [at_equal for _, at_equal in treated if at_equal]
     points = [-1.0, 1.0, *(mean for mean, _, _ in known)]
     figure = style.sheet(1.05 + 0.225 * (len(lines) + len(scales)))
     ax = figure.subplots()
     _ground(ax, 1.0, style.reach(points, known, 0.4 * (max(points) - min(points))))
-    for y, (ours, larger) in zip(style.name_lines(ax, groups), treated, strict=True):
+    for y, (ours, at_equal) in zip(style.name_lines(ax, groups), treated, strict=True):
         if ours:
             _interval(ax, y - APART, _ends(ours), LEARNED)
-        if larger:
-            _interval(ax, y + APART, larger, LARGER)
+        if at_equal:
+            _interval(ax, y + APART, at_equal, AT_EQUAL_TIME)
     levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
-    label = f"top-1 points over the plain pipeline, {words.join(levels)} intervals"
-    figure.supxlabel(label, fontsize=11)
+    told = f"Intervals have {words.join(levels)}"
+    told += f", at equal time {words.percent(LEVEL)}" if any(of for _, of in treated) else ""
+    figure.supxlabel("top-1 points of the learned resizer", fontsize=11)
     style.legend(figure, LEGEND)
     return style.drawing(
         figure,
         name,
         f"A row is one experiment, of {words.join(usual.values())} unless others are named. "
-        "Shaded: within a point of the plain pipeline. An arrow: the interval goes on.",
+        f"{told}; shaded: within a point. An arrow: the interval goes on.",
         "; ".join(_in_short(line, usual) for line in ordered),
     )
 
@@ -170,8 +174,8 @@ def _label(line: Line, usual: Mapping[str, str]) -> str:
 def _in_short(line: Line, usual: Mapping[str, str]) -> str:
     found, more = line.difference, line.equal_time
     text = words.points(found.mean, signed=True) if found else words.NONE
-    larger = f", a larger plain image {words.points(more[0], signed=True)}" if more else ""
-    return f"{_label(line, usual)}: {text}{larger}"
+    at_equal = f", at equal time {words.points(more[0], signed=True)}" if more else ""
+    return f"{_label(line, usual)}: {text}{at_equal}"
 
 
 def _ends(found: Interval) -> Ends:
