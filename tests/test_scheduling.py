@@ -15,7 +15,18 @@ from rich.console import Console
 
 from bench import machine
 from bench.cli.progress import Display
-from bench.events import Begin, End, Epoch, Event, Listener, PlanMade, Step, TrialProgress
+from bench.events import (
+    Begin,
+    End,
+    Epoch,
+    Event,
+    Listener,
+    OnRecord,
+    PlanMade,
+    Resumed,
+    Step,
+    TrialProgress,
+)
 from bench.machine import Share, memory_bytes, shares
 from bench.records import write_record
 from bench.run import runner
@@ -199,3 +210,35 @@ def test_a_terminal_shows_a_bar_for_each_of_the_first_trials_and_one_for_all() -
     (whole,) = (task for task in display.progress.tasks if task.id == display.whole)
     assert whole.completed == pytest.approx(3 / 4 + 9 / 4)
     assert whole.fields["note"].startswith("10 running, ")
+
+
+def test_what_an_earlier_process_did_of_a_trial_does_not_count_as_pace() -> None:
+    display = Display(Console(file=StringIO(), width=120))
+    trials = [toy(seed=seed) for seed in range(2)]
+    display(PlanMade(2, 0, ""))
+    for trial in trials:
+        display(Begin(trial))
+    display(TrialProgress(trials[0], Resumed(90, ())))
+    display(TrialProgress(trials[0], Step(91, 100, 1)))
+    display.began -= 36  # a hundredth of a trial in 36 s
+    assert display._left() == " (0 of 2, 65 min left)"
+
+
+def test_a_trial_that_another_process_has_ended_is_told_and_counted_once(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment, told = write_experiment(), list[Event]()
+    theirs = list(experiment.trials.values())[1:3]
+
+    class Sharing(Made):
+        async def train(self, trial: Trial, folder: Path, *others: Any) -> None:
+            await super().train(trial, folder, *others)
+            for other in theirs:
+                write_record(store.trial_folder(other.key), result(other))
+
+    made = Sharing(1)
+    runner.run(
+        experiment, store, told.append, where={"dataset": "toy"}, choose=lambda *_, **__: made
+    )
+    assert [one.trial for one in told if isinstance(one, OnRecord)] == theirs
+    assert len([one for one in told if isinstance(one, End)]) == 2

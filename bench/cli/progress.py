@@ -36,6 +36,7 @@ class Running:
     began: float
     bar: bars.TaskID | None = None  # None: others fill the screen
     first_step: tuple[int, float] | None = None
+    resumed: int = 0  # steps that it had when this process took it up
     done: float = 0.0  # share of its steps
     speed: float = 0.0  # images/s
     accuracy: str = ""  # of the last validation
@@ -61,7 +62,8 @@ class Display:
         self.whole: bars.TaskID | None = None
         self.part: bars.TaskID | None = None
         self.running: dict[str, Running] = {}  # by key
-        self.total = self.ended = self.on_record = 0  # trials; the last, when it began
+        self.total = self.ended = 0  # trials
+        self.before = 0.0  # trials, with a part of each, that this process did not do
         self.began = self.updated = 0.0  # when it began, and was last shown
         self.proposed: dict[str, str] = {}  # what a search calls its configurations, by key
         self.told_waiting = False
@@ -146,7 +148,7 @@ class Display:
         self._whole(total, done=sum(event.on_record.values()))
 
     def _whole(self, total: int, done: int = 0) -> None:
-        self.began, self.total, self.ended, self.on_record = time.monotonic(), total, done, done
+        self.began, self.total, self.ended, self.before = time.monotonic(), total, done, done
         self.whole = self._bar("all trials", total, instead_of=self.whole)
         self._show_whole()
 
@@ -166,13 +168,17 @@ class Display:
             case events.Epoch(row):
                 self._epoch(running, row)
             case events.Resumed(step):
+                running.resumed = step
                 self._say(f"  {running.name}: goes on after step {step}")
             case events.StartedAnew(reason):
                 self._say(f"  {running.name}: starts anew: {reason}")
 
     def _step(self, running: Running, event: events.Step) -> None:
         now = time.monotonic()
-        step, began = running.first_step = running.first_step or (event.step, now)
+        if running.first_step is None:
+            running.first_step = event.step, now
+            self.before += running.resumed / event.total
+        step, began = running.first_step
         if now > began:
             running.speed = (event.step - step) * running.batch_size / (now - began)
         running.done = event.step / event.total
@@ -228,7 +234,7 @@ class Display:
 
     def _left(self) -> str:
         """How many trials are done, and how long the others take by the pace so far."""
-        done = self.done - self.on_record
+        done = self.done - self.before
         if self.ended >= self.total or done <= 0:
             return ""
         left = (time.monotonic() - self.began) * (self.total - self.done) / done

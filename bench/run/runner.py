@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import Begin, End, Listener, MeasuringBegun, PlanMade, SmokePlanned, Waiting
+from bench.events import (
+    Begin,
+    End,
+    Listener,
+    MeasuringBegun,
+    OnRecord,
+    PlanMade,
+    SmokePlanned,
+    Waiting,
+)
 from bench.opening import again
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
@@ -128,7 +137,7 @@ async def _train(
 ) -> None:
     """Run the trials, of which other processes may take some, until each has been run by one."""
     keeper = keeping.Keeper(experiment, store)
-    before = store.trials(todo)
+    before, theirs = store.trials(todo), set[str]()
 
     def open_still(key: str) -> bool:
         return key not in keeper.ours and store.trial(key) == before[key]
@@ -141,8 +150,12 @@ async def _train(
                 and await attempt(trial, store, executor, listener, experiment.spec.timeout_s)
             ):
                 keeper.ended(trial.key)
+        if trial.key not in keeper.ours and not open_still(trial.key):
+            theirs.add(trial.key)
+            if record := store.trial(trial.key):
+                listener(OnRecord(trial, record))
 
-    while left := {key: trial for key, trial in todo.items() if open_still(key)}:
+    while left := {key: one for key, one in todo.items() if key not in keeper.ours | theirs}:
         await take_all(left, executor.workers, take)
         if elsewhere := sum(map(open_still, left)):
             listener(Waiting(elsewhere))
