@@ -9,12 +9,12 @@ import pytest
 from bench.analysis import verdicts
 from bench.analysis.evidence import gather
 from bench.errors import InputError
-from bench.report import details
+from bench.report import details, environment, table
 from bench.report.words import MINUS
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import NARROW, experiment, fill, time_all, top1
+from tests.fakes import NARROW, QUIET, experiment, fill, time_all, top1
 
 
 def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_both(
@@ -31,13 +31,50 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     (row,) = [row for row in gather(asked, store).rows if row.arm.name == "learned"]
     assert row.accuracy.n == 4
     assert set(row.seeds["num_kernels"]) == {8, 32}
-    assert row.times["train"].n == 2 * 3
+    assert row.times["train"].n == 3  # rounds, each with the mean of both recipes
     assert row.times["train"].value == pytest.approx(2.0)
     assert row.speed["train_images_per_s"] == 100.0
     by_recipe = gather(asked, store).gain_by_recipe(row)
     assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
     (line,) = details.verdicts(gather(asked, store)).to_dict("records")
     assert line["by recipe, of which seeds take several in turn"] == "+51.0 and +52.0"
+    slow, _ = {trial.speed_key for trial in asked.trials.values() if trial.num_kernels}
+    unequal = gather(asked, store)
+    unequal.timings[row.label]["subjects"][slow]["seconds"]["train"] = [4.0, 8.0, 12.0]
+    (dear,) = [one for one in unequal.rows if one.arm.name == "learned"]
+    assert dear.times["train"].value == pytest.approx((2 * 4) ** 0.5)
+
+
+def test_an_arm_of_which_one_recipe_could_not_be_timed_has_no_price(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW, seeds=4).file
+    learned = 'resizer = "learned"\n'
+    turns = learned + "num_kernels = { in_turn = [8, 32] }\n"
+    file.write_text(file.read_text().replace(learned, turns))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    found = gather(asked, store)
+    (second,) = {trial.speed_key for trial in asked.trials.values() if trial.num_kernels == 32}
+    arm = next(iter(found.timings.values()))["subjects"][second]
+    arm |= {"reason": "out of memory", "metrics": {}, "seconds": {}}
+    (row,) = [row for row in found.rows if row.arm.name == "learned"]
+    assert (row.speed, row.times) == ({}, {})
+    assert list(table.untimed(found)) == [("learned", "out of memory")]
+
+
+def test_of_one_round_no_interval_and_no_noise_floor_is_told(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    found = gather(asked, store)
+    (sitting,) = found.sittings
+    for arm in sitting["subjects"].values():
+        arm["seconds"]["train"] = arm["seconds"]["train"][:1]
+    sitting |= {"again": {"train": [1.01]}, "rounds_used": [0], "disturbances": [QUIET]}
+    assert environment.timing(found) == "Times are of 1 interleaved round, 1 sitting."
+    assert not any(row.times for row in found.rows)
+    (line,) = verdicts.verdict_rows(found)
+    assert line.equal_time_difference is None
 
 
 def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path: Path) -> None:

@@ -30,9 +30,16 @@ def doubled(trial: Trial) -> float:
     return start + 10 * float(np.log2(trial.epochs / 4)) + trial.seed
 
 
-def evidence(folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3) -> Evidence:
+TURNS = 'resizer = "learned"\nnum_kernels = { in_turn = [8, 32] }\n'
+
+
+def evidence(
+    folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3, turns: bool = False
+) -> Evidence:
     experiment(folder, axes, seeds)
-    (file := folder / "toy.toml").write_text(f"targets_pct = {targets}\n{file.read_text()}")
+    text = (file := folder / "toy.toml").read_text()
+    text = text.replace('resizer = "learned"\n', TURNS) if turns else text
+    file.write_text(f"targets_pct = {targets}\n{text}")
     asked, store = load(str(file)), Store(folder / "store")
     fill(asked, store, doubled)
     for key, trial in asked.trials.items():
@@ -77,6 +84,31 @@ def test_the_ratio_holds_what_the_rounds_of_the_timing_may_be_wrong_by(tmp_path:
     logs = np.log(np.array([1.8, 4.0, 6.7]) / [1.0, 2.0, 3.0])
     half = 4.302653 * logs.std(ddof=1) / 3**0.5
     assert np.log(ratio.high / ratio.value) == pytest.approx(half, rel=1e-5)
+
+
+def test_each_seed_takes_the_time_of_its_own_recipe(tmp_path: Path) -> None:
+    found = evidence(tmp_path, seeds=4, turns=True)
+    line = of(found, "learned").line
+    slow = line.trials[1].speed_key
+    timed = found.timings[line.rows[0].label]["subjects"][slow]
+    timed["seconds"]["train"] = [4.0, 8.0, 12.0]
+    timed["metrics"]["train_images_per_s"]["value"] = 50.0
+    again = of(gather(found.experiment, found.store), "learned")
+    told = of(found, "learned")
+    assert told.seconds
+    assert again.seconds
+    assert told.ratio
+    assert again.ratio
+    assert told.seconds.value == pytest.approx(again.seconds.value * 2**0.5)
+    assert told.ratio.value == pytest.approx(again.ratio.value * 2**0.5)
+
+
+def test_an_arm_none_of_whose_seeds_has_every_length_has_no_line(tmp_path: Path) -> None:
+    found = evidence(tmp_path)
+    for key, trial in found.experiment.trials.items():
+        if trial.resizer == "learned" and (trial.epochs == 4) == (trial.seed == 0):
+            (found.store.trial_folder(key) / "record.json").unlink()
+    assert {line.arm for line in lines(gather(found.experiment, found.store))} == {"plain", "fixed"}
 
 
 def test_seeds_that_are_there_sooner_or_never_are_counted_and_no_seconds_told(

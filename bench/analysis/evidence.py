@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -24,9 +24,9 @@ from bench.analysis.statistics import (
     by_seed,
     differences,
     estimate,
+    geometric_mean,
     noise_floor,
     t_interval,
-    time_ratio,
 )
 from bench.records import SearchRecord, TimedArm, TimingRecord, TrialRecord
 from bench.spec.experiment import Arm, Experiment, context_label
@@ -119,13 +119,16 @@ class Evidence:
         """What was timed side by side, each sitting once."""
         return list({id(record): record for record in self.timings.values()}.values())
 
-    def floor(self, label: str, phase: str) -> float:
-        """How far apart two measurements of one arm may be in a context: 1.02 is 2 %."""
+    def floor(self, label: str, phase: str) -> float | None:
+        """How far apart two measurements of one arm may be in a context: 1.02 is 2 %.
+
+        None below two rounds of both.
+        """
         sitting = self.timings.get(label)
         once = self.seconds(label, sitting.get("reference", "")) if sitting else {}
         again = sitting.get("again", {}) if sitting else {}
         rounds = [of.get(phase, []) for of in (once, again)]
-        return noise_floor(*rounds) if len(rounds[0]) == len(rounds[1]) > 1 else 1.0
+        return noise_floor(*rounds) if len(rounds[0]) == len(rounds[1]) > 1 else None
 
     def timed(self, label: str, speed_key: str) -> TimedArm | None:
         """What a context's sitting measured of the trials with a speed key."""
@@ -137,11 +140,15 @@ class Evidence:
         timed = self.timed(label, speed_key)
         return timed.get("seconds", {}) if timed else {}
 
+    def timed_of(self, label: str, arm: str) -> list[TimedArm | None]:
+        """What was measured of an arm in a context, seed by seed: they may take recipes in turn."""
+        return [self.timed(label, trial.speed_key) for trial in self.trials_of(label, arm).values()]
+
     def busy(self, row: Row) -> float | None:
         """Share of a training step in which a GPU was at work; None of other devices."""
-        seconds = self.seconds(row.label, row.trial.speed_key)
-        wall, busy = (seconds.get(phase) for phase in ("train", "train busy"))
-        return median(busy) / median(wall) if wall and busy else None
+        timed = [one["seconds"] for one in self.timed_of(row.label, row.arm.name) if one]
+        both = [(one["train busy"], one["train"]) for one in timed if one.get("train busy")]
+        return mean(median(busy) / median(wall) for busy, wall in both) if both else None
 
     @cached_property
     def arms(self) -> dict[str, Arm]:
@@ -345,17 +352,16 @@ def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
         seeds=evidence.by_arm[label, arm],
         difference=difference,
         verdict=verdict,
-        speed=_speed(evidence, label, trials.values()),
+        speed=_speed(evidence.timed_of(label, arm)),
         times=_times(evidence, label, trials, base) if arm != baseline else {},
     )
 
 
-def _speed(evidence: Evidence, label: str, trials: Iterable[Trial]) -> dict[str, float]:
-    """The mean of each cost over an arm's speeds: several if its seeds take recipes in turn."""
-    keys = dict.fromkeys(trial.speed_key for trial in trials)
-    timed = [one.get("metrics", {}) for key in keys if (one := evidence.timed(label, key))]
-    names = dict.fromkeys(name for of in timed for name in of)
-    return {name: mean(of[name]["value"] for of in timed if name in of) for name in names}
+def _speed(timed: Sequence[TimedArm | None]) -> dict[str, float]:
+    """The mean of each cost over an arm's seeds, where that of each is known."""
+    known = [one["metrics"] if one else {} for one in timed]
+    names = [name for name in known[0] if all(name in of for of in known)]
+    return {name: mean(of[name]["value"] for of in known) for name in names}
 
 
 def _times(
@@ -363,15 +369,19 @@ def _times(
 ) -> dict[str, Ratio]:
     """The trials' times over the baseline's, by phase, where both have several rounds.
 
-    None where they ran under other settings: their steps are not the same work.
+    Where seeds take recipes in turn, a round has the mean of their ratios. None where they ran
+    under other settings: their steps are not the same work.
     """
     both = [(trials[seed], base[seed]) for seed in trials if seed in base]
-    if any(one.setting != other.setting for one, other in both):
+    if not both or any(one.setting != other.setting for one, other in both):
         return {}
-    rounds = defaultdict[str, list[tuple[float, float]]](list)
-    for keys in dict.fromkeys((one.speed_key, other.speed_key) for one, other in both):
-        ours, theirs = (evidence.seconds(label, key) for key in keys)
-        for phase in ours:
-            if len(ours[phase]) == len(theirs.get(phase, [])) > 1:
-                rounds[phase] += zip(ours[phase], theirs[phase], strict=True)
-    return {phase: time_ratio(*np.transpose(paired)) for phase, paired in rounds.items()}
+    recipes = Counter((one.speed_key, other.speed_key) for one, other in both)
+    shares = np.array(list(recipes.values())) / len(both)
+    timed = [[evidence.seconds(label, key) for key in keys] for keys in recipes]
+    found = {}
+    for phase in timed[0][0]:
+        rounds = [[seconds.get(phase, []) for seconds in pair] for pair in timed]
+        if len({len(of) for pair in rounds for of in pair}) == 1 and len(rounds[0][0]) > 1:
+            logs = [np.log(np.array(ours) / np.array(base)) for ours, base in rounds]
+            found[phase] = geometric_mean(shares @ np.array(logs))
+    return found

@@ -8,17 +8,18 @@ the time.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.prices import relative
+from bench.analysis.prices import Price, relative
 from bench.analysis.statistics import Error, Estimate, Ratio, estimate, together
 from bench.spec.files import LENGTHS
-from bench.spec.trial import Fields
+from bench.spec.trial import Fields, Trial
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Line:
     rows: Sequence[Row]  # the shortest first
     images: Sequence[int]  # that each length trains on, an image once an epoch
     top1: pd.DataFrame  # %, seeds that every length has x lengths
+    trials: dict[int, Trial]  # of the first length, by seed
+    speeds: pd.Series[float]  # of training, images/s, by seed: they may take recipes in turn
 
     @property
     def arm(self) -> str:
@@ -39,14 +42,9 @@ class Line:
         return _elsewhere(self.rows[0])
 
     @property
-    def speed(self) -> float:
-        """Of training, images/s."""
-        return self.rows[0].speed["train_images_per_s"]
-
-    @property
     def seconds(self) -> list[float]:
-        """What each length takes at the measured speed."""
-        return [n / self.speed for n in self.images]
+        """What each length takes at the measured speed, the mean of the seeds'."""
+        return [n / self.rows[0].speed["train_images_per_s"] for n in self.images]
 
 
 @dataclass(frozen=True)
@@ -67,18 +65,24 @@ class Reached:
 
 
 def lines(evidence: Evidence) -> list[Line]:
-    """Every arm that was trained for several lengths, context by context."""
+    """Every arm of which seeds were trained for several lengths, context by context."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in evidence.rows:
         if "train_images_per_s" in row.speed and row.accuracy.n:
             found.setdefault((str(_elsewhere(row)), row.arm.name), []).append(row)
-    return [_line(evidence, rows) for rows in found.values() if len(rows) > 1]
+    made = [_line(evidence, rows) for rows in found.values() if len(rows) > 1]
+    return [line for line in made if len(line.top1)]
 
 
 def _line(evidence: Evidence, rows: Sequence[Row]) -> Line:
     ordered = sorted(rows, key=lambda row: row.trial.length)
-    images = [_images(evidence, row) for row in ordered]
-    return Line(ordered, images, pd.concat([row.top1 for row in ordered], axis=1, join="inner"))
+    first, images = ordered[0], [_images(evidence, row) for row in ordered]
+    trials = evidence.trials_of(first.label, first.arm.name)
+    timed = evidence.timed_of(first.label, first.arm.name)
+    metrics = [one["metrics"]["train_images_per_s"]["value"] for one in timed if one]
+    speeds = pd.Series(metrics, list(trials), dtype=float)
+    top1 = pd.concat([row.top1 for row in ordered], axis=1, join="inner")
+    return Line(ordered, images, top1, trials, speeds)
 
 
 def _elsewhere(row: Row) -> Fields:
@@ -115,13 +119,14 @@ def _base_of(evidence: Evidence, line: Line, lines: Sequence[Line]) -> Line | No
 
 
 def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -> Reached:
+    when = _when(line, target)
     return Reached(
         line,
         target,
         seeds=len(line.top1),
         sooner=int((line.top1.iloc[:, 0] >= target).sum()),
         never=int((line.top1.max(axis="columns") < target).sum()),
-        seconds=_exponential(estimate(_when(line, target) - math.log(line.speed))),
+        seconds=_exponential(estimate(when - np.log(line.speeds.reindex(when.index)))),
         ratio=_over(evidence, line, base, target) if base else None,
     )
 
@@ -144,15 +149,19 @@ def _crossing(images: Sequence[int], top1: pd.Series[float], target: float) -> f
 
 def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Ratio | None:
     """Paired by seed in images, and by round of the timing in the time of one."""
-    images = estimate(_when(line, target) - _when(baseline, target))
-    keys = [one.rows[0].trial.speed_key for one in (line, baseline)]
-    steps = [evidence.seconds(line.rows[0].label, key).get("train", []) for key in keys]
-    if not images.n or not all(steps) or len(steps[0]) != len(steps[1]):
-        return None
-    step = relative(*steps)
-    timed = Error(step.se / step.value, step.df)
-    errors = tuple(together(error, timed) for error in images.errors)
-    return _exponential(Estimate(images.mean + math.log(step.value), images.n, images.sd, errors))
+    images = (_when(line, target) - _when(baseline, target)).dropna()
+    label, found = line.rows[0].label, dict[int, Price]()
+    for seed in images.index:
+        keys = [one.trials[seed].speed_key for one in (line, baseline)]
+        step = relative(*(evidence.seconds(label, key).get("train", []) for key in keys))
+        if step is None:
+            return None
+        found[seed] = step
+    times = images + pd.Series({seed: math.log(step.value) for seed, step in found.items()})
+    whole, recipes = estimate(times), Counter(found.values())
+    parts = [Error(n / len(times) * of.se / of.value, of.df) for of, n in recipes.items()]
+    errors = tuple(together(error, *parts) for error in whole.errors)
+    return _exponential(replace(whole, errors=errors))
 
 
 def _exponential(logarithm: Estimate) -> Ratio | None:

@@ -39,19 +39,20 @@ class Price:
         return Error(self.se, self.df)
 
 
-def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price:
+def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price | None:
     """A time as multiples of a reference's, paired by round of the timing.
 
     A drift of the machine is in both and leaves the ratio. The reference itself has the price 1,
-    without an error; so the treatment is best taken as the reference.
+    without an error; so the treatment is best taken as the reference. None below two rounds of
+    both, of which no error is known.
 
     >>> relative([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(6)
     2.0
     """
+    if not len(seconds) == len(reference) > 1:
+        return None
     logs = np.log(np.asarray(seconds, dtype=float) / np.asarray(reference, dtype=float))
     value, n = math.exp(float(logs.mean())), len(logs)
-    if n < 2:
-        return Price(value)
     return Price(value, value * float(logs.std(ddof=1)) / math.sqrt(n), n - 1.0)
 
 
@@ -181,7 +182,7 @@ def _time(evidence: Evidence, label: str, trial: Trial, its: Trial) -> Price | N
     """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
     sittings = (evidence.seconds(label, of.speed_key) for of in (trial, its))
     ours, theirs = (seconds.get("train", []) for seconds in sittings)
-    return relative(ours, theirs) if ours and len(ours) == len(theirs) else None
+    return relative(ours, theirs)
 
 
 def _arithmetic(evidence: Evidence, label: str, trial: Trial, _its: Trial) -> Price | None:

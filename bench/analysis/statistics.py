@@ -219,9 +219,14 @@ def time_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Rati
     >>> time_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(3)
     2.0
     """
-    logs = t_interval(np.log(np.asarray(ours) / np.asarray(theirs)), level)
-    value, low, high = (math.exp(v) for v in (logs.mean, logs.low, logs.high))
-    return Ratio(value, low, high, logs.n)
+    return geometric_mean(np.log(np.asarray(ours) / np.asarray(theirs)), level)
+
+
+def geometric_mean(logs: ArrayLike, level: float = LEVEL) -> Ratio:
+    """Of ratios, given by their logarithms, with the t interval over these."""
+    found = t_interval(logs, level)
+    value, low, high = (math.exp(v) for v in (found.mean, found.low, found.high))
+    return Ratio(value, low, high, found.n)
 
 
 def noise_floor(once: ArrayLike, again: ArrayLike) -> float:

@@ -137,7 +137,7 @@ def _by_seed(values: pd.Series[float]) -> dict[int, float]:
 def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
     if (step := row.times.get("train")) is None:
         return {}
-    beyond = step.differs(evidence.floor(row.label, "train"))
+    beyond = step.differs(evidence.floor(row.label, "train") or 1.0)
     return {"step_ratio": step.value, "step_beyond_noise": beyond}
 
 

@@ -80,13 +80,15 @@ def timing(evidence: Evidence) -> str:
     rounds = [one for sitting in evidence.sittings for one in sitting.get("disturbances", [])]
     if not rounds:
         return ""
-    floor = max(evidence.floor(label, "train") for label in evidence.timings)
     lost = sum(one["disturbed"] for one in rounds)
     used = sum(len(one["rounds_used"]) for one in evidence.sittings if "rounds_used" in one)
     told = f"Times are of {counted(used, 'interleaved round')}, "
-    told += f"{counted(len(evidence.sittings), 'sitting')}, with 95 % intervals; two "
-    told += f"measurements of one arm's training step may be {words.number(100 * (floor - 1), 2)} "
-    told += "% apart (noise floor)."
+    told += counted(len(evidence.sittings), "sitting")
+    if floors := [of for label in evidence.timings if (of := evidence.floor(label, "train"))]:
+        apart = words.number(100 * (max(floors) - 1), 2)
+        told += ", with 95 % intervals; two measurements of one arm's training step may be "
+        told += f"{apart} % apart (noise floor)"
+    told += "."
     left_out = len(rounds) - used
     fate = f"{left_out} of them left out" if left_out else "used all the same"
     return f"{told} Other load disturbed {counted(lost, 'round')}, {fate}." if lost else told

@@ -135,8 +135,10 @@ def reasons(evidence: Evidence) -> pd.Series[int]:
 
 def untimed(evidence: Evidence) -> dict[tuple[str, str], None]:
     """The arms that could not be timed, each with the reason."""
-    tried = ((row, evidence.timed(row.label, row.trial.speed_key)) for row in evidence.rows)
-    return dict.fromkeys((row.arm.name, of["reason"]) for row, of in tried if of and of["reason"])
+    arms = [(row.arm.name, evidence.timed_of(row.label, row.arm.name)) for row in evidence.rows]
+    return dict.fromkeys(
+        (arm, of["reason"]) for arm, timed in arms for of in timed if of and of["reason"]
+    )
 
 
 def _lost(table: pd.DataFrame) -> pd.DataFrame:
