@@ -69,6 +69,35 @@ def test_speeds_of_other_machines_are_compared_as_multiples_of_their_baselines(
     assert ["timing: threads", "2", "8"] in found.differing.to_numpy().tolist()
 
 
+def test_a_multiple_of_the_baseline_is_of_the_same_sitting(tmp_path: Path) -> None:
+    """That of another context may have run at another pace."""
+    one = made(tmp_path, "one")
+    table = pd.read_csv(one / "table.csv")
+    later = table.assign(context="later", epochs=3)
+    later["train_images_per_s"] *= [2.0 if arm == "plain" else 1.0 for arm in later["arm"]]
+    (two := tmp_path / "two").mkdir()
+    (two / "summary.json").write_text((one / "summary.json").read_text())
+    pd.concat([table, later]).to_csv(two / "table.csv", index=False)
+    speeds = side(two, "both").trials.measured("train_images_per_s", relative=True)
+    names = side(two, "both").trials.rows["name"]
+    by_name = dict(zip(names, speeds[names.index], strict=True))
+    assert by_name["learned (dataset fine)"] == 0.5
+    assert by_name["learned (later)"] == 0.25
+
+
+def test_recipes_that_seeds_take_in_turn_are_rows_of_their_own(tmp_path: Path) -> None:
+    one, two = made(tmp_path, "one"), made(tmp_path, "two")
+    for folder, lr in ((one, 0.3), (two, 0.4)):
+        table = pd.read_csv(folder / "table.csv")
+        table.loc[(table["arm"] == "learned") & (table["seed"] == 1), "lr"] = lr
+        table.to_csv(folder / "table.csv", index=False)
+    found = compared(one, two)
+    assert dict(found.apart) == {
+        "learned (dataset fine), recipe 2": "A and B have lr 0.300 and 0.400"
+    }
+    assert cells(found, "learned (dataset fine), recipe 1")["shared seeds"] == "2"
+
+
 def test_rows_that_only_one_has_are_listed_with_what_differs(tmp_path: Path) -> None:
     one, two = made(tmp_path, "one"), made(tmp_path, "two")
     table = pd.read_csv(two / "table.csv")

@@ -43,12 +43,14 @@ class Trials:
         return done.pivot(index="recipe", columns="seed", values="top1_pct")
 
     def measured(self, metric: str, *, relative: bool) -> pd.Series[float]:
-        """The metric by recipe; where `relative`, over that of the baseline arm on like terms."""
+        """The metric by recipe; where `relative`, over the baseline arm's of the same sitting."""
         if not relative:
             return self.rows[metric]
-        terms = self.rows["trial"].map(lambda it: str((it.dataset, it.backbone, it.setting)))
-        own = self.rows[self.rows["arm"] == self.baseline].groupby(terms)[metric].first()
-        return self.rows[metric] / terms.map(own)
+        settings = self.table["trial"].map(lambda it: str((it.dataset, it.backbone, it.setting)))
+        terms = self.table["context"].astype("string").fillna("") + settings
+        own = self.table[self.table["arm"] == self.baseline].groupby(terms)[metric].first()
+        multiples = self.table[metric] / terms.map(own)
+        return multiples.groupby(self.table["recipe"]).first().reindex(self.rows.index)
 
 
 def read(file: Path, baseline: str) -> Trials:
@@ -63,7 +65,16 @@ def read(file: Path, baseline: str) -> Trials:
         trial=pd.Series(trials, dtype=object),
         recipe=[_lineage(trial, known) for trial in trials],
     )
-    return Trials(named, baseline)
+    in_turn = named.groupby("name")["recipe"].transform(_numbered)
+    return Trials(named.assign(name=named["name"] + in_turn), baseline)
+
+
+def _numbered(recipes: pd.Series[str]) -> pd.Series[str]:
+    """What is added to an arm's name for each of its recipes, where its seeds have several."""
+    numbers, distinct = pd.factorize(recipes)
+    return pd.Series(
+        [f", recipe {n + 1}" if len(distinct) > 1 else "" for n in numbers], recipes.index
+    )
 
 
 def _lineage(trial: Trial, known: Mapping[str, Trial]) -> str:
