@@ -10,6 +10,7 @@ from bench.analysis import verdicts
 from bench.analysis.evidence import gather
 from bench.errors import InputError
 from bench.report import details, environment, table
+from bench.report.answer import answers
 from bench.report.words import MINUS
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -92,6 +93,15 @@ def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path:
     gains = [share * (side - 32) for share, side in zip(shares, (56, 48), strict=True)]
     assert line.equal_time_difference == pytest.approx(82 + 1.5 - sum(gains) / 2)
     assert line.equal_time_low < line.equal_time_difference < line.equal_time_high
+
+
+def test_where_a_network_starts_trained_its_place_says_so(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    file.write_text(file.read_text().replace("[axes]", "pretrained = true\n[axes]", 1))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    (answer,) = answers(gather(asked, store))
+    assert answer.place == "fine, 64 → 32 px, pretrained resnet10t, 2 epochs"
 
 
 SECONDARY = 'secondary = ["learned", "fixed"]\n'

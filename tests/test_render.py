@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import re
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 
 from bench.report import render
+from bench.report.figures import style
 from bench.report.figures.style import Drawing
 from bench.report.words import NONE
 
@@ -63,3 +65,12 @@ def test_headings_of_one_name_have_ids_of_their_own() -> None:
 
 def test_a_command_in_backticks_cannot_end_them() -> None:
     assert body(render.code("run `<b>`")) == "<p><code>run &lt;b&gt;</code></p>\n"
+
+
+@mpl.rc_context(style.STYLE)
+def test_a_long_name_above_a_panel_takes_lines_no_wider_than_the_panel() -> None:
+    for n in (1, 2):
+        figure, (first, *_) = style.panels(n, {})
+        style.name_panel(first, "imagenette-160 · resnet10t · input 64 px · num_resblocks 0 · area")
+        drawn = first.set_title(first.get_title(loc="left")).get_window_extent()
+        assert 0 < drawn.width <= figure.bbox.width / n

@@ -322,7 +322,7 @@ def holds_for(evidence: Evidence, row: Row) -> Fields:
         "input_size": trial.input_size,
         "output_size": trial.output_size,
         "size": trial.size,
-        "backbone": trial.backbone,
+        "backbone": f"pretrained {trial.backbone}" if trial.pretrained else trial.backbone,
         "others": {name: row.context[name] for name in others},
         "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
         "started_from": tuple(

@@ -40,7 +40,8 @@ def curves(evidence: Evidence) -> Drawing | None:
     for ax, (name, lines) in zip(axes, by_panel, strict=True):
         for arm, of in lines.groupby("arm", sort=False):
             _curve(ax, of, styles[str(arm)], grey=arm in greyed)
-        ax.set(title=titles.get(str(name), name), xlabel="epoch", ylabel=words.TOP1)
+        style.name_panel(ax, titles.get(str(name), str(name)))
+        ax.set(xlabel="epoch", ylabel=words.TOP1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.at_most_all(ax)
     others = f" Grey: {counted(len(greyed), 'other arm')}, their means." if greyed else ""
@@ -83,7 +84,8 @@ def by_time(evidence: Evidence) -> Drawing | None:
         for target in asked:
             ax.axhline(target, color=style.INK, lw=0.8, ls="--", zorder=1)
         shown = [name for name in evidence.axes if name in line.context]
-        ax.set(title=words.place(line.context, shown), xlabel="training, s", ylabel=words.TOP1)
+        style.name_panel(ax, words.place(line.context, shown))
+        ax.set(xlabel="training, s", ylabel=words.TOP1)
     return style.drawing(
         figure,
         "training-time",
@@ -189,7 +191,7 @@ def spectra(evidence: Evidence) -> Drawing | None:
         for arm, of in lines.groupby("arm", sort=False):
             ax.plot(of.groupby("cycles")["power"].mean(), color=styles[str(arm)].colour, lw=1.4)
         ax.set(xscale="log", yscale="log", xlabel="cycles per image", ylabel="power")
-        ax.set_title(_titles(evidence)[str(context)])
+        style.name_panel(ax, _titles(evidence)[str(context)])
         ax.minorticks_off()
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))

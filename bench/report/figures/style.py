@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO, StringIO
 from itertools import cycle
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -38,6 +39,9 @@ LINE = 0.2  # inches, of a legend
 
 MOST_LETTERS = 26
 """Names of so many in all fit under one of two panels in a line."""
+
+LETTERS_ABOVE = 68
+"""Of names above panels so many fit in a line."""
 
 MANY_TIMES = 30
 """Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
@@ -127,6 +131,13 @@ def panels(n: int, arms: Mapping[str, ArmStyle], columns: int = 2) -> tuple[Figu
     if arms:
         legend(figure, arms)
     return figure, axes[:n]
+
+
+def name_panel(ax: Axes, name: str) -> None:
+    """Name a panel above it, in as many lines as its width takes."""
+    grid = ax.get_gridspec()
+    assert grid
+    ax.set_title("\n".join(wrap(name, LETTERS_ABOVE // grid.ncols)))
 
 
 def name_columns(ax: Axes, places: ArrayLike, names: Sequence[str]) -> None:
