@@ -184,6 +184,15 @@ def test_controls_continue_from_what_the_treatment_continues_from(
             assert (trial.backbone_from, trial.clip_norm) == (plain.key, 2.0)
 
 
+def test_no_control_starts_from_a_trained_resizer(write_experiment: WriteExperiment) -> None:
+    experiment = write_experiment(rest=WITH_CONTROLS + 'init_from = "learned"')
+    learned = only(experiment, "learned")
+    assert only(experiment, "treated").resizer_from == learned.key
+    for arm in ("learning", "capacity", "zero_init"):
+        trial = only(experiment, arm)
+        assert (trial.resizer_from, trial.backbone_from) == (None, learned.key)
+
+
 def test_two_treatments_have_controls_under_their_names(write_experiment: WriteExperiment) -> None:
     second = WITH_CONTROLS.replace("treated", "second").replace("= 4", "= 8")
     names = [arm.name for arm in write_experiment(rest=WITH_CONTROLS + second).spec.arm]

@@ -120,7 +120,6 @@ def control_arm(treatment: Arm, control: str, name: str, own: Fields) -> Arm:
         seeds=treatment.control_seeds or treatment.seeds,
         match=treatment.name if control in MATCHED else None,
         matched_px=treatment.control_px.get(control, ()),
-        init_from=treatment.init_from,
-        backbone_from=treatment.backbone_from,
+        backbone_from=treatment.backbone_from or treatment.init_from,
         **{**kept, **own},
     )
