@@ -89,6 +89,18 @@ def test_a_module_that_begins_as_a_plain_resize_is_frozen_at_random_weights_all_
     assert only(experiment, "learning").zero_init is None
 
 
+@pytest.mark.parametrize("place", ["rest", "trial"])
+def test_a_control_of_another_size_is_validated_at_that_size(
+    write_experiment: WriteExperiment, place: str
+) -> None:
+    pinned = "control_px = { arithmetic = [24], time = [40] }\nepochs = 1\n"
+    asked = {"rest": WITH_CONTROLS + pinned}
+    asked[place] = asked.get(place, "") + "eval_size = 48"
+    experiment = write_experiment(**asked)
+    sizes = {"budget": 16, "capacity": 16, "arithmetic": 24, "time": 40, "ceiling": 48}
+    assert {arm: only(experiment, arm).evaluated_size for arm in sizes} == sizes
+
+
 def test_a_size_in_the_file_is_matched_on_no_machine(write_experiment: WriteExperiment) -> None:
     pinned = WITH_CONTROLS + "control_px = { arithmetic = [24], time = [40] }"
     experiment = write_experiment(rest=pinned)

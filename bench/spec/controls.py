@@ -17,7 +17,8 @@ class Control(NamedTuple):
     fields: Fields  # in which it is not the treatment
 
 
-PLAIN = {"resizer": "none", "input_size": "output_size"}
+SMALL: Fields = {"input_size": "output_size", "eval_size": None}
+PLAIN: Fields = {"resizer": "none", **SMALL}
 STANDARD: dict[str, Control] = {
     "budget": Control("plain, trained as long", "the gain is not longer training", PLAIN),
     "pixels": Control(
@@ -33,7 +34,7 @@ STANDARD: dict[str, Control] = {
     "capacity": Control(
         "the module without extra pixels",
         "the extra pixels add to the module",
-        {"input_size": "output_size"},
+        SMALL,
     ),
     "learning": Control(
         "the module, frozen at random weights",
