@@ -77,16 +77,20 @@ def test_a_plain_start_is_no_control_of_what_has_it_or_cannot(
     assert "zero_init" not in [arm.name for arm in write_experiment(rest=file).spec.arm]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"rest": WITH_CONTROLS + "zero_init = true"},
+        {"rest": WITH_CONTROLS, "axes": "zero_init = [true, false]"},
+    ],
+)
 def test_a_module_that_begins_as_a_plain_resize_is_frozen_at_random_weights_all_the_same(
-    write_experiment: WriteExperiment,
+    write_experiment: WriteExperiment, asked: dict[str, str]
 ) -> None:
-    file = (
-        '[[arm]]\nname = "treated"\nresizer = "learned"\nzero_init = true\ncontrols = "standard"\n'
-    )
-    experiment = write_experiment(rest=file)
+    experiment = write_experiment(**asked)
     assert only(experiment, "treated").zero_init
-    assert only(experiment, "learning").frozen == ("resizer",)
-    assert only(experiment, "learning").zero_init is None
+    learning = [cell.trial for cell in experiment.cells if cell.arm == "learning"]
+    assert {(trial.frozen, trial.zero_init) for trial in learning} == {(("resizer",), None)}
 
 
 @pytest.mark.parametrize("place", ["rest", "trial"])

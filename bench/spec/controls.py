@@ -102,7 +102,8 @@ def _changes(treatment: Fields) -> dict[str, Fields]:
     """What each control changes of a treatment, those left out that it has or cannot have."""
     changes = {name: control.fields for name, control in STANDARD.items()}
     resizer = RESIZERS.get(str(treatment.get("resizer")))
-    if treatment.get("zero_init"):  # frozen as it begins, it would be no more than a plain resize
+    options = resizer.options if resizer else treatment
+    if "zero_init" in options:  # frozen as it begins, it would be no more than a plain resize
         changes["learning"] = {**changes["learning"], "zero_init": False}
     if treatment.get("zero_init") or not resizer or "zero_init" not in resizer.options:
         del changes["zero_init"]
