@@ -133,6 +133,14 @@ def test_each_context_has_its_size_in_the_order_of_the_axes(
     assert found == {(8, 24), (16, 32)}
 
 
+def test_a_matched_arm_keeps_the_size_at_which_it_is_validated(
+    write_experiment: WriteExperiment,
+) -> None:
+    asked = WITH_CONTROLS + SIZES + "matched_px = [24]\neval_size = 16"
+    longer = only(write_experiment(rest=asked), "longer")
+    assert (longer.input_size, longer.eval_size) == (24, 16)
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [

@@ -20,7 +20,7 @@ from bench.spec.experiment import (
 )
 from bench.spec.mistakes import sentence
 from bench.spec.ranges import of_seed
-from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, enlarged
+from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
@@ -75,10 +75,11 @@ class Cross:
         word, side = fields.get("input_size"), fields.get("output_size")
         if isinstance(word, str) and word in (*TIMES, *EQUAL):
             fields["input_size"] = side * TIMES.get(word, 1) if isinstance(side, int) else side
-        trial = self._valid(arm, place, fields | self._starts(arm, place, fields, needed))
+        fields |= self._starts(arm, place, fields, needed)
+        trial = self._valid(arm, place, fields)
         if word in EQUAL:
             size = self._settled(arm, place) or self._size(arm, word, trial, needed.get("match"))
-            return enlarged(trial, size) if size else None
+            return self._valid(arm, place, fields | {"input_size": size}) if size else None
         return trial
 
     def _in_turn(self, arm: Arm, given: Fields) -> Fields:
