@@ -110,6 +110,18 @@ def test_a_way_of_validating_enters_the_key_where_it_is_not_that_of_training() -
         Trial(**base, eval_resample="box", eval_antialias=False)
 
 
+def test_validation_averages_or_samples_by_its_own_filter() -> None:
+    base: dict[str, Any] = {"dataset": "toy", "backbone": "b", "input_size": 32, "epochs": 1}
+    sampled = Trial(**base, resample="nearest", load_antialias=False, eval_resample="bilinear")
+    assert (sampled.evaluated.resample, sampled.evaluated.load_antialias) == ("bilinear", False)
+    boxes = Trial(**base, resample="box", eval_resample="bilinear", eval_antialias=False)
+    assert (boxes.load_antialias, boxes.evaluated.load_antialias) == (None, False)
+    cubic = {"eval_resample": "bicubic", "load_antialias": False}
+    assert Trial(**base, **cubic, eval_antialias=True).evaluated.load_antialias is None
+    with pytest.raises(ValueError, match="'bicubic' averages: only 'bilinear'"):
+        Trial(**base, **cubic)
+
+
 def test_the_content_of_a_checkpoint_enters_the_key_not_its_name(tmp_path: Path) -> None:
     keys = set()
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):

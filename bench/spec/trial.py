@@ -165,9 +165,10 @@ class Trial(BaseModel):
                 f"micro_batch = {self.micro_batch} leaves one image of a batch of "
                 f"{self.batch_size}, of which batch norm knows no deviation"
             )
-        sampled = self.eval_antialias is False or self.load_antialias is False
-        for filter_ in (self.resample, self.eval_resample):
-            if sampled and filter_ not in (None, "nearest", "bilinear"):
+        antialias = self.load_antialias if self.eval_antialias is None else self.eval_antialias
+        loaded = (self.resample, self.load_antialias)
+        for filter_, averages in (loaded, (self.eval_resample or self.resample, antialias)):
+            if averages is False and filter_ not in ("nearest", "bilinear"):
                 raise ValueError(f"{filter_!r} averages: only 'bilinear' is had without antialias")
         trainable = {"backbone", "resizer"} if has_weights(self.resizer) else {"backbone"}
         if self.epochs != 0 and set(self.frozen or ()) >= trainable:
@@ -310,6 +311,7 @@ def _collapse_loading(fields: Fields) -> None:
     """Drop what makes no other picture, and what validation has in common with training."""
     resample = fields.get("resample", "bilinear")
     evaluated = fields.get("eval_resample", resample)
+    fields.setdefault("eval_antialias", fields.get("load_antialias", True))
     used = {"load_antialias": resample, "eval_antialias": evaluated}
     _drop(fields, [name for name, of in used.items() if of == "nearest"])  # it averages nothing
     trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
