@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,22 +108,22 @@ def covered(
 def resize_lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample (B, C, H, W) to (B, C, *size) by one matrix along each side."""
     rows, columns = (
-        lanczos_weights(before, after).to(images)
+        torch.as_tensor(lanczos_weights(before, after), dtype=images.dtype, device=images.device)
         for before, after in zip(images.shape[2:], size, strict=True)
     )
     with torch.autocast(images.device.type, enabled=False):  # as precise as the other filters
         return rows @ images @ columns.T
 
 
-@cache
-def lanczos_weights(before: int, after: int, radius: int = 3) -> Tensor:
+@cache  # of NumPy: a tensor would be of the mode in which torch was at the first call
+def lanczos_weights(before: int, after: int, radius: int = 3) -> npt.NDArray[np.float64]:
     """(after, before) weights that sum to one in each row: Pillow's, of each output pixel."""
     scale = max(before / after, 1.0)
-    centres = (torch.arange(after, dtype=torch.float64) + 0.5) * before / after
-    pixels = torch.arange(before, dtype=torch.float64) + 0.5
-    x = (pixels - centres[:, None]) / scale
-    weights = torch.sinc(x) * torch.sinc(x / radius) * (x.abs() < radius)
-    return weights / weights.sum(dim=1, keepdim=True)
+    centres = (np.arange(after) + 0.5) * before / after
+    x = (np.arange(before) + 0.5 - centres[:, None]) / scale
+    weights = np.sinc(x) * np.sinc(x / radius) * (np.abs(x) < radius)
+    table: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return table
 
 
 def checked_size(size: Size) -> tuple[int, int]:

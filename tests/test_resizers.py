@@ -122,6 +122,19 @@ def test_lanczos_agrees_with_pillow_on_float_images(
     np.testing.assert_allclose(module(image)[0, 0].numpy(), np.asarray(wanted), atol=1e-3)
 
 
+def test_lanczos_is_the_same_after_a_call_in_another_mode() -> None:
+    images = torch.rand(1, 3, 14, 14, requires_grad=True)
+    module = resizer.build("fixed", output_size=6, interpolation="lanczos")
+    torch.export.export(module, (images.detach(),))
+    with torch.inference_mode():
+        wanted = module(images)
+    with torch.device("meta"):
+        given = module(images)
+    given.sum().backward()
+    assert torch.equal(given, wanted)
+    module(images.double()).sum().backward()
+
+
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_muller_starts_as_its_plain_resize_with_four_parameters(interpolation: str) -> None:
     images = torch.randn(2, 3, 21, 16)
