@@ -108,6 +108,10 @@ def low_rate_wins(trial: Trial) -> float:
         ({"trial": "lr = {{ choice = [] }}"}, "lr: choice = []: there is nothing to choose from"),
         ({"trial": "momentun = {{ uniform = [0, 1] }}"}, "did you mean 'momentum'?"),
         ({"trial": "lr = {{ uniform = [-1.0, 0.1] }}"}, "lr = -1.0: input should be greater"),
+        (
+            {"trial": "num_resblocks = {{ uniform = [1, 3] }}", "arms": '["learned"]'},
+            "num_resblocks = 1.0: input should be a valid integer",
+        ),
         ({"trial": ""}, "has no range to choose from"),
         ({"more": 'objectives = ["top1"]'}, "search.objectives.0 = 'top1'"),
         ({"more": 'objectives = ["gmacs"]'}, "top1_pct is the first of them"),

@@ -78,8 +78,8 @@ def open_search(name: str, *, small: bool = False) -> Search:
         raise InputError(f"{asked.file.stem} has no [search] table: {asked.command}")
     search = Search(asked.file, asked.small, asked.changes, asked.spec)
     for arm, space in search.spaces.items():
-        for field, tried in space.ranges.items():
-            for value in tried.values:
+        for field, of in space.ranges.items():
+            for value in of.tried:
                 search.trial(arm, space.chosen(_first({field: value})))
     check_datasets(search.example)
     return search
@@ -87,7 +87,7 @@ def open_search(name: str, *, small: bool = False) -> Search:
 
 def _first(but: Mapping[str, Scalar]) -> Callable[[str, Range], Scalar]:
     """Chooses the first value of each range, but what is given."""
-    return lambda name, of: but.get(name, of.values[0])
+    return lambda name, of: but.get(name, of.tried[0])
 
 
 def finished(search: Search, store: Store) -> bool:

@@ -30,6 +30,11 @@ class Range:
         return float(low), float(high)
 
     @property
+    def tried(self) -> tuple[Scalar, ...]:
+        """Both ends, as they are drawn, or every choice."""
+        return self.ends if self.kind in ("log", "uniform") else self.values
+
+    @property
     def written(self) -> Fields:
         """As a file has it; `parsed` reads it."""
         return {self.kind: list(self.values)}
