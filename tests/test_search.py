@@ -23,9 +23,9 @@ from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError, MachineError
-from bench.events import Begin, Event, Listener, OnRecord, Waiting
+from bench.events import Begin, Epoch, Event, Listener, OnRecord, PrunedError, Waiting
 from bench.opening import load_from
-from bench.records import Json, write_record
+from bench.records import CurveRow, Json, write_record
 from bench.report.answer import in_words
 from bench.report.pages import make
 from bench.run import search, studies
@@ -525,6 +525,23 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     answer = Evaluator(found.spec, store, Local([trial], []))
     assert waited_for(answer(trial, study.ask(), heard))["status"] == "pruned"
     assert waited_for(answer(trial, other.ask(), heard))["status"] == "ok"
+
+
+@pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 90}])
+def test_a_configuration_is_not_pruned_after_its_last_step(
+    store: Store,
+    toy_search: Callable[..., Search],
+    monkeypatch: pytest.MonkeyPatch,
+    length: dict[str, Any],
+) -> None:
+    trial = Trial(dataset="toy", backbone="test_resnet", input_size=16, **length)
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda _: True)
+    evaluator = Evaluator(toy_search().spec, store, Local([trial], []))
+    heed = evaluator._heeding(trial, optuna.create_study().ask(), heard)
+    row: CurveRow = {"epoch": 3, "step": 90, "train_loss": 1.0, "lr": 0.1, "train_s": 1.0}
+    heed(Epoch(row | {"top1_pct": 50.0}))
+    with pytest.raises(PrunedError):
+        heed(Epoch(row | {"epoch": 2, "step": 60, "top1_pct": 50.0}))
 
 
 def test_two_objectives_give_a_pareto_set(store: Store, toy_search: Callable[..., Search]) -> None:

@@ -179,8 +179,9 @@ class Evaluator:
             for row in epochs_of(told) if self.settings.prunes else ():
                 if "top1_pct" in row:
                     epoch = row["epoch"]
+                    last = epoch == trial.epochs or row["step"] == trial.steps
                     proposal.report(row["top1_pct"], epoch)
-                    if epoch != trial.epochs and proposal.should_prune():
+                    if not last and proposal.should_prune():
                         reason = f"below the median after epoch {epoch}"
                         raise PrunedError(reason, by=proposal.study.study_name)
 
