@@ -65,7 +65,7 @@ def load(
     body = {name: t for name, t in own.items() if not name.startswith(layers)}
     left = tuple(unused)
     given = {n: t for n, t in found.items() if not n.endswith(COUNTERS) and not n.startswith(left)}
-    if why := _misfit(body, {n: t for n, t in given.items() if not n.startswith(layers)}):
+    if why := misfit(body, {n: t for n, t in given.items() if not n.startswith(layers)}):
         raise InputError(f"{path} does not fit this backbone: {why}")
     heads = {name: t for name, t in own.items() if name.startswith(layers)}
     kept = bool(heads) and all(n in given and given[n].shape == t.shape for n, t in heads.items())
@@ -135,7 +135,7 @@ def _converted(weights: Weights, backbone: nn.Module) -> Weights:
     return weights
 
 
-def _misfit(wanted: Weights, given: Weights) -> str:
+def misfit(wanted: Weights, given: Weights) -> str:
     """Why the given weights are not exactly those that are wanted; "" if they are."""
     missing = [name for name in wanted if name not in given]
     over = [name for name in given if name not in wanted]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import resizer
 from bench.errors import InputError, first_line
-from bench.lab import backbones, weights
+from bench.lab import backbones, checkpoints, weights
 from bench.lab import device as devices
 from bench.paths import WEIGHTS, results_with
 from bench.records import LoadedWeights, TrialRecord, read_record
@@ -148,10 +148,14 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
 
 def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> None:
     own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+    module = model.get_submodule(part)
     try:
-        model.get_submodule(part).load_state_dict(own)
+        module.load_state_dict(own)
     except RuntimeError as error:
-        raise InputError(f"the {part} of trial {key} does not fit: {error}") from error
+        states = (module.state_dict(), own)
+        tensors = ({n: t for n, t in of.items() if isinstance(t, Tensor)} for of in states)
+        why = checkpoints.misfit(*tensors) or first_line(error)
+        raise InputError(f"the {part} of trial {key} does not fit: {why}") from error
 
 
 MOST_COMPILED = 256
