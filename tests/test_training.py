@@ -282,6 +282,16 @@ def test_a_parent_without_weights_or_of_another_shape_is_one_sentence(store: Sto
     assert record["reason"].startswith(f"trial {parent.key}, which it starts from, has no weights")
 
 
+def test_a_resizer_trained_on_images_of_another_mean_is_refused(store: Store) -> None:
+    parent = toy(resizer="learned", num_kernels=4)
+    run(store, parent)
+    child = toy(resizer="learned", num_kernels=4, resizer_from=parent.key)
+    model = models.build(child, 2)
+    model.mean.fill_(0.5)
+    with pytest.raises(InputError, match=f"{parent.key} does not fit: .* another mean and dev"):
+        models.take_over(model, child, store.root / "trials")
+
+
 @pytest.mark.parametrize("part", ["resizer", "backbone"])
 def test_a_frozen_part_stays_as_it_was_and_the_other_one_learns(store: Store, part: str) -> None:
     one = toy(resizer="learned", num_kernels=4, frozen=[part])

@@ -132,9 +132,6 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
     Raises:
         InputError: if a trial that it starts from has no weights there, or they do not fit.
     """
-    if trial.resizer_from:
-        state = trained_weights(trials / trial.resizer_from, PARENT)
-        _load_part(model, "resizer", state, trial.resizer_from)
     if trial.backbone_from:
         parent = trials / trial.backbone_from
         state = trained_weights(parent, PARENT)
@@ -144,6 +141,14 @@ def take_over(model: Classifier, trial: Trial, trials: Path) -> None:
             fresh = tuple(f"backbone.{layer}." for layer in layers)
             state |= {n: t for n, t in model.state_dict().items() if n.startswith(fresh)}
         _load_part(model, "backbone", state, trial.backbone_from)
+    if trial.resizer_from:
+        state = trained_weights(trials / trial.resizer_from, PARENT)
+        if not all(torch.equal(state[n], getattr(model, n)) for n in ("mean", "std")):
+            raise InputError(
+                f"the resizer of trial {trial.resizer_from} does not fit: it was trained on images "
+                f"of another mean and deviation than backbone {trial.backbone!r} has here"
+            )
+        _load_part(model, "resizer", state, trial.resizer_from)
 
 
 def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> None:
