@@ -251,6 +251,14 @@ def test_a_trial_takes_over_the_trained_parts_that_it_starts_from(store: Store) 
         assert torch.equal(weight, front.resizer.state_dict()[name])
 
 
+def test_what_is_not_trained_needs_no_batch_of_images(store: Store) -> None:
+    plain = toy(input_size=16)
+    run(store, plain)
+    record = run(store, toy(input_size=16, epochs=0, backbone_from=plain.key, batch_size=64))
+    assert record["reason"] == ""
+    assert record["steps"] == 0
+
+
 def test_the_classifying_layer_is_left_behind_with_the_dataset_it_was_trained_on(
     store: Store,
 ) -> None:

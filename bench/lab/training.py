@@ -70,9 +70,9 @@ def train(
     """
     train_data, val_data = data
     total = trial.total_steps(len(train_data.master))
-    per_epoch = min(total, train_data.per_epoch)
-    if not total:
+    if trial.epochs == 0:
         return Trained([], validate(model, val_data, device, precision), 0.0, 0)
+    per_epoch = min(total, train_data.per_epoch)
     state = begin(model, trial, total, per_epoch, device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
     snapshots.resume(state)
