@@ -261,7 +261,7 @@ def test_whatever_else_fails_at_a_size_is_told(error: type[Exception]) -> None:
         raise error("a defect of the loss")
 
     said = (
-        r"test_resnet without a resizer fails at 40 px \(.*a defect of the loss\), where the cost"
+        r"test_resnet without a resizer fails at 40 px \(.*a defect of the loss\), where the size"
     )
     with pytest.raises(InputError, match=said):
         matching.smallest(request(), ratio)
@@ -273,15 +273,20 @@ def test_a_size_that_does_not_fit_in_memory_is_not_taken_for_a_small_one() -> No
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return 0.5
 
-    said = "test_resnet without a resizer does not fit in memory at 64 px, where the cost of 'a'"
+    said = "test_resnet without a resizer does not fit in memory at 64 px, where the size of 'a'"
     with pytest.raises(InputError, match=said):
         matching.smallest(request(), ratio)
 
 
 def test_a_cost_out_of_reach_is_one_sentence() -> None:
     far = request(num_kernels=512, input_size=256)
-    with pytest.raises(InputError, match="does not reach the cost of 'a' at up to 1024 px"):
+    said = "does not reach, at up to 1024 px, the cost that 'a' is matched to"
+    with pytest.raises(InputError, match=said):
         matching.smallest(far, lambda _: 0.5)
+
+
+def test_the_cost_of_an_enlarging_resizer_is_sought_beyond_the_plain_size() -> None:
+    assert matching.smallest(request(input_size=4), lambda size: size / 48) == 48
 
 
 def test_the_counted_size_is_the_first_whose_multiply_adds_reach_the_treatments() -> None:

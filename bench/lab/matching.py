@@ -25,7 +25,7 @@ STEP = 8
 no stride of the backbone divides cost it accuracy."""
 TIMED_ROUNDS = 5
 CONFIRMING_ROUNDS = 11
-LARGEST = 4  # sizes are sought up to so many times the treatment's input size
+LARGEST = 4  # sizes are sought up to so many times the side of either trial's image
 
 
 def match(request: SizeRequest, classes: int) -> SizeMatched:
@@ -101,8 +101,8 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
     Sizes that the backbone refuses count as too small.
 
     Raises:
-        InputError: if it is not reached within LARGEST times the size of the treatment's image,
-            or within what fits in memory; or if a size that the backbone takes fails otherwise.
+        InputError: if it is not reached within LARGEST times the side of the larger image, or
+            within what fits in memory; or if a size that the backbone takes fails otherwise.
     """
     backbone = f"{request.plain.backbone} without a resizer"
 
@@ -117,15 +117,17 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
                 said = f"{backbone} does not fit in memory at {size} px"
             else:
                 said = f"{backbone} fails at {size} px ({explain(error)})"
-            raise InputError(f"{said}, where the cost of {request.arm!r} is sought") from error
+            raise InputError(f"{said}, where the size of {request.arm!r} is sought") from error
 
-    start, end = request.plain.input_size // STEP, LARGEST * request.like.input_size // STEP
+    plain, like = request.plain.input_size, request.like.input_size
+    start, end = plain // STEP, LARGEST * max(plain, like) // STEP
     low, high = start, start + 1
     while not reaches(high * STEP):
         low, high = high, min(start + 2 * (high - start), end)
         if low == end:
             raise InputError(
-                f"{backbone} does not reach the cost of {request.arm!r} at up to {end * STEP} px"
+                f"{backbone} does not reach, at up to {end * STEP} px, the cost that "
+                f"{request.arm!r} is matched to"
             )
     between = range(low + 1, high)
     return STEP * (low + 1 + bisect_left(between, True, key=lambda n: reaches(n * STEP)))
