@@ -101,9 +101,10 @@ def test_training_steps_use_again_the_memory_that_is_kept() -> None:
 
 
 def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESIZER_BENCH_DEVICE", "gpu")
-    with pytest.raises(InputError, match="RESIZER_BENCH_DEVICE='gpu' cannot be used: "):
-        device.pick()
+    for named in ("gpu", "meta"):  # the one is unknown, the other holds no values
+        monkeypatch.setenv("RESIZER_BENCH_DEVICE", named)
+        with pytest.raises(InputError, match=f"RESIZER_BENCH_DEVICE='{named}' cannot be used: "):
+            device.pick()
     monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cpu")
     assert device.pick() == CPU
 
@@ -192,7 +193,7 @@ def test_a_gpu_that_is_named_is_the_one_that_everything_runs_on(
 ) -> None:
     taken: list[torch.device] = []
     monkeypatch.setenv("RESIZER_BENCH_DEVICE", "cuda:1")
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: torch.zeros(1))
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert device.pick() == torch.device("cuda:1")
     assert taken == [torch.device("cuda:1")]

@@ -39,7 +39,7 @@ def pick() -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(named)
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
