@@ -106,6 +106,8 @@ def test_a_way_of_validating_enters_the_key_where_it_is_not_that_of_training() -
     assert len({Trial(**base, **of).key for of in others} | {Trial(**base).key}) == 6
     nearest = base | {"resample": "nearest"}
     assert Trial(**nearest, load_antialias=False).key == Trial(**nearest).key
+    with pytest.raises(ValueError, match="eval_size"):
+        Trial(**base, eval_size=32.0)
     with pytest.raises(ValueError, match="'box' averages: only 'bilinear'"):
         Trial(**base, eval_resample="box", eval_antialias=False)
 

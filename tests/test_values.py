@@ -91,6 +91,20 @@ def test_values_that_are_equal_are_one_value(tmp_path: Path, axis: str, sentence
     assert sentence in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("resizer_lr_factor = true", "resizer_lr_factor = True: input should be a valid number"),
+        ("pretrained = 0", " = 0: input should be a valid boolean"),
+        ("replicate = false", "replicate = False: input should be a valid integer"),
+        ("load_antialias = 1", "load_antialias = 1: input should be a valid boolean"),
+        ("zero_init = 0", "zero_init = 0: input should be a valid boolean"),
+    ],
+)
+def test_a_value_of_another_kind_is_no_default(tmp_path: Path, line: str, sentence: str) -> None:
+    assert sentence in refused(tmp_path, toml(trial=line))
+
+
 ODD = ("[[1]]", "[1, 'a']", "[{}]", "true", "1", "1.5", "1979-05-27", "{in_turn = [1, 2]}")
 
 

@@ -39,7 +39,7 @@ AS_NONE: dict[str, object] = {
     "replicate": 0,
     "compile": "off",
     "load_antialias": True,
-    "resizer_lr_factor": 1,
+    "resizer_lr_factor": 1.0,
 }
 """Values of other fields that mean what None does."""
 
@@ -290,7 +290,9 @@ def canonical(given: Mapping[str, object]) -> Fields:
     Raises:
         ValueError: if the resizer is unknown.
     """
-    fields: Fields = {n: v for n, v in given.items() if v is not None and v != AS_NONE.get(n)}
+    fields: Fields = {
+        n: v for n, v in given.items() if v is not None and not _means(v, AS_NONE.get(n))
+    }
     if isinstance(resizer := fields.get("resizer", "none"), str):
         _collapse_resizer(fields, resizer)
     for field, value, defaults in USES:
@@ -300,6 +302,12 @@ def canonical(given: Mapping[str, object]) -> Fields:
             _drop(fields, defaults)
     _collapse_loading(fields)
     return fields
+
+
+def _means(value: object, default: object) -> bool:
+    """Whether a value is the default: 1 is a 1.0, but neither a true, nor is 64.0 a 64."""
+    whole = type(value) is int and type(default) is float
+    return (whole or type(value) is type(default)) and value == default
 
 
 def _drop(fields: Fields, names: Iterable[str]) -> None:
@@ -316,14 +324,14 @@ def _collapse_loading(fields: Fields) -> None:
     _drop(fields, [name for name, of in used.items() if of == "nearest"])  # it averages nothing
     trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
     trained["eval_size"] = fields.get("input_size")
-    _drop(fields, [name for name, value in trained.items() if fields.get(name) == value])
+    _drop(fields, [name for name, value in trained.items() if _means(fields.get(name), value)])
 
 
 def _collapse_resizer(fields: Fields, resizer: str) -> None:
     unused, defaults = _options(resizer)
     _drop(fields, unused)
     for name, default in defaults.items():
-        if fields.setdefault(name, default) == default and name in UNWRITTEN:
+        if _means(fields.setdefault(name, default), default) and name in UNWRITTEN:
             del fields[name]
     if resizer in RESIZERS and fields.get("interpolation") not in ANTIALIASED:
         fields.pop("antialias", None)
