@@ -80,6 +80,14 @@ def test_a_model_that_is_not_compiled_has_the_keys_it_always_had() -> None:
     assert compiled.setting != plain.setting
 
 
+def test_a_batch_in_one_part_is_a_batch() -> None:
+    whole = Trial(**FIELDS)
+    for part in (64, 100):
+        same = Trial(**FIELDS, micro_batch=part)
+        assert (same.key, same.speed_key) == (whole.key, whole.speed_key)
+    assert Trial(**FIELDS, micro_batch=32).key != whole.key
+
+
 def test_fields_of_a_resizer_that_learns_or_is_frozen_enter_the_key_where_they_are_used() -> None:
     frozen = {**FIELDS, "resizer": "learned", "frozen": ["resizer"]}
     assert Trial(**frozen, frozen_resizer_norm="batch").key != Trial(**frozen).key

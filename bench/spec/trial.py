@@ -301,6 +301,7 @@ def canonical(given: Mapping[str, object]) -> Fields:
         else:
             _drop(fields, defaults)
     _collapse_loading(fields)
+    _collapse_parts(fields)
     return fields
 
 
@@ -325,6 +326,14 @@ def _collapse_loading(fields: Fields) -> None:
     trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
     trained["eval_size"] = fields.get("input_size")
     _drop(fields, [name for name, value in trained.items() if _means(fields.get(name), value)])
+
+
+def _collapse_parts(fields: Fields) -> None:
+    """Drop a micro_batch that holds the whole batch."""
+    part = fields.get("micro_batch")
+    whole = fields.get("batch_size", Trial.model_fields["batch_size"].default)
+    if type(part) is type(whole) is int and part >= whole:
+        del fields["micro_batch"]
 
 
 def _collapse_resizer(fields: Fields, resizer: str) -> None:
