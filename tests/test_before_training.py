@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench.data import library
 from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Begin, Event, Listener
-from bench.lab import models, trial, weights
+from bench.lab import models, trial, trying, weights
 from bench.paths import PROJECT, WEIGHTS, local_results
 from bench.records import write_record
 from bench.run import jobs, keeping, readiness, runner
@@ -113,7 +113,7 @@ def test_a_front_end_that_counts_as_nothing_is_still_the_front_end() -> None:
 
 
 def test_a_backbone_of_timms_whose_layers_are_shared_can_be_saved() -> None:
-    models.check([toy(backbone="coat_tiny", input_size=32)])
+    trying.check([toy(backbone="coat_tiny", input_size=32)])
 
 
 FRONT = """
@@ -145,6 +145,21 @@ BAD = {
     "no module": ("pass", "pass", "def __new__(cls, **_): return 3", "makes int, not torch.nn.M"),
     "leaves": ("raise SystemExit(0)", "pass", "", "cannot be built: SystemExit: 0"),
     "leaves in use": ("pass", "raise SystemExit(0)", "", "fails: SystemExit: 0"),
+    "interrupts": ("raise KeyboardInterrupt", "pass", "", "cannot be built: KeyboardInterrupt"),
+    "closes": ("raise GeneratorExit", "pass", "", "cannot be built: GeneratorExit"),
+    "fails in training": ("pass", "if self.training: 1 / 0", "", "fails in training: ZeroDivi"),
+    "leaves in training": (
+        "pass", "if self.training: raise SystemExit(0)", "", "fails in training: SystemExit: 0"
+    ),
+    "complex": (
+        "self.w = nn.Parameter(torch.ones(1, dtype=torch.complex64))", "x = (x * self.w).real", "",
+        "fails in training: RuntimeError",
+    ),
+    "two at most": ("pass", "x = x[:2]", "", "fails in training: ValueError: Expected input batch"),
+    "unsaved mean": (
+        "self.register_buffer('m', torch.zeros(1), persistent=False)",
+        "self.m += x.mean().detach() * self.training", "", "changes its buffer 'm' in training",
+    ),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.lab import device, environment, models
+from bench.lab import device, environment, trying
 from bench.lab.stepper import Stepper
 from bench.spec.trial import Trial
 from resizer import fixed
@@ -262,10 +262,10 @@ def test_a_resizer_without_a_deterministic_form_is_refused_by_name(
     given = {"dataset": "d", "backbone": "b", "input_size": 24, "epochs": 1, "deterministic": True}
     monkeypatch.setattr(fixed, "strict", lambda _: True)
     halved = Trial(**given, resizer="learned", output_size=12)
-    models.refuse_undeterministic(halved, CPU)
+    trying.refuse_undeterministic(halved, CPU)
     other = Trial(**given, resizer="learned", output_size=10)
     with pytest.raises(
         InputError, match=r"resizer 'learned' cannot be deterministic here: .* bilinear from"
     ):
-        models.refuse_undeterministic(other, CPU)
+        trying.refuse_undeterministic(other, CPU)
     assert not torch.are_deterministic_algorithms_enabled()

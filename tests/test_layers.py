@@ -121,6 +121,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.stepper": (*LAB, "bench.lab"),
     "bench.lab.pictures": (*LAB, "bench.lab"),
     "bench.lab.trial": (*LAB, "bench.lab"),
+    "bench.lab.trying": (*LAB, "bench.lab"),
     "bench.lab.timing": (*LAB, "bench.lab"),
     "bench.lab.matching": (*LAB, "bench.lab"),
     "bench.lab.overhead": (*LAB, "bench.lab"),

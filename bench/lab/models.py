@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import resizer
 from bench.errors import InputError, first_line
 from bench.lab import backbones, checkpoints, weights
-from bench.lab import device as devices
 from bench.paths import WEIGHTS, results_with
 from bench.records import LoadedWeights, TrialRecord, read_record
 from bench.seeds import seed_for
@@ -115,7 +114,7 @@ def build_resizer(trial: Trial) -> nn.Module | None:
         return resizer.build(trial.resizer, output_size=trial.output_size, **trial.resizer_options)
     except ValueError as error:
         raise InputError(str(error)) from error
-    except (Exception, SystemExit) as error:  # a user's own module may raise anything
+    except BaseException as error:  # a user's own module may raise anything
         raise InputError(
             f"resizer {trial.resizer!r} cannot be built: {first_line(error)}"
         ) from error
@@ -192,63 +191,6 @@ def _record(folder: Path) -> TrialRecord:
     record = read_record(folder, TrialRecord)
     assert record, "trials whose parents are not finished are not run"
     return record
-
-
-def check(trials: Iterable[Trial]) -> None:
-    """Raise InputError at the first device, backbone or resizer that cannot be had.
-
-    Each is built, and gets one image of each size that it is trained or validated at.
-    """
-    fronts, networks = {}, {}
-    for trial in trials:
-        loaded, out = (trial.input_size, trial.evaluated_size), trial.output_size
-        fronts[trial.resizer, loaded, out, trial.deterministic, str(trial.resizer_options)] = trial
-        networks[trial.backbone, out or loaded, str(trial.pretrained)] = trial
-    device = devices.pick()
-    for trial in networks.values():
-        backbones.check(trial)
-    for trial in fronts.values():
-        try_resizer(trial)
-        if trial.deterministic and device.type == "cuda":
-            refuse_undeterministic(trial, device)
-
-
-def try_resizer(trial: Trial) -> None:
-    """Raise InputError unless the trial's resizer can be built and gives images of its size."""
-    if (front := build_resizer(trial)) is None:
-        return
-    what = f"resizer {trial.resizer!r}"
-    weights.refuse_lazy(front, what)
-    try:
-        with torch.no_grad():
-            sides = dict.fromkeys((trial.input_size, trial.evaluated_size))
-            every = [front.eval()(torch.zeros(1, 3, side, side)) for side in sides]
-    except (Exception, SystemExit) as error:  # a user's own module may raise anything
-        raise InputError(f"{what} fails: {first_line(error)}") from error
-    wanted = (1, 3, trial.output_size, trial.output_size)
-    for given in every:
-        shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
-        if shape != wanted:
-            raise InputError(f"{what} gives {shape}, not {wanted}")
-    weights.rehearse(front, what)
-
-
-def refuse_undeterministic(trial: Trial, device: torch.device) -> None:
-    """Raise InputError where the resizer has no deterministic form, or one of another price."""
-    if (front := build_resizer(trial)) is None:
-        return
-    devices.configure(deterministic=True)
-    try:
-        out = front.to(device)(torch.zeros(2, 3, *[trial.input_size] * 2, device=device))
-        if out.requires_grad:
-            out.sum().backward()
-    except Exception as error:
-        raise InputError(
-            f"resizer {trial.resizer!r} cannot be deterministic here: {first_line(error)}; "
-            'interpolation = "nearest" and "lanczos" can'
-        ) from error
-    finally:
-        devices.configure(deterministic=False)
 
 
 def load(key: str, results: Path | None = None) -> Classifier:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def check(_: Listener, trials: Sequence[Trial]) -> list[str | None]:
-    from bench.lab import device, models
+    from bench.lab import device, trying
 
-    models.check(trials)
+    trying.check(trials)
     return device.cards()
 
 

@@ -1,0 +1,111 @@
+"""What is tried before the first trial starts: backbones, resizers, and steps of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import InputError, first_line
+from bench.lab import backbones, models, training, weights
+from bench.lab import device as devices
+from bench.spec.trial import Trial
+
+IMAGES = 3
+"""Of a training step that is only tried: one or two may be special to a module."""
+
+
+def check(trials: Iterable[Trial]) -> None:
+    """Raise InputError at the first device, backbone or resizer that cannot be had.
+
+    Each is built, and gets one image of each size that it is trained or validated at. A resizer of
+    the user's own is also trained for two steps.
+    """
+    fronts, networks, own = {}, {}, {}
+    for trial in trials:
+        loaded, out = (trial.input_size, trial.evaluated_size), trial.output_size
+        fronts[trial.resizer, loaded, out, trial.deterministic, str(trial.resizer_options)] = trial
+        networks[trial.backbone, out or loaded, str(trial.pretrained)] = trial
+        if ":" in trial.resizer and trial.epochs != 0:
+            own[trial.speed_key] = trial
+    device = devices.pick()
+    for trial in networks.values():
+        backbones.check(trial)
+    for trial in fronts.values():
+        try_resizer(trial)
+        if trial.deterministic and device.type == "cuda":
+            refuse_undeterministic(trial, device)
+    for trial in own.values():
+        try_training(trial, device)
+
+
+def try_resizer(trial: Trial) -> None:
+    """Raise InputError unless the trial's resizer can be built and gives images of its size."""
+    if (front := models.build_resizer(trial)) is None:
+        return
+    what = f"resizer {trial.resizer!r}"
+    weights.refuse_lazy(front, what)
+    try:
+        with torch.no_grad():
+            sides = dict.fromkeys((trial.input_size, trial.evaluated_size))
+            every = [front.eval()(torch.zeros(1, 3, side, side)) for side in sides]
+    except BaseException as error:  # a user's own module may raise anything
+        raise InputError(f"{what} fails: {first_line(error)}") from error
+    wanted = (1, 3, trial.output_size, trial.output_size)
+    for given in every:
+        shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+        if shape != wanted:
+            raise InputError(f"{what} gives {shape}, not {wanted}")
+    weights.rehearse(front, what)
+
+
+def try_training(trial: Trial, device: torch.device) -> None:
+    """Raise InputError unless the trial's classifier can be trained, and its resizer resumed."""
+    trial = trial.model_copy(update={"compile": None, "micro_batch": None})
+    precision = devices.resolve_precision(trial.precision, device)
+    model = models.placed(models.build(trial, IMAGES, start=False), trial, device).train()
+    labels = torch.arange(IMAGES, device=device)
+    devices.configure(deterministic=trial.deterministic)
+    try:
+        state = training.begin(model, trial, 1000, 100, device, precision)
+        for _ in range(2):  # the first may fill what is only kept to be had again
+            before = {name: buffer.clone() for name, buffer in unsaved(model.resizer).items()}
+            images = torch.rand(IMAGES, 3, *[trial.input_size] * 2, device=device)
+            training.update(state, images, labels, trial, precision)
+    except BaseException as error:  # a user's own module may raise anything
+        raise InputError(
+            f"resizer {trial.resizer!r} fails in training: {first_line(error)}"
+        ) from error
+    finally:
+        devices.configure(deterministic=False)
+    for name, buffer in unsaved(model.resizer).items():
+        if name not in before or not torch.equal(buffer, before[name]):
+            raise InputError(
+                f"resizer {trial.resizer!r} changes its buffer {name!r} in training, which is not "
+                "in its state_dict(): a resumed trial would lose it"
+            )
+
+
+def unsaved(module: nn.Module) -> dict[str, Tensor]:
+    """The module's buffers that are not in its state dict, by name."""
+    kept = module.state_dict().keys()
+    return {name: buffer for name, buffer in module.named_buffers() if name not in kept}
+
+
+def refuse_undeterministic(trial: Trial, device: torch.device) -> None:
+    """Raise InputError where the resizer has no deterministic form, or one of another price."""
+    if (front := models.build_resizer(trial)) is None:
+        return
+    devices.configure(deterministic=True)
+    try:
+        out = front.to(device)(torch.zeros(2, 3, *[trial.input_size] * 2, device=device))
+        if out.requires_grad:
+            out.sum().backward()
+    except Exception as error:
+        raise InputError(
+            f"resizer {trial.resizer!r} cannot be deterministic here: {first_line(error)}; "
+            'interpolation = "nearest" and "lanczos" can'
+        ) from error
+    finally:
+        devices.configure(deterministic=False)
