@@ -119,6 +119,7 @@ def test_uint8_and_unit_float_images_are_the_same_to_a_classifier() -> None:
         ({"backbone": "resnet5"}, "unknown backbone 'resnet5'; did you mean 'resnet"),
         ({"dataset": "elsewhere"}, "unknown dataset 'elsewhere'"),
         ({"lr": 1e30, "optimizer": "sgd"}, "the training loss is nan in epoch"),
+        ({"lr": 1e30, "optimizer": "sgd", "batch_size": 16, "epochs": 1}, "the validation loss is"),
         ({"batch_size": 6, "input_size": 8000}, ""),
     ],
 )

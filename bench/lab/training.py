@@ -22,7 +22,7 @@ from bench.spec.trial import Trial
 
 
 class DivergedError(RuntimeError):
-    """The training loss is no longer a finite number."""
+    """The loss, in training or validation, is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train(
         tell: hears of every step and every epoch.
     Raises:
         InputError: if there are fewer images than make a batch.
-        DivergedError: at the end of an epoch whose loss is not finite.
+        DivergedError: at the end of an epoch whose loss is not finite, or that of a validation.
     """
     train_data, val_data = data
     total = trial.total_steps(len(train_data.master))
@@ -194,6 +194,11 @@ def _at_own_rate(optimizer: torch.optim.Optimizer, part: nn.Module, factor: floa
 def validate(
     model: nn.Module, data: Loader, device: torch.device, precision: devices.Precision
 ) -> Predictions:
+    """What the model makes of the val split.
+
+    Raises:
+        DivergedError: if the mean loss is not finite.
+    """
     model.eval()
     predicted, probability, losses = [], [], []
     for images, labels in devices.delivered(data.evaluate(), device):
@@ -205,12 +210,15 @@ def validate(
         predicted.append(log_p.argmax(dim=1))
         probability.append(own.exp())
         losses.append(-own)
+    val_loss = torch.cat(losses).double().mean().item()
+    if not math.isfinite(val_loss):
+        raise DivergedError(f"the validation loss is {val_loss}")
     hits = torch.cat(predicted).cpu()
     labels = torch.from_numpy(data.master.labels)
     return Predictions(
         predicted=hits,
         probability=torch.cat(probability).cpu(),
-        val_loss=torch.cat(losses).double().mean().item(),
+        val_loss=val_loss,
         top1_pct=100 * (hits == labels).double().mean().item(),
     )
 
