@@ -55,26 +55,27 @@ def publish(experiment: Experiment, store: Store) -> Path:
 
     Raises:
         InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
-            `experiments/`, or a trial of it that is published is not finished here.
+            `experiments/`, a record of it is damaged, or one that is published is not here.
     """
     need_checkout()
     if not experiment.file.is_relative_to(EXPERIMENTS):
         raise InputError(
             f"{experiment.file} is not in {EXPERIMENTS}: only what is there is published"
         )
-    finished = {key: trial for key, trial in experiment.runs.items() if store.trial(key)}
-    if not finished and not store.timings(experiment):
+    here, folder = _sound(experiment, store), PUBLISHED / experiment.name
+    if not any(kind in ("trials", "timings") for kind, _ in here):
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
-    folder = PUBLISHED / experiment.name
-    lost = [key for key in Store(folder).kept() if key in experiment.runs and key not in finished]
+    there = _places(experiment, Store(folder))
+    lost = [at for what, at in there.items() if what not in here and (at / "record.json").exists()]
     if lost:
         raise InputError(
-            f"{experiment.name}: {len(lost)} of its published trials are not here, {lost[0]} for "
-            "one: `run` with --reuse-published takes them"
+            f"{experiment.name}: what is published would be lost, as {len(lost)} of its records "
+            f"are not here, {lost[0]} for one: `run` with --reuse-published takes its trials and "
+            "makes the rest"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
-        _copy(experiment, finished, store, Store(Path(staged)))
+        _copy(experiment, here, store, Path(staged))
         for room in KINDS:
             if (folder / room).exists():
                 shutil.rmtree(folder / room)
@@ -85,22 +86,50 @@ def publish(experiment: Experiment, store: Store) -> Path:
     return folder
 
 
+def _places(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
+    """Where a store has the records of the experiment, by kind and by what each is of."""
+    folders = {("trials", key): store.trial_folder(key) for key in experiment.runs}
+    timed = store.timing_folders(experiment)
+    folders |= {("timings", context): folder for context, folder in timed.items()}
+    sizes = (*experiment.matched, *experiment.sizes)
+    folders |= {("sizes", key): store.size_folder(key) for key in sizes}
+    if experiment.spec.search:
+        folders["searches", experiment.name] = store.search_folder(experiment.name)
+    return folders
+
+
+def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
+    """Of `_places`, those that have a record.
+
+    Raises:
+        InputError: if a record is damaged, or what is beside it: a report would leave it out.
+    """
+    places, read = _places(experiment, store), Store(store.root)
+    found = {what: at for what, at in places.items() if read_record(at, KINDS[what[0]])}
+    for key in (key for kind, key in found if kind == "trials"):
+        read.has_predictions(key)
+        read.pictures(key)
+    for why in read.damaged.values():
+        raise InputError(why)
+    return found
+
+
 def _copy(
-    experiment: Experiment, finished: Mapping[str, Trial], store: Store, published: Store
+    experiment: Experiment, here: Mapping[tuple[str, str], Path], store: Store, to: Path
 ) -> None:
     """Copy the records of the experiment, weights and real images left out."""
     weighty = _with_weights(experiment, store)
-    for key, trial in finished.items():
-        files = ["predictions.parquet", *([WEIGHTS] if key in weighty else [])]
-        if trial.dataset in DATASETS and DATASETS[trial.dataset].generator:
-            files.append("pictures.npz")
-        copy_record(store.trial_folder(key), published.trial_folder(key), *files)
-    for folder in set(store.timing_folders(experiment).values()):
-        if (folder / "record.json").exists():
-            shutil.copytree(folder, published.root / "timings" / folder.name)
-    for key in experiment.matched:
-        copy_record(store.size_folder(key), published.size_folder(key))
-    copy_record(store.search_folder(experiment.name), published.search_folder(experiment.name))
+    for (kind, key), folder in here.items():
+        target, files = to / kind / folder.name, []
+        if kind == "timings":
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+            continue
+        if kind == "trials":
+            files = ["predictions.parquet", *([WEIGHTS] if key in weighty else [])]
+            dataset = experiment.trials[key].dataset
+            if dataset in DATASETS and DATASETS[dataset].generator:
+                files.append("pictures.npz")
+        copy_record(folder, target, *files)
 
 
 def _with_weights(experiment: Experiment, store: Store) -> set[str]:
@@ -209,7 +238,8 @@ def published() -> list[Experiment]:
     """The published experiments, by name.
 
     Raises:
-        InputError: if a file in `experiments/` no longer asks for what is published of it.
+        InputError: if a file in `experiments/` no longer asks for what is published of it, or a
+            record of it is damaged.
     """
     found = []
     for folder in sorted(path.parent for path in PUBLISHED.glob("*/report.md")):
@@ -217,6 +247,7 @@ def published() -> list[Experiment]:
             continue  # of a check, not of an experiment
         name, store = folder.name, Store(folder)
         experiment = load_from(store, name.removesuffix("-small"), small=name.endswith("-small"))
+        _sound(experiment, store)
         if stray := set(store.kept()) - set(experiment.trials):
             raise InputError(
                 f"{experiment.file} does not ask for {len(stray)} of the trials that are published "

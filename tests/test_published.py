@@ -303,20 +303,56 @@ def test_without_a_name_what_is_published_is_made_anew_from_its_own_records(
     assert not (folder / "toy" / STAMP).exists()
 
 
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where experiments of the test's folder are published."""
+    (readme := tmp_path / "README.md").write_text(publish.BEGIN + publish.END)
+    folders = {"PUBLISHED": tmp_path / "p", "EXPERIMENTS": tmp_path, "README": readme}
+    for name, value in folders.items():
+        monkeypatch.setattr(publish, name, value)
+    return tmp_path / "p"
+
+
+@pytest.mark.parametrize("kind", ["trials", "timings"])
 def test_publishing_does_not_lose_what_is_published_and_finished_nowhere_else(
-    store: Store, finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, store: Store, finished: Experiment, shelf: Path
 ) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(publish.BEGIN + publish.END)
-    monkeypatch.setattr(publish, "EXPERIMENTS", tmp_path)
-    monkeypatch.setattr(publish, "README", readme)
-    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
-    other = list(finished.trials)[1]
-    there = tmp_path / "p" / "toy" / "trials" / other
-    write_record(there, {"status": "ok"})
-    with pytest.raises(InputError, match=f"1 of its published trials are not here, {other}"):
+    (timing,) = Store(shelf / "toy").timing_folders(finished).values()
+    there = {"timings": timing, "trials": timing.parent.parent / "trials" / [*finished.trials][1]}
+    write_record(there[kind], {"status": "ok"})
+    with pytest.raises(InputError, match=f"1 of its records are not here, {there[kind]} for one"):
         publish.publish(finished, store)
-    assert (there / "record.json").exists()
+    assert (there[kind] / "record.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["trials", "timings", "predictions"])
+def test_what_is_damaged_here_is_named_and_not_published(
+    kind: str, store: Store, finished: Experiment, shelf: Path
+) -> None:
+    (timing,) = store.timing_folders(finished).values()
+    trials = store.trial_folder(next(iter(finished.trials)))
+    file = {"trials": trials / "record.json", "timings": timing / "record.json"}.get(
+        kind, trials / "predictions.parquet"
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{")
+    with pytest.raises(InputError, match=f"{file} is"):
+        publish.publish(finished, store)
+    assert not shelf.exists()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_what_is_published_and_damaged_is_not_made_anew_without_it(
+    store: Store, finished: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "load_from", lambda *_, **__: finished)
+    folder = publish.publish(finished, store)
+    report = (folder / "report.md").read_text()
+    record = folder / "trials" / next(iter(finished.trials)) / "record.json"
+    record.write_text("{")
+    with pytest.raises(InputError, match=f"{record} is not a record"):
+        publish.renew()
+    assert (folder / "report.md").read_text() == report
 
 
 def test_what_a_file_no_longer_asks_for_is_not_made_anew(
