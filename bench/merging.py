@@ -2,64 +2,88 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
 from bench.errors import InputError
-from bench.machine import synced, written_whole
-from bench.records import KINDS, DataFacts, Json, put_in_place, read_record
-from bench.store import Store
+from bench.machine import written_whole
+from bench.records import KINDS, DataFacts, Json, read_record, read_sound
+from bench.store import Store, copy_folder, entries, modified, put_in_place
+
+Pair = tuple[Path, Path]
+"""A folder there, and its place here."""
 
 
 def merge(store: Store, other: Path) -> Counter[str]:
     """Copy what is finished or begun in another folder of results and is not in this one.
 
-    A trial that failed here and not there is taken from there; of two sittings or searches, which
-    may both be right, the own one stays. All is checked before anything is written, and each
-    folder appears as a whole. Smoke runs, locks and reports are of their own machine, and stay.
+    A trial that failed here and not there is taken from there, as is what is damaged here; of two
+    sittings or searches, which may both be right, the own one stays. All is checked and copied
+    before any of it has its place. Smoke runs, locks and reports are of their own machine, and
+    stay.
 
     Returns: how many were taken, by kind; of trials in training "snapshots".
     Raises:
-        InputError: if it is no such folder, or a record of it is damaged or contradicts one here.
+        InputError: if it is no such folder, a record of it is damaged or contradicts another, or a
+            file of it cannot be copied.
     """
-    has_any = (other / "trials").is_dir() or any(other.glob("unfinished/*/snapshot.pt"))
-    if not has_any or other.resolve() == store.root.resolve():
-        what = "is this one" if has_any else "has no trials"
+    records = [one for kind in KINDS for one in _records(other / kind)]
+    begun = [at / "snapshot.pt" for at in entries(other / "unfinished")]
+    begun = [file for file in begun if modified(file) is not None]
+    if not (records or begun) or other.resolve() == store.root.resolve():
+        what = "is this one" if records or begun else "has no results"
         raise InputError(f"{other} is no other folder of results: it {what}")
-    pairs = list(_pairs(store.root, other))
-    own = [record for record in store.trials(store.kept()).values() if record]
-    seen = {record["data"]["name"]: record["data"] for record in own if "data" in record}
-    for kind, key, ours, theirs in pairs:
-        if why := contradiction(kind, ours, theirs) or _other_data(seen, theirs.get("data")):
-            raise InputError(f"{other / kind / key} contradicts {store.root}: {why}")
-    taken: Counter[str] = Counter()
-    for kind, key, ours, theirs in pairs:
-        there, here = other / kind / key, store.root / kind / key
-        if ours is None or (ours["status"] != "ok" and theirs["status"] == "ok"):
-            taken[kind] += _copied(there, here)
-        elif ours == theirs:  # whose weights may be kept there alone
-            for file in there.iterdir():
-                if file.is_file() and not (here / file.name).exists():
-                    _copy_file(file, here / file.name)
-    for there in other.glob("unfinished/*/snapshot.pt"):
+    wanted, alike = _sorted_out(store, other, records)
+    taken = Counter(_placed(wanted, store.root))
+    for there, here in alike:  # whose weights may be kept there alone
+        for file in entries(there):
+            if file.is_file() and not (here / file.name).exists():
+                _copy_file(file, here / file.name)
+    for there in begun:
         here = store.snapshot(there.parent.name)
         if store.trial(there.parent.name) is None and not here.exists():
             _copy_file(there, here)
             taken["snapshots"] += 1
-    return +taken  # without those that a run has finished meanwhile
+    return taken
 
 
-def _pairs(root: Path, other: Path) -> Iterator[tuple[str, str, Json | None, Json]]:
-    """Kind, key, the record here and the record there, of all that the other folder has."""
-    for name, kind in KINDS.items():
-        for there in sorted(file.parent for file in (other / name).glob("*/record.json")):
-            ours, theirs = (read_record(at, kind) for at in (root / name / there.name, there))
-            if theirs:
-                yield name, there.name, cast("Json | None", ours), cast("Json", theirs)
+def _records(room: Path) -> Iterator[tuple[Path, Json]]:
+    """Each folder of a kind that has a record, and the record."""
+    for folder in entries(room):
+        if record := read_record(folder, KINDS[room.name]):
+            yield folder, cast("Json", record)
+
+
+def _sorted_out(
+    store: Store, other: Path, records: Iterable[tuple[Path, Json]]
+) -> tuple[list[Pair], list[Pair]]:
+    """Of the records of the other folder, those to be taken, and those that are here as well.
+
+    Raises:
+        InputError: if one contradicts what is here, or another.
+    """
+    wanted, alike = [], []
+    own = {store.trial_folder(key): of for key, of in store.trials(store.kept()).items() if of}
+    seen = {of["data"]["name"]: (at, of["data"]) for at, of in own.items() if "data" in of}
+    for there, theirs in records:
+        here = store.root / there.relative_to(other)
+        ours = cast("Json | None", read_sound(here, KINDS[here.parent.name]))
+        if why := contradiction(here.parent.name, ours, theirs):
+            raise InputError(f"{there} contradicts {here}: {why}")
+        if data := theirs.get("data"):
+            first, known = seen.setdefault(data["name"], (there, data))
+            if why := _other_data(known, data):
+                raise InputError(f"{there} contradicts {first}: {why}")
+        if ours is None or (ours["status"] != "ok" and theirs["status"] == "ok"):
+            wanted.append((there, here))
+        elif _same(ours, theirs):
+            alike.append((there, here))
+    return wanted, alike
 
 
 def contradiction(kind: str, ours: Json | None, theirs: Json) -> str:
@@ -67,38 +91,48 @@ def contradiction(kind: str, ours: Json | None, theirs: Json) -> str:
 
     >>> sound = {"status": "ok", "size": 96}
     >>> contradiction("sizes", sound, sound | {"size": 104})
-    'its size is 104, here it is 96'
+    'its size is 104, not 96'
     """
     if ours is None or not ours["status"] == theirs["status"] == "ok":
         return ""
     if kind == "sizes" and ours["size"] != theirs["size"]:
-        return f"its size is {theirs['size']}, here it is {ours['size']}"
+        return f"its size is {theirs['size']}, not {ours['size']}"
     for name, measured in ours["metrics"].items() if kind == "trials" else ():
         there = theirs["metrics"].get(name, measured)["value"]
-        if name != "train_s" and there != measured["value"]:
-            return f"its {name} is {there:g}, here it is {measured['value']:g}"
+        if name != "train_s" and not _same(there, measured["value"]):
+            return f"its {name} is {there:g}, not {measured['value']:g}"
     return ""
 
 
-def _other_data(seen: Mapping[str, DataFacts], theirs: DataFacts | None) -> str:
-    """Why a trial was run on other images than those here under the same name; "" if not."""
-    if theirs is None or (here := seen.get(theirs["name"])) is None:
-        return ""
+def _same(one: object, other: object) -> bool:
+    """Whether two parts of records are equal, of which NaN is no less so than a number."""
+    return one == other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _other_data(known: DataFacts, theirs: DataFacts) -> str:
+    """Why a trial was run on other images than one of the same dataset's name; "" if not."""
     for what in ("fingerprint", "pixels"):
-        one, other = (str(facts.get(what, "")) for facts in (theirs, here))
+        one, other = (str(facts.get(what, "")) for facts in (theirs, known))
         if one and other and one != other:
-            return f"its {theirs['name']!r} has the {what} {one[:12]}, here it is {other[:12]}"
+            return f"its {theirs['name']!r} has the {what} {one[:12]}, not {other[:12]}"
     return ""
 
 
-def _copied(there: Path, here: Path) -> bool:
-    """Copy a folder, which appears as a whole; False where another process was first."""
-    here.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=here.parent.parent, prefix="merging-") as scratch:
-        copy = Path(shutil.copytree(there, Path(scratch) / here.name))
-        for file in copy.rglob("*"):
-            synced(file)
-        return put_in_place(copy, here)
+def _placed(pairs: Sequence[Pair], root: Path) -> Iterator[str]:
+    """Copy folders, all of them before one appears; yields the kind of each that does.
+
+    One that another process has made meanwhile stays as it is.
+    """
+    if not pairs:
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=root, prefix="merging-") as scratch:
+        copies = [(Path(scratch) / here.relative_to(root), here) for _, here in pairs]
+        for (there, _), (copy, _) in zip(pairs, copies, strict=True):
+            copy_folder(there, copy)
+        for copy, here in copies:
+            if put_in_place(copy, here):
+                yield here.parent.name
 
 
 def _copy_file(there: Path, here: Path) -> None:

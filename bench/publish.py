@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +35,7 @@ from bench.report.made import STAMP
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
 from bench.spec.trial import Trial
-from bench.store import Store
+from bench.store import Store, copy_folder
 
 if TYPE_CHECKING:
     from bench.report.figures.style import Drawing
@@ -75,7 +75,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
-        _copy(experiment, here, store, Path(staged))
+        _copy(experiment, here.values(), store, Path(staged))
         for room in KINDS:
             if (folder / room).exists():
                 shutil.rmtree(folder / room)
@@ -114,15 +114,14 @@ def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _copy(
-    experiment: Experiment, here: Mapping[tuple[str, str], Path], store: Store, to: Path
-) -> None:
+def _copy(experiment: Experiment, folders: Iterable[Path], store: Store, to: Path) -> None:
     """Copy the records of the experiment, weights and real images left out."""
     weighty = _with_weights(experiment, store)
-    for (kind, key), folder in here.items():
-        target, files = to / kind / folder.name, []
+    for folder in dict.fromkeys(folders):  # one sitting may be of several contexts
+        kind, key = folder.parent.name, folder.name
+        target, files = to / kind / key, []
         if kind == "timings":
-            shutil.copytree(folder, target, dirs_exist_ok=True)
+            copy_folder(folder, target)
             continue
         if kind == "trials":
             files = ["predictions.parquet", *([WEIGHTS] if key in weighty else [])]

@@ -6,11 +6,8 @@ Records of schema 0 have no "schema"; their keys are those of schema 1.
 
 from __future__ import annotations
 
-import errno
 import json
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Required, TypeVar, cast
@@ -19,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # typing's is one that pydantic reads from Python 3.12 on
 
 from bench.errors import InputError
-from bench.machine import synced, written_whole
+from bench.machine import written_whole
 from bench.metrics import Measured, Status
 
 SCHEMA = 1
@@ -368,28 +365,6 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **record}, indent=1)
     write_whole(folder / "record.json", text + "\n")
-
-
-def put_in_place(folder: Path, final: Path) -> bool:
-    """Give a whole folder its final name, in one step; False where a result was there before it.
-
-    What is there and is no result, as a trial that failed and is tried again, goes.
-    """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            folder.rename(final)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            synced(final.parent)
-            return True
-        there = read_sound(final, Ending)
-        if there and there["status"] == "ok":
-            return False
-        with suppress(FileNotFoundError):  # another process has just moved it away
-            shutil.rmtree(final.rename(folder.with_name(f"{folder.name}-before")))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.machine import own_name
+from bench.errors import InputError
+from bench.machine import own_name, synced
 from bench.metrics import METRICS
 from bench.paths import snapshot_file
 from bench.records import (
     DamagedError,
+    Ending,
     Kind,
     OwnerRecord,
     SearchRecord,
@@ -24,6 +27,7 @@ from bench.records import (
     TimingRecord,
     TrialRecord,
     read_record,
+    read_sound,
 )
 from bench.spec.experiment import Experiment, Sitting, Timing
 from bench.spec.trial import TIMING_VERSION, Fields, Trial, named_by
@@ -126,7 +130,7 @@ class Store:
     def trials(self, keys: Iterable[str]) -> dict[str, TrialRecord | None]:
         """The records of many trials; None for those that are not finished."""
         folder = self.root / "trials"
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        there = {path.name for path in entries(folder)}
         # Text, not Path objects, which cost more than the reading where there are thousands.
         return {
             key: self._read(f"{folder}/{key}", TrialRecord) if key in there else None
@@ -135,7 +139,8 @@ class Store:
 
     def kept(self) -> list[str]:
         """The keys of the trials that are finished, of whatever experiment."""
-        return sorted(path.parent.name for path in self.root.glob("trials/*/record.json"))
+        there = entries(self.root / "trials")
+        return [path.name for path in there if modified(f"{path}/record.json") is not None]
 
     def trial(self, key: str) -> TrialRecord | None:
         return self._read(self.trial_folder(key), TrialRecord)
@@ -153,7 +158,7 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """The matched sizes, pixels, by the key of a `SizeRequest`."""
-        records = {path.name: self.size(path.name) for path in self.root.glob("sizes/*")}
+        records = {path.name: self.size(path.name) for path in entries(self.root / "sizes")}
         return {key: record["size"] for key, record in records.items() if record}
 
     def size(self, key: str) -> SizeRecord | None:
@@ -165,7 +170,7 @@ class Store:
         folders = [f"{self.root}/trials/{key}" for key in experiment.trials]
         folders += map(str, self.timing_folders(experiment).values())
         folders.append(str(self.search_folder(experiment.name)))
-        times = [_modified(f"{folder}/record.json") for folder in folders]
+        times = [modified(f"{folder}/record.json") for folder in folders]
         return named_by([experiment.spec.model_dump(), times])
 
     def table(self, experiment: Experiment) -> pd.DataFrame:
@@ -213,10 +218,56 @@ class Store:
         return pd.read_parquet(self.trial_folder(key) / "predictions.parquet")
 
 
-def _modified(path: str) -> int | None:
+def put_in_place(folder: Path, final: Path) -> bool:
+    """Give a whole folder its final name, in one step; False where a result was there before it.
+
+    What is there and is no result, as a trial that failed and is tried again, goes.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            folder.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            synced(final.parent)
+            return True
+        there = read_sound(final, Ending)
+        if there and there["status"] == "ok":
+            return False
+        with suppress(FileNotFoundError):  # another process has just moved it away
+            shutil.rmtree(final.rename(folder.with_name(f"{folder.name}-before")))
+
+
+def copy_folder(there: Path, here: Path) -> None:
+    """Copy a folder to one that is new, onto the disk.
+
+    Raises:
+        InputError: if a file in it cannot be copied.
+    """
+    try:
+        shutil.copytree(there, here)
+    except shutil.Error as error:
+        file, _, why = error.args[0][0]
+        raise InputError(f"{file} cannot be copied: {why}") from error
+    for file in here.rglob("*"):
+        synced(file)
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, by name; nothing where there is none. Unlike glob, it may be denied."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def modified(path: Path | str) -> int | None:
+    """When a file was changed; None where there is none."""
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 # Path is slower here
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from bench.events import Begin, Event, TrialProgress, Waiting
-from bench.records import Ending, put_in_place, read_record, write_record
+from bench.records import Ending, read_record, write_record
 from bench.run import claims, runner
 from bench.run.attempt import ended
 from bench.run.claims import claim
-from bench.store import Store
+from bench.store import Store, put_in_place
 from tests import fakes
 from tests.conftest import WriteExperiment
 from tests.test_runner import WARM

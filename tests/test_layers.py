@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.events": ("bench.records", "bench.spec"),  # for types alone
     "bench.records": ("bench.errors", "bench.machine", "bench.metrics", "bench.spec"),
     "bench.store": (
+        "bench.errors",
         "bench.machine",
         "bench.metrics",
         "bench.paths",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,8 +121,8 @@ def of_other_images(record: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (of_other_accuracy, r"its top1_pct is 1\.5, here it is 10"),
-        (of_other_images, "its 'fine' has the fingerprint eeeeeeeeeeee, here it is ffffffffffff"),
+        (of_other_accuracy, r"its top1_pct is 1\.5, not 10"),
+        (of_other_images, "its 'fine' has the fingerprint eeeeeeeeeeee, not ffffffffffff"),
     ],
 )
 def test_what_contradicts_is_refused_by_name_and_nothing_is_written(
@@ -139,7 +140,7 @@ def test_what_contradicts_is_refused_by_name_and_nothing_is_written(
     change(record)
     write_record(there.trial_folder(last), record)
     before = files(here)
-    with pytest.raises(InputError, match=rf"trials/{last} contradicts .*here: {why}"):
+    with pytest.raises(InputError, match=rf"trials/{last} contradicts .*here/trials/{last}: {why}"):
         merging.merge(here, there.root)
     assert files(here) == before
 
@@ -154,22 +155,97 @@ def test_other_images_under_a_name_are_refused_where_no_trial_is_in_both_folders
             record["data"] |= {"name": "fine", "fingerprint": fingerprint * 64}
             write_record(store.trial_folder(key), record)
     shutil.rmtree(there.trial_folder(first))
-    with pytest.raises(
-        InputError, match="its 'fine' has the fingerprint eeeeeeeeeeee, here it is f"
-    ):
+    with pytest.raises(InputError, match="its 'fine' has the fingerprint eeeeeeeeeeee, not f"):
         merging.merge(here, there.root)
+
+
+def test_other_images_under_a_name_are_refused_among_what_is_to_be_taken(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    first, second = sorted(asked.trials)[:2]
+    record: Any = there.trial(second)
+    record["data"] |= {"fingerprint": "e" * 64}
+    write_record(there.trial_folder(second), record)
+    why = f"{second} contradicts .*there/trials/{first}: its 'fine' has the fingerprint e+, not f+"
+    with pytest.raises(InputError, match=why):
+        merging.merge(here, there.root)
+    assert not here.root.exists()
+
+
+def test_timings_alone_are_results(here: Store, there: Store) -> None:
+    shutil.rmtree(there.root / "trials")
+    assert merging.merge(here, there.root) == {"timings": 1, "sizes": 1}
+
+
+def test_a_loss_that_is_no_number_does_not_contradict_itself(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    first, *_ = asked.trials
+    record: Any = there.trial(first)
+    record["metrics"] |= as_metrics({"val_loss": float("nan")})
+    write_record(there.trial_folder(first), record)
+    merging.merge(here, there.root)
+    (here.trial_folder(first) / "weights.safetensors").unlink()
+    assert not merging.merge(here, there.root)
+    assert files(here) == files(there)
+
+
+def test_what_is_damaged_here_is_taken_from_there(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    first, *_ = asked.trials
+    merging.merge(here, there.root)
+    (here.trial_folder(first) / "record.json").write_text("{")
+    assert merging.merge(here, there.root) == {"trials": 1}
+    assert files(here) == files(there)
+
+
+def test_a_file_that_cannot_be_copied_is_named_and_nothing_is_taken(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    *_, last = sorted(asked.trials)
+    link = there.trial_folder(last) / "weights.safetensors"
+    link.unlink()
+    link.symlink_to("/nowhere/weights")
+    with pytest.raises(InputError, match=f"{link} cannot be copied: .*No such file"):
+        merging.merge(here, there.root)
+    assert not files(here)
+
+
+@pytest.mark.parametrize("where", ["trials", "sizes", "trials/{key}"])
+def test_what_may_not_be_read_is_an_error_and_not_a_gap(
+    here: Store, there: Store, asked: Experiment, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = there.root / where.format(key=next(iter(asked.trials)))
+
+    def denying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def denied(path: Any, *args: Any, **options: Any) -> Any:
+            listed = "" if call.__name__ == "stat" else "/"
+            if f"{path}{listed}".startswith(f"{closed}/"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *args, **options)
+
+        return denied
+
+    for name in ("listdir", "scandir", "stat"):
+        monkeypatch.setattr(os, name, denying(getattr(os, name)))
+    with pytest.raises(PermissionError):
+        merging.merge(here, there.root)
+    with pytest.raises(PermissionError):
+        there.kept() and there.sizes()
+    assert not files(here)
 
 
 def test_a_size_of_another_measurement_is_refused(here: Store, there: Store) -> None:
     write_record(here.size_folder("a"), fakes.size_record(104))
-    with pytest.raises(InputError, match=r"sizes/a contradicts .*: its size is 96, here it is 104"):
+    with pytest.raises(InputError, match=r"sizes/a contradicts .*: its size is 96, not 104"):
         merging.merge(here, there.root)
 
 
 def test_a_folder_that_is_none_of_results_and_a_damaged_record_are_refused(
     here: Store, there: Store, asked: Experiment, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="is no other folder of results: it has no trials"):
+    with pytest.raises(InputError, match="is no other folder of results: it has no results"):
         merging.merge(here, tmp_path / "nowhere")
     with pytest.raises(InputError, match="is no other folder of results: it is this one"):
         merging.merge(there, there.root)

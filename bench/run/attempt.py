@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from bench.events import Begin, End, Event, Listener, PrunedError, TrialProgress, epochs_of
 from bench.metrics import Status
-from bench.records import CurveRow, TrialRecord, put_in_place, read_record, write_record
+from bench.records import CurveRow, TrialRecord, read_record, write_record
 from bench.run.processes import DiedError, TimedOutError
 from bench.spec.trial import Trial
-from bench.store import Store
+from bench.store import Store, put_in_place
 
 if TYPE_CHECKING:
     from bench.run.executors import Executor

@@ -2,7 +2,7 @@
 
 The holder gives a sign now and then; who has seen none for `LEASE_S`, by its own clock, may take
 the lease, on whatever host, and at once where the holder is seen to be dead. So a lease keeps two
-processes from the same work but does not bar it: `bench.records.put_in_place` lets the first win.
+processes from the same work but does not bar it: `bench.store.put_in_place` lets the first win.
 """
 
 from __future__ import annotations
