@@ -329,9 +329,9 @@ def read_record(folder: Path | str, kind: type[Kind]) -> Kind | None:
     try:
         with open(f"{folder}/record.json", "rb") as file:  # noqa: PTH123 # Path is slower here
             record = json.loads(file.read())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, IsADirectoryError):
         record = None
     if not isinstance(record, dict):
         raise DamagedError(f"{folder}/record.json is not a record; delete its folder and run again")

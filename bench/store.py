@@ -228,7 +228,7 @@ def put_in_place(folder: Path, final: Path) -> bool:
         try:
             folder.rename(final)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
         else:
             synced(final.parent)
@@ -237,7 +237,8 @@ def put_in_place(folder: Path, final: Path) -> bool:
         if there and there["status"] == "ok":
             return False
         with suppress(FileNotFoundError):  # another process has just moved it away
-            shutil.rmtree(final.rename(folder.with_name(f"{folder.name}-before")))
+            before = final.rename(folder.with_name(f"{folder.name}-before"))
+            shutil.rmtree(before) if before.is_dir() else before.unlink()
 
 
 def copy_folder(there: Path, here: Path) -> None:

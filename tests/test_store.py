@@ -15,7 +15,7 @@ from bench.records import SCHEMA, Ending, TimingRecord, TrialRecord, read_record
 from bench.report.pages import make
 from bench.run.attempt import ended
 from bench.run.plan import make_plan
-from bench.store import Store
+from bench.store import Store, put_in_place
 from tests.conftest import WriteExperiment
 from tests.fakes import NARROW, experiment, fill, result, time_all, timed_arm, top1
 
@@ -62,6 +62,40 @@ def test_a_file_that_is_no_record_is_named_and_taken_for_missing(store: Store, t
     assert store.trial("k") is None
     (why,) = store.damaged.values()
     assert why == f"{folder}/record.json is not a record; delete its folder and run again"
+
+
+def test_a_folder_in_place_of_a_record_is_named_and_taken_for_missing(store: Store) -> None:
+    (store.trial_folder("k") / "record.json").mkdir(parents=True)
+    assert store.trial("k") is None
+    assert list(store.damaged) == [str(store.trial_folder("k"))]
+
+
+def test_a_stray_file_among_the_folders_is_no_record(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    experiment = write_experiment()
+    first, second, *_ = experiment.trials
+    write_record(store.trial_folder(second), result(experiment.trials[second]))
+    for room in ("trials", "timings", "sizes", "searches", "names", "unfinished"):
+        (store.root / room).mkdir(parents=True, exist_ok=True)
+        (store.root / room / ".DS_Store").touch()
+    store.trial_folder(first).touch()
+    (store.root / "names" / "toy").touch()
+    assert store.kept() == [second]
+    assert store.sizes() == {}
+    assert len(make_plan(experiment, store).missing()) == len(experiment.trials) - 1
+    assert set(store.table(experiment)["status"]) == {"missing", "ok"}
+    assert store.stamp(experiment)
+    assert not store.damaged
+
+
+def test_a_result_takes_the_place_of_a_stray_file_of_its_name(store: Store) -> None:
+    with store.own_folder("k") as own:
+        write_record(own, {"status": "ok", "reason": ""})
+        (place := store.trial_folder("k")).parent.mkdir()
+        place.touch()
+        assert put_in_place(own, place)
+    assert read_record(place, Ending)
 
 
 def test_the_table_has_a_row_for_every_trial_whatever_became_of_it(
