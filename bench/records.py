@@ -7,6 +7,7 @@ Records of schema 0 have no "schema"; their keys are those of schema 1.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -341,12 +342,19 @@ def read_record(folder: Path | str, kind: type[Kind]) -> Kind | None:
             f"{folder}/record.json has schema {schema}, this program reads up to {SCHEMA}: update "
             "resizer-bench"
         )
-    if wrong := misshapen(record, kind):
+    if wrong := misshapen(record, kind) or _strayed(folder, record):
         raise DamagedError(
             f"{folder}/record.json is damaged: its {wrong!r} is not what a record has there; "
             "delete its folder and run again"
         )
     return cast("Kind", record)
+
+
+def _strayed(folder: Path | str, record: Mapping[str, Any]) -> str:
+    """Of a trial in the folder of another, as where one was copied, "key"; else ""."""
+    above, name = os.path.split(folder)
+    own = os.path.split(above)[1] != "trials" or record.get("key", name) == name
+    return "" if own else "key"
 
 
 def read_sound(folder: Path | str, kind: type[Kind]) -> Kind | None:

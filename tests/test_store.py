@@ -89,6 +89,18 @@ def test_a_stray_file_among_the_folders_is_no_record(
     assert not store.damaged
 
 
+def test_a_copied_folder_is_not_another_trial(
+    store: Store, write_experiment: WriteExperiment
+) -> None:
+    key, trial = next(iter(write_experiment().trials.items()))
+    write_record(store.trial_folder(key), result(trial))
+    shutil.copytree(store.trial_folder(key), store.trial_folder(f"{key} copy"))
+    assert store.trial(key)
+    assert not store.trial(f"{key} copy")
+    (why,) = store.damaged.values()
+    assert f"{key} copy/record.json is damaged: its 'key' is not what a record has there" in why
+
+
 def test_a_result_takes_the_place_of_a_stray_file_of_its_name(store: Store) -> None:
     with store.own_folder("k") as own:
         write_record(own, {"status": "ok", "reason": ""})
