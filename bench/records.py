@@ -7,6 +7,7 @@ Records of schema 0 have no "schema"; their keys are those of schema 1.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -28,6 +29,9 @@ Json = dict[str, Any]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A time that was measured; its logarithm is taken."""
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Environment(TypedDict):
@@ -59,7 +63,7 @@ class CurveRow(TypedDict, total=False):
     lr: float  # of the epoch's last step
     train_s: float  # training alone so far, seconds
     val_loss: float  # nat; absent where the epoch was not validated, as is the next
-    top1_pct: float
+    top1_pct: Finite
 
 
 class Spectrum(TypedDict):
@@ -313,7 +317,9 @@ def misshapen(record: Mapping[str, Any], kind: type[Kind]) -> str:
         return str(error.errors(include_url=False)[0]["loc"][0])
     if kind is not TrialRecord or record["status"] != "ok" or "seconds_per_step" in record:
         return ""
-    if not record["metrics"].keys() >= MEASURED:
+    metrics = record["metrics"]
+    accuracies = (one["value"] for one in metrics.values() if one["unit"] == "%")
+    if not (metrics.keys() >= MEASURED and all(map(math.isfinite, accuracies))):
         return "metrics"
     return next((name for name in OF_A_RESULT if name not in record), "")
 

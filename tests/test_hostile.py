@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from bench.cli import console
 from bench.data import incoming
 from bench.errors import InputError
 from bench.lab import backbones, checkpoints
+from bench.metrics import as_metrics
 from bench.opening import load_from
 from bench.run.plan import make_plan
 from bench.spec.trial import Trial
@@ -114,10 +116,12 @@ CHECKPOINTS: dict[str, bytes] = {
 }
 
 
+ENDED_WELL = result(Trial(dataset="toy", backbone="test_resnet", input_size=16, epochs=1))
+
+
 def record(**changes: object) -> bytes:
     """That of a trial that ended well, but for some of its keys; None takes one out."""
-    trial = Trial(dataset="toy", backbone="test_resnet", input_size=16, epochs=1)
-    whole = result(trial) | changes
+    whole = ENDED_WELL | changes
     return json.dumps({name: of for name, of in whole.items() if of is not None}).encode()
 
 
@@ -133,6 +137,10 @@ RECORDS: dict[str, bytes] = {
     "a list for metrics": record(metrics=[]),
     "text for a value": record(metrics={"top1_pct": {"value": "a", "unit": "%"}}),
     "no accuracy": record(metrics={}),
+    "no finite accuracy": record(
+        metrics=as_metrics({"top1_pct": math.inf, "val_loss": 1.0, "train_s": 1.0})
+    ),
+    "no accuracy in the curve": record(curve=[{"epoch": 1, "top1_pct": math.nan}]),
     "a number for data": record(data=3),
     "data without classes": record(data={"name": "toy", "fingerprint": "f"}),
     "half an environment": record(environment={"device": "cpu"}),
@@ -205,7 +213,9 @@ def damaged(content: bytes, at: Path, store: Store) -> str:
     first = next(iter(experiment.trials))
     written_to = store.trial_folder(first)
     written_to.mkdir(parents=True)
-    (written_to / "record.json").write_bytes(content)
+    (written_to / "record.json").write_bytes(
+        content.replace(ENDED_WELL["key"].encode(), first.encode())
+    )
     assert make_plan(experiment, store).counts == {"missing": len(experiment.trials)}
     assert set(store.table(experiment)["status"]) == {"missing"}
     (why,) = store.damaged.values()
