@@ -24,6 +24,11 @@ EXPERIMENTS = (CHECKOUT or PACKAGE) / "experiments"
 PUBLISHED = PROJECT / "results" / "published"
 
 
+def expanded(path: Path | str) -> Path:
+    """With the folder of a user for `~`; as it stands where there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 # Path's own raises there
+
+
 def snapshot_file(results: Path, key: str) -> Path:
     """Where the state of a trial in training is saved, in a folder of results."""
     return results / "unfinished" / key / "snapshot.pt"
@@ -41,4 +46,4 @@ def results_with(key: str) -> Path:
 def local_results() -> Path:
     """The user's own results: `results/local`, or the folder RESIZER_BENCH_RESULTS names."""
     given = os.environ.get("RESIZER_BENCH_RESULTS")
-    return Path(given).expanduser() if given else PROJECT / "results" / "local"
+    return expanded(given) if given else PROJECT / "results" / "local"

@@ -89,6 +89,25 @@ def test_an_archive_cut_between_two_members_is_found(tmp_path: Path) -> None:
         incoming.import_local(archive, name="mine")
 
 
+def test_a_second_archive_behind_the_first_is_found(tmp_path: Path) -> None:
+    first = tarred(tmp_path / "set.tar", members(("a", "b")), "w:")
+    second = tarred(tmp_path / "more.tar", members(("c", "d")), "w:")
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(InputError, match=r"^set.tar is cut short or damaged: more after the end"):
+        incoming.import_local(first, name="mine")
+
+
+def test_a_hard_link_to_nothing_is_one_sentence(tmp_path: Path, data: Path) -> None:
+    archive = tarred(tmp_path / "set.tar", members(), "w:")
+    with tarfile.open(archive, "a") as tar:
+        link = tarfile.TarInfo("set/train/a/link.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "set/train/a/gone.png"
+        tar.addfile(link)
+    with pytest.raises(InputError, match=r"^set.tar is damaged: linkname '.*gone.png' not found$"):
+        incoming.import_local(archive, name="mine")
+    assert left(data) == []
+
+
 def bomb(path: Path, size: int) -> Path:
     """An archive of one member that claims so many bytes, and a little of it."""
     member = tarfile.TarInfo("set/train/a/0.png")

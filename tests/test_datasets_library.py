@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import http.server
 import io
 import json
@@ -18,6 +19,7 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 import PIL.Image
 import pytest
@@ -26,6 +28,7 @@ from bench.data import building, incoming, library
 from bench.data.specs import DATASETS, DatasetSpec
 from bench.errors import InputError
 from bench.events import DataRead, Event
+from bench.paths import local_results
 
 CLASSES = {"n01": "cat", "n02": "dog"}
 COUNTS = {"train": {"n01": 3, "n02": 2}, "val": {"n01": 1, "n02": 2}}
@@ -420,6 +423,54 @@ def test_what_a_killed_process_left_is_invisible_and_cleared(pictures: Path, dat
     assert visible(data) == ["mine"]
 
 
+def test_what_a_killed_process_left_of_another_dataset_is_cleared_unless_it_is_held(
+    pictures: Path, data: Path
+) -> None:
+    for name in ("killed", "held"):
+        (data / f".staging-{name}").mkdir(parents=True)
+    with filelock.FileLock(data / ".held.lock"):
+        incoming.import_local(pictures, name="mine")
+    assert not (data / ".staging-killed").exists()
+    assert (data / ".staging-held").exists()
+
+
+@pytest.mark.parametrize("name", ["mine", "synthetic-fine"])
+def test_a_folder_that_is_no_dataset_is_neither_replaced_nor_called_one(
+    name: str, pictures: Path, data: Path
+) -> None:
+    (own := data / name / "thesis.txt").parent.mkdir(parents=True)
+    own.touch()
+    with pytest.raises(InputError, match=f"^{data / name} is there and is no dataset of ours; mov"):
+        incoming.import_local(pictures, name=name) if name == "mine" else library.open_dataset(name)
+    assert own.exists()
+
+
+def test_a_set_that_may_not_be_read_is_not_called_damaged(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming.import_local(pictures, name="mine")
+
+    def denied(path: Path, **_: str) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(InputError, match=r"mine/manifest.json: Permission denied \([^)]*\)$"):
+        library.open_dataset("mine")
+    assert {row.name: row.state for row in library.listing()}["mine"] == "not readable"
+
+
+def test_the_home_of_a_user_who_is_none_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("RESIZER_BENCH_DATA", "RESIZER_BENCH_RESULTS"):
+        monkeypatch.setenv(name, "~nouser/x")
+    assert library.data_dir() == tmp_path / "~nouser" / "x"
+    assert local_results() == Path("~nouser/x")
+    with pytest.raises(InputError, match=r"/~nouser/y does not exist"):
+        incoming.import_local("~nouser/y", name="mine")
+
+
 def test_a_full_disk_is_one_sentence(
     pictures: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -520,6 +571,18 @@ def test_an_unreachable_server_is_said(data: Path, monkeypatch: pytest.MonkeyPat
     ):
         incoming.fetch("toy-8", base="http://127.0.0.1:9")
     assert visible(data) == []
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_network_that_fails_in_the_middle_is_not_blamed_on_the_disk(
+    archive: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> bytes:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", lost)
+    with pytest.raises(InputError, match=r"toy2-8.tgz cannot be reached \(.*No route to host\)"):
+        incoming.fetch("toy-8", base=serve(archive.read_bytes()))
 
 
 def test_a_dataset_without_an_archive_is_not_fetched(pictures: Path, data: Path) -> None:

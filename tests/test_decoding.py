@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,40 @@ def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) ->
 def test_damaged_exif_beside_sound_pixels_changes_nothing() -> None:
     found = decode(saved(PIL.Image.new("RGB", (3, 2)), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff"))
     assert (found.image.shape, found.changes) == ((2, 3, 3), ())
+
+
+def test_an_image_is_turned_whatever_else_is_damaged_in_its_exif() -> None:
+    entries = ((0x0112, 3, 1, 6 << 16), (0x0132, 2, 40, 0xFFFFFF))  # the date's place is nowhere
+    directory = b"".join(struct.pack(">HHII", *entry) for entry in entries)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, len(entries)) + directory + bytes(4)
+    image = PIL.Image.new("RGB", (3, 2))
+    with warnings.catch_warnings(action="ignore"):
+        found = decode(saved(image, "JPEG", exif=exif))
+    assert (found.image.shape, found.changes) == ((3, 2, 3), (TURNED,))
+
+
+def grey_tiff(bits: int, interpretation: int, pixels: bytes) -> bytes:
+    """A TIFF of two pixels, side by side."""
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: interpretation, 273: 8, 277: 1, 278: 1}
+    tags[279] = len(pixels)
+    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items()]
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+
+
+@pytest.mark.parametrize(
+    ("bits", "interpretation", "pixels", "wanted"),
+    [
+        (12, 1, b"\x00\x0f\xff", [0, 255]),
+        (16, 1, b"\x00\x00\xff\xff", [0, 255]),
+        (16, 0, b"\x00\x00\xff\xff", [255, 0]),
+    ],
+)
+def test_grey_has_its_whole_range_whatever_its_bits_and_its_white(
+    bits: int, interpretation: int, pixels: bytes, wanted: list[int]
+) -> None:
+    found = decode(grey_tiff(bits, interpretation, pixels))
+    assert (found.image[0, :, 0].tolist(), found.changes) == (wanted, (SCALED,))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])

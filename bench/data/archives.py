@@ -78,11 +78,19 @@ def _length(answer: http.client.HTTPResponse) -> int:
 def _copy(answer: http.client.HTTPResponse, to: Path, total: int, tell: Listener) -> int:
     done = 0
     with to.open("wb") as file:
-        while data := answer.read(CHUNK):
+        while data := _received(answer):
             file.write(data)
             done += len(data)
             tell(DataRead("download", done, total))
     return done
+
+
+def _received(answer: http.client.HTTPResponse) -> bytes:
+    """The next bytes; what fails is the network, not the disk."""
+    try:
+        return answer.read(CHUNK)
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
 
 
 def top_folder(archive: Path) -> str:
@@ -161,8 +169,9 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
     mark = stream.read(tarfile.BLOCKSIZE)
     if len(mark) < tarfile.BLOCKSIZE or any(mark):
         raise tarfile.ReadError(f"neither a member nor the end mark at byte {tar.offset}")
-    while stream.read(CHUNK):
-        pass
+    while data := stream.read(CHUNK):
+        if any(data):
+            raise tarfile.ReadError("more after the end mark, as where two archives were joined")
 
 
 def unpack(archive: Path, folder: Path, tell: Listener) -> None:
@@ -203,6 +212,8 @@ def _readable(archive: Path) -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{archive.name} is damaged: {error}") from error
+    except KeyError as error:  # of a hard link to nothing
+        raise InputError(f"{archive.name} is damaged: {error.args[0]}") from error
 
 
 def gigabytes(size: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -12,7 +12,7 @@ import PIL
 
 from bench.data.decoding import Image
 from bench.data.folders import Folder
-from bench.data.manifest import Manifest
+from bench.data.manifest import Manifest, read_manifest
 from bench.data.master import Master, open_split, write_split
 from bench.data.specs import SPLITS, DatasetSpec
 from bench.errors import InputError, told
@@ -20,6 +20,7 @@ from bench.events import DataRead, Listener
 from bench.records import write_whole
 
 Images = Iterable[tuple[str, int, Image]]
+STAGING = ".staging-"
 
 
 @contextmanager
@@ -33,21 +34,39 @@ def plain_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def staging(place: Path) -> Iterator[Path]:
-    """An empty folder beside `place` to make it in, held by one process and always removed.
+    """An empty folder beside `place` to make it in, held by one process and removed in the end.
+
+    What processes that were killed have left goes as well.
 
     Raises:
-        InputError: if the disk gives trouble, here or in the body.
+        InputError: if something is at `place` that is no dataset, or the disk gives trouble, here
+            or in the body.
     """
-    folder = place.parent / f".staging-{place.name}"
+    folder = place.parent / f"{STAGING}{place.name}"
     with plain_errors(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(place.parent / f".{place.name}.lock"):
-            _remove(folder)  # of a process that was killed
+        _clear(place.parent)
+        with _lock(place):
+            if place.exists() and read_manifest(place) is None:
+                raise InputError(f"{place} is there and is no dataset of ours; move it away")
+            _remove(folder)
             folder.mkdir()
             try:
                 yield folder
             finally:
                 _remove(folder)
+
+
+def _lock(place: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(place.with_name(f".{place.name}.lock"))
+
+
+def _clear(parent: Path) -> None:
+    """Remove the staging folders that no process holds."""
+    for left in parent.glob(f"{STAGING}*"):
+        lock = _lock(parent / left.name.removeprefix(STAGING))
+        with suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
+            _remove(left)
 
 
 def _remove(folder: Path) -> None:

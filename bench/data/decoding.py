@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -24,10 +24,21 @@ FORMATS = (*COMMON, *SELDOM)
 
 TURNED = "turned upright, as EXIF says"
 COMPOSITED = "transparency laid on white"
-SCALED = "16-bit grey scaled to 8 bits"
+SCALED = "grey of more than 8 bits scaled to 8"
 FIRST_FRAME = "first of several frames taken"
 
 ORIENTATION = 0x0112  # EXIF
+BITS, INTERPRETATION, WHITE_IS_ZERO = 258, 262, 0  # TIFF
+UPRIGHT = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""What turns an image upright, by its orientation."""
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -68,11 +79,12 @@ def decode(file: Path | bytes) -> Decoded:
         UndecodableError: if it is not a whole image, or its values have no known range.
     """
     with _opened(file) as image:
-        turned = _orientation(image) in range(2, 9)
+        turned = _orientation(image) in UPRIGHT
         frames = bool(getattr(image, "is_animated", False))
         image.load()
-        upright = PIL.ImageOps.exif_transpose(image) if turned else image
-        rgb, how = _as_rgb(upright, image.format)
+        left = UPRIGHT.get(_orientation(image))  # Pillow itself turns a TIFF as it loads it
+        upright = image if left is None else image.transpose(left)
+        rgb, how = _as_rgb(upright, image.format, getattr(image, "tag_v2", {}))
         changes = [TURNED] * turned + [FIRST_FRAME] * frames + how
         return Decoded(rgb, tuple(changes))
 
@@ -109,10 +121,12 @@ def _orientation(image: PIL.Image.Image) -> int:
     return 1
 
 
-def _as_rgb(image: PIL.Image.Image, kind: str | None) -> tuple[Image, list[str]]:
-    """The pixels as RGB, and what that took."""
+def _as_rgb(
+    image: PIL.Image.Image, kind: str | None, tags: Mapping[int, Any]
+) -> tuple[Image, list[str]]:
+    """The pixels as RGB, and what that took; the tags are a TIFF's."""
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and kind in ("PNG", "PPM")):
-        return _scaled(np.asarray(image), image.info.get("transparency"))
+        return _scaled(np.asarray(image), image.info.get("transparency"), tags)
     if image.mode in ("I", "F"):
         raise UndecodableError(f"pixels of 32 bits (mode {image.mode}), whose range is not known")
     if not image.has_transparency_data:
@@ -124,9 +138,14 @@ def _as_rgb(image: PIL.Image.Image, kind: str | None) -> tuple[Image, list[str]]
     return pixels, [] if opaque else [COMPOSITED]
 
 
-def _scaled(grey: NDArray[np.integer], transparent: object) -> tuple[Image, list[str]]:
-    """Values of 0 to 65535 as the nearest of 0 to 255; the transparent one, if any, is white."""
-    eight = ((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+def _scaled(
+    grey: NDArray[np.integer], transparent: object, tags: Mapping[int, Any]
+) -> tuple[Image, list[str]]:
+    """Values of up to 16 bits as the nearest of 0 to 255; the transparent one, if any, is white."""
+    most = 2 ** tags.get(BITS, (16,))[0] - 1
+    eight = ((grey.astype(np.uint32) * 255 + most // 2) // most).astype(np.uint8)
+    if tags.get(INTERPRETATION) == WHITE_IS_ZERO:
+        eight = 255 - eight
     see_through = isinstance(transparent, int) and bool((grey == transparent).any())
     if see_through:
         eight[grey == transparent] = 255

@@ -18,6 +18,7 @@ from bench.data.specs import BASE_ADDRESS, DATASETS, SPLITS, DatasetSpec
 from bench.errors import InputError, readable
 from bench.events import Listener, ignore
 from bench.machine import free_bytes
+from bench.paths import expanded
 
 
 def fetch(name: str, *, base: str = BASE_ADDRESS, tell: Listener = ignore) -> Dataset:
@@ -58,7 +59,7 @@ def import_local(path: Path | str, *, name: str | None = None, tell: Listener = 
         InputError: if the path, the name or the images cannot be used, or the dataset is there
             already; nothing is then left behind.
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     if not path.exists():
         raise InputError(f"{path} does not exist; wanted is an archive or a folder of images")
     with building.plain_errors(path):

@@ -20,8 +20,9 @@ from bench.data import building
 from bench.data.manifest import Manifest, again, digest_of, read_manifest
 from bench.data.master import Master, file_digest, open_split
 from bench.data.specs import DATASETS, SPLITS, DatasetSpec
-from bench.errors import InputError
+from bench.errors import InputError, told
 from bench.events import DataRead, Listener, ignore
+from bench.paths import expanded
 from bench.seeds import seed_for
 from resizer.specs import one_of
 
@@ -84,7 +85,7 @@ def data_dir() -> Path:
     """`RESIZER_BENCH_DATA`, or else a folder in the platform's cache."""
     given = os.environ.get("RESIZER_BENCH_DATA")
     if given:
-        return Path(given).expanduser().absolute()
+        return expanded(given).absolute()
     return platformdirs.user_cache_path("resizer-bench") / "data"
 
 
@@ -124,6 +125,8 @@ def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = 
     assert manifest is not None
     try:
         train, val = (open_split(folder, split) for split in SPLITS)
+    except PermissionError as error:
+        raise InputError(told(error, folder)) from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged: {error}; {again(folder)}") from error
     dataset = Dataset(name, manifest, train, val)
@@ -139,8 +142,9 @@ def _row(name: str) -> Row:
     spec = entry(name)
     try:
         manifest = _manifest(name)
-    except InputError:
-        return Row(name, spec.title, "damaged")
+    except InputError as error:
+        denied = isinstance(error.__cause__, OSError)
+        return Row(name, spec.title, "not readable" if denied else "damaged")
     if manifest is None:
         return Row(name, spec.title, "made on first use" if spec.generator else "not here")
     size = sum(path.stat().st_size for path in (data_dir() / name).iterdir())

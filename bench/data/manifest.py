@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.data.specs import DATASETS, SPLITS
-from bench.errors import InputError
+from bench.errors import InputError, told
 
 FORMAT = 1  # of the files of a dataset; raised by hand when their meaning changes
 V = TypeVar("V")
@@ -76,14 +76,16 @@ def read_manifest(place: Path) -> Manifest | None:
     """The manifest of the dataset in a folder; None if none is there.
 
     Raises:
-        InputError: if it is damaged, or of another format.
+        InputError: if it may not be read, is damaged, or of another format.
     """
     path = place / "manifest.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(told(error, path)) from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}; {again(place)}") from error
     format_ = found.get("format") if isinstance(found, dict) else None
     if format_ != FORMAT:
