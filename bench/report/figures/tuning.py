@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from bench.report import words
 from bench.report.figures import style
 from bench.report.figures.style import ArmStyle, Drawing
 from bench.report.tuning import ranges
-from bench.spec.ranges import Range
+from bench.spec.ranges import Range, Scalar
 
 HELD_OUT = "held-out top-1, %"
 
@@ -63,17 +64,21 @@ def _history(scored: Scored, styles: Styles) -> Drawing:
 
 
 def _slices(spaces: Mapping[str, dict[str, Range]], scored: Scored, styles: Styles) -> Drawing:
-    fields = {name: of for space in spaces.values() for name, of in space.items()}
+    fields: dict[str, list[Range]] = {}
+    for space in spaces.values():
+        for name, of in space.items():
+            fields.setdefault(name, []).append(of)
     figure, axes = style.panels(len(fields), styles)
-    for ax, (name, of) in zip(axes, fields.items(), strict=True):
+    for ax, (name, of_arms) in zip(axes, fields.items(), strict=True):
+        kinds, chosen = {of.kind for of in of_arms}, _choices(of_arms)
         tried = {arm: rows.dropna(subset=[name]) for arm, rows in scored.items() if name in rows}
         for arm, rows in tried.items():
-            places = rows[name].map(of.values.index) if of.kind == "choice" else rows[name]
+            places = rows[name].map(chosen.index) if kinds == {"choice"} else rows[name]
             _dots(ax, styles[arm], places, rows)
-        if of.kind == "choice":
-            ax.set_xticks(range(len(of.values)), map(str, of.values))
-            ax.set_xlim(-0.6, len(of.values) - 0.4)
-        elif of.kind == "log":
+        if kinds == {"choice"}:
+            ax.set_xticks(range(len(chosen)), map(str, chosen))
+            ax.set_xlim(-0.6, len(chosen) - 0.4)
+        elif "log" in kinds:
             style.logarithmic(ax, pd.concat([rows[name] for rows in tried.values()]))
         ax.set(xlabel=words.axis_label(name), ylabel=HELD_OUT)
     return style.drawing(
@@ -82,6 +87,12 @@ def _slices(spaces: Mapping[str, dict[str, Range]], scored: Scored, styles: Styl
         "Every configuration in each of the fields that were chosen; the other fields vary along.",
         f"{HELD_OUT} of every configuration against each chosen field.",
     )
+
+
+def _choices(of_arms: Sequence[Range]) -> list[Scalar]:
+    """Every value that some arm chooses from; numbers in their order."""
+    values = dict.fromkeys(value for of in of_arms for value in of.values)
+    return sorted(values, key=lambda value: math.inf if isinstance(value, str) else value)
 
 
 def _front(second: Metric, scored: Scored, styles: Styles) -> Drawing:
