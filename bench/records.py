@@ -122,6 +122,7 @@ class TrialRecord(Ending, total=False):
     spectrum: Spectrum
     data: DataFacts
     loader: str  # what made the batches on the device: "triton", "torch"; absent: Pillow did
+    capture: str  # of a GPU: "ok" where its steps were captured as a CUDA graph, else why not
     weights: LoadedWeights  # where it starts from a checkpoint
     finished: str
     wall_s: float  # from the process's start of work to its record, earlier processes included

@@ -48,6 +48,7 @@ def test_speeds_are_of_the_step_the_data_both_and_timms_loader(bench: gpu.Bench)
     lines = list(gpu.speeds(replace(bench, input_size=32, batch_size=8)))
     assert [line["what"].partition(",")[0] for line in lines] == [
         "step",
+        "step",  # kernel by kernel
         "data",
         "step with its data",
         "timm's loader",

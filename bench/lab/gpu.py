@@ -47,6 +47,7 @@ from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Fields, Trial
 
 SECONDS = 3.0  # of each measurement
+STEPS = 6  # of which the weights are compared
 TURNS = 5
 """Of all speeds, one after another: a second check saw its launches take a third longer."""
 BASE: Fields = {
@@ -188,6 +189,33 @@ def busy_time(bench: Bench) -> Iterator[Finding]:
     )
 
 
+def captured_steps(bench: Bench) -> Iterator[Finding]:
+    """Weights after a few steps of a rising rate, replayed and launched kernel by kernel."""
+    trial = small_trial().model_copy(update={"clip_norm": 1.0})
+    apart = difference(*(weights_after(bench, trial, by_kernels=one) for one in (False, True)))
+    yield within("weights of captured steps and of others, apart", apart, "≤ 1e-5", apart <= 1e-5)
+
+
+def weights_after(bench: Bench, trial: Trial, *, by_kernels: bool) -> Tensor:
+    stepper = Stepper(trial, len(bench.dataset.classes))
+    torch.manual_seed(0)
+    stepper.images = stepper.images.random_(256)
+    stepper.labels = stepper.labels.random_(len(bench.dataset.classes))
+    stepper.model.train()
+    for _ in range(STEPS):
+        (stepper.train_step_by_kernels if by_kernels else stepper.train_step)()
+        stepper.state.scheduler.step()
+    refusal = getattr(stepper.update, "refusal", "")
+    if refusal:
+        raise RuntimeError(f"the step is not captured: {refusal}")
+    weights = [one.detach().double().flatten() for one in stepper.model.parameters()]
+    return torch.cat(weights).cpu()
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
+
+
 def determinism(bench: Bench) -> Iterator[Finding]:
     """Two trainings are alike to the bit where they were asked to be."""
     losses = {loss_of(bench, bench.device, deterministic=True) for _ in range(2)}
@@ -202,7 +230,7 @@ def training_alike(bench: Bench) -> Iterator[Finding]:
     """
     cpu = torch.device("cpu")
     ours, theirs = (gradient_of(bench, one) for one in (bench.device, cpu))
-    apart = ((ours - theirs).norm() / theirs.norm()).item()
+    apart = difference(ours, theirs)
     yield within("gradient of a step, here and on the CPU, apart", apart, "≤ 1e-3", apart <= 1e-3)
     apart = abs(loss_of(bench, bench.device) / loss_of(bench, cpu) - 1)
     yield within("loss of two epochs, here and on the CPU, apart", apart, "≤ 0.03", apart <= 0.03)
@@ -251,6 +279,7 @@ def speeds(bench: Bench) -> Iterator[Finding]:
     batches, others = stepper.batches(bench.dataset.train), timm_batches(bench, trial)
     steps: dict[str, Callable[[], object]] = {
         "step": stepper.train_step,
+        "step, kernel by kernel": stepper.train_step_by_kernels,
         "data": partial(next, batches),
         "step with its data": partial(stepper.train_step_on, batches),
         "timm's loader": partial(next, others),
@@ -309,7 +338,16 @@ def timm_batches(bench: Bench, trial: Trial) -> Iterator[Batch]:
         yield from theirs
 
 
-CHECKS = (pictures, epochs_alike, memory, busy_time, determinism, training_alike, speeds)
+CHECKS = (
+    pictures,
+    epochs_alike,
+    memory,
+    busy_time,
+    captured_steps,
+    determinism,
+    training_alike,
+    speeds,
+)
 
 
 def findings(bench: Bench) -> Iterator[Finding]:

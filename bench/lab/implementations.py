@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.lab import device as devices
+from bench.lab.capture import captured
 from bench.lab.disturbance import Watch
 from bench.lab.environment import describe, now
 from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
@@ -115,8 +116,8 @@ def turn(form: Form, seconds: float) -> dict[str, float]:
     alone, whole = Module(form), form.stepper(WHOLE)
     whole.model.train()
     steps = {
-        "train": (alone.train, ALONE),
-        "infer": (alone.infer, ALONE),
+        "train": (captured(alone.train, whole.device), ALONE),
+        "infer": (captured(alone.infer, whole.device), ALONE),
         "whole": (whole.train_step, WHOLE),
     }
     return {

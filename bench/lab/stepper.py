@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from bench.data.batches import Batch
 from bench.data.master import Master
 from bench.lab import device as devices
 from bench.lab import models, training
+from bench.lab.capture import Call, captured
 from bench.lab.resampling import loader
 from bench.spec.trial import Trial
 
@@ -79,8 +80,22 @@ class Stepper:
         noise = torch.randn(self.trial.batch_size, 3, side, side).to(self.device)
         return noise.contiguous(memory_format=self.layout)
 
+    @cached_property
+    def update(self) -> Call[torch.Tensor]:
+        return training.stepping(self.state, self.trial, self.device, self.precision)
+
+    def launched(self, step: Callable[[Stepper], None]) -> Callable[[], None]:
+        """The call of one of these steps, launched as a GPU launches those of a training."""
+        call = partial(step, self)
+        one = self.trial.compile or step is Stepper.train_step  # is captured by itself
+        return call if one else captured(call, self.device)
+
     def train_step(self) -> None:
         """Forward, backward, optimiser, on the resident batch; the model is in training mode."""
+        self.update(self.images, self.labels)
+
+    def train_step_by_kernels(self) -> None:
+        """The same, never captured: the allocator sees all that it takes."""
         training.update(self.state, self.images, self.labels, self.trial, self.precision)
 
     def train_step_on(self, batches: Iterator[Batch]) -> None:

@@ -118,7 +118,7 @@ def turn(
         if absent or (phase.part and subject.compile):
             continue
         stepper.model.train(phase.training)
-        step = partial(phase.step, stepper)
+        step = stepper.launched(phase.step)
         with card.metered(subject.speed_key) if name == "train" else nullcontext():
             samples[name] = timed_blocks(stepper, step, seconds, phase.block_s)
         wall_s = statistics.median(samples[name])
@@ -158,7 +158,7 @@ def measured_weight(
     """Peak memory; of training, also what is counted."""
     stepper = Stepper(subject, classes)
     stepper.model.train(use == "train")
-    peak = memory.of_calls(stepper.train_step if use == "train" else stepper.infer_step)
+    peak = memory.of_calls(stepper.train_step_by_kernels if use == "train" else stepper.infer_step)
     if use == "infer":
         return {"infer_memory_mib": peak} if memory.method else {}
     counts = cost(models.build(subject, classes, start=False), subject.evaluated_size)

@@ -15,6 +15,7 @@ from bench.data.batches import Loader
 from bench.errors import InputError
 from bench.events import Epoch, Listener, Step
 from bench.lab import device as devices
+from bench.lab.capture import Call, Captured, captured
 from bench.lab.snapshots import Snapshots, State
 from bench.records import CurveRow
 from bench.seeds import seed_for
@@ -41,6 +42,8 @@ class Trained:
     predictions: Predictions  # after the final step
     train_s: float  # training alone, evaluation excluded
     steps: int
+    capture: str | None = None
+    """Of a GPU: "ok" where its steps were captured, else why they were not."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -76,6 +79,7 @@ def train(
     state = begin(model, trial, total, per_epoch, device, precision)
     torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
     snapshots.resume(state)
+    step = stepping(state, trial, device, precision)
     predictions = None
     state.count(training=False)
     with snapshots.saving_at_a_stop(state):
@@ -85,7 +89,7 @@ def train(
             batches = itertools.islice(train_data.train(epoch, seen), total - state.step)
             for images, labels in devices.delivered(batches, device):
                 state.lr = state.optimizer.param_groups[0]["lr"]
-                state.losses += update(state, images, labels, trial, precision)
+                state.losses += step(images, labels)
                 state.scheduler.step()
                 state.step += 1
                 tell(Step(state.step, total, epoch))
@@ -104,7 +108,8 @@ def train(
             state.count(training=False)
             tell(Epoch(row))
     predictions = predictions or validate(model, val_data, device, precision)
-    return Trained(state.curve, predictions, state.train_s, state.step)
+    capture = (step.refusal or "ok") if isinstance(step, Captured) else None
+    return Trained(state.curve, predictions, state.train_s, state.step, capture)
 
 
 def begin(
@@ -119,6 +124,17 @@ def begin(
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
     scaler = devices.gradient_scaler(device, precision)
     return State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
+
+
+def stepping(
+    state: State, trial: Trial, device: torch.device, precision: devices.Precision
+) -> Call[Tensor]:
+    """`update` of this state, of images and labels; captured, unless the trial compiles it."""
+
+    def step(images: Tensor, labels: Tensor) -> Tensor:
+        return update(state, images, labels, trial, precision)
+
+    return step if trial.compile else captured(step, device, state.optimizer)
 
 
 def update(

@@ -73,6 +73,8 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         }
         if data[0].name != "pillow":
             record["loader"] = data[0].name
+        if trained.capture:
+            record["capture"] = trained.capture
         if model.loaded:
             record["weights"] = model.loaded
 

@@ -1,0 +1,151 @@
+"""Steps that a GPU replays: the logic, with a recorder that calls the step again in their place."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bench.lab import capture, models, training
+from bench.lab.capture import Captured
+from bench.spec.trial import Trial
+from bench.store import Store
+from tests.test_training import CPU, run, toy
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "lr": 0.25, "clip_norm": 1.0},
+    "adamw": {"lr": 2**-9},
+    "parts": {"optimizer": "sgd", "lr": 0.25, "micro_batch": 4, "resizer_lr_factor": 0.5},
+}
+
+
+@pytest.fixture
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many there are of each captured step; on a CPU, which has none of its own."""
+    counts: list[int] = []
+
+    def recorded(step: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        out, number = torch.zeros(()), len(counts)
+        counts.append(0)
+
+        def replay() -> None:
+            counts[number] += 1
+            if (made := step()) is not None:
+                out.copy_(made)
+
+        return replay, out
+
+    def anywhere(step: Any, _: torch.device, optimizer: Any = None) -> Captured[Any]:
+        return Captured(step, optimizer)
+
+    monkeypatch.setattr(capture, "recorded", recorded)
+    monkeypatch.setattr(training, "captured", anywhere)
+    return counts
+
+
+def losses(one: Trial, *, captured: bool) -> list[float]:
+    """Of ten steps, in the middle of which the optimiser is read back as from a snapshot."""
+    model = models.placed(models.build(one, 2), one, CPU).train()
+    state = training.begin(model, one, 10, 5, CPU, "fp32")
+    step = training.stepping(state, one, CPU, "fp32")
+    if not captured:
+        assert isinstance(step, Captured)
+        step = step.step
+    stream, found = torch.Generator().manual_seed(0), []
+    for number in range(10):
+        if number == 4:
+            state.optimizer.load_state_dict(state.optimizer.state_dict())
+        images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8, generator=stream)
+        found.append(step(images, torch.randint(2, (8,), generator=stream)).item())
+        for group in state.optimizer.param_groups:
+            group["lr"] *= 0.5 if number % 2 else 1.0
+    return found
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_captured_steps_are_the_others(recipe: dict[str, Any], replays: list[int]) -> None:
+    one = toy(resizer="learned", num_kernels=4, **recipe)
+    others = losses(one, captured=False)
+    assert losses(one, captured=True) == pytest.approx(others, rel=1e-5)
+    assert replays == [9]
+
+
+def test_a_trial_is_the_same_captured_and_its_record_says_that_it_was(
+    store: Store, replays: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = toy(optimizer="sgd", lr=0.25)
+    ours = run(store, one)
+    assert (ours["capture"], replays) == ("ok", [3])
+    monkeypatch.setattr(training, "captured", capture.captured)
+    theirs = run(store, one)
+    assert "capture" not in theirs
+    assert [row["train_loss"] for row in ours["curve"]] == pytest.approx(
+        [row["train_loss"] for row in theirs["curve"]], rel=1e-5
+    )
+
+
+def test_a_model_that_torch_compiles_is_not_captured(replays: list[int]) -> None:
+    one = toy(compile="reduce-overhead")
+    model = models.build(one, 2)
+    state = training.begin(model, one, 10, 5, CPU, "fp32")
+    assert not isinstance(training.stepping(state, one, CPU, "fp32"), Captured)
+    assert replays == []
+
+
+DRAWS: dict[str, Callable[[], object]] = {
+    "python": random.random,
+    "numpy": np.random.rand,
+    "torch": lambda: torch.rand(()),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_a_step_that_draws_on_the_processor_is_taken_each_time(
+    draw: Callable[[], object], replays: list[int]
+) -> None:
+    calls: list[Tensor] = []
+
+    def step(x: Tensor) -> Tensor:
+        draw()
+        calls.append(x)
+        return x
+
+    taken = Captured(step)
+    assert [taken(torch.full((), value)).item() for value in (1.0, 2.0, 3.0)] == [1, 2, 3]
+    assert (len(calls), replays) == (3, [])
+    assert taken.refusal == "it draws random numbers on the processor"
+
+
+def test_a_step_that_cannot_be_captured_is_taken_each_time_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def recorded(step: Callable[[], Any]) -> Any:
+        step()
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(capture, "recorded", recorded)
+    weight = torch.ones((), requires_grad=True)
+    optimizer = torch.optim.AdamW([weight], lr=0.5)
+    rates: list[object] = []
+
+    def step(x: Tensor) -> Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return x * 2
+
+    taken = Captured(step, optimizer)
+    assert [taken(torch.full((), value)).item() for value in (1.0, 2.0, 3.0)] == [2, 4, 6]
+    assert taken.refusal == "RuntimeError: operation not permitted when stream is capturing"
+    assert [type(rate) for rate in rates] == [float, Tensor, float, float]
+    assert optimizer.param_groups[0]["capturable"] is False
+
+
+def test_elsewhere_than_on_a_gpu_a_step_is_as_it_is() -> None:
+    def step() -> None: ...
+
+    assert capture.captured(step, CPU) is step
+    assert isinstance(capture.captured(step, torch.device("cuda")), Captured)
