@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from bench.lab import capture, models, training
 from bench.lab.capture import Captured
+from bench.lab.stepper import Stepper
+from bench.lab.timing import PHASES
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.test_training import CPU, run, toy
@@ -20,6 +24,12 @@ from tests.test_training import CPU, run, toy
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "lr": 0.25, "clip_norm": 1.0},
     "adamw": {"lr": 2**-9},
+    "resizer alone": {
+        "optimizer": "sgd",
+        "lr": 0.25,
+        "resizer_lr_factor": 0.5,
+        "frozen": ("backbone",),
+    },
     "parts": {"optimizer": "sgd", "lr": 0.25, "micro_batch": 4, "resizer_lr_factor": 0.5},
 }
 
@@ -40,11 +50,8 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return replay, out
 
-    def anywhere(step: Any, _: torch.device, optimizer: Any = None) -> Captured[Any]:
-        return Captured(step, optimizer)
-
     monkeypatch.setattr(capture, "recorded", recorded)
-    monkeypatch.setattr(training, "captured", anywhere)
+    monkeypatch.setattr(training, "captured", Captured)
     return counts
 
 
@@ -97,6 +104,19 @@ def test_a_model_that_torch_compiles_is_not_captured(replays: list[int]) -> None
     assert replays == []
 
 
+def test_every_phase_of_the_lane_is_captured_once(replays: list[int]) -> None:
+    taken = Stepper(toy(resizer="learned", num_kernels=4), 2)
+    taken.device = torch.device("cuda")  # to which nothing is moved
+    phases = {name: taken.launched(phase.step) for name, phase in PHASES.items()}
+    assert {name for name, step in phases.items() if not isinstance(step, Captured)} == {"train"}
+    taken.device = CPU
+    for _ in range(3):
+        phases["train"]()
+    assert replays == [2]
+    taken.train_step_by_kernels()
+    assert replays == [2]
+
+
 DRAWS: dict[str, Callable[[], object]] = {
     "python": random.random,
     "numpy": np.random.rand,
@@ -115,7 +135,7 @@ def test_a_step_that_draws_on_the_processor_is_taken_each_time(
         calls.append(x)
         return x
 
-    taken = Captured(step)
+    taken = Captured(step, CPU)
     assert [taken(torch.full((), value)).item() for value in (1.0, 2.0, 3.0)] == [1, 2, 3]
     assert (len(calls), replays) == (3, [])
     assert taken.refusal == "it draws random numbers on the processor"
@@ -137,11 +157,79 @@ def test_a_step_that_cannot_be_captured_is_taken_each_time_and_says_why(
         rates.append(optimizer.param_groups[0]["lr"])
         return x * 2
 
-    taken = Captured(step, optimizer)
+    taken = Captured(step, CPU, optimizer)
     assert [taken(torch.full((), value)).item() for value in (1.0, 2.0, 3.0)] == [2, 4, 6]
     assert taken.refusal == "RuntimeError: operation not permitted when stream is capturing"
     assert [type(rate) for rate in rates] == [float, Tensor, float, float]
     assert optimizer.param_groups[0]["capturable"] is False
+
+
+class Generator:
+    """Of the GPU's random stream: in the midst of a capture, until that ends."""
+
+    def __init__(self, *, capturing: bool = False) -> None:
+        self.capturing = capturing
+
+    def clone_state(self) -> Generator:
+        return Generator()
+
+    def graphsafe_set_state(self, state: Generator) -> None:
+        self.capturing = state.capturing
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_capture_leaves_the_stream_and_the_random_stream_as_they_were(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, generator = ["usual"], Generator()
+
+    @contextmanager
+    def stream(one: str) -> Iterator[None]:
+        before = list(streams)
+        streams.append(one)
+        try:
+            yield
+        finally:
+            streams[:] = before
+
+    class Capture:
+        """As torch's: where it fails, it does not come to put back what it has changed."""
+
+        def __init__(self, _: Any, capture_error_mode: str) -> None:
+            assert capture_error_mode == "thread_local"
+
+        def __enter__(self) -> None:
+            streams.append("of the capture")
+            generator.capturing = True
+
+        def __exit__(self, kind: object, *_: object) -> None:
+            if kind:
+                raise RuntimeError("capture failed")
+            streams.pop()
+            generator.capturing = False
+
+    fakes = {
+        "CUDAGraph": lambda: SimpleNamespace(replay=list),
+        "current_device": lambda: 0,
+        "current_stream": lambda: streams[-1],
+        "default_generators": (generator,),
+        "graph": Capture,
+        "stream": stream,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+    def step() -> int:
+        if fails:
+            raise RuntimeError("operation not permitted")
+        return 7
+
+    if fails:
+        with pytest.raises(RuntimeError, match="capture failed"):
+            capture.recorded(step)
+    else:
+        assert capture.recorded(step) == (list, 7)
+    assert (streams, generator.capturing) == (["usual"], False)
 
 
 def test_elsewhere_than_on_a_gpu_a_step_is_as_it_is() -> None:

@@ -47,6 +47,17 @@ def test_trials_whose_batches_were_made_differently_are_told(tmp_path: Path) -> 
     assert [line for line in warnings(gather(asked, store)) if line.startswith(told)]
 
 
+def test_trials_whose_steps_were_not_captured_are_told(tmp_path: Path) -> None:
+    asked, store = filled(tmp_path, capture="ok")
+    assert not [line for line in warnings(gather(asked, store)) if "captured" in line]
+    key = next(iter(asked.trials))
+    record = read_record(store.trial_folder(key), TrialRecord)
+    assert record
+    write_record(store.trial_folder(key), record | {"capture": "it draws"})
+    told = "Steps not captured, which take the processor's time: it draws (1 trial)."
+    assert told in warnings(gather(asked, store))
+
+
 def test_threads_of_the_processor_are_told_of_trials_that_it_trained(tmp_path: Path) -> None:
     asked, store = filled(tmp_path, environment={**ENVIRONMENT, "threads": 4})
     key = next(iter(asked.trials))

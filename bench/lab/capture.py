@@ -32,8 +32,13 @@ class Captured(Generic[Result]):
         optimizer: whose rates may change between two steps.
     """
 
-    def __init__(self, step: Call[Result], optimizer: torch.optim.Optimizer | None = None) -> None:
-        self.step, self.optimizer = step, optimizer
+    def __init__(
+        self,
+        step: Call[Result],
+        device: torch.device,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.step, self.device, self.optimizer = step, device, optimizer
         self.refusal = ""  # why it cannot be captured
         self.replay: Callable[[], None] | None = None
         self.result: Result
@@ -64,7 +69,7 @@ class Captured(Generic[Result]):
             self.refusal = "it draws random numbers on the processor"
             return result
         self.held = [torch.empty_like(one) for one in given]
-        self.rates = [torch.zeros((), device=group["params"][0].device) for group in self.groups]
+        self.rates = [torch.zeros((), device=self.device) for _ in self.groups]
         try:
             self.replay, self.result = recorded(self._step_on_what_is_held)
         except Exception as error:  # whatever a module of the user's own does
@@ -102,12 +107,18 @@ def recorded(step: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         RuntimeError: if the step waits for the device, or does else what a graph cannot hold.
     """
     graph = torch.cuda.CUDAGraph()
-    # one that fails would leave its own stream the current one; data is loaded by other threads
-    with (
-        torch.cuda.stream(torch.cuda.current_stream()),
-        torch.cuda.graph(graph, capture_error_mode="thread_local"),
-    ):
-        result = step()
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    before = generator.clone_state()
+    try:
+        # one that fails would leave its own stream the current one; data is loaded by other threads
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
+            result = step()
+    except BaseException:
+        generator.graphsafe_set_state(before)  # its own one would wait for the capture's end
+        raise
     return graph.replay, result
 
 
@@ -115,4 +126,4 @@ def captured(
     step: Call[Result], device: torch.device, optimizer: torch.optim.Optimizer | None = None
 ) -> Call[Result]:
     """The step, captured on a GPU; elsewhere as it is."""
-    return Captured(step, optimizer) if device.type == "cuda" else step
+    return Captured(step, device, optimizer) if device.type == "cuda" else step

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,7 @@ from bench.data.master import Master
 from bench.events import ignore
 from bench.lab import device as devices
 from bench.lab import models, training
+from bench.lab.capture import captured
 from bench.lab.card import Card
 from bench.lab.environment import describe, now
 from bench.lab.resampling import (
@@ -196,6 +198,24 @@ def captured_steps(bench: Bench) -> Iterator[Finding]:
     yield within("weights of captured steps and of others, apart", apart, "≤ 1e-5", apart <= 1e-5)
 
 
+def drawn_anew(bench: Bench) -> Iterator[Finding]:
+    """What each call of a step draws; also after one that cannot be captured, since it waits."""
+    ones = torch.ones(1000, device=bench.device)
+
+    def waiting() -> Tensor:
+        return F.dropout(ones * ones.sum().item())
+
+    steps: dict[str, Callable[[], Tensor]] = {
+        "captured": partial(F.dropout, ones),
+        "other": waiting,
+    }
+    for name, step in steps.items():
+        taken = captured(step, bench.device)
+        draws = [taken().clone() for _ in range(5)]
+        alike = sum(torch.equal(one, other) for one, other in combinations(draws, 2))
+        yield within(f"draws of five {name} steps that are alike", alike, "0", alike == 0)
+
+
 def weights_after(bench: Bench, trial: Trial, *, by_kernels: bool) -> Tensor:
     stepper = Stepper(trial, len(bench.dataset.classes))
     torch.manual_seed(0)
@@ -344,6 +364,7 @@ CHECKS = (
     memory,
     busy_time,
     captured_steps,
+    drawn_anew,
     determinism,
     training_alike,
     speeds,

@@ -49,6 +49,9 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             f"The trials differ in what made their batches: {_counted(made)}; pixels then differ "
             "by a level here and there."
         )
+    taken = Counter(record.get("capture", "ok") for record in evidence.records.values())
+    if refused := [f"{why} ({counted(n, 'trial')})" for why, n in taken.items() if why != "ok"]:
+        yield f"Steps not captured, which take the processor's time: {words.join(refused)}."
     for name, doubt in doubts(evidence.records.values()).items():
         yield f"{name}: {doubt}."
     for context, timing in evidence.timings.items():
