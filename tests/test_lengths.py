@@ -10,8 +10,10 @@ import pytest
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.lengths import Reached, lines, reached, together_with
 from bench.errors import InputError
+from bench.paths import PUBLISHED
 from bench.records import write_record
 from bench.report import details
+from bench.report.answer import answers
 from bench.report.pages import draw, make
 from bench.report.words import NONE, TIMES
 from bench.spec.files import load
@@ -120,6 +122,12 @@ def test_seeds_that_are_there_sooner_or_never_are_counted_and_no_seconds_told(
     assert table["61.5", "plain"] == "of 3 seeds, 2 not in 16 epochs"
     ratios = details.targets(found).set_index(["accuracy, %", "arm"])["over plain's"]
     assert ratios["46", "learned"] == NONE
+
+
+def test_the_answer_tells_how_much_longer_the_treatment_takes() -> None:
+    asked = load("time-to-accuracy")
+    (told,) = answers(gather(asked, Store(PUBLISHED / asked.name)))
+    assert told.sentence.endswith(f" To 60, 65 and 70 % it takes 1.9 to 2.1 {TIMES} as long.")
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

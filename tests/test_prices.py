@@ -13,12 +13,10 @@ from bench.analysis.prices import (
     EqualPrice,
     Offer,
     Pipeline,
-    Price,
     at_equal_price,
     on_front,
-    relative,
 )
-from bench.analysis.statistics import estimate
+from bench.analysis.statistics import Price, estimate, relative
 
 
 def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeline:

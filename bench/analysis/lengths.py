@@ -16,10 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.prices import Price, relative
-from bench.analysis.statistics import Error, Estimate, Ratio, estimate, together
-from bench.spec.files import LENGTHS
-from bench.spec.trial import Fields, Trial
+from bench.analysis.statistics import Error, Estimate, Price, Ratio, estimate, relative, together
+from bench.spec.trial import LENGTHS, Fields, Trial
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
@@ -17,43 +16,15 @@ from bench.analysis.statistics import (
     NO_PRIOR,
     Error,
     Estimate,
+    Price,
     Prior,
     estimate,
+    relative,
     simultaneous,
     together,
 )
 from bench.metrics import METRICS
 from bench.spec.trial import Trial
-
-
-@dataclass(frozen=True)
-class Price:
-    """What an image costs, in any unit, all of one comparison in the same one."""
-
-    value: float
-    se: float = 0.0  # 0 of a price that is counted
-    df: float = math.inf  # of `se`: rounds of measurement less one
-
-    @property
-    def error(self) -> Error:
-        return Error(self.se, self.df)
-
-
-def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price | None:
-    """A time as multiples of a reference's, paired by round of the timing.
-
-    A drift of the machine is in both and leaves the ratio. The reference itself has the price 1,
-    without an error; so the treatment is best taken as the reference. None below two rounds of
-    both, of which no error is known.
-
-    >>> relative([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(6)
-    2.0
-    """
-    if not len(seconds) == len(reference) > 1:
-        return None
-    logs = np.log(np.asarray(seconds, dtype=float) / np.asarray(reference, dtype=float))
-    value, n = math.exp(float(logs.mean())), len(logs)
-    return Price(value, value * float(logs.std(ddof=1)) / math.sqrt(n), n - 1.0)
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,36 @@ def geometric_mean(logs: ArrayLike, level: float = LEVEL) -> Ratio:
     return Ratio(value, low, high, found.n)
 
 
+@dataclass(frozen=True)
+class Price:
+    """What an image costs, in any unit, all of one comparison in the same one."""
+
+    value: float
+    se: float = 0.0  # 0 of a price that is counted
+    df: float = math.inf  # of `se`: rounds of measurement less one
+
+    @property
+    def error(self) -> Error:
+        return Error(self.se, self.df)
+
+
+def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price | None:
+    """A time as multiples of a reference's, paired by round of the timing.
+
+    A drift of the machine is in both and leaves the ratio. The reference itself has the price 1,
+    without an error; so the treatment is best taken as the reference. None below two rounds of
+    both, of which no error is known.
+
+    >>> relative([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(6)
+    2.0
+    """
+    if not len(seconds) == len(reference) > 1:
+        return None
+    logs = np.log(np.asarray(seconds, dtype=float) / np.asarray(reference, dtype=float))
+    value, n = math.exp(float(logs.mean())), len(logs)
+    return Price(value, value * float(logs.std(ddof=1)) / math.sqrt(n), n - 1.0)
+
+
 def noise_floor(once: ArrayLike, again: ArrayLike) -> float:
     """How far apart two measurements of one arm may be: 1.02 is 2 %. The end of their interval.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.analysis.effects import average
 from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
+from bench.analysis.lengths import reached
 from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices
@@ -21,7 +22,7 @@ class Answer:
     """One verdict of a page in words, or what is told where there is none."""
 
     badge: str  # the verdict as a word: "better", "not settled", "mixed", "no verdict", "cost", …
-    sentence: str  # one, free of Markdown: the difference with its interval and seeds
+    sentence: str  # free of Markdown: the difference with its interval and seeds
     place: str  # data, sizes, backbone, length: for what it holds
     at: str = ""  # what tells its place from the other answer's, where there are two
 
@@ -148,7 +149,21 @@ def _over_all(evidence: Evidence) -> Answer:
     settled = sum(verdict.answer in SETTLED for _, verdict in evidence.judged)
     sentence = _on_average(evidence, f", {settled or 'none'} of them settled.")
     badge = badges.pop() if len(badges) == 1 else "mixed"
-    return Answer(badge, sentence, _holds_for(evidence, evidence.treated))
+    return Answer(badge, sentence + _in_time(evidence), _holds_for(evidence, evidence.treated))
+
+
+def _in_time(evidence: Evidence) -> str:
+    """How much longer the treatment trains to the accuracies that are asked for; "" of none."""
+    arm = evidence.treated[0].arm.name
+    found = [
+        (f"{one.target_pct:g}", one.ratio)
+        for one in reached(evidence)
+        if one.line.arm == arm and one.ratio
+    ]
+    if not found:
+        return ""
+    targets, ratios = zip(*found, strict=True)
+    return f" To {words.join(dict.fromkeys(targets))} % it takes {words.ratios(ratios)} as long."
 
 
 def _on_average(evidence: Evidence, ending: str) -> str:

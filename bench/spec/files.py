@@ -14,12 +14,10 @@ from bench.spec import controls, tuning, variants
 from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
 from bench.spec.mistakes import check_arm, of_file, shown, unknown
-from bench.spec.trial import Fields, Trial
+from bench.spec.trial import LENGTHS, Fields, Trial
 from resizer.specs import one_of
 
 OWN = ("cost", "looks", "margin_pct", "recipe_for", "targets_pct")
-LENGTHS = {"epochs": "steps", "steps": "epochs"}
-"""A field that goes where the other one is given."""
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
 DEEPEST = 16  # tables and lists in one another, in a file

@@ -55,6 +55,9 @@ MATCHING_VERSIONS = {"equal_gmacs": 2, "equal_time": 4}
 CANONICAL = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
 
+LENGTHS = {"epochs": "steps", "steps": "epochs"}
+"""A field that goes where the other one is given."""
+
 SETTING_FIELDS = (
     "batch_size",
     "micro_batch",
