@@ -55,8 +55,12 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def losses(one: Trial, *, captured: bool) -> list[float]:
-    """Of ten steps, in the middle of which the optimiser is read back as from a snapshot."""
+def losses(one: Trial, *, captured: bool, anew: bool = False) -> list[float]:
+    """Of ten steps, in the middle of which the optimiser is read back as from a snapshot.
+
+    Args:
+        anew: the step is captured once more there, as by a process that goes on.
+    """
     model = models.placed(models.build(one, 2), one, CPU).train()
     state = training.begin(model, one, 10, 5, CPU, "fp32")
     step = training.stepping(state, one, CPU, "fp32")
@@ -67,6 +71,7 @@ def losses(one: Trial, *, captured: bool) -> list[float]:
     for number in range(10):
         if number == 4:
             state.optimizer.load_state_dict(state.optimizer.state_dict())
+            step = training.stepping(state, one, CPU, "fp32") if anew else step
         images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8, generator=stream)
         found.append(step(images, torch.randint(2, (8,), generator=stream)).item())
         for group in state.optimizer.param_groups:
@@ -75,11 +80,16 @@ def losses(one: Trial, *, captured: bool) -> list[float]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_captured_steps_are_the_others(recipe: dict[str, Any], replays: list[int]) -> None:
+def test_captured_steps_are_the_others_and_go_on_as_they_were(
+    recipe: dict[str, Any], replays: list[int]
+) -> None:
     one = toy(resizer="learned", num_kernels=4, **recipe)
     others = losses(one, captured=False)
     assert losses(one, captured=True) == pytest.approx(others, rel=1e-5)
     assert replays == [9]
+    # a rate of which fp32 does not hold every digit
+    odd = one.model_copy(update={"lr": one.lr * 0.9})
+    assert losses(odd, captured=True, anew=True) == losses(odd, captured=True)
 
 
 def test_a_trial_is_the_same_captured_and_its_record_says_that_it_was(
@@ -160,8 +170,11 @@ def test_a_step_that_cannot_be_captured_is_taken_each_time_and_says_why(
     taken = Captured(step, CPU, optimizer)
     assert [taken(torch.full((), value)).item() for value in (1.0, 2.0, 3.0)] == [2, 4, 6]
     assert taken.refusal == "RuntimeError: operation not permitted when stream is capturing"
-    assert [type(rate) for rate in rates] == [float, Tensor, float, float]
-    assert optimizer.param_groups[0]["capturable"] is False
+    assert [type(rate) for rate in rates] == [Tensor] * 4
+    assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["capturable"]) == (
+        0.5,
+        False,
+    )
 
 
 class Generator:

@@ -7,8 +7,8 @@ they leave the GPU waiting for its processor. Replayed, they are the same kernel
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -38,56 +38,55 @@ class Captured(Generic[Result]):
         device: torch.device,
         optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
-        self.step, self.device, self.optimizer = step, device, optimizer
+        self.step, self.optimizer = step, optimizer
         self.refusal = ""  # why it cannot be captured
         self.replay: Callable[[], None] | None = None
         self.result: Result
         self.held: list[Tensor] = []  # what it is given
-        self.rates: list[Tensor] = []  # of the optimiser's groups
+        self.rates = [torch.zeros((), device=device) for _ in self.groups]
 
     @property
     def groups(self) -> list[dict[str, Any]]:
         return self.optimizer.param_groups if self.optimizer else []
 
     def __call__(self, *given: Tensor) -> Result:
-        if self.refusal:
-            return self.step(*given)
-        if self.replay is None:
-            return self._first(*given)
-        for held, one in zip(self.held, given, strict=True):
-            held.copy_(one)
         for rate, group in zip(self.rates, self.groups, strict=True):
             rate.fill_(group["lr"])
+        if self.refusal:
+            return self._taken(given)
+        if self.replay is None:
+            return self._first(given)
+        for held, one in zip(self.held, given, strict=True):
+            held.copy_(one)
         self.replay()
         return self.result
 
-    def _first(self, *given: Tensor) -> Result:
+    def _first(self, given: tuple[Tensor, ...]) -> Result:
         """Take the step as it is, which also makes what is made once; then record it."""
         before = drawn_on_the_processor()
-        result = self.step(*given)
+        result = self._taken(given)
         if drawn_on_the_processor() != before:
             self.refusal = "it draws random numbers on the processor"
             return result
         self.held = [torch.empty_like(one) for one in given]
-        self.rates = [torch.zeros((), device=self.device) for _ in self.groups]
         try:
-            self.replay, self.result = recorded(self._step_on_what_is_held)
+            self.replay, self.result = recorded(partial(self._taken, self.held, capturable=True))
         except Exception as error:  # whatever a module of the user's own does
             self.refusal = first_line(error)
         return result
 
-    def _step_on_what_is_held(self) -> Result:
-        with self._rates_on_the_device():
-            return self.step(*self.held)
+    def _taken(self, given: Sequence[Tensor], *, capturable: bool = False) -> Result:
+        """The step, in which the optimiser reads its rates on the device, captured or not.
 
-    @contextmanager
-    def _rates_on_the_device(self) -> Iterator[None]:
-        """Let the optimiser read its rates where they can be changed once it is recorded."""
+        A resumed training, whose first step is not, is then the undisturbed one to the bit.
+        """
         usual = [dict(group) for group in self.groups]
         for group, rate in zip(self.groups, self.rates, strict=True):
-            group |= {"lr": rate} | ({"capturable": True} if "capturable" in group else {})
+            group["lr"] = rate
+            if "capturable" in group:
+                group["capturable"] = capturable
         try:
-            yield
+            return self.step(*given)
         finally:
             for group, before in zip(self.groups, usual, strict=True):
                 group |= before
