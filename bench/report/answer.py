@@ -147,9 +147,10 @@ def _over_all(evidence: Evidence) -> Answer:
     """More verdicts than are told one by one: their average, and how many are settled."""
     badges = {verdict.answer for _, verdict in evidence.judged}
     settled = sum(verdict.answer in SETTLED for _, verdict in evidence.judged)
-    sentence = _on_average(evidence, f", {settled or 'none'} of them settled.")
+    over = f" over {len(evidence.treated)} comparisons, {settled or 'none'} of them settled."
+    sentence = _on_average(evidence, _in_time(evidence) or over)
     badge = badges.pop() if len(badges) == 1 else "mixed"
-    return Answer(badge, sentence + _in_time(evidence), _holds_for(evidence, evidence.treated))
+    return Answer(badge, sentence, _holds_for(evidence, evidence.treated))
 
 
 def _in_time(evidence: Evidence) -> str:
@@ -163,16 +164,16 @@ def _in_time(evidence: Evidence) -> str:
     if not found:
         return ""
     targets, ratios = zip(*found, strict=True)
-    return f" To {words.join(dict.fromkeys(targets))} % it takes {words.ratios(ratios)} as long."
+    return f". To {words.join(dict.fromkeys(targets))} % it takes {words.ratios(ratios)} as long."
 
 
 def _on_average(evidence: Evidence, ending: str) -> str:
-    """The treatment's mean difference over all of its comparisons."""
+    """The treatment's mean difference over all of its comparisons, and what ends the sentence."""
     rows = evidence.treated
     mean = average(pd.DataFrame(map(evidence.gain, rows)))
     if mean is None:
         return "Fewer than two seeds are in every comparison: there is no interval."
-    over = f" on average over {len(rows)} comparisons" if len(rows) > 1 else ""
+    over = " on average" if len(rows) > 1 else ""
     return f"{compared(evidence)} = {words.difference(mean.interval())}{over}{ending}"
 
 
@@ -188,7 +189,9 @@ def _without_verdict(evidence: Evidence) -> Answer:
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
     elif evidence.treated:
-        sentence = _on_average(evidence, ".")
+        several = len(evidence.treated) > 1
+        over = f" over {len(evidence.treated)} comparisons" if several else ""
+        sentence = _on_average(evidence, f"{over}.")
     else:
         sentence = "No comparison is named as the primary one: intervals, and no verdict."
     return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))
