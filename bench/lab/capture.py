@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Captured(Generic[Result]):
         self.rates = [torch.zeros((), device=device) for _ in self.groups]
 
     @property
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[dict[str, float | Tensor]]:
         return self.optimizer.param_groups if self.optimizer else []
 
     def __call__(self, *given: Tensor) -> Result:

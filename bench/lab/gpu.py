@@ -49,7 +49,6 @@ from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Fields, Trial
 
 SECONDS = 3.0  # of each measurement
-STEPS = 6  # of which the weights are compared
 TURNS = 5
 """Of all speeds, one after another: a second check saw its launches take a third longer."""
 BASE: Fields = {
@@ -201,13 +200,9 @@ def captured_steps(bench: Bench) -> Iterator[Finding]:
 def drawn_anew(bench: Bench) -> Iterator[Finding]:
     """What each call of a step draws; also after one that cannot be captured, since it waits."""
     ones = torch.ones(1000, device=bench.device)
-
-    def waiting() -> Tensor:
-        return F.dropout(ones * ones.sum().item())
-
     steps: dict[str, Callable[[], Tensor]] = {
         "captured": partial(F.dropout, ones),
-        "other": waiting,
+        "other": lambda: F.dropout(ones * ones.sum().item()),
     }
     for name, step in steps.items():
         taken = captured(step, bench.device)
@@ -217,16 +212,13 @@ def drawn_anew(bench: Bench) -> Iterator[Finding]:
 
 
 def weights_after(bench: Bench, trial: Trial, *, by_kernels: bool) -> Tensor:
+    torch.manual_seed(0)  # for the batch
     stepper = Stepper(trial, len(bench.dataset.classes))
-    torch.manual_seed(0)
-    stepper.images = stepper.images.random_(256)
-    stepper.labels = stepper.labels.random_(len(bench.dataset.classes))
     stepper.model.train()
-    for _ in range(STEPS):
+    for _ in range(6):
         (stepper.train_step_by_kernels if by_kernels else stepper.train_step)()
         stepper.state.scheduler.step()
-    refusal = getattr(stepper.update, "refusal", "")
-    if refusal:
+    if refusal := getattr(stepper.update, "refusal", ""):
         raise RuntimeError(f"the step is not captured: {refusal}")
     weights = [one.detach().double().flatten() for one in stepper.model.parameters()]
     return torch.cat(weights).cpu()
