@@ -49,7 +49,7 @@ num_kernels = 4
 
 [timing]
 rounds = 1
-seconds = 0.01
+seconds = 0.001
 {rest}
 """
 

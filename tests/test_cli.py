@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import typer
@@ -30,11 +32,36 @@ from bench.store import Store
 from tests.conftest import WriteExperiment
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def separately(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user starts it."""
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
         cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process, which need not import everything once more."""
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["resizer-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -45,9 +72,9 @@ def toy(tmp_path: Path, store: Store, write_experiment: WriteExperiment) -> Path
 
 
 def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
-    toy: Path, store: Store
+    toy: Path, store: Store, command: Command
 ) -> None:
-    done = command("run", toy)
+    done = separately("run", toy)
     assert done.returncode == 0, done.stderr
     assert "4 trials to run, 0 on record" in done.stdout
     assert "learned, seed 1: top-1" in done.stdout
@@ -70,7 +97,7 @@ def test_a_run_ends_with_a_table_an_answer_and_the_path_of_the_report(
 
 
 @pytest.mark.usefixtures("store")
-def test_what_is_here_is_told_and_verified() -> None:
+def test_what_is_here_is_told_and_verified(command: Command) -> None:
     facts = command("info")
     assert facts.returncode == 0, facts.stderr
     assert "precision" in facts.stdout
@@ -80,7 +107,9 @@ def test_what_is_here_is_told_and_verified() -> None:
     assert "toy" in verified.stdout
 
 
-def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -> None:
+def test_a_plan_says_what_is_missing_and_runs_nothing(
+    toy: Path, store: Store, command: Command
+) -> None:
     done = command("plan", toy, "--all")
     assert done.returncode == 0, done.stderr
     assert "4 trials: 4 missing; time left ?" in done.stdout
@@ -89,7 +118,7 @@ def test_a_plan_says_what_is_missing_and_runs_nothing(toy: Path, store: Store) -
 
 
 def test_a_variant_has_its_own_name_and_shares_the_trials_that_do_not_change(
-    toy: Path, store: Store
+    toy: Path, store: Store, command: Command
 ) -> None:
     told = command("run", toy, "--set", "negative_slope=0.1")
     assert "4 trials to run, 0 on record" in told.stdout, told.stderr
@@ -101,13 +130,16 @@ def test_a_variant_has_its_own_name_and_shares_the_trials_that_do_not_change(
     folder = store.root / "toy" / "tensorboard" / "learned, seed 1"
     read = EventAccumulator(str(folder)).Reload()
     (key,) = [key for key, name in load(str(toy)).trial_names.items() if name == folder.name]
-    curve = (store.trial(key) or {})["curve"]
+    record = store.trial(key)
+    assert record
     shown = [(one.step, one.value) for one in read.Scalars("top1_pct")]
-    assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in curve], events
+    assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in record["curve"]], (
+        events
+    )
 
 
 def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
-    toy: Path, write_experiment: WriteExperiment
+    toy: Path, write_experiment: WriteExperiment, command: Command
 ) -> None:
     write_experiment(top="timeout_s = 0.01")
     done = command("run", toy)
@@ -146,29 +178,25 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
 def test_a_mistake_is_one_sentence_and_a_non_zero_exit_status(
     arguments: list[str],
     sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: Command,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["resizer-bench", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert told.startswith("resizer-bench: ")
-    assert told.count("\n") == 1
+    refused = command(*arguments)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert refused.stderr.startswith("resizer-bench: ")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("price", ["inf", "nan", "-1"])
 @pytest.mark.usefixtures("store")
-def test_an_hour_has_a_finite_price(price: str) -> None:
+def test_an_hour_has_a_finite_price(price: str, command: Command) -> None:
     refused = command("plan", "quick", "--hourly", price)
     assert refused.returncode == 2
     assert "--hourly" in refused.stderr
 
 
 @pytest.mark.usefixtures("store")
-def test_the_checks_of_the_harness_say_what_they_found(toy: Path) -> None:
+def test_the_checks_of_the_harness_say_what_they_found(toy: Path, command: Command) -> None:
     ratio = command("check", "data", toy)
     assert "a training step with its data is " in ratio.stdout, ratio.stderr
     found = command("check", "verdicts")
@@ -227,7 +255,7 @@ def test_names_fields_and_datasets_are_completed() -> None:
 
 
 def test_results_that_cannot_be_written_are_one_sentence(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     (taken := tmp_path / "taken").write_text("a file")
     monkeypatch.setenv("RESIZER_BENCH_RESULTS", str(taken))
@@ -257,7 +285,9 @@ def test_a_report_that_another_process_is_writing_is_left_to_it(
     assert (store.root / "toy" / "report.html").exists()
 
 
-def test_smoke_takes_steps_of_the_arms_that_where_asks_for(toy: Path, store: Store) -> None:
+def test_smoke_takes_steps_of_the_arms_that_where_asks_for(
+    toy: Path, store: Store, command: Command
+) -> None:
     done = command("run", toy, "--smoke", "--where", "resizer=none")
     assert done.returncode == 0, done.stderr
     assert "1 distinct arm, three training steps each" in done.stdout
@@ -282,7 +312,7 @@ def test_smoke_failures_of_two_learned_arms_are_told_apart(
 
 
 def test_a_device_that_is_not_there_is_one_sentence(toy: Path) -> None:
-    done = command("--device", "cuda:9", "run", toy)
+    done = separately("--device", "cuda:9", "run", toy)
     assert done.returncode == 2
     assert "RESIZER_BENCH_DEVICE='cuda:9' cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
@@ -295,7 +325,7 @@ def test_a_users_module_that_does_not_load_is_one_sentence(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     write_experiment(rest='[[arm]]\nname = "own"\nresizer = "broken_front:Front"')
-    done = command("run", toy)
+    done = separately("run", toy)
     assert done.returncode == 2
     assert "resizer 'broken_front:Front' cannot be built: SyntaxError" in done.stderr
     assert "Traceback" not in done.stderr
@@ -362,7 +392,7 @@ def test_clean_says_how_much_it_would_delete_and_deletes_when_told_to(
 
 
 def test_an_experiment_that_cannot_be_planned_keeps_nobody_from_the_list_of_the_others(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, command: Command
 ) -> None:
     (mine := tmp_path / "grid.toml").write_text("")
     write_record(store.owner_folder("grid"), {"status": "ok", "reason": "", "file": str(mine)})

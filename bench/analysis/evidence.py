@@ -15,7 +15,7 @@ import pandas as pd
 from bench.analysis.compared import recipe
 from bench.analysis.judging import SETTLED, Verdict, verdicts
 from bench.analysis.pairs import Pair, Predicted, of_treatment, pairs
-from bench.analysis.pooled import prior_for
+from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
     Estimate,
     Interval,
@@ -254,8 +254,9 @@ class Evidence:
         return cache(lambda key: store.predictions(key) if store.has_predictions(key) else None)
 
     @cached_property
-    def _of_treatment(self) -> list[Pair]:
-        return of_treatment(self.table, (self.experiment.spec.primary or ("",))[0])
+    def _peers(self) -> Peers:
+        treatment, *_ = self.experiment.spec.primary or ("",)
+        return Peers(of_treatment(self.table, treatment), self.predicted)
 
     def moderated(self, pair: Pair) -> Estimate:
         """A difference of the treatment, its variance moderated as that of a verdict is."""
@@ -263,7 +264,7 @@ class Evidence:
 
     def prior(self, pair: Pair) -> Prior:
         """What the other differences of the treatment say of the variance of this one."""
-        return prior_for(pair, self._of_treatment, self.predicted)
+        return self._peers.prior(pair)
 
     @property
     def judged(self) -> list[tuple[Row, Verdict]]:

@@ -18,7 +18,7 @@ from bench.analysis.pairs import (
     pairs,
     predictions_of,
 )
-from bench.analysis.pooled import prior_for
+from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
     LEAST_SE,
     LEVEL,
@@ -136,13 +136,14 @@ def verdicts(
         looks: numbers of seeds at which a verdict is given; one, at the file's number, unless any.
         unequal: whether the two were tuned over different numbers of configurations.
     """
-    asked, others = distinct(pairs(table, *primary)), of_treatment(table, primary[0])
+    asked = distinct(pairs(table, *primary))
+    peers = Peers(of_treatment(table, primary[0]), predicted)
     return {
         pair.context: judge(
             pair.differences,
             margin_pct,
             Looks.of(looks, pair.planned, len(asked)),
-            prior=prior_for(pair, others, predicted),
+            prior=peers.prior(pair),
             predictions=predictions_of(pair, predicted),
             ended=pair.ended,
             unequal=unequal,

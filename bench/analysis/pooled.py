@@ -48,29 +48,32 @@ LENDERS = (
 FILE = Path(__file__).with_name("pooled.csv")
 
 
-def prior_for(pair: Pair, others: Sequence[Pair], predicted: Predicted) -> Prior:
-    """What the other differences of the regime say of the variance of this one.
+class Peers:
+    """The differences of one treatment in an experiment, each of which tells of the others' spread.
 
-    Args:
-        others: of the treatment in the same experiment, this one among them or not.
+    One in which a trial predicts a single class for every image tells nothing.
     """
-    near = (
-        one.differences
-        for one in others
-        if one.regime == pair.regime and one.asked != pair.asked and not _collapsed(one, predicted)
-    )
-    used = frozenset[str]().union(pair.asked, *(one.asked for one in others))
-    return prior_among(pair.differences, near, lent(pair.regime, used))
+
+    def __init__(self, pairs: Sequence[Pair], predicted: Predicted) -> None:
+        self.keys = frozenset[str]().union(*(one.asked for one in pairs))
+        one_class = cache(lambda key: _one_class(predicted(key)))
+        self.lending = [
+            one
+            for one in pairs
+            if not any(map(one_class, (*one.trials["ours_key"], *one.trials["theirs_key"])))
+        ]
+
+    def prior(self, pair: Pair) -> Prior:
+        """What the others of its regime say of the variance of a difference, a peer or not."""
+        alike = [one for one in self.lending if one.regime == pair.regime]
+        near = (one.differences for one in alike if one.asked != pair.asked)
+        return prior_among(pair.differences, near, lent(pair.regime, self.keys | pair.asked))
 
 
-def _collapsed(pair: Pair, predicted: Predicted) -> bool:
-    """Whether a trial of either arm predicts one class for every image."""
-    found = map(predicted, (*pair.trials["ours_key"], *pair.trials["theirs_key"]))
-    return any(_of_one(table).one_class for table in found if table is not None)
-
-
-def _of_one(table: pd.DataFrame) -> Predictions:
-    return Predictions(table["label"].to_numpy(), table[["predicted"]].to_numpy().T)
+def _one_class(table: pd.DataFrame | None) -> bool:
+    if table is None:
+        return False
+    return Predictions(table["label"].to_numpy(), table[["predicted"]].to_numpy().T).one_class
 
 
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:

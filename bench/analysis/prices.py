@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -183,10 +184,13 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     """Each price of the treatment against the other arms of its context."""
     prior = treatment.verdict.prior if treatment.verdict else NO_PRIOR
 
-    def moderated(name: str, differences: pd.Series[float]) -> Estimate:
+    @cache
+    def prior_beside(name: str) -> Prior:
         pair = evidence.pair(treatment, name)
-        own = evidence.prior(pair) if pair else prior
-        return estimate(differences, own)
+        return evidence.prior(pair) if pair else prior
+
+    def moderated(name: str, differences: pd.Series[float]) -> Estimate:
+        return estimate(differences, prior_beside(name))
 
     found = []
     for price in PRICES:

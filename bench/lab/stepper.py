@@ -164,10 +164,10 @@ def timed_blocks(
     """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
 
     The device is waited for at both ends of a block. There are as many blocks as fill `seconds`,
-    and at least LEAST_BLOCKS; the first calls warm up.
+    and at least LEAST_BLOCKS, none of them planned to be longer; the first calls warm up.
     """
     warm = [stepper.timed(step) for _ in range(WARM_UP_CALLS)][-1]
-    calls = max(1, math.ceil(block_s / warm))
+    calls = max(1, math.ceil(min(block_s, seconds) / warm))
 
     def block() -> None:
         for _ in range(calls):
