@@ -126,16 +126,14 @@ def test_a_variant_has_its_own_name_and_shares_the_trials_that_do_not_change(
     assert f"resizer-bench run {toy} --set negative_slope=0.1" in page.read_text()
     assert "2 trials to run, 2 on record" in command("run", toy).stdout
     assert len(store.kept()) == 6
-    events = command("export", toy, "--tensorboard")
+    command("export", toy, "--tensorboard")
     folder = store.root / "toy" / "tensorboard" / "learned, seed 1"
     read = EventAccumulator(str(folder)).Reload()
     (key,) = [key for key, name in load(str(toy)).trial_names.items() if name == folder.name]
     record = store.trial(key)
     assert record
     shown = [(one.step, one.value) for one in read.Scalars("top1_pct")]
-    assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in record["curve"]], (
-        events
-    )
+    assert shown == [(row["step"], pytest.approx(row["top1_pct"])) for row in record["curve"]]
 
 
 def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
