@@ -107,15 +107,22 @@ def covered(
 
 def resize_lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample (B, C, H, W) to (B, C, *size) by one matrix along each side."""
+    table = lanczos_table.__wrapped__ if torch.compiler.is_compiling() else lanczos_table
     rows, columns = (
-        torch.as_tensor(lanczos_weights(before, after), dtype=images.dtype, device=images.device)
+        table(before, after, images.dtype, images.device)
         for before, after in zip(images.shape[2:], size, strict=True)
     )
     with torch.autocast(images.device.type, enabled=False):  # as precise as the other filters
         return rows @ images @ columns.T
 
 
-@cache  # of NumPy: a tensor would be of the mode in which torch was at the first call
+@cache  # a copy to a GPU waits for it: it could not be part of a captured step
+def lanczos_table(before: int, after: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The weights on a device, whatever mode torch is in; what is traced must not be kept."""
+    with torch.inference_mode(False):
+        return torch.as_tensor(lanczos_weights(before, after), dtype=dtype, device=device)
+
+
 def lanczos_weights(before: int, after: int, radius: int = 3) -> npt.NDArray[np.float64]:
     """(after, before) weights that sum to one in each row: Pillow's, of each output pixel."""
     scale = max(before / after, 1.0)

@@ -135,6 +135,16 @@ def test_lanczos_is_the_same_after_a_call_in_another_mode() -> None:
     module(images.double()).sum().backward()
 
 
+def test_lanczos_brings_its_weights_to_a_device_once_as_a_captured_step_could_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = torch.rand(1, 3, 14, 14)
+    module = resizer.build("fixed", output_size=6, interpolation="lanczos")
+    wanted = module(images)
+    monkeypatch.setattr(torch, "as_tensor", None)
+    assert torch.equal(module(images), wanted)
+
+
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_muller_starts_as_its_plain_resize_with_four_parameters(interpolation: str) -> None:
     images = torch.randn(2, 3, 21, 16)
