@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.data.batches import Loader
 from bench.events import Epoch, Event, Resumed, StartedAnew, Step, StoppedError
 from bench.lab import environment, snapshots, training, trial
 from bench.records import Json
@@ -146,6 +147,18 @@ def test_any_recipe_goes_on_to_the_same_bytes(
         go(store, one, until(7, StoppedError, []))
     go(store, one, lambda _: None)
     assert left(store, one) == left(other, one)
+
+
+def test_a_snapshot_of_batches_made_otherwise_is_dropped_as_their_last_bits_are_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, events = toy(), list[Event]()
+    with pytest.raises(StoppedError):
+        go(store, one, until(3, StoppedError, []))
+    monkeypatch.setattr(Loader, "name", "triton")
+    go(store, one, events.append)
+    (anew,) = [event for event in events if isinstance(event, StartedAnew)]
+    assert anew.reason == "its snapshot is of loader 'pillow', not 'triton'"
 
 
 @pytest.mark.parametrize(

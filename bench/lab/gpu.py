@@ -269,7 +269,8 @@ def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) 
     data = loader(bench.dataset.train.part(rows), trial, device)
     model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device)
     with TemporaryDirectory() as folder:
-        snapshots = Snapshots(Path(folder) / "snapshot", describe(device, "fp32"), "", ignore)
+        facts = {**describe(device, "fp32"), "data": "", "loader": data.name}
+        snapshots = Snapshots(Path(folder) / "snapshot", facts, ignore)
         trained = training.train(model, trial, (data, data), device, "fp32", snapshots, ignore)
     devices.configure(deterministic=False)
     return trained.curve[-1]["train_loss"]

@@ -19,12 +19,12 @@ from bench.errors import first_line
 from bench.events import Listener, Resumed, StartedAnew, StoppedError
 from bench.lab import device as devices
 from bench.machine import written_whole
-from bench.records import CurveRow, Environment
+from bench.records import CurveRow
 
 EVERY_S = 300.0  # a kill loses so much training at the most
 BINDING = ["device", "device_name", "precision", "threads", "platform"]
-BINDING += ["torch", "torchvision", "timm", "numpy", "pillow"]
-"""Of the environment: with another of these, the undisturbed trial would have given other bits."""
+BINDING += ["torch", "torchvision", "timm", "numpy", "pillow", "data", "loader"]
+"""With another of these, the undisturbed trial would have given other bits."""
 
 
 @dataclass
@@ -63,15 +63,13 @@ class Snapshots:
 
     Args:
         path: the file. It is replaced as a whole, so that a kill leaves one or the other.
-        environment, fingerprint: where and on what the trial is trained; a snapshot from elsewhere
-            is deleted, and `tell` hears why.
+        facts: where and on what the trial is trained: its environment, the fingerprint of its
+            "data", and the "loader" that makes its batches. A snapshot from elsewhere is deleted,
+            and `tell` hears why.
     """
 
-    def __init__(
-        self, path: Path, environment: Environment, fingerprint: str, tell: Listener
-    ) -> None:
-        facts: Mapping[str, object] = {**environment}
-        self.bound = {name: facts[name] for name in BINDING} | {"data": fingerprint}
+    def __init__(self, path: Path, facts: Mapping[str, object], tell: Listener) -> None:
+        self.bound = {name: facts[name] for name in BINDING}
         self.path, self.tell = path, tell
         self.began = self.saved = time.perf_counter()
         self.found: dict[str, Any] = {}
@@ -146,10 +144,12 @@ class Snapshots:
 def difference(there: Mapping[str, object], here: Mapping[str, object]) -> str:
     """The first fact in which a snapshot differs from what is here; "" if none does.
 
+    An older one may lack a fact.
+
     >>> difference({"torch": "2.13", "threads": 2}, {"torch": "2.14", "threads": 2})
     "is of torch '2.13', not '2.14'"
     """
     for name, value in here.items():
-        if there.get(name) != value:
-            return f"is of {name} {there.get(name)!r}, not {value!r}"
+        if there.get(name, value) != value:
+            return f"is of {name} {there[name]!r}, not {value!r}"
     return ""

@@ -51,8 +51,9 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         models.take_over(model, trial, trials)
         models.placed(model, trial, device)
         data = loader(dataset.train, trial, device), loader(dataset.val, trial.evaluated, device)
-        snapshot = snapshot_file(results, trial.key)
-        snapshots = Snapshots(snapshot, record["environment"], dataset.manifest.fingerprint, tell)
+        facts = {"data": dataset.manifest.fingerprint, "loader": data[0].name}
+        where = {**record["environment"], **facts}
+        snapshots = Snapshots(snapshot_file(results, trial.key), where, tell)
         if snapshots.resumptions:
             record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
         trained = training.train(model, trial, data, device, precision, snapshots, tell)
