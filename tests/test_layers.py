@@ -107,7 +107,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.lab.disturbance": ("bench.records",),
     "bench.lab.environment": (*LAB, "bench.lab"),
     "bench.lab.checkpoints": (*LAB, "bench.lab"),
-    "bench.lab.capture": ("bench.errors", TORCH),
+    "bench.lab.capture": (*LAB, "bench.lab"),
     "bench.lab.weights": (*LAB, "bench.lab"),
     "bench.lab.backbones": (*LAB, "bench.lab"),
     "bench.lab.blog": (TORCH,),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 from torch import Tensor
@@ -33,8 +34,9 @@ RECIPES: list[dict[str, Any]] = [
 
 
 def dropping(state: Any, images: Tensor, *rest: Any) -> Tensor:
-    """The update of a step whose images are noised by torch's random stream."""
-    return real_update(state, F.dropout(images.float() / 255, 0.1), *rest)
+    """The update of a step whose images are noised by the streams of torch, Python and NumPy."""
+    images = images.float() / 255 * random.uniform(0.9, 1) * np.random.uniform(0.9, 1)
+    return real_update(state, F.dropout(images, 0.1), *rest)
 
 
 real_update = training.update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -453,6 +454,20 @@ def test_a_resizer_may_learn_at_a_rate_of_its_own() -> None:
         optimizer.step()
         schedule.step()
     assert max(group["lr"] for group in optimizer.param_groups) == pytest.approx(0.01)
+
+
+def test_weights_that_a_module_draws_by_any_library_are_those_of_its_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def drawn(_: Trial) -> torch.nn.Module:
+        front = torch.nn.Conv2d(3, 3, 1)
+        front.weight.data *= random.random() * np.random.rand()
+        return front
+
+    monkeypatch.setattr(models, "build_resizer", drawn)
+    first, again, other = (models.build(toy(seed=seed), 2).resizer for seed in (0, 0, 1))
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, other.weight)
 
 
 def test_a_frozen_resizer_that_normalises_by_the_batch_gathers_statistics_and_learns_nothing() -> (

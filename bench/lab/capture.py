@@ -6,16 +6,15 @@ they leave the GPU waiting for its processor. Replayed, they are the same kernel
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import first_line
+from bench.lab import device as devices
 
 Result = TypeVar("Result")
 Call = Callable[..., Result]
@@ -92,11 +91,10 @@ class Captured(Generic[Result]):
                 group |= before
 
 
-def drawn_on_the_processor() -> tuple[object, ...]:
+def drawn_on_the_processor() -> dict[str, object]:
     """Where the processor's random streams are."""
-    _, keys, *place = np.random.get_state()
-    numpys = np.asarray(keys).tobytes(), *place
-    return random.getstate(), numpys, torch.get_rng_state().numpy().tobytes()
+    state = devices.random_state(torch.device("cpu"))
+    return state | {"cpu": state["cpu"].tolist()}  # tensors are not compared as a whole
 
 
 def recorded(step: Callable[[], Result]) -> tuple[Callable[[], None], Result]:

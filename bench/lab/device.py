@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -146,14 +148,26 @@ def busy_s(step: Callable[[], object], wall_s: float, device: torch.device) -> f
     return float(began.elapsed_time(ended)) / 1e3
 
 
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of torch's random streams that a training step on the device draws from."""
+def begin_random_streams(seed: int) -> None:
+    """Of torch, and of Python and NumPy, from which a module of the user's own may draw, too."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of the random streams that a training step on the device may draw from."""
+    _, keys, *place = np.random.get_state()
+    drawn = {"python": random.getstate(), "numpy": (np.asarray(keys).tolist(), *place)}
     on_gpu = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **on_gpu}
+    return {"cpu": torch.get_rng_state(), **drawn, **on_gpu}
 
 
-def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
+def set_random_state(device: torch.device, state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
+    if "python" in state:  # older snapshots have torch's alone
+        random.setstate(state["python"])
+        np.random.set_state(("MT19937", *state["numpy"]))
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
 

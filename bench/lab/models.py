@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import resizer
 from bench.errors import InputError, first_line
 from bench.lab import backbones, checkpoints, weights
+from bench.lab import device as devices
 from bench.paths import WEIGHTS, results_with
 from bench.records import LoadedWeights, TrialRecord, read_record
 from bench.seeds import seed_for
@@ -89,10 +90,10 @@ def build(trial: Trial, classes: int, *, start: bool = True) -> Classifier:
             resizer refuses.
     """
     salt = [trial.replicate] if trial.replicate else []
-    torch.manual_seed(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
+    devices.begin_random_streams(seed_for("backbone weights", trial.backbone, trial.seed, *salt))
     backbone = backbones.build(trial, classes, start=start)
     loaded = backbones.load_checkpoint(backbone, trial) if start else None
-    torch.manual_seed(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
+    devices.begin_random_streams(seed_for("resizer weights", trial.resizer, trial.seed, *salt))
     front = build_resizer(trial)
     scale = backbones.scale(trial, backbone) if trial.pretrained else {}
     model = Classifier(

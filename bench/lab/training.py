@@ -77,7 +77,7 @@ def train(
         return Trained([], validate(model, val_data, device, precision), 0.0, 0)
     per_epoch = min(total, train_data.per_epoch)
     state = begin(model, trial, total, per_epoch, device, precision)
-    torch.manual_seed(seed_for("training noise", trial.dataset, trial.seed))  # dropout, drop path
+    devices.begin_random_streams(seed_for("training noise", trial.dataset, trial.seed))
     snapshots.resume(state)
     step = stepping(state, trial, device, precision)
     predictions = None
