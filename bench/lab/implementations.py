@@ -75,8 +75,7 @@ class Module:
         self.images = self.stepper.model.normalised(self.stepper.images)
         self.inferring: nn.Module = self.module
         if isinstance(self.module, LearnedResizer):
-            layout = torch.channels_last if form.channels_last else torch.contiguous_format
-            self.inferring = FoldedResizer(self.module).to(memory_format=layout)
+            self.inferring = FoldedResizer(self.module).to(memory_format=self.stepper.layout)
 
     def train(self) -> None:
         """Forward and backward."""
