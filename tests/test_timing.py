@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ from bench.analysis.evidence import gather
 from bench.data.library import open_dataset
 from bench.errors import InputError
 from bench.events import Event, Round
-from bench.lab import device, matching, models, timing
+from bench.lab import device, matching, models, stepper, timing
 from bench.lab import disturbance as machine
 from bench.lab.card import Card
 from bench.lab.stepper import LEAST_BLOCKS, Stepper, timed_blocks
@@ -94,6 +94,29 @@ def test_the_attention_of_a_transformer_counts() -> None:
     attention = layers * 2 * tokens**2 * width  # scores, and what they weigh
     dense = layers * 12 * tokens * width**2 + 196 * 768 * width + 1000 * width
     assert found == pytest.approx(dense + attention, rel=0.001)
+
+
+def test_batches_that_come_eight_at_a_time_are_timed_by_eights_and_for_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+
+    def timed(step: Callable[[], object]) -> float:
+        before = clock[0]
+        step()
+        return clock[0] - before
+
+    def batches() -> Iterator[Any]:
+        while True:
+            clock[0] += 0.024
+            yield from range(8)
+
+    one = SimpleNamespace(device=torch.device("cuda"), timed=timed)
+    monkeypatch.setattr(stepper, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    made = batches()
+    next(made)  # as the one that is copied ahead
+    assert stepper.timed_batches(one, made, 0.2) == pytest.approx([0.003] * 3)  # type: ignore[arg-type]
+    assert clock[0] < 0.4
 
 
 def test_a_round_times_every_subject_once_and_the_reference_twice_in_an_order_of_its_own(

@@ -20,7 +20,7 @@ from bench.data.master import Master
 from bench.lab import device as devices
 from bench.lab import models, training
 from bench.lab.capture import Call, captured
-from bench.lab.resampling import loader
+from bench.lab.resampling import AT_ONCE, loader
 from bench.spec.trial import Trial
 
 WARM_UP_CALLS = 2
@@ -178,6 +178,20 @@ def timed_blocks(
     while len(values) < LEAST_BLOCKS or time.perf_counter() < end:
         values.append(stepper.timed(block) / calls)
     return values
+
+
+def timed_batches(stepper: Stepper, batches: Iterator[Batch], seconds: float) -> list[float]:
+    """Seconds of a batch, as `timed_blocks` has those of a call.
+
+    To a GPU they come several at a time: one by one, the second call would take next to nothing.
+    """
+    many = AT_ONCE if stepper.device.type == "cuda" else 1
+
+    def take() -> None:
+        for _ in range(many):
+            next(batches)
+
+    return [value / many for value in timed_blocks(stepper, take, seconds, BLOCK_S)]
 
 
 def cost(model: models.Classifier, side: int) -> dict[str, float]:

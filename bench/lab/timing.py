@@ -10,7 +10,6 @@ import random
 import statistics
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,7 +21,7 @@ from bench.lab import device as devices
 from bench.lab import environment, models
 from bench.lab.card import Card
 from bench.lab.disturbance import Watch
-from bench.lab.stepper import BLOCK_S, LEAST_BLOCKS, Stepper, cost, timed_blocks
+from bench.lab.stepper import BLOCK_S, LEAST_BLOCKS, Stepper, cost, timed_batches, timed_blocks
 from bench.lab.training import explain
 from bench.metrics import Weight
 from bench.records import RoundRecord, write_record
@@ -125,8 +124,7 @@ def turn(
         if phase.busy and (busy := busy_samples(step, wall_s, stepper.device)):
             samples[f"{name} busy"] = busy
     if dataset:
-        step = partial(next, stepper.batches(dataset.train))
-        samples["data"] = timed_blocks(stepper, step, seconds, BLOCK_S)
+        samples["data"] = timed_batches(stepper, stepper.batches(dataset.train), seconds)
     return samples
 
 
