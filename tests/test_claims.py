@@ -106,6 +106,18 @@ def test_a_killed_holder_on_another_host_loses_its_claim_when_the_lease_is_over(
     assert time.monotonic() - began >= LEASE_S / 2
 
 
+def test_a_claim_that_a_lost_machine_left_empty_is_taken_when_the_lease_is_over(
+    store: Store,
+) -> None:
+    (marker := store.root / "claims" / "key").parent.mkdir(parents=True)
+    marker.touch()
+    with claim(store, "key") as claimed:
+        assert not claimed
+    os.utime(marker, (0, 0))
+    with claim(store, "key") as claimed, claim(store, "key") as again:
+        assert (claimed, again) == (True, False)
+
+
 def test_a_stopped_holder_that_wakes_up_does_not_publish_over_its_successor(
     store: Store, other: tuple[Any, Connection]
 ) -> None:

@@ -8,6 +8,7 @@ processes from the same work but does not bar it: `bench.store.put_in_place` let
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
@@ -51,12 +52,25 @@ async def waiting_claim(store: Store, name: str, listener: Listener) -> AsyncIte
 
 
 def _acquired(lease: SoftFileLease) -> bool:
-    Path(lease.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(lease.lock_file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_unwritten(path)
     for _ in range(2):  # the first try clears away what a dead process has left
         with suppress(Timeout):
             lease.acquire(timeout=0)
             return True
     return False
+
+
+def _clear_unwritten(path: Path) -> None:
+    """Remove a lease that has been empty for long: a machine that lost power leaves such files.
+
+    A holder writes its own at once, and an empty one would be taken for that of a living holder.
+    """
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        if not found.st_size and time.time() - found.st_mtime > LEASE_S:
+            path.unlink()
 
 
 @cache
