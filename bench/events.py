@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class DataRead:
     """A dataset is being fetched, unpacked, decoded or checked."""
 
-    phase: str  # "download", "look through", "unpack" count bytes, "verify" files, others images
+    phase: str  # "download", "unpack" count bytes, "verify" files, others images
     done: int
     total: int  # 0: not known
 

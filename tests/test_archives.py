@@ -125,18 +125,18 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_refused_at_its_header(
     many = {f"set/train/a/{i}.png": b"" for i in range(600)}
     archive = tarred(tmp_path / "many.tgz", many)
     with pytest.raises(InputError, match=r"^many.tgz unpacks to more than the 0.00 GB that are"):
-        archives.survey(archive, tmp_path, 1_000_000, ignore)
+        archives.unpack(archive, tmp_path / "to", 1_000_000, ignore)
     assert left(data) == []
 
 
 @pytest.mark.parametrize(
     ("free", "sentence"),
     [
-        (10_000, r"^set.tgz unpacks to more than the 0.00 GB that are free; nothing was unpacked$"),
-        (20_000, r"^set.tgz takes 0.00 GB unpacked and 0.01 GB decoded; 0.00 GB are free in "),
+        (10_000, r"^set.tgz unpacks to more than the 0.00 GB that are free; nothing was kept$"),
+        (20_000, r"^set.tgz takes 0.01 GB decoded; 0.00 GB are free in "),
     ],
 )
-def test_what_an_archive_will_take_is_known_before_it_is_unpacked(
+def test_an_archive_for_which_there_is_no_room_is_refused_and_leaves_nothing(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, free: int, sentence: str
 ) -> None:
     flat = PIL.Image.new("RGB", (1000, 1000))
@@ -197,7 +197,7 @@ def test_names_that_are_not_utf_8_are_read_and_shown(tmp_path: Path, name: str, 
     ],
     ids=["above", "absolute", "link above", "hard link", "device", "pipe"],
 )
-def test_unsafe_members_are_refused_before_anything_is_unpacked(
+def test_an_archive_with_an_unsafe_member_is_refused_and_leaves_nothing(
     tmp_path: Path, data: Path, change: Callable[[tarfile.TarInfo], object]
 ) -> None:
     archive = tarred(tmp_path / "set.tgz", members())

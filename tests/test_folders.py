@@ -120,14 +120,14 @@ def test_all_that_cannot_be_decoded_is_named_at_once(
     whole = picture(pictures / "train" / "a" / "0.png", side=64).read_bytes()
     (pictures / "val" / "a" / "cut.png").write_bytes(whole[:-40])
     (pictures / "val" / "b" / "empty.gif").write_bytes(b"")
-    real = Path.read_bytes
+    real = PIL.Image.open
 
-    def read_bytes(path: Path) -> bytes:
+    def denied(path: Path, **options: Any) -> PIL.Image.Image:
         if path == pictures / "val" / "a" / "0.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
+        return real(path, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(PIL.Image, "open", denied)
     with pytest.raises(InputError, match=r"^4 images in set cannot be decoded: ") as caught:
         incoming.import_local(pictures, name="mine")
     for name in ("train/b/0.png (no known image format)", "val/a/0.png (Permission denied)"):

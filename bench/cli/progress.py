@@ -20,7 +20,7 @@ from bench.spec.trial import Trial
 
 PACE_S = 3600.0  # the time left is told by the pace of the last so many seconds
 MOST_SHOWN = 8  # so many trials at once have a bar of their own, or a line for each epoch
-BYTE_PHASES = ("download", "look through", "unpack")
+BYTE_PHASES = ("download", "unpack")
 MEASURED = {
     "sizes": "counting and timing the sizes of matched arms; leave the machine idle",
     "timing": "timing all arms side by side; leave the machine idle",

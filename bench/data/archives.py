@@ -1,4 +1,4 @@
-"""Tar archives: from a server, what they hold and would take, and unpacking them safely."""
+"""Tar archives: from a server, and unpacking them safely."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from bench.data.decoding import UndecodableError, pixel_count, suffixes
 from bench.errors import InputError
 from bench.events import DataRead, Listener
 
@@ -26,17 +24,8 @@ MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 """An archive may unpack to so many times its own size and so many bytes: images hardly shrink."""
 
 LONGEST_NAME = 1000  # of a member, folders included, bytes
-LARGEST_IMAGE = 1 << 28  # headers of larger members are not looked at, bytes
 TIMEOUT_S = 30.0
 LONGEST_LENGTH = 18  # digits of a length that is taken for one
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What an archive will take on the disk, bytes: unpacked, and its images decoded."""
-
-    unpacked: int
-    decoded: int
 
 
 def download(address: str, to: Path, free: int, tell: Listener) -> None:
@@ -105,20 +94,21 @@ def top_folder(archive: Path) -> str:
     return parts[0] if parts else ""
 
 
-def survey(archive: Path, folder: Path, free: int, tell: Listener) -> Survey:
-    """Read an archive to its end, unpacking nothing: so damage anywhere in it is found.
+def unpack(archive: Path, folder: Path, free: int, tell: Listener) -> None:
+    """Unpack a tar archive, compressed or not, to its end: so damage anywhere in it is found.
 
     Args:
-        folder: where it is to be unpacked; members that would leave it are refused.
+        folder: it is made; members that would leave it are refused.
         free: bytes that there are for it.
     Raises:
         InputError: if it is not a tar archive, is cut short or damaged, holds an unsafe member, or
-            unpacks to more than it may; then as soon as that is known.
+            unpacks to more than it may; then as soon as a member's header says so.
+        OSError: if there is no room or no right to write.
     """
-    size, unpacked, decoded = archive.stat().st_size, 0, 0
+    folder.mkdir()
+    size, unpacked = archive.stat().st_size, 0
     with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
         for member in tar:
-            tarfile.data_filter(member, str(folder))
             if len(os.fsencode(member.name)) > LONGEST_NAME:
                 raise InputError(
                     f"{archive.name} is not safe to unpack: {member.name[:60]}… is a name of "
@@ -126,36 +116,23 @@ def survey(archive: Path, folder: Path, free: int, tell: Listener) -> Survey:
                 )
             unpacked += -(-member.size // BLOCK) * BLOCK or BLOCK
             _refuse_too_large(archive, unpacked, size, free)
-            decoded += _decoded_bytes(tar, member)
+            tar.extract(member, folder, filter="data")
             tar.members = []  # type: ignore[attr-defined]  # it remembers every one
-            tell(DataRead("look through", raw.tell(), size))
+            tell(DataRead("unpack", raw.tell(), size))
         _read_to_the_end(tar)
-    return Survey(unpacked, decoded)
 
 
 def _refuse_too_large(archive: Path, unpacked: int, size: int, free: int) -> None:
     if unpacked > MOST_TIMES * size + MOST_BESIDES:
         raise InputError(
             f"{archive.name} unpacks to more than {MOST_TIMES} times its size, as no archive of "
-            "images does; nothing was unpacked"
+            "images does; nothing was kept"
         )
     if unpacked > free:
         raise InputError(
             f"{archive.name} unpacks to more than the {gigabytes(free)} that are free; nothing was "
-            "unpacked"
+            "kept"
         )
-
-
-def _decoded_bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
-    """What a member takes when decoded, by its header; 0 for what is no image."""
-    wanted = PurePosixPath(member.name).suffix.lower() in suffixes()
-    if not (member.isfile() and wanted and member.size <= LARGEST_IMAGE):
-        return 0
-    content = tar.extractfile(member)
-    assert content is not None
-    with content, suppress(UndecodableError):
-        return 3 * pixel_count(content.read())
-    return 0
 
 
 def _read_to_the_end(tar: tarfile.TarFile) -> None:
@@ -172,21 +149,6 @@ def _read_to_the_end(tar: tarfile.TarFile) -> None:
     while data := stream.read(CHUNK):
         if any(data):
             raise tarfile.ReadError("more after the end mark, as where two archives were joined")
-
-
-def unpack(archive: Path, folder: Path, tell: Listener) -> None:
-    """Unpack a tar archive, compressed or not, refusing members that would leave `folder`.
-
-    Raises:
-        InputError: if it is not a tar archive, is cut short, or holds an unsafe member.
-        OSError: if there is no room or no right to write.
-    """
-    folder.mkdir()
-    size = archive.stat().st_size
-    with _readable(archive), archive.open("rb") as raw, tarfile.open(fileobj=raw) as tar:
-        for member in tar:
-            tar.extract(member, folder, filter="data")
-            tell(DataRead("unpack", raw.tell(), size))
 
 
 @contextmanager

@@ -93,8 +93,8 @@ def decode(file: Path | bytes) -> Decoded:
 def _opened(file: Path | bytes) -> Iterator[PIL.Image.Image]:
     """The image with its header read; all that Pillow raises becomes one error."""
     try:
-        data = file if isinstance(file, bytes) else file.read_bytes()
-        with PIL.Image.open(io.BytesIO(data), formats=_readable_formats()) as image:
+        source = io.BytesIO(file) if isinstance(file, bytes) else file
+        with PIL.Image.open(source, formats=_readable_formats()) as image:
             yield image
     except UndecodableError:
         raise

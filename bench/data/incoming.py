@@ -121,17 +121,14 @@ def _build(
     spec, root = DATASETS.get(name), path
     if path.is_file():
         root = staging / "unpacked"
-        found = archives.survey(path, root, free_bytes(staging), tell)
-        needed = {"unpacked": found.unpacked, "decoded": found.decoded}
-        _refuse_without_room(path.name, needed, staging)
-        archives.unpack(path, root, tell)
+        archives.unpack(path, root, free_bytes(staging), tell)
     images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
     else:
         building.check_published(images, name, spec)
     reading = Reading(images, tell)
-    _refuse_without_room(path.name, {"decoded": reading.decoded_bytes}, staging)
+    _refuse_without_room(path.name, reading.decoded_bytes, staging)
     splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
     digests = building.write(made := staging / "made", splits, tell)
     reading.finish()
@@ -141,10 +138,10 @@ def _build(
     building.finish(made, data_dir() / name, classes, digests, facts)
 
 
-def _refuse_without_room(shown: str, needed: Mapping[str, int], folder: Path) -> None:
+def _refuse_without_room(shown: str, decoded: int, folder: Path) -> None:
     free = free_bytes(folder)
-    if sum(needed.values()) > free:
-        told = " and ".join(f"{archives.gigabytes(size)} {what}" for what, size in needed.items())
+    if decoded > free:
         raise InputError(
-            f"{shown} takes {told}; {archives.gigabytes(free)} are free in {data_dir()}"
+            f"{shown} takes {archives.gigabytes(decoded)} decoded; {archives.gigabytes(free)} are "
+            f"free in {data_dir()}"
         )
