@@ -137,6 +137,14 @@ def test_all_that_cannot_be_decoded_is_named_at_once(
     assert not [path for path in data.glob("*") if path.suffix != ".lock"]
 
 
+def test_a_large_image_and_damaged_exif_beside_sound_pixels_warn_of_nothing(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 15)  # up to twice as many, Pillow warns
+    picture(pictures / "train" / "a" / "1.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff")
+    assert len(incoming.import_local(pictures, name="mine").train) == 3
+
+
 def test_changes_are_counted_told_at_import_and_by_verify(pictures: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6

@@ -7,6 +7,7 @@ process at a time.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -127,10 +128,11 @@ def _build(
         building.check_own(images)
     else:
         building.check_published(images, name, spec)
-    reading = Reading(images, tell)
-    _refuse_without_room(path.name, reading.decoded_bytes, staging)
-    splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
-    digests = building.write(made := staging / "made", splits, tell)
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of large images and damaged EXIF
+        reading = Reading(images, tell)
+        _refuse_without_room(path.name, reading.decoded_bytes, staging)
+        splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
+        digests = building.write(made := staging / "made", splits, tell)
     reading.finish()
     content = {"fingerprint": images.fingerprint(), "passed over": images.passed}
     facts = {**known, **content, "changes": reading.changes}
