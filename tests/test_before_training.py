@@ -320,10 +320,10 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
     for one in experiment.trials.values():
         trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
         break
-    readiness.check_same_data("toy", experiment, store)
+    readiness.check_same_data("toy", experiment.trials, store)
     monkeypatch.setattr(readiness, "pixels", lambda _: "other")
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels "):
-        readiness.check_same_data("toy", experiment, store)
+        readiness.check_same_data("toy", experiment.trials, store)
     assert library.pixels("toy") == library.open_dataset("toy").manifest.pixels
 
 

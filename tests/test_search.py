@@ -358,6 +358,54 @@ def test_a_configuration_in_the_store_is_answered_from_it(
     assert kinds[Begin] == 0
 
 
+def test_a_configuration_that_was_scored_on_other_files_answers_no_search(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    def others(trial: Trial, record: Json) -> None:
+        record["data"]["pixels"] = "others"
+        write_record(store.trial_folder(trial.key), record)
+
+    choice = "lr = {{ choice = [0.01, 0.02] }}\n"
+    found = toy_search(trial=choice)
+    score = scoring(store, low_rate_wins)
+    for arm in ("plain", "learned"):  # by a search of another name
+        for lr in (0.01, 0.02):
+            trial = found.trial(arm, {"lr": lr})
+            others(trial, waited_for(score(trial, None, heard)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels others, "):
+        tune(found, store, heard)
+    record = tuned(found, store, low_rate_wins)
+    trial = found.trial("plain", record["arms"]["plain"]["configurations"][0]["chosen"])
+    others(trial, fakes.result(trial))
+    assert found.spec.search
+    settings = found.spec.search.model_copy(update={"trials": 4})
+    more = replace(found, spec=found.spec.model_copy(update={"search": settings}))
+    with pytest.raises(InputError, match=r"was run on other files called 'toy' \("):
+        tune(more, store, heard)
+
+
+@pytest.mark.parametrize(
+    ("line", "choice", "said"),
+    [
+        ("batch_size = 8", "[8, 16]", "14 without those held out, fewer than one batch of 16"),
+        (
+            'backbone = "test_resnet"',
+            '["test_resnet", "test_resnett"]',
+            "did you mean 'test_resnet",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_trained_is_refused_before_the_first_configuration(
+    tmp_path: Path, store: Store, line: str, choice: str, said: str
+) -> None:
+    path, name = written(tmp_path), line.partition(" ")[0]
+    path.write_text(path.read_text().replace(line, f"{name} = {{ choice = {choice} }}"))
+    with pytest.raises(InputError) as caught:
+        tune(open_search(str(path)), store, heard)
+    assert said in str(caught.value)
+    assert store.search("tuned") is None
+
+
 def test_a_failing_configuration_counts_and_is_told(
     store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def make_plan(
     Args:
         published: by what pace the time is estimated where nothing was measured here.
     """
-    check_datasets(experiment)
+    check_datasets(experiment.trials.values(), experiment.file)
     records = store.trials(experiment.runs)
     states = {key: r["status"] if r else "missing" for key, r in records.items()}
     missing = {key: experiment.trials[key] for key, state in states.items() if state == "missing"}
@@ -127,12 +127,12 @@ def _listed(library: str) -> list[str]:
     return [name for file in files for name in REGISTERED.findall(file.read_text())]
 
 
-def check_datasets(experiment: Experiment) -> None:
+def check_datasets(trials: Iterable[Trial], file: Path) -> None:
     """Raise InputError at the first dataset that nobody knows."""
-    for name in {trial.dataset for trial in experiment.trials.values()} - set(DATASETS):
+    for name in {trial.dataset for trial in trials} - set(DATASETS):
         if name not in known_names():
             raise InputError(
-                f"{shown(experiment.file)}: unknown dataset {name!r}{one_of(name, known_names())}"
+                f"{shown(file)}: unknown dataset {name!r}{one_of(name, known_names())}"
             )
 
 

@@ -16,10 +16,16 @@ from bench.store import Store
 
 
 def prepare(
-    experiment: Experiment, trials: Iterable[Trial], store: Store, listener: Listener
+    experiment: Experiment,
+    trials: Iterable[Trial],
+    store: Store,
+    listener: Listener,
+    scored: Iterable[str] = (),
 ) -> list[str | None]:
     """Have the data ready and the names checked before the first of the trials starts.
 
+    Args:
+        scored: keys of other trials whose results are used, as a search's configurations.
     Returns: the GPUs that trials may have; see `bench.lab.device.cards`.
     Raises:
         InputError: if a dataset is not there or is not the one that finished trials were run on,
@@ -29,7 +35,7 @@ def prepare(
     names = dict.fromkeys(trial.dataset for trial in trials)
     for name in names if experiment.spec.train else ():
         dataset = open_dataset(name, listener)
-        check_same_data(name, experiment, store)
+        check_same_data(name, (*experiment.trials, *scored), store)
         for trial in trials:
             if trial.dataset == name:
                 check_amounts(trial, len(dataset.train))
@@ -58,12 +64,13 @@ def need_weights(todo: Iterable[Trial], store: Store) -> None:
         )
 
 
-def check_same_data(dataset: str, experiment: Experiment, store: Store) -> None:
-    """Raise InputError if finished trials saw other files under the dataset's name."""
+def check_same_data(dataset: str, keys: Iterable[str], store: Store) -> None:
+    """Raise InputError if finished ones of these trials saw other files of the dataset's name."""
     here = {"fingerprint": fingerprint(dataset), "pixels": pixels(dataset)}
-    keys = [key for key, trial in experiment.trials.items() if trial.dataset == dataset]
     for key, record in store.trials(keys).items():
-        facts: Mapping[str, object] = record["data"] if record and record["status"] == "ok" else {}
+        facts: Mapping[str, object] = {}
+        if record and record["status"] == "ok" and record["data"]["name"] == dataset:
+            facts = record["data"]
         for what, now in here.items():
             if (seen := facts.get(what, now)) != now:
                 raise InputError(

@@ -25,6 +25,7 @@ from bench.run import timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import waiting_claim
 from bench.run.plan import check_datasets
+from bench.run.readiness import check_same_data
 from bench.spec import tuning
 from bench.spec.experiment import Asked, Experiment, ExperimentFile, SearchSettings, Sitting
 from bench.spec.files import read
@@ -62,13 +63,23 @@ class Search(Asked):
         return cell.trial
 
     @property
+    def tried(self) -> list[Trial]:
+        """Each tuned arm at both ends, or every choice, of each of its ranges."""
+        return [
+            self.trial(arm, space.chosen(_first({field: value})))
+            for arm, space in self.spaces.items()
+            for field, of in space.ranges.items()
+            for value in of.tried
+        ]
+
+    @property
     def example(self) -> Experiment:
         """Every tuned arm at the first value of each of its ranges."""
         return self.configuration({arm: of.chosen(_first({})) for arm, of in self.spaces.items()})
 
 
 def open_search(name: str, *, small: bool = False) -> Search:
-    """Read a search, and try both ends, or every choice, of each range.
+    """Read a search, and make a trial of both ends, or every choice, of each range.
 
     Raises:
         InputError: with the file, the field, the value and what is allowed.
@@ -77,11 +88,7 @@ def open_search(name: str, *, small: bool = False) -> Search:
     if asked.spec.search is None:
         raise InputError(f"{asked.file.stem} has no [search] table: {asked.command}")
     search = Search(asked.file, asked.small, asked.changes, asked.spec)
-    for arm, space in search.spaces.items():
-        for field, of in space.ranges.items():
-            for value in of.tried:
-                search.trial(arm, space.chosen(_first({field: value})))
-    check_datasets(search.example)
+    check_datasets(search.tried, search.file)
     return search
 
 
@@ -160,6 +167,7 @@ class Evaluator:
         study = proposal.study.study_name
         record = self.store.trial(trial.key)
         if record and record.get("pruned_by", study) == study:
+            check_same_data(trial.dataset, [trial.key], self.store)
             listener(OnRecord(trial, record))
         else:
             heed = self._heeding(trial, proposal, listener)

@@ -69,8 +69,10 @@ def tune(
     if finished(search, store):
         listener(begun())
     else:
-        trials = search.example.trials.values()
-        cards = prepare(search.example, trials, store, listener)
+        trials, known = search.tried, store.search(search.name)
+        arms = known["arms"].values() if known else ()
+        scored = [one["key"] for arm in arms for one in arm["configurations"] if one["key"]]
+        cards = prepare(search.example, trials, store, listener, scored)
         at_once = 1 if measures(search.settings) else workers
         executor = choose(trials, cards, workers=at_once)
         listener(begun(executor.places))
