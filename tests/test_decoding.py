@@ -28,9 +28,9 @@ RAMP_8 = np.array([[0, 0, 1, 128], [255, 255, 0, 100]], np.uint8)
 """Each value times 255 / 65535, to the nearest."""
 
 
-def saved(image: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+def saved(image: PIL.Image.Image, kind: str, **options: Any) -> io.BytesIO:
     image.save(file := io.BytesIO(), kind, **options)
-    return file.getvalue()
+    return file
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
@@ -141,13 +141,13 @@ def test_an_image_is_turned_whatever_else_is_damaged_in_its_exif() -> None:
     assert (found.image.shape, found.changes) == ((3, 2, 3), (TURNED,))
 
 
-def grey_tiff(bits: int, interpretation: int, pixels: bytes) -> bytes:
+def grey_tiff(bits: int, interpretation: int, pixels: bytes) -> io.BytesIO:
     """A TIFF of two pixels, side by side."""
     tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: interpretation, 273: 8, 277: 1, 278: 1}
     tags[279] = len(pixels)
     entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items()]
     directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory
+    return io.BytesIO(b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import PIL.Image
@@ -62,7 +61,7 @@ def suffixes() -> frozenset[str]:
     )
 
 
-def pixel_count(file: Path | bytes) -> int:
+def pixel_count(file: Path | IO[bytes]) -> int:
     """Height times width, from the header alone.
 
     Raises:
@@ -72,7 +71,7 @@ def pixel_count(file: Path | bytes) -> int:
         return image.width * image.height
 
 
-def decode(file: Path | bytes) -> Decoded:
+def decode(file: Path | IO[bytes]) -> Decoded:
     """Decode an image at its native size: upright, in 8 bits, transparency laid on white.
 
     Raises:
@@ -90,11 +89,10 @@ def decode(file: Path | bytes) -> Decoded:
 
 
 @contextmanager
-def _opened(file: Path | bytes) -> Iterator[PIL.Image.Image]:
+def _opened(file: Path | IO[bytes]) -> Iterator[PIL.Image.Image]:
     """The image with its header read; all that Pillow raises becomes one error."""
     try:
-        source = io.BytesIO(file) if isinstance(file, bytes) else file
-        with PIL.Image.open(source, formats=_readable_formats()) as image:
+        with PIL.Image.open(file, formats=_readable_formats()) as image:
             yield image
     except UndecodableError:
         raise

@@ -238,12 +238,12 @@ class Reading:
         """Raise InputError if any image could not be decoded; all are named."""
         if not self.broken:
             return
-        named = [f"{name} ({why})" for name, why in list(self.broken.items())[:MOST_NAMED]]
         if len(self.broken) == 1:
             ((name, why),) = self.broken.items()
             raise InputError(f"{name} in {self.shown} cannot be decoded: {why}")
-        more = len(self.broken) - len(named)
-        named += [f"{more} more"] * (more > 0)
+        named = [f"{name} ({why})" for name, why in list(self.broken.items())[:MOST_NAMED]]
+        if (more := len(self.broken) - MOST_NAMED) > 0:
+            named.append(f"{more} more")
         raise InputError(
             f"{len(self.broken)} images in {self.shown} cannot be decoded: {'; '.join(named)}"
         )
