@@ -392,6 +392,21 @@ def test_numbers_and_names_of_a_map_of_many_sizes_do_not_touch(tmp_path: Path) -
             assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+def test_long_names_of_backbones_leave_the_panels_their_room_and_are_whole(tmp_path: Path) -> None:
+    named = '["vit_base_patch16_clip_224.openai_ft_in12k_in1k", "resnet18"]'
+    axes = f'dataset = ["fine", "coarse"]\nbackbone = {named}\noutput_size = [16, 32]'
+    asked = experiment(tmp_path, axes)
+    fill(asked, store := Store(tmp_path), top1)
+    drawings = draw(gather(asked, store))
+    for name in ("by-backbone-and-size", "by-backbone"):
+        figure = drawings[name].figure
+        assert figure
+        for ax in figure.axes:
+            assert ax.get_position().width > 0.2
+            labels = [*ax.get_xticklabels(), *ax.get_yticklabels()]
+            assert all(label.get_window_extent().x0 >= 0 for label in labels)
+
+
 def test_values_of_an_axis_are_joined_by_lines_where_they_are_numbers_alone(tmp_path: Path) -> None:
     axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
     asked, store = experiment(tmp_path, axes), Store(tmp_path)

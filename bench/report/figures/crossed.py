@@ -42,7 +42,7 @@ def heat(evidence: Evidence) -> Drawing | None:
             text = words.points(value, signed=True) if np.isfinite(value) else words.NONE
             ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="black")
         style.name_columns(ax, np.arange(table.shape[1]) + 0.5, list(table.columns))
-        ax.set_yticks(np.arange(table.shape[0]) + 0.5, table.index)
+        ax.set_yticks(np.arange(table.shape[0]) + 0.5, map(style.in_lines, table.index))
         ax.set(title=dataset, xlabel="image, px", ylabel="")
     return style.drawing(
         figure,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO, StringIO
 from itertools import cycle
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -39,6 +39,9 @@ LINE = 0.2  # inches, of a legend
 
 MOST_LETTERS = 26
 """Names of so many in all fit under one of two panels in a line."""
+
+LETTERS_BESIDE = 24
+"""Longer names beside or beneath a panel take several lines: in one they would leave it no room."""
 
 LETTERS_ABOVE = 68
 """Of names above panels so many fit in a line."""
@@ -140,9 +143,14 @@ def name_panel(ax: Axes, name: str) -> None:
     ax.set_title("\n".join(wrap(name, LETTERS_ABOVE // grid.ncols)))
 
 
+def in_lines(name: str) -> str:
+    """A name as it stands beside or beneath a panel."""
+    return fill(name, LETTERS_BESIDE)
+
+
 def name_columns(ax: Axes, places: ArrayLike, names: Sequence[str]) -> None:
     """Name the places along a panel's lower edge, aslant where the names would not fit."""
-    ax.set_xticks(places, names)
+    ax.set_xticks(places, map(in_lines, names))
     grid = ax.get_gridspec()
     assert grid
     if sum(map(len, names)) > MOST_LETTERS * 2 / grid.ncols:
