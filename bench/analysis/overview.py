@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from bench.analysis import meta
 from bench.analysis.effects import average
 from bench.analysis.judging import ONE_BY_ONE, SETTLED
-from bench.analysis.statistics import Interval, Ratio, t_interval
+from bench.analysis.statistics import LEVEL, Interval, Ratio, t_interval
 
 ANSWERS = "answer-"
 """What the names of the experiments begin with that were designed to settle the question."""
@@ -46,11 +47,12 @@ class Line:
         return mean.interval() if mean else None
 
     @property
-    def equal_time(self) -> tuple[float, float, float] | None:
-        """Treatment minus a plain image of its training time, points: mean, low, high."""
-        names = ("equal_time_difference", "equal_time_low", "equal_time_high")
-        found = None if self.several else tuple(float(self.first[name]) for name in names)
-        return (found[0], found[1], found[2]) if found and found[0] == found[0] else None
+    def equal_time(self) -> Interval | None:
+        """Treatment minus a plain image of its training time, points; of one verdict alone."""
+        if self.several or pd.isna(self.first["equal_time_difference"]):
+            return None
+        mean, low, high = (self.first[f"equal_time_{end}"] for end in ("difference", "low", "high"))
+        return Interval(mean, low, high, self.first["seeds"], LEVEL, math.nan)
 
 
 @dataclass(frozen=True)

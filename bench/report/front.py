@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 
@@ -135,22 +135,14 @@ def _line(one: pd.DataFrame, address: Address) -> dict[str, str]:
     row = one.iloc[0]
     margin = "" if row["margin_pct"] == 1 else f" (margin {row['margin_pct']:g})"
     step = "" if row["step_beyond_noise"] else " (within noise)"
-    known = row["step_ratio"] == row["step_ratio"]
+    known, line = row["step_ratio"] == row["step_ratio"], Line(one)
     return {
         "difference": f"{row['treatment']} {MINUS} {row['baseline']}",
         "on": f"{words.holds_for(one)}, {counted(row['seeds'], 'seed')}",
         "baseline, %": words.points(row["baseline_top1_pct"]),
-        "points [95 % interval]": words.difference(Line(one).difference),
+        "points [95 % interval]": words.difference(line.difference),
         "verdict (margin 1 point)": row["answer"] + margin,
         "training step": f"{words.number(row['step_ratio'], 2)} {TIMES}{step}" if known else NONE,
-        "points over a plain image of equal training time": _equal_time(row),
+        "points over a plain image of equal training time": words.difference(line.equal_time, ""),
         "report": render.link(row["experiment"], address(row["experiment"])),
     }
-
-
-def _equal_time(row: pd.Series[Any]) -> str:
-    ends = [row[f"equal_time_{end}"] for end in ("difference", "low", "high")]
-    if pd.isna(ends[0]):
-        return NONE
-    gain, low, high = (words.points(end, signed=True) for end in ends)
-    return f"{gain} [{low}, {high}]"

@@ -61,12 +61,15 @@ def picture(drawing: Drawing, folder: str) -> Markdown:
     )
 
 
-def table(frame: pd.DataFrame) -> Markdown:
-    """A table of texts; columns of numbers are set to the right."""
+def table(frame: pd.DataFrame, note: str = "") -> Markdown:
+    """A table of texts, its columns of numbers set to the right, and a note; "" without a line."""
+    if frame.empty:
+        return Markdown()
     sides = ["---:" if is_numeric(frame.iloc[:, i]) else "---" for i in range(frame.shape[1])]
     lines = [[escaped(cell) for cell in line] for line in [frame.columns, *frame.to_numpy()]]
     lines.insert(1, list(sides))
-    return Markdown("".join(f"| {' | '.join(map(str, line))} |\n" for line in lines))
+    text = "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    return Markdown(f"{text}\n<small>{escaped(note)}</small>\n" if note else text)
 
 
 def link(text: str, path: str) -> Markdown:

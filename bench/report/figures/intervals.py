@@ -128,8 +128,8 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
         for (loaded, small), group in scales.items()
     }
     treated = [(line.difference, line.equal_time) for line in ordered]
-    known = [_ends(ours) for ours, _ in treated if ours]
-    known += [at_equal for _, at_equal in treated if at_equal]
+    found = [ours for ours, _ in treated] + [at_equal for _, at_equal in treated]
+    known = [_ends(one) for one in found if one]
     points = [-1.0, 1.0, *(mean for mean, _, _ in known)]
     figure = style.sheet(1.05 + 0.225 * (len(lines) + len(scales)))
     ax = figure.subplots()
@@ -138,7 +138,7 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
         if ours:
             _interval(ax, y - APART, _ends(ours), LEARNED)
         if at_equal:
-            _interval(ax, y + APART, at_equal, AT_EQUAL_TIME)
+            _interval(ax, y + APART, _ends(at_equal), AT_EQUAL_TIME)
     levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
     told = f"Intervals have {words.join(levels)}"
     told += f", at equal time {words.percent(LEVEL)}" if any(of for _, of in treated) else ""
@@ -174,7 +174,7 @@ def _label(line: Line, usual: Mapping[str, str]) -> str:
 def _in_short(line: Line, usual: Mapping[str, str]) -> str:
     found, more = line.difference, line.equal_time
     text = words.points(found.mean, signed=True) if found else words.NONE
-    at_equal = f", at equal time {words.points(more[0], signed=True)}" if more else ""
+    at_equal = f", at equal time {words.points(more.mean, signed=True)}" if more else ""
     return f"{_label(line, usual)}: {text}{at_equal}"
 
 
