@@ -56,16 +56,13 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # wider than the fonts above: what fits in it fits in them
     "font.size": 11,
     "axes.titlesize": 11,
-    "axes.labelsize": 11,
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
     "legend.fontsize": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
+    **dict.fromkeys(
+        ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], INK
+    ),
     "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": FAINT,
