@@ -166,7 +166,7 @@ def need_checkout() -> None:
             "publishing needs a checkout of the project, whose README and results/published it "
             "renews; this is an installed package"
         )
-    marked(README.read_text())
+    marked(README.read_text("utf-8"))
 
 
 def _make(experiment: Experiment, store: Store) -> None:
@@ -277,7 +277,7 @@ def pages() -> dict[Path, str]:
     asked = published()
     folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
     found = [one for folder in folders if (one := read_summary(folder))]
-    before, after = marked(README.read_text())
+    before, after = marked(README.read_text("utf-8"))
     drawn, hidden = front.figures(found), _hidden(asked)
     first = front.first_screen(
         found,

@@ -288,6 +288,16 @@ def test_a_terminal_that_is_not_utf_8_is_shown_what_it_can(encoding: str) -> Non
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["plan", "report"])
+def test_our_files_are_utf_8_whatever_the_locale_is(tmp_path: Path, verb: str) -> None:
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", verb, "quick"], cwd=PROJECT, capture_output=True,
+        env=os.environ | ascii_only | {"RESIZER_BENCH_RESULTS": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("given", ["~/results", "~"])
 def test_a_tilde_is_the_users_own_folder(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("HOME", "/home/someone")

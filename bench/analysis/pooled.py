@@ -140,4 +140,4 @@ def variances(context: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(text())
+    FILE.write_text(text(), "utf-8")

@@ -72,7 +72,7 @@ def results_table(path: Path, width: int) -> Table:
 
     Columns that hold one value go first, then costs and other numbers from the right.
     """
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         headings, *lines = csv.reader(file)
     columns = {i: [line[i] for line in lines] for i in range(len(headings))}
     kept = [i for i in columns if headings[i].startswith(KEPT)]

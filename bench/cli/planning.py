@@ -88,8 +88,8 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
     for path in (question, front_end):
         if path.exists():
             raise InputError(f"{path} is there already: give the new question another name")
-    text = (OWN / "question.toml").read_text()
-    question.write_text(text.replace("experiments.own.sharpen", module))
+    text = (OWN / "question.toml").read_text("utf-8")
+    question.write_text(text.replace("experiments.own.sharpen", module), "utf-8")
     shutil.copyfile(OWN / "sharpen.py", front_end)
     return question, front_end
 

@@ -76,7 +76,7 @@ def _made(folder: Path) -> Report:
     answer = folder / "answer.md"
     if not answer.exists():
         raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")
-    return Report(answer.read_text().rstrip("\n"), folder, complete=True)
+    return Report(answer.read_text("utf-8").rstrip("\n"), folder, complete=True)
 
 
 def _published(experiment: Experiment, store: Store) -> Report | None:

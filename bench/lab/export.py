@@ -66,7 +66,7 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    path.with_suffix(".md").write_text(text, "utf-8")
 
 
 def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarray]:

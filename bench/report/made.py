@@ -42,7 +42,7 @@ def saved(experiment: Experiment, store: Store, folder: Path) -> Report | None:
     whole = all((folder / name).exists() for name in ("answer.md", "results.csv", "report.html"))
     if not whole or made_from != stamp(experiment, store):
         return None
-    return Report((folder / "answer.md").read_text().rstrip("\n"), folder, state == COMPLETE)
+    return Report((folder / "answer.md").read_text("utf-8").rstrip("\n"), folder, state == COMPLETE)
 
 
 def stamp(experiment: Experiment, store: Store) -> str:

@@ -150,7 +150,7 @@ def _log(folder: Path, name: str) -> str:
     log = folder.parent.parent / "LOG.md"
     if folder.parent != PUBLISHED or not log.exists():
         return ""
-    entries = log.read_text().split("\n## ")[1:]
+    entries = log.read_text("utf-8").split("\n## ")[1:]
     return next((one for one in entries if one.splitlines()[0].endswith(f"· {name}")), "")
 
 

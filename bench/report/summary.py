@@ -121,10 +121,10 @@ def told_of(root: Path, key: str) -> list[str]:
         root: a folder of results, or one published experiment.
     """
     tables = [root / "table.csv", *sorted(root.glob("*/table.csv"))]
-    folders = [path.parent for path in tables if path.exists() and key in path.read_text()]
+    folders = [path.parent for path in tables if path.exists() and key in path.read_text("utf-8")]
     summaries = [(folder, read_summary(folder)) for folder in folders]
     return [
-        f"**{one.question}** ({one.name})\n\n{(folder / 'answer.md').read_text().strip()}"
+        f"**{one.question}** ({one.name})\n\n{(folder / 'answer.md').read_text('utf-8').strip()}"
         for folder, one in summaries
         if one
     ]

@@ -124,7 +124,7 @@ def _listed(library: str) -> list[str]:
     found = find_spec(library) if library in ("timm", "torchvision") else None
     places = found.submodule_search_locations if found else None
     files = [file for place in places or () for file in Path(place, "models").glob("*.py")]
-    return [name for file in files for name in REGISTERED.findall(file.read_text())]
+    return [name for file in files for name in REGISTERED.findall(file.read_text("utf-8"))]
 
 
 def check_datasets(trials: Iterable[Trial], file: Path) -> None:
