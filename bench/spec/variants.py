@@ -46,10 +46,18 @@ def options(changes: Mapping[str, object]) -> str:
 
     >>> options({"epochs": 5, "pretrained": "my weights.pt"})
     " --set epochs=5 --set 'pretrained=my weights.pt'"
+    >>> options({"lr": {"in_turn": [0.1, 0.2]}})
+    " --set 'lr={in_turn = [0.1, 0.2]}'"
     """
     return "".join(f" --set {shlex.quote(pair)}" for pair in _pairs(changes))
 
 
 def _pairs(changes: Mapping[str, object]) -> list[str]:
-    texts = {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in changes.items()}
-    return [f"{name}={text}" for name, text in texts.items()]
+    return [f"{n}={v if isinstance(v, str) else _written(v)}" for n, v in changes.items()]
+
+
+def _written(value: object) -> str:
+    """A value as TOML has it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_written(of)}" for name, of in value.items()) + "}"
+    return json.dumps(value, default=str)
