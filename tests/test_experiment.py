@@ -203,6 +203,17 @@ def test_small_lies_over_the_trial_and_the_axes(write_experiment: WriteExperimen
     assert experiment.command.endswith("toy.toml --small")
 
 
+def test_the_length_that_is_laid_over_another_is_the_one_that_counts(
+    write_experiment: WriteExperiment,
+) -> None:
+    small = "[[arm]]\nname = 'short'\nepochs = 1\n[small]\nsteps = 5"
+    cells = write_experiment(small=True, rest=small).cells
+    lengths = {cell.arm: cell.trial.length for cell in cells}
+    assert lengths == {"plain": (5, "steps"), "learned": (5, "steps"), "short": (1, "epochs")}
+    swept = write_experiment(axes="steps = [5, 10]").trials.values()
+    assert {trial.length for trial in swept} == {(5, "steps"), (10, "steps")}
+
+
 MISTAKES = [
     ({"trial": "epoch = 3"}, r"\[trial\] unknown field 'epoch'; did you mean 'epochs'\? One of: "),
     ({"axes": "num_resblock = [1]"}, r"\[axes\] unknown field 'num_resblock'; did you mean"),
@@ -217,7 +228,7 @@ MISTAKES = [
         r"\[axes\] interpolation = 'bilinaer': input should be 'nearest', .*; did you mean 'bili",
     ),
     ({"axes": 'resizer = ["lerned"]\n[[arm]]\nname = "x"'}, "unknown resizer 'lerned'; did you"),
-    ({"trial": "steps = 5"}, "exactly one of 'epochs' and 'steps'"),
+    ({"trial": "steps = 5"}, r"\[arm 'plain'\] a trial takes exactly one of 'epochs' and 'steps'"),
     ({"trial": 'lr = "fast"'}, r"\[trial\] lr = 'fast': input should be a valid number"),
     ({"axes": "num_kernels = [4, 4]"}, r"\[axes\] num_kernels = \[4, 4\] names a value twice"),
     ({"top": "margin = 3"}, "unknown field 'margin'; did you mean 'margin_pct'"),
@@ -236,7 +247,10 @@ MISTAKES = [
     ({"trial": 'pretrained = "gone.pt"'}, "pretrained = 'gone.pt': there is no such file"),
     ({"rest": '[[arm]]\nname = "a"\nresizer = "sys:path"'}, "resizer 'sys:path': no module 'sys'"),
     ({"rest": "round = 3"}, r"\[timing\] unknown field 'round'; did you mean 'rounds'\? One of: "),
-    ({"trial": 'frozen = ["backbone", "resizer"]'}, "frozen names every part that could be"),
+    (
+        {"trial": 'frozen = ["backbone", "resizer"]'},
+        r"\[arm 'plain'\] frozen names every part that could be",
+    ),
     ({"rest": '[[arm]]\nname = "a"\nepochs = 0'}, "epochs = 0 trains nothing"),
     (
         {"rest": '[[arm]]\nname = "a"\ninit_from = "plane"'},
@@ -255,6 +269,10 @@ MISTAKES = [
         "resizer_from = 'plain': that arm's resizer is none, not learned",
     ),
     ({"rest": '[[arm]]\nname = "a"\ninput_size = "equal_time"'}, "'equal_time' needs match"),
+    (
+        {"rest": '[[arm]]\nname = "a"\ninput_size = "3 * output_size"'},
+        r"\[arm 'a'\] input_size = '3 \* output_size' is no number of pixels; did you mean '2 \*",
+    ),
 ]
 
 

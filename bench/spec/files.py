@@ -14,7 +14,7 @@ from bench.spec import controls, tuning, variants
 from bench.spec.experiment import ARM_FIELDS, Arm, Asked, Experiment, ExperimentFile, Small
 from bench.spec.grid import Cross
 from bench.spec.mistakes import check_arm, of_file, shown, unknown
-from bench.spec.trial import LENGTHS, Fields, Trial
+from bench.spec.trial import LENGTHS, Fields, Trial, laid_over
 from resizer.specs import one_of
 
 OWN = ("cost", "looks", "margin_pct", "recipe_for", "targets_pct")
@@ -174,24 +174,22 @@ def _with_small(raw: Fields, small: Small | None) -> Fields:
         check_arm("[small.arm]", name, arms)
     fields = small.fields
     whole = raw | {name: fields.pop(name) for name in OWN if name in fields}
-    whole["trial"] = raw["trial"] | fields
-    whole["arm"] = [arm | small.arm.get(arm["name"], {}) for arm in raw["arm"]]
+    whole["trial"] = laid_over(raw["trial"], fields)
+    whole["arm"] = [laid_over(arm, small.arm.get(arm["name"], {})) for arm in raw["arm"]]
     for name in ("axes", "timing", "search"):
-        if laid := getattr(small, name):
-            whole[name] = raw.get(name, {}) | laid
+        if own := getattr(small, name):
+            whole[name] = laid_over(raw.get(name, {}), own)
     return whole
 
 
 def _with_changes(raw: Fields, changes: Fields) -> Fields:
-    """The file with fields laid over its [trial]; of epochs and steps, the one that is given."""
+    """The file with fields laid over its [trial]."""
     if "search" in raw:
         raise ValueError("--set: what a search chooses from stands in its file")
     for name in changes:
         if name not in OF_TRIAL:
             raise ValueError(f"--set: unknown field {name!r}{one_of(name, OF_TRIAL)}")
-    gone = {LENGTHS.get(name) for name in changes}
-    kept = {name: value for name, value in raw["trial"].items() if name not in gone}
-    return raw | {"trial": kept | changes}
+    return raw | {"trial": laid_over(raw["trial"], changes)}
 
 
 def _check(spec: ExperimentFile) -> None:

@@ -20,7 +20,8 @@ from bench.spec.experiment import (
 )
 from bench.spec.mistakes import sentence
 from bench.spec.ranges import of_seed
-from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical
+from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, laid_over
+from resizer.specs import one_of
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
@@ -70,10 +71,11 @@ class Cross:
         return self._made[name, place]
 
     def _make(self, arm: Arm, place: int, needed: Mapping[str, Trial]) -> Trial | None:
-        given = self.spec.trial | self._axes[place] | arm.fields
+        given = laid_over(laid_over(self.spec.trial, self._axes[place]), arm.fields)
         fields = self._in_turn(arm, given)
         word, side = fields.get("input_size"), fields.get("output_size")
-        if isinstance(word, str) and word in (*TIMES, *EQUAL):
+        if isinstance(word, str):
+            _check_word(arm, word, side)
             fields["input_size"] = side * TIMES.get(word, 1) if isinstance(side, int) else side
         fields |= self._starts(arm, place, fields, needed)
         trial = self._valid(arm, place, fields)
@@ -154,6 +156,15 @@ class Cross:
             layers = {f"arm {arm.name!r}": arm.fields, "axes": axes, "trial": self.spec.trial}
             raise ValueError(sentence(error, layers, Trial)) from None
         return self._distinct[text]
+
+
+def _check_word(arm: Arm, word: str, side: object) -> None:
+    """Raise ValueError if an input_size in words is none, or has no output_size to go by."""
+    said = f"[arm {arm.name!r}] input_size = {word!r}"
+    if word not in (*TIMES, *EQUAL):
+        raise ValueError(f"{said} is no number of pixels{one_of(word, (*TIMES, *EQUAL))}")
+    if side is None:
+        raise ValueError(f"{said} needs an output_size")
 
 
 def _same(part: Part, ours: Trial, theirs: Trial) -> bool:

@@ -62,7 +62,7 @@ def sentence(
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     parts = [str(part) for part in first["loc"] if not str(part).startswith("function")]
     field, kind, given = ".".join(parts), first["type"], first["input"]
-    table = next((name for name, fields in layers.items() if field in fields), "")
+    table = next((name for name, of in layers.items() if not field or field in of), "")
     if kind == "extra_forbidden":
         return unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
     where = f"[{table}] " if table else ""

@@ -56,7 +56,7 @@ CANONICAL = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
 
 LENGTHS = {"epochs": "steps", "steps": "epochs"}
-"""A field that goes where the other one is given."""
+"""A field that goes where the other one is laid over it."""
 
 SETTING_FIELDS = (
     "batch_size",
@@ -271,6 +271,16 @@ def digest(content: bytes) -> str:
 def named_by(value: object) -> str:
     """16 hex digits that name what can be written as JSON."""
     return digest(json.dumps(value, sort_keys=True, default=str).encode())[:16]
+
+
+def laid_over(fields: Fields, others: Fields) -> Fields:
+    """Fields with others laid over them; of epochs and steps, the one that is laid over.
+
+    >>> laid_over({"lr": 0.1, "epochs": 20}, {"steps": 500})
+    {'lr': 0.1, 'steps': 500}
+    """
+    gone = {LENGTHS.get(name) for name in others}
+    return {name: value for name, value in fields.items() if name not in gone} | others
 
 
 def has_weights(resizer: str) -> bool:
