@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -201,6 +202,13 @@ def test_small_lies_over_the_trial_and_the_axes(write_experiment: WriteExperimen
     assert {(t.epochs, t.seed) for t in experiment.trials.values()} == {(1, 7)}
     assert experiment.spec.timing.rounds == 2
     assert experiment.command.endswith("toy.toml --small")
+
+
+def test_what_runs_an_experiment_again_can_be_typed_whatever_its_file_is_called(
+    tmp_path: Path, write_experiment: WriteExperiment
+) -> None:
+    file = write_experiment().file.rename(tmp_path / "what's new, 日本.toml")
+    assert shlex.split(load(str(file)).command) == ["resizer-bench", "run", str(file)]
 
 
 def test_the_length_that_is_laid_over_another_is_the_one_that_counts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -242,7 +243,7 @@ class Asked:
         """What reproduces it."""
         verb = "search" if self.spec.search else "run"
         ours = self.file.is_relative_to(EXPERIMENTS)
-        name = self.file.stem if ours else str(self.file)
+        name = shlex.quote(self.file.stem if ours else str(self.file))
         small = " --small" if self.small else ""
         return f"resizer-bench {verb} {name}{small}{variants.options(self.changes)}"
 
