@@ -14,14 +14,14 @@ import numpy as np
 from bench.analysis.judging import LEAST_SEEDS, Answer, Looks, judge
 from bench.analysis.moderated import prior_among
 from bench.analysis.pairs import pairs
-from bench.errors import InputError
+from bench.errors import InputError, counted
 from bench.spec.experiment import Experiment
 from bench.store import Store
 
 NEIGHBOURS = 8
 
 
-def counted(
+def answers(
     differences: Sequence[float], margin_pct: float, neighbours: int = 0
 ) -> Counter[Answer]:
     """The answers of the experiments of LEAST_SEEDS seeds each that a larger one is cut into.
@@ -32,12 +32,12 @@ def counted(
     """
     values = np.asarray(differences, dtype=float)
     parts = values[: len(values) // LEAST_SEEDS * LEAST_SEEDS].reshape(-1, LEAST_SEEDS)
-    answers: Counter[Answer] = Counter()
+    found: Counter[Answer] = Counter()
     for i, part in enumerate(parts):
         near = np.roll(parts, -i - 1, axis=0)[: min(neighbours, len(parts) - 1)]
-        found = judge(part, margin_pct, Looks((LEAST_SEEDS,)), prior=prior_among(part, near))
-        answers[found.answer] += 1
-    return answers
+        judged = judge(part, margin_pct, Looks((LEAST_SEEDS,)), prior=prior_among(part, near))
+        found[judged.answer] += 1
+    return found
 
 
 def verdicts(experiment: Experiment, store: Store) -> list[str]:
@@ -52,9 +52,9 @@ def verdicts(experiment: Experiment, store: Store) -> list[str]:
     for pair in pairs(store.table(experiment), *experiment.spec.primary):
         differences = pair.differences.sort_index().tolist()
         for variance, neighbours in (("own variance", 0), ("moderated", NEIGHBOURS)):
-            found = counted(differences, experiment.spec.margin_pct, neighbours)
+            found = answers(differences, experiment.spec.margin_pct, neighbours)
             told = ", ".join(f"{n} {answer}" for answer, n in found.most_common()) or "none yet"
-            many = f"{found.total()} experiments of {LEAST_SEEDS} seeds"
+            many = f"{counted(found.total(), 'experiment')} of {LEAST_SEEDS} seeds"
             where = f"{experiment.name} {pair.context}".rstrip()
             lines.append(f"{where}, {variance}: {many}: {told}")
     return lines

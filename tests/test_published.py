@@ -396,13 +396,13 @@ def test_nothing_finished_is_nothing_to_publish(
 
 def test_verdicts_are_counted_with_the_own_variance_and_with_that_of_others() -> None:
     differences = np.random.default_rng(5).normal(0, 1.5, 121).tolist()
-    own, moderated = checks.counted(differences, 1.0), checks.counted(differences, 1.0, 8)
+    own, moderated = checks.answers(differences, 1.0), checks.answers(differences, 1.0, 8)
     for found in (own, moderated):
         assert found.total() == 40
         assert found["better"] + found["worse"] <= 6
     assert moderated != own
-    assert checks.counted([0.0] * 6, 1.0) == {"no verdict": 2}
-    assert checks.counted([5.0, 5.01, 5.0], 1.0) == {"better": 1}
+    assert checks.answers([0.0] * 6, 1.0) == {"no verdict": 2}
+    assert checks.answers([5.0, 5.01, 5.0], 1.0) == {"better": 1}
 
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.generator])
