@@ -159,6 +159,13 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["plan", "quick", "--set", "epoch=5"], "unknown field 'epoch'; did you mean 'epochs'?"),
         (["plan", "quick", "--set", "seed=5"], "--set seed=5: no trial changes: [axes] and arms"),
         (["report", "quick", "--set", "lr"], "--set 'lr' is not FIELD=VALUE"),
+        (["report", "results/published/quick", "--pdf"], "quick is a report's folder: --small"),
+        (["export", "quick", "--onnx", "--small"], "--small is of an experiment's curves"),
+        (["publish", "--small"], "--small is of an experiment, which publish was not given"),
+        (
+            ["run", "quick", "--smoke", "--workers", "2"],
+            "--smoke takes one arm after the other, here",
+        ),
         (["plan", "quick", "--set", "epochs=many"], "[trial] epochs = 'many': input should be a"),
         (["plan", "search-quick", "--set", "lr=1"], "what a search chooses from stands in its"),
         (["plan", "finetune", "--set", "pretrained=/no.pt"], "'/no.pt': there is no such file"),
@@ -244,6 +251,17 @@ def test_of_what_was_not_run_here_the_published_report_is_shown_and_a_folder_is_
     assert capsys.readouterr().out == told.partition("report:\n")[2]
     with pytest.raises(InputError, match="no report in"):
         reporting.report(str(PUBLISHED))
+
+
+def test_a_folder_that_is_called_like_an_experiment_is_in_nobodys_way(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quick").mkdir()
+    monkeypatch.chdir(tmp_path)
+    reporting.report("quick")
+    monkeypatch.chdir(PUBLISHED / "quick")
+    reporting.report(".", "../quick")
+    assert (store.root / "comparisons" / "quick..quick" / "comparison.html").exists()
 
 
 def test_names_fields_and_datasets_are_completed() -> None:

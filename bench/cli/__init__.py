@@ -55,6 +55,9 @@ def run(
     from bench.report.made import saved
     from bench.run import runner
 
+    if smoke and (retry or workers or cluster):
+        without = "it goes without --retry, --workers and --cluster"
+        raise InputError(f"--smoke takes one arm after the other, here: {without}")
     experiment, store = opened(name, small, changes)
     if experiment.spec.search:
         raise InputError(f"{experiment.name} is a search: {experiment.command}")
@@ -187,6 +190,8 @@ def publish(
     """
     from bench import publish as publishing
 
+    if name is None and small:
+        raise InputError("--small is of an experiment, which publish was not given")
     if name is None:
         say(f"{counted(publishing.renew(), 'published report')} made anew")
     else:

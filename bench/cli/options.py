@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -31,13 +30,6 @@ def datasets(begun: str) -> list[str]:
 
 def fields(begun: str) -> list[str]:
     return [f"{name}=" for name in Trial.model_fields if name.startswith(begun)]
-
-
-def number(given: float | None) -> float | None:
-    """Refuses what no bounds keep out."""
-    if given is not None and math.isnan(given):
-        raise typer.BadParameter("nan is not a number.")
-    return given
 
 
 Name = Annotated[
@@ -70,7 +62,6 @@ Minutes = Annotated[
         metavar="MINUTES",
         min=0.01,
         max=1e6,
-        callback=number,
         help="Stop after so long; again = go on.",
     ),
 ]

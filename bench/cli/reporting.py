@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 import webbrowser
@@ -19,7 +20,7 @@ from bench.opening import note_owner
 from bench.paths import PUBLISHED, results_with
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
-from bench.spec.files import read
+from bench.spec.files import read, shipped
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def report(
         if watch or pdf:
             raise InputError("--watch and --pdf are of one report, not of two that are compared")
         page = _compare([name, other], small, changes)
-    elif Path(name).is_dir():
-        page = show(_made(Path(name))).html
+    elif folder := _folder(name):
+        if small or changes or watch or pdf:
+            of = "--small, --set, --watch and --pdf are of an experiment"
+            raise InputError(f"{name} is a report's folder: {of}")
+        page = show(_made(folder)).html
     else:
         experiment, store = opened(name, small, changes)
         published = None if watch or pdf else _published(experiment, store)
@@ -62,11 +66,18 @@ def report(
         while watch and not (made and made.complete):
             time.sleep(WATCH_S)
             experiment, store = opened(name, small, changes)
-            folder = store.root / experiment.name
-            made = saved(experiment, store, folder) or make_report(experiment, store)
+            made = saved(experiment, store, store.root / experiment.name)
+            made = made or make_report(experiment, store)
         page = (made.folder if made else store.root / experiment.name) / "report.html"
     if browse:
         webbrowser.open(page.resolve().as_uri())
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that is meant; one without a report has no name of an experiment of ours."""
+    folder = Path(name)
+    ours = name in shipped() and not (folder / "answer.md").exists()
+    return folder if folder.is_dir() and not ours else None
 
 
 def _made(folder: Path) -> Report:
@@ -94,14 +105,11 @@ def _compare(both: Sequence[str], small: bool, changes: Changes) -> Path:
 
     root = own_store().root
     folders = [
-        Path(of)
-        if Path(of).is_dir()
-        else root / read(of, small=small, changes=values(changes)).name
-        for of in both
+        _folder(of) or root / read(of, small=small, changes=values(changes)).name for of in both
     ]
     labels = [str(of) if of.parent != root else of.name for of in folders]
     comparison = compare.compare(*map(compare.side, folders, labels))
-    folder = root / "comparisons" / "..".join(of.name for of in folders)
+    folder = root / "comparisons" / "..".join(of.resolve().name for of in folders)
     page = compare.write(comparison, folder)
     for letter, of in zip("AB", comparison.sides, strict=True):
         say(f"{letter}: {of.label}")
@@ -152,6 +160,8 @@ def export(
     """Write a trial's model as one file, checked, its card beside it; or curves as event files."""
     if onnx + pt2 + tensorboard != 1:
         raise InputError("export takes one of --onnx, --pt2 and --tensorboard")
+    if small and not tensorboard:
+        raise InputError("--small is of an experiment's curves, not of a trial's model")
     if tensorboard:
         _export_curves(*opened(key, small))
     else:
@@ -173,7 +183,8 @@ def _export_curves(experiment: Experiment, store: Store) -> None:
     if not ended:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
     write_curves(ended, folder := store.root / experiment.name / "tensorboard")
-    say(f"curves of {counted(len(ended), 'trial')}: tensorboard --logdir '{near(folder)}'")
+    shown = f"tensorboard --logdir {shlex.quote(near(folder))}"
+    say(f"curves of {counted(len(ended), 'trial')}: {shown}")
 
 
 def write_curves(records: Mapping[str, TrialRecord], folder: Path) -> None:
