@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import zipfile
 import zlib
 from collections import Counter
@@ -242,7 +243,7 @@ def put_in_place(folder: Path, final: Path) -> bool:
 
 
 def copy_folder(there: Path, here: Path) -> None:
-    """Copy a folder to one that is new, onto the disk.
+    """Copy a folder to one that is new, onto the disk; what could be read alone can be changed.
 
     Raises:
         InputError: if a file in it cannot be copied.
@@ -252,8 +253,9 @@ def copy_folder(there: Path, here: Path) -> None:
     except shutil.Error as error:
         file, _, why = error.args[0][0]
         raise InputError(f"{file} cannot be copied: {why}") from error
-    for file in here.rglob("*"):
-        synced(file)
+    for path in (here, *here.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+        synced(path)
 
 
 def entries(folder: Path) -> list[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,30 @@ def test_what_is_not_here_is_taken_in_and_again_changes_nothing(
     assert taken == {"trials": len(asked.trials), "timings": sittings, "sizes": 1}
     assert files(here) == files(there)
     assert not merging.merge(here, there.root)
+    assert files(here) == files(there)
+
+
+def test_what_comes_from_a_read_only_folder_can_be_changed_here(
+    here: Store, there: Store, asked: Experiment
+) -> None:
+    first, *_ = asked.trials
+    folder = there.trial_folder(first)
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    merging.merge(here, there.root)
+    copy = here.trial_folder(first)
+    assert all(path.stat().st_mode & 0o200 for path in (copy, *copy.iterdir()))
+
+
+def test_a_disk_that_cannot_sync_folders_takes_results_too(
+    here: Store, there: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    merging.merge(here, there.root)
     assert files(here) == files(there)
 
 
