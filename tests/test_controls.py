@@ -147,6 +147,7 @@ def test_a_matched_arm_keeps_the_size_at_which_it_is_validated(
         (SIZES + "matched_px = [24, 32]", "matched_px has 2 sizes: it takes one, or one for each"),
         (SIZES.replace('"equal_time"', "24") + "matched_px = [24]", "is for an input_size that is"),
         ("control_px = { tme = [24] }", "'tme' is no control of matched size; did you mean 'time'"),
+        ('[[arm]]\nname = "a"\ncontrol_px = { time = [24] }', "are for an arm with controls"),
     ],
 )
 def test_sizes_that_do_not_fit_the_file_are_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from bench.analysis.moderated import MOST_DF
 from bench.analysis.pairs import Predicted
 from bench.errors import InputError
 from bench.paths import PUBLISHED
+from bench.spec.files import load
 from bench.store import Store
-from tests.conftest import WriteExperiment
+from tests.conftest import WriteExperiment, toy_toml
 
 PRIMARY = ("learned", "plain")
 REGIME = {"dataset": "toy", "backbone": "b", "input_size": 64, "output_size": 32, "epochs": 3}
@@ -115,3 +117,14 @@ def test_looks_are_declared_in_the_file_and_reach_no_further_than_its_seeds(
         write_experiment(top="looks = [3]")
     with pytest.raises(InputError, match="greater than or equal to 3"):
         write_experiment(top="looks = [2]")
+
+
+def test_looks_reach_no_further_than_the_seeds_of_the_arms_that_are_compared(
+    tmp_path: Path,
+) -> None:
+    text = toy_toml(top="looks = [3, 4]").replace("[0, 1]", "[0, 1, 2, 3]")
+    (tmp_path / "toy.toml").write_text(text)
+    assert load(str(tmp_path / "toy.toml")).spec.looks == (3, 4)
+    (tmp_path / "toy.toml").write_text(text.replace("num_kernels = 4", "seeds = 3"))
+    with pytest.raises(InputError, match="none beyond the 3 that the arms to be compared have"):
+        load(str(tmp_path / "toy.toml"))

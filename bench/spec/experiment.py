@@ -78,6 +78,8 @@ class Arm(WithFields):
     def _check(self) -> Arm:
         if self.matched_px and self.fields.get("input_size") not in EQUAL:
             raise ValueError(f"matched_px is for an input_size that is one of {', '.join(EQUAL)}")
+        if (self.control_seeds or self.control_px) and not self.controls:
+            raise ValueError("control_seeds and control_px are for an arm with controls")
         return self
 
     @property

@@ -230,10 +230,11 @@ def _check_seeds(spec: ExperimentFile) -> None:
     """Raise ValueError where an arm, or a look, asks for more seeds than there are to it."""
     total = len(spec.axes.get("seed", [0]))
     seeds = {arm.name: arm.seeds or total for arm in spec.arm}
-    if sorted({look for look in spec.looks if look <= total}) != list(spec.looks):
+    most = min([total, *(seeds[name] for name in spec.primary or ())])
+    if sorted({look for look in spec.looks if look <= most}) != list(spec.looks):
         raise ValueError(
             f"looks = {list(spec.looks)}: rising numbers of seeds, none beyond the "
-            f"{total} that [axes] has"
+            f"{most} that the arms to be compared have"
         )
     for arm in spec.arm:
         if max(seeds[arm.name], arm.control_seeds or 0) > total:

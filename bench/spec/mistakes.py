@@ -69,8 +69,8 @@ def sentence(
     if kind == "missing":
         return f"{where}{field!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if not field:
-        return f"{where}{message}"
+    if kind == "value_error":  # of several fields of a table
+        return f"[{table or field}] {message}"
     if kind in ("dict_type", "model_type"):
         message = "it is a table"
     if kind == "literal_error" and isinstance(given, str):
