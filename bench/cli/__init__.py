@@ -297,7 +297,8 @@ def before_the_verb(
 def main() -> None:
     """Run the command line; a mistake of the user's is one sentence and exit status 2.
 
-    So is a file or a folder that cannot be read or written.
+    So is a file or a folder that cannot be read or written, and a process of ours that was ended,
+    by the system for its memory for one.
     """
     gc.set_threshold(COLLECT_AFTER)
     for stream in (sys.stdout, sys.stderr):
@@ -305,9 +306,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # what the terminal's encoding lacks becomes "?"
     try:
         app()
-    except InputError as error:
-        _give_up(str(error))
-    except DiedError as error:  # a process of ours was ended, by the system for its memory for one
+    except (InputError, DiedError) as error:
         _give_up(str(error))
     except OSError as error:
         if error.filename is None and not machine_trouble(error):

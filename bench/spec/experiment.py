@@ -179,8 +179,7 @@ class ExperimentFile(Table):
         """The arm that differences are taken to."""
         if self.primary:
             return self.primary[1]
-        named = [arm.name for arm in self.arm if arm.role == "baseline"]
-        return (named or [self.arm[0].name])[0]
+        return next((arm.name for arm in self.arm if arm.role == "baseline"), self.arm[0].name)
 
 
 @dataclass(frozen=True)
@@ -294,8 +293,8 @@ class Experiment(Asked):
 
     def _sitting(self, cells: Sequence[Cell]) -> Sitting:
         subjects = {cell.trial.speed_key: cell.trial for cell in reversed(cells)}
-        baseline = [cell.trial for cell in cells if cell.arm == self.baseline]
-        reference = subjects[(baseline or [cells[0].trial])[0].speed_key]
+        first = next((cell for cell in cells if cell.arm == self.baseline), cells[0])
+        reference = subjects[first.trial.speed_key]
         return Sitting(tuple(subjects.values()), reference, self.spec.timing)
 
     @cached_property
