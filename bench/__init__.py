@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load", "make_report", "table"]
 
 
-def table(name: str, results: Path | str | None = None, *, small: bool = False) -> pd.DataFrame:
+def table(
+    name: Path | str, results: Path | str | None = None, *, small: bool = False
+) -> pd.DataFrame:
     """One row for each trial of each arm in each context: fields, status, metrics with units.
 
     Args:
@@ -35,12 +37,12 @@ def table(name: str, results: Path | str | None = None, *, small: bool = False) 
         results: a folder of results; the user's own unless given.
         small: of `run --small`.
     Raises:
-        InputError: as `bench.spec.files.read`.
+        InputError: as `bench.spec.files.read`, or if there is no such folder of results.
     """
     from bench.opening import load_from
 
     store = _store(results)
-    return store.table(load_from(store, name, small=small))
+    return store.table(load_from(store, str(name), small=small))
 
 
 def load(key: str, results: Path | str | None = None) -> Classifier:
@@ -57,21 +59,26 @@ def load(key: str, results: Path | str | None = None) -> Classifier:
     """
     from bench.lab import models
 
-    return models.load(key, Path(results) if results else None)
+    return models.load(key, _store(results).root if results else None)
 
 
-def make_report(name: str, results: Path | str | None = None, *, small: bool = False) -> Report:
+def make_report(
+    name: Path | str, results: Path | str | None = None, *, small: bool = False
+) -> Report:
     """Make the report of an experiment from what is saved, into its folder of the results."""
     from bench.opening import load_from
     from bench.report.pages import make
 
     store = _store(results)
-    experiment = load_from(store, name, small=small)
+    experiment = load_from(store, str(name), small=small)
     return make(experiment, store, store.root / experiment.name)
 
 
 def _store(results: Path | str | None) -> Store:
-    from bench.paths import local_results
+    from bench.errors import InputError
+    from bench.paths import expanded, local_results
     from bench.store import Store
 
-    return Store(Path(results) if results else local_results())
+    if results and not expanded(results).is_dir():
+        raise InputError(f"there is no folder of results {str(results)!r}")
+    return Store(expanded(results) if results else local_results())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import bench
 from bench.errors import InputError
 from bench.metrics import METRICS
 from bench.records import SCHEMA, Ending, TimingRecord, TrialRecord, read_record, write_record
@@ -199,3 +200,17 @@ def test_a_time_of_nothing_is_damage(store: Store, write_experiment: WriteExperi
     write_record(folder, record)
     assert store.timings(asked) == {}
     assert "its 'subjects' is not what a record has there" in store.damaged[str(folder)]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_notebook_names_files_and_folders_as_it_likes_and_is_told_of_one_that_is_not_there(
+    tmp_path: Path, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_experiment().file
+    assert set(bench.table(file)["status"]) == {"missing"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert len(bench.table(str(file), "~/mine")) == len(bench.table(file))
+    for call in (bench.table, bench.load, bench.make_report):
+        with pytest.raises(InputError, match="there is no folder of results '~/yours'"):
+            call(str(file), "~/yours")
