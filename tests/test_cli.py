@@ -254,14 +254,27 @@ def test_of_what_was_not_run_here_the_published_report_is_shown_and_a_folder_is_
 
 
 def test_a_folder_that_is_called_like_an_experiment_is_in_nobodys_way(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "quick").mkdir()
     monkeypatch.chdir(tmp_path)
     reporting.report("quick")
+    assert "this is the published report:" in capsys.readouterr().out
     monkeypatch.chdir(PUBLISHED / "quick")
     reporting.report(".", "../quick")
     assert (store.root / "comparisons" / "quick..quick" / "comparison.html").exists()
+
+
+def test_a_file_called_like_one_of_ours_is_not_answered_with_our_report(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporting.report(str(toy.rename(toy.with_name("quick.toml"))))
+    told = capsys.readouterr().out
+    assert "published" not in told
+    assert "Scope: toy" in told
 
 
 def test_names_fields_and_datasets_are_completed() -> None:

@@ -17,7 +17,7 @@ from bench.cli.console import name_damaged, near, out, results_table, say
 from bench.cli.options import Changes, Small, experiments, opened, own_store, values
 from bench.errors import InputError, counted
 from bench.opening import note_owner
-from bench.paths import PUBLISHED, results_with
+from bench.paths import EXPERIMENTS, PUBLISHED, results_with
 from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
@@ -91,10 +91,10 @@ def _made(folder: Path) -> Report:
 
 
 def _published(experiment: Experiment, store: Store) -> Report | None:
-    """The published report of an experiment of which nothing was run here."""
-    folder = PUBLISHED / experiment.name
+    """The published report of an experiment of ours of which nothing was run here."""
+    folder, ours = PUBLISHED / experiment.name, experiment.file.is_relative_to(EXPERIMENTS)
     here = any(store.trials(experiment.runs).values()) or store.timings(experiment)
-    if here or not (folder / "answer.md").exists():
+    if here or not ours or not (folder / "answer.md").exists():
         return None
     say(f"nothing of {experiment.name} was run here; this is the published report:")
     return _made(folder)
