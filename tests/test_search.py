@@ -683,6 +683,7 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
 WORKER = """
 import os, sys, time
 from pathlib import Path
+from bench.data.library import fingerprint
 from bench.run import search, studies
 from bench.run.search import open_search
 from bench.records import write_record
@@ -701,7 +702,9 @@ class Slow(search.Evaluator):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
             time.sleep(0.4)
-            write_record(store.trial_folder(trial.key), result(trial, 100 * trial.lr))
+            record = result(trial, 100 * trial.lr)
+            record["data"] |= {"fingerprint": fingerprint(trial.dataset)}
+            write_record(store.trial_folder(trial.key), record)
             note("end", trial.key)
         return await super()._record(trial, asked, listener)
 
