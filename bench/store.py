@@ -303,5 +303,7 @@ def as_table(
         for measured in (record, timed.get(context, {}).get(cell.trial.speed_key)):
             if measured:
                 row |= {name: m["value"] for name, m in measured.get("metrics", {}).items()}
+                if measured["trial"].get("dataset") != cell.trial.dataset:
+                    row["data_ms"] = float("nan")  # of a sitting that contexts of several share
         rows.append(row)
     return pd.DataFrame(rows)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.metrics import as_metrics
 from bench.records import Json, write_record
+from bench.report.made import Report
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -126,6 +128,11 @@ def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str 
         sides = {"input": trial.input_size, "plain": 32, "output": 32}
         gradients = {n: np.linspace(0, 1, 3 * s * s).reshape(1, s, s, 3) for n, s in sides.items()}
         np.savez(store.trial_folder(key) / "pictures.npz", **gradients)
+
+
+def shown(report: Report) -> pd.DataFrame:
+    """The results table of a report."""
+    return pd.read_csv(report.results, dtype=str, keep_default_na=False)
 
 
 def read_page(path: Path) -> str:

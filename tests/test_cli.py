@@ -166,6 +166,7 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
             ["run", "quick", "--smoke", "--workers", "2"],
             "--smoke takes one arm after the other, here",
         ),
+        (["plan", "quick", "--set", "epochs=5\nlr=0.1"], "[trial] epochs = '5\\nlr=0.1': input"),
         (["plan", "quick", "--set", "epochs=many"], "[trial] epochs = 'many': input should be a"),
         (["plan", "search-quick", "--set", "lr=1"], "what a search chooses from stands in its"),
         (["plan", "finetune", "--set", "pretrained=/no.pt"], "'/no.pt': there is no such file"),

@@ -226,6 +226,10 @@ MISTAKES = [
     ({"trial": "epoch = 3"}, r"\[trial\] unknown field 'epoch'; did you mean 'epochs'\? One of: "),
     ({"axes": "num_resblock = [1]"}, r"\[axes\] unknown field 'num_resblock'; did you mean"),
     ({"axes": "num_resblocks = []"}, r"axes.num_resblocks = \[\]: list should have at least 1"),
+    (
+        {"rest": '[[arm]]\nname = "x"\nrole = "treatmnt"'},
+        "arm.#3.role = 'treatmnt': input should be .* did you mean 'treatment'",
+    ),
     ({"axes": "num_resblocks = [-1]"}, r"\[axes\] num_resblocks = -1: input should be greater"),
     (
         {"axes": "output_size = [0]"},

@@ -13,14 +13,14 @@ import pytest
 
 from bench.cli.planning import cost_lines
 from bench.errors import InputError
-from bench.events import Begin, Event, Listener, Step, TrialProgress, Turn
+from bench.events import Begin, Event, Step, TrialProgress, Turn
 from bench.metrics import Weight
 from bench.records import RoundRecord, read_record, write_record
-from bench.run import jobs, processes, readiness, runner, stopping, timing
+from bench.run import jobs, readiness, runner, stopping, timing
 from bench.run.attempt import ended
 from bench.run.executors import Local
 from bench.run.plan import make_plan, published_pace
-from bench.run.processes import DiedError, TimedOutError, call, waited_for
+from bench.run.processes import DiedError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -407,74 +407,3 @@ def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> No
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-def test_a_process_is_ended_when_its_time_is_up() -> None:
-    began = time.monotonic()
-    with pytest.raises(TimedOutError):
-        call(sleeper, timeout_s=0.5)
-    assert time.monotonic() - began < 30
-
-
-def test_a_process_that_is_killed_says_so() -> None:
-    with pytest.raises(DiedError, match="killed \\(signal 9\\), as the system does when memory"):
-        call(suicide)
-    with pytest.raises(DiedError, match="exit status 3"):
-        call(leaver)
-
-
-def test_a_process_that_hangs_after_its_last_word_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(processes, "ENDING_S", 0.3)
-    with pytest.raises(DiedError, match=r"told no more, and did not end within 0\.3 s"):
-        call(hanger)
-
-
-def test_a_process_whose_starter_wants_no_more_is_ended() -> None:
-    pids: list[int] = []
-
-    def stopping(event: Event) -> None:
-        assert isinstance(event, Step)
-        pids.append(event.step)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        call(teller, listener=stopping)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pids[0], 0)
-
-
-def test_a_job_gives_its_answer_and_the_users_mistakes_to_its_starter() -> None:
-    assert call(half, 8) == 4
-    with pytest.raises(InputError, match="7 is odd"):
-        call(half, 7)
-
-
-def sleeper(_: Listener) -> None:
-    time.sleep(60)
-
-
-def hanger(_: Listener) -> None:
-    os.closerange(3, 256)
-    time.sleep(60)
-
-
-def suicide(_: Listener) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def leaver(_: Listener) -> None:
-    os._exit(3)
-
-
-def teller(tell: Listener) -> None:
-    while True:
-        tell(Step(step=os.getpid(), total=0, epoch=0))
-        time.sleep(0.01)
-
-
-def half(_: Listener, number: int) -> int:
-    if number % 2:
-        raise InputError(f"{number} is odd")
-    return number // 2

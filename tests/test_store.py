@@ -147,6 +147,21 @@ def test_speeds_of_the_timing_join_by_what_is_timed(
     assert table[table["arm"] == "learned"]["gmacs"].isna().all()
 
 
+def test_the_time_of_data_is_that_of_the_arms_own_dataset_or_none(
+    store: Store, tmp_path: Path
+) -> None:
+    """Contexts of several datasets share a sitting, which times the data of one."""
+    asked = experiment(tmp_path, 'dataset = ["fine", "coarse"]')
+    arms = {one.speed_key: one for one in asked.trials.values() if one.dataset == "fine"}
+    measured = {key: timed_arm(one, {"gmacs": 1.5, "data_ms": 0.5}) for key, one in arms.items()}
+    (sitting,) = set(store.timing_folders(asked).values())
+    write_record(sitting, {"status": "ok", "reason": "", "subjects": measured})
+    table = store.table(asked).set_index("dataset")
+    assert set(table["gmacs"]) == {1.5}
+    assert set(table.loc["fine", "data_ms"]) == {0.5}
+    assert table.loc["coarse", "data_ms"].isna().all()
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_says_its_unit_in_its_name_or_is_a_count(name: str) -> None:
     units = {"%": "_pct", "s": "_s", "ms": "_ms", "MiB": "_mib", "images/s": "_per_s"}

@@ -125,7 +125,8 @@ def why_not(verdict: Verdict) -> str:
     margin = counted(verdict.margin_pct, "point")
     reasons: dict[Reason | None, str] = {
         "too few seeds": f"{well} of both arms ended well, and a verdict needs {LEAST_SEEDS}",
-        "before the first look": f"{so_far} so far, and a verdict is due at {looks[0]}",
+        "before the first look": f"{so_far} so far, and a verdict is due at "
+        f"{max(looks[0], LEAST_SEEDS)}",
         "exploratory": f"exploratory: {so_far}, where looks were declared at "
         f"{words.join(map(str, looks))}",
         "one class": "a model predicts one class for every image",

@@ -60,7 +60,8 @@ def sentence(
     """
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
-    parts = [str(part) for part in first["loc"] if not str(part).startswith("function")]
+    found = [f"#{part + 1}" if isinstance(part, int) else part for part in first["loc"]]
+    parts = [part for part in found if not part.startswith("function")]
     field, kind, given = ".".join(parts), first["type"], first["input"]
     table = next((name for name, of in layers.items() if not field or field in of), "")
     if kind == "extra_forbidden":

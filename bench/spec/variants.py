@@ -23,9 +23,10 @@ def values(given: Mapping[str, str]) -> dict[str, object]:
 
 def _value(text: str) -> object:
     try:
-        return tomllib.loads(f"it = {text}")["it"]
+        found = tomllib.loads(f"it = {text}")
     except (ValueError, RecursionError):
         return text
+    return found["it"] if len(found) == 1 else text  # of several lines, others would be lost
 
 
 def ending(changes: Mapping[str, object]) -> str:

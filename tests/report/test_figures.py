@@ -1,0 +1,172 @@
+"""The figures of a report: each arm to be told from the others, every name whole."""
+
+from __future__ import annotations
+
+import html
+import re
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from bench.analysis.evidence import gather
+from bench.report.figures import style
+from bench.report.figures.intervals import differences
+from bench.report.figures.style import arm_styles
+from bench.report.made import Report
+from bench.report.pages import draw
+from bench.report.words import NONE
+from bench.spec.experiment import Experiment
+from bench.spec.files import load
+from bench.spec.trial import Trial
+from bench.store import Store
+from tests.fakes import (
+    NARROW,
+    WIDE,
+    experiment,
+    fill,
+    time_all,
+    top1,
+)
+
+
+def test_the_time_of_a_step_is_shown_by_component(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    drawn = draw(gather(*whole[1:]))["components"]
+    assert "num_resblocks 1, learned, 64 → 32 px: the resizer takes 25 %" in drawn.alt
+    assert (whole[0].folder / "figures" / "components.svg").read_text() == drawn.file
+
+
+def test_an_arm_has_one_colour_in_every_figure_and_in_the_table(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    report, asked, _ = whole
+    styles = arm_styles(asked.spec.arm)
+    assert len({style.colour for style in styles.values()}) == len(asked.spec.arm)
+    for name in ("differences", "cost", "learning-curves", "spectra"):
+        drawn = (report.html.parent / "figures" / f"{name}.svg").read_text()
+        assert styles["learned"].colour in drawn
+        assert styles["fixed"].colour in drawn
+    assert f"--arm: {styles['learned'].colour}" in report.html.read_text()
+
+
+def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\noutput_size = [16, 32]\nnum_resblocks = [0, 1]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    drawn = draw(gather(asked, store))
+    assert f">{NONE}<" not in drawn["by-output-size"].file
+    assert f">{NONE}<" in drawn["by-num-resblocks"].file
+
+
+def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+
+    def gained(trial: Trial) -> float:
+        gain = (trial.output_size or 0) / 16 + (trial.backbone == "resnet18")
+        return 50.0 + (gain if trial.resizer == "learned" else 0.0)
+
+    fill(asked, store, gained)
+    drawn = draw(gather(asked, store))["by-backbone-and-size"].file
+    assert [drawn.count(f">{number}<") for number in ("+1.0", "+2.0", "+3.0")] == [1, 2, 1]
+    begun = Store(tmp_path / "begun")
+    fill(
+        asked,
+        begun,
+        lambda one: None if one.backbone_size == 32 and one.backbone == "resnet18" else gained(one),
+    )
+    assert "nan" not in draw(gather(asked, begun))["by-backbone-and-size"].file
+    narrow = experiment(tmp_path, 'dataset = ["fine"]\noutput_size = [16, 32]')
+    fill(narrow, store, gained)
+    assert "by-backbone-and-size" not in draw(gather(narrow, store))
+
+
+def test_numbers_and_names_of_a_map_of_many_sizes_do_not_touch(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine", "coarse"]\nbackbone = ["resnet10t", "vit_small_patch16_224"]\n'
+    asked = experiment(tmp_path, axes + "input_size = [320, 448]\noutput_size = [160, 224]")
+    fill(asked, store := Store(tmp_path), top1)
+    figure = draw(gather(asked, store))["by-backbone-and-size"].figure
+    assert figure
+    for ax in figure.axes:
+        for texts in (ax.texts, ax.get_xticklabels(), ax.get_yticklabels()):
+            boxes = [text.get_window_extent() for text in texts]
+            assert len(boxes) in (2, 4, 8)
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_long_names_of_backbones_leave_the_panels_their_room_and_are_whole(tmp_path: Path) -> None:
+    named = '["vit_base_patch16_clip_224.openai_ft_in12k_in1k", "resnet18"]'
+    axes = f'dataset = ["fine", "coarse"]\nbackbone = {named}\noutput_size = [16, 32]'
+    asked = experiment(tmp_path, axes)
+    fill(asked, store := Store(tmp_path), top1)
+    drawings = draw(gather(asked, store))
+    for name in ("by-backbone-and-size", "by-backbone"):
+        figure = drawings[name].figure
+        assert figure
+        for ax in figure.axes:
+            assert ax.get_position().width > 0.2
+            labels = [*ax.get_xticklabels(), *ax.get_yticklabels()]
+            assert all(label.get_window_extent().x0 >= 0 for label in labels)
+
+
+def test_values_of_an_axis_are_joined_by_lines_where_they_are_numbers_alone(tmp_path: Path) -> None:
+    axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    drawn = draw(gather(asked, store))
+    for name, style_ in (("by-backbone", "None"), ("by-output-size", "-")):
+        figure = drawn[name].figure
+        assert figure
+        assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {style_}
+
+
+def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
+    first = whole[1].spec.arm[1]
+    arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]
+    assert len(set(arm_styles(arms).values())) == 40
+
+
+@pytest.mark.parametrize(("axes", "seeds", "cut"), [(NARROW, 3, False), (WIDE, 2, True)])
+def test_an_interval_that_the_figure_cuts_off_has_an_arrow(
+    tmp_path: Path, axes: str, seeds: int, cut: bool
+) -> None:
+    """Four comparisons that share one error have intervals far wider than their two seeds."""
+    asked, store = experiment(tmp_path, axes, seeds), Store(tmp_path)
+    fill(asked, store, lambda trial: 5.0 * trial.seed * (trial.resizer == "learned"))
+    drawn = differences(gather(asked, store))
+    assert drawn
+    assert drawn.caption.endswith("An arrow: the interval goes on.") == cut
+
+
+def test_pictures_are_shown_of_arms_with_a_resizer_alone(
+    whole: tuple[Report, Experiment, Store],
+) -> None:
+    alt = re.search(r"One validation image as it is loaded[^\"]*", whole[0].html.read_text())
+    assert alt
+    assert alt.group().endswith("for fixed and learned.")
+
+
+@pytest.mark.parametrize("length", [4, 12, 25, 60])
+def test_a_legend_of_many_arms_fits_its_figure_and_leaves_the_panel_its_height(length: int) -> None:
+    names = [f"{'arm' * length} {n}"[-length:] for n in range(13)]
+    figure, axes = style.panels(1, dict.fromkeys(names, style.ArmStyle("#000000", "s")))
+    with mpl.rc_context(style.STYLE):
+        figure.savefig(BytesIO(), format="svg")
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+    assert axes[0].get_window_extent().height > 150
+
+
+def test_a_dollar_in_a_name_is_a_dollar_in_every_figure(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW)
+    file = asked.file
+    file.write_text(file.read_text().replace('name = "fixed"', 'name = "$5 \\\\frac{$"'))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    drawn = draw(gather(asked, store))
+    assert drawn
+    assert any(r"$5 \frac{$" in html.unescape(one.file) for one in drawn.values())
