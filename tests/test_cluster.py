@@ -102,7 +102,7 @@ def test_a_run_that_loses_a_node_comes_to_what_it_comes_to_here(
     nodes: Nodes,
 ) -> None:
     file = write_experiment(rest=WARM).file
-    file.write_text(file.read_text().replace("epochs = 2", "epochs = 100"))
+    file.write_text(file.read_text().replace("epochs = 2", "epochs = 40"))
     experiment = load(str(file))
     under_way: set[str] = set()
 
