@@ -21,10 +21,16 @@ COMPARED = (*PLACES, *VERSIONS)
 
 def devices(evidence: Evidence) -> list[str]:
     """Each device that trials ran on: `cpu (Intel Xeon, 2 threads, fp32)`."""
-    ran = _environments(evidence.records.values())
-    if not ran and not evidence.experiment.spec.train:
-        ran = _environments(evidence.sittings)
-    return list(dict.fromkeys(map(_device, ran)))
+    ran = evidence.records.values() if evidence.experiment.spec.train else evidence.sittings
+    return _devices(ran)
+
+
+def _devices(records: Iterable[TrialRecord | TimingRecord]) -> list[str]:
+    return list(dict.fromkeys(map(_device, _environments(records))))
+
+
+def _machine(env: Environment) -> tuple[object, object]:
+    return env.get("device"), env.get("device_name")
 
 
 def _device(env: Environment) -> str:
@@ -43,6 +49,9 @@ def warnings(evidence: Evidence) -> Iterator[str]:
         values = _values(ran, name)
         if len(values) > 1 and name not in evidence.axes:
             yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
+    timed = _environments(evidence.sittings)
+    if ran and any(_machine(one) not in map(_machine, ran) for one in timed):
+        yield f"Times are of {words.join(_devices(evidence.sittings))}, unlike the trials."
     made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
     if len(made) > 1:
         yield (

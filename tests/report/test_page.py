@@ -253,6 +253,20 @@ def test_trials_of_different_machines_are_pointed_out(tmp_path: Path) -> None:
     assert ["novelty", "shown", NONE] in environment.table(evidence).to_numpy().tolist()
 
 
+def test_times_of_another_machine_than_the_trials_are_pointed_out(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    assert not list(environment.warnings(gather(asked, store)))
+    for key in asked.trials:
+        record = store.trial(key)
+        assert record
+        record["environment"] |= {"device": "cuda", "device_name": "H200", "precision": "bf16"}
+        write_record(store.trial_folder(key), record)
+    told = "Times are of cpu (Toy, 2 threads, fp32), unlike the trials."
+    assert list(environment.warnings(gather(asked, store))) == [told]
+
+
 def test_a_report_is_read_back_only_while_all_that_it_was_made_of_is_as_it_was(
     tmp_path: Path,
 ) -> None:
