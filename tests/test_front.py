@@ -63,7 +63,7 @@ def named(found: pd.DataFrame, name: str) -> pd.DataFrame:
 def told(found: pd.DataFrame, **costs: str) -> dict[str, str]:
     """The answers of the first screen by their questions, links left out."""
     content = {"answer": "", "figures": [], "pictures": [], "took": "", "not_run": ""}
-    content["timed_on"] = "cpu"
+    content["timed_on"] = "CPU"
     text = markdown("front.md.j2", whole=overview(found), costs=costs, address=str, **content)
     plain = re.sub(r"\\(.)", r"\1", re.sub(r" \[[^]]*\]\([^)]*\)", "", text))
     return dict(re.findall(r"- \*\*(.*)\*\* (.*)", plain))
@@ -95,7 +95,7 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
         "points."
     )
     assert found["What does it cost?"] == (
-        f"A training step takes 2.0 {TIMES} as long as plain's, timed on cpu. A plain image of the "
+        f"On CPU a training step takes 2.0 {TIMES} plain's time. A plain image of the "
         f"same training time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
     assert found["How far does this reach?"] == (
@@ -181,7 +181,7 @@ def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_ear
     folded = screen.partition("<summary>Early, small experiments</summary>")
     assert "overview.svg" in folded[0]
     assert "overview-early.svg" in folded[2]
-    assert f"2.0 {TIMES} as long as plain's, timed on cpu" in screen
+    assert f"On CPU a training step takes 2.0 {TIMES} plain's time." in screen
     assert [one.group for one in (early, settling)] == ["single questions", "answers"]
     made = [replace(one, generated=True, trials=("others",)) for one in early.verdicts]
     both = first_screen([replace(early, verdicts=made), settling], str, shown)

@@ -91,13 +91,13 @@ def first_screen(
     """
     whole = overview(settling(as_table(v for one in found for v in one.verdicts))[0])
     priced = set(whole.real.loc[whole.real["step_ratio"].notna(), "experiment"])
-    timed = [one.environments["timing"].get("device") for one in found if one.name in priced]
+    timed = [one.environments["timing"] for one in found if one.name in priced]
     text = render.markdown(
         "front.md.j2",
         answer=in_short(whole),
         figures=figures,
         whole=whole,
-        timed_on=words.join(dict.fromkeys(map(str, timed))),
+        timed_on=words.join(dict.fromkeys(str(one.get("device")).upper() for one in timed)),
         costs={one.name: one.answers[0].sentence for one in found if one.group == "costs"},
         address=address,
         pictures=pictures,
