@@ -210,7 +210,6 @@ def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_rea
         ("[4, 8]", 5, "; exploratory: 5 seeds, where looks were declared at 4 and 8."),
         ("[4]", 5, "; exploratory: 5 seeds, where looks were declared at 4."),
         ("[4, 8]", 8, ", 8 seeds; this design would have found "),
-        ("[2]", 1, "; 1 seed so far, and a verdict is due at 3."),
     ],
 )
 def test_a_verdict_is_given_at_declared_looks_alone(

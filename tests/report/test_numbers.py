@@ -137,6 +137,13 @@ def test_there_is_no_verdict_below_three_seeds(tmp_path: Path, seeds: int) -> No
     assert results(evidence)["verdict"].tolist() == [NONE, NONE, "no verdict: too few seeds"]
 
 
+def test_no_verdict_is_promised_at_two_seeds(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW, 2), Store(tmp_path)
+    fill(asked, store, lambda trial: None if trial.seed else top1(trial))
+    (answer,) = answers(gather(asked, store))
+    assert answer.sentence.endswith("; 1 seed so far, and a verdict is due at 3.")
+
+
 def test_without_a_primary_comparison_the_table_has_no_verdict(tmp_path: Path) -> None:
     asked, store = experiment(tmp_path, WIDE, primary=False), Store(tmp_path)
     fill(asked, store, top1)
