@@ -32,15 +32,15 @@ def doubled(trial: Trial) -> float:
     return start + 10 * float(np.log2(trial.epochs / 4)) + trial.seed
 
 
-TURNS = 'resizer = "learned"\nnum_kernels = { in_turn = [8, 32] }\n'
+LEARNED = 'resizer = "learned"\n'
+TURNS = f"{LEARNED}num_kernels = {{ in_turn = [8, 32] }}\n"
 
 
 def evidence(
-    folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3, turns: bool = False
+    folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3, learned: str = LEARNED
 ) -> Evidence:
     experiment(folder, axes, seeds)
-    text = (file := folder / "toy.toml").read_text()
-    text = text.replace('resizer = "learned"\n', TURNS) if turns else text
+    text = (file := folder / "toy.toml").read_text().replace(LEARNED, learned)
     file.write_text(f"targets_pct = {targets}\n{text}")
     asked, store = load(str(file)), Store(folder / "store")
     fill(asked, store, doubled)
@@ -48,7 +48,7 @@ def evidence(
         record = store.trial(key)
         assert record
         assert trial.epochs
-        record["steps"] = STEPS_PER_EPOCH * trial.epochs
+        record["steps"] = STEPS_PER_EPOCH * trial.epochs * 64 // trial.batch_size
         write_record(store.trial_folder(key), record)
     time_all(asked, store)
     return gather(asked, store)
@@ -89,7 +89,7 @@ def test_the_ratio_holds_what_the_rounds_of_the_timing_may_be_wrong_by(tmp_path:
 
 
 def test_each_seed_takes_the_time_of_its_own_recipe(tmp_path: Path) -> None:
-    found = evidence(tmp_path, seeds=4, turns=True)
+    found = evidence(tmp_path, seeds=4, learned=TURNS)
     line = of(found, "learned").line
     slow = line.trials[1].speed_key
     timed = found.timings[line.rows[0].label]["subjects"][slow]
@@ -103,6 +103,18 @@ def test_each_seed_takes_the_time_of_its_own_recipe(tmp_path: Path) -> None:
     assert again.ratio
     assert told.seconds.value == pytest.approx(again.seconds.value * 2**0.5)
     assert told.ratio.value == pytest.approx(again.ratio.value * 2**0.5)
+
+
+def test_a_step_of_half_the_batch_is_half_the_images_of_the_time_to_an_accuracy(
+    tmp_path: Path,
+) -> None:
+    halved = f"{LEARNED}batch_size = 32\n"
+    for folder in (whole := tmp_path / "whole", half := tmp_path / "half"):
+        folder.mkdir()
+    same, smaller = of(evidence(whole), "learned"), of(evidence(half, learned=halved), "learned")
+    assert same.ratio
+    assert smaller.ratio  # its step takes as long, and it takes twice as many
+    assert smaller.ratio.value == pytest.approx(2 * same.ratio.value)
 
 
 def test_an_arm_none_of_whose_seeds_has_every_length_has_no_line(tmp_path: Path) -> None:

@@ -136,6 +136,12 @@ def _when(line: Line, target: float) -> pd.Series[float]:
     return when if when.notna().all() else when[:0]
 
 
+def _steps(line: Line, target: float) -> pd.Series[float]:
+    """The same in steps, whose batches differ where arms, or recipes, have their own."""
+    when = _when(line, target)
+    return when - np.log([line.trials[seed].batch_size for seed in when.index])
+
+
 def _crossing(images: Sequence[int], top1: pd.Series[float], target: float) -> float:
     """The logarithm of the images at which a seed reaches a target; nan unless between two."""
     there = np.flatnonzero(top1 >= target)
@@ -146,16 +152,16 @@ def _crossing(images: Sequence[int], top1: pd.Series[float], target: float) -> f
 
 
 def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Ratio | None:
-    """Paired by seed in images, and by round of the timing in the time of one."""
-    images = (_when(line, target) - _when(baseline, target)).dropna()
+    """Paired by seed in steps, and by round of the timing in the time of one."""
+    steps = (_steps(line, target) - _steps(baseline, target)).dropna()
     label, found = line.rows[0].label, dict[int, Price]()
-    for seed in images.index:
+    for seed in steps.index:
         keys = [one.trials[seed].speed_key for one in (line, baseline)]
         step = relative(*(evidence.seconds(label, key).get("train", []) for key in keys))
         if step is None:
             return None
         found[seed] = step
-    times = images + pd.Series({seed: math.log(step.value) for seed, step in found.items()})
+    times = steps + pd.Series({seed: math.log(step.value) for seed, step in found.items()})
     whole, recipes = estimate(times), Counter(found.values())
     parts = [Error(n / len(times) * of.se / of.value, of.df) for of, n in recipes.items()]
     errors = tuple(together(error, *parts) for error in whole.errors)
