@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bench.analysis.evidence import gather
 from bench.analysis.prices import (
     EqualPrice,
     Offer,
+    Paid,
     Pipeline,
     at_equal_price,
     on_front,
+    paid,
 )
 from bench.analysis.statistics import Price, estimate, relative
+from bench.spec.files import load
+from bench.store import Store
+from tests.fakes import NARROW, experiment, fill, time_all
 
 
 def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeline:
@@ -140,3 +147,23 @@ def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
     told = lambda _, differences: estimate(differences)  # noqa: E731
     assert on_front(mixed, told) == ("open", "")  # dearer than one recipe, cheaper than the other
     assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")
+
+
+def prices_of_batches(folder: Path, batches: str) -> list[Paid]:
+    """Of a learned resizer whose seeds have these batches in turn; all others have 64."""
+    folder.mkdir()
+    experiment(folder, NARROW, seeds=4)
+    text, learned = (file := folder / "toy.toml").read_text(), 'resizer = "learned"\n'
+    batch = f"batch_size = {{ in_turn = {batches} }}\n"
+    file.write_text(text.replace(learned, learned + batch))
+    asked, store = load(str(file)), Store(folder / "store")
+    fill(asked, store, lambda trial: 50.0 + trial.seed)
+    time_all(asked, store)
+    found = gather(asked, store)
+    ((row, _),) = found.judged
+    return paid(found, row)
+
+
+def test_steps_of_other_batches_have_no_price_beside_one_another(tmp_path: Path) -> None:
+    assert prices_of_batches(tmp_path / "alike", "[64, 64]")
+    assert prices_of_batches(tmp_path / "half", "[64, 32]") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -208,6 +208,7 @@ def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
     """
     alike = [row for row in evidence.beside(treatment) if row.terms == treatment.terms]
     rows = [(row, evidence.trials_of(row.label, row.arm.name)) for row in (treatment, *alike)]
+    rows = [(row, trials) for row, trials in rows if _same_settings(trials, rows[0][1])]
     seeds = rows[0][1].keys()
     whole = [trials for _, trials in rows if trials.keys() >= seeds]
     recipes = defaultdict[tuple[str, ...], list[int]](list)
@@ -215,6 +216,12 @@ def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
         recipes[tuple(trials[seed].speed_key for trials in whole)].append(seed)
     offers = [_offer(evidence, price, rows, of) for of in recipes.values()]
     return [one for one in offers if one] if all(offers) else []
+
+
+def _same_settings(ours: Mapping[int, Trial], theirs: Mapping[int, Trial]) -> bool:
+    """Whether a step is the same work seed by seed: recipes may have batches of their own."""
+    shared = ours.keys() & theirs.keys()
+    return all(ours[seed].setting == theirs[seed].setting for seed in shared)
 
 
 def _offer(
