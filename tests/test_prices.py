@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis.evidence import gather
+from bench.analysis.evidence import Evidence, Row, gather
 from bench.analysis.prices import (
     EqualPrice,
     Offer,
-    Paid,
     Pipeline,
     at_equal_price,
+    multiple,
     on_front,
     paid,
 )
@@ -149,8 +149,8 @@ def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
     assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")
 
 
-def prices_of_batches(folder: Path, batches: str) -> list[Paid]:
-    """Of a learned resizer whose seeds have these batches in turn; all others have 64."""
+def of_batches(folder: Path, batches: str) -> tuple[Evidence, Row]:
+    """And its row of a learned resizer: its seeds have these batches in turn, the others 64."""
     folder.mkdir()
     experiment(folder, NARROW, seeds=4)
     text, learned = (file := folder / "toy.toml").read_text(), 'resizer = "learned"\n'
@@ -161,9 +161,16 @@ def prices_of_batches(folder: Path, batches: str) -> list[Paid]:
     time_all(asked, store)
     found = gather(asked, store)
     ((row, _),) = found.judged
-    return paid(found, row)
+    return found, row
 
 
 def test_steps_of_other_batches_have_no_price_beside_one_another(tmp_path: Path) -> None:
-    assert prices_of_batches(tmp_path / "alike", "[64, 64]")
-    assert prices_of_batches(tmp_path / "half", "[64, 32]") == []
+    assert paid(*of_batches(tmp_path / "alike", "[64, 64]"))
+    assert paid(*of_batches(tmp_path / "half", "[64, 32]")) == []
+
+
+def test_a_speed_of_batches_in_turn_is_no_multiple_of_one_of_a_single_batch(tmp_path: Path) -> None:
+    alike, half = (of_batches(tmp_path / name, name) for name in ("[64, 64]", "[64, 32]"))
+    assert multiple(*alike, "train_images_per_s") == 0.5
+    assert multiple(*half, "train_images_per_s") is None
+    assert multiple(*half, "gmacs") == 1.5

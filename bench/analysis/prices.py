@@ -270,5 +270,6 @@ def multiple(evidence: Evidence, row: Row, metric: str) -> float | None:
     """The row's metric over its baseline's, where both were measured in one setting."""
     base = evidence.baseline_of(row)
     over = base.speed.get(metric, math.nan)
-    alike = METRICS[metric].counted or row.trial.setting == base.trial.setting
+    trials = [evidence.trials_of(row.label, of.arm.name) for of in (row, base)]
+    alike = METRICS[metric].counted or _same_settings(*trials)
     return row.speed[metric] / over if metric in row.speed and over > 0 and alike else None
