@@ -160,6 +160,19 @@ BAD = {
         "self.register_buffer('m', torch.zeros(1), persistent=False)",
         "self.m += x.mean().detach() * self.training", "", "changes its buffer 'm' in training",
     ),
+    "made in use": (
+        "self.c = None", "self.c = self.c or nn.Conv2d(3, 3, 1); x = self.c(x)", "",
+        "left over: c.weight, c.bias.*make them all in __init__",
+    ),
+    "growing": (
+        "self.register_buffer('seen', torch.zeros(0))",
+        "self.seen = torch.cat([self.seen, x.mean().detach().view(1)]) if self.training else "
+        "self.seen", "", r"of another shape: seen \(2, not 0\)",
+    ),
+    "unreached": (
+        "self.c = nn.Conv2d(3, 3, 1)", "x = self.c(x).detach()", "",
+        r"would not learn: no gradient reaches its weights \(c.weight\)",
+    ),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
 

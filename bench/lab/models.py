@@ -157,9 +157,8 @@ def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> 
     try:
         module.load_state_dict(own)
     except RuntimeError as error:
-        states = (module.state_dict(), own)
-        tensors = ({n: t for n, t in of.items() if isinstance(t, Tensor)} for of in states)
-        why = checkpoints.misfit(*tensors) or first_line(error)
+        wanted, given = weights.tensors(module.state_dict()), weights.tensors(own)
+        why = checkpoints.misfit(wanted, given) or first_line(error)
         raise InputError(f"the {part} of trial {key} does not fit: {why}") from error
 
 

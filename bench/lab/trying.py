@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError, first_line
-from bench.lab import backbones, models, training, weights
+from bench.lab import backbones, checkpoints, models, training, weights
 from bench.lab import device as devices
 from bench.spec.trial import Trial
 
@@ -85,6 +85,36 @@ def try_training(trial: Trial, device: torch.device) -> None:
                 f"resizer {trial.resizer!r} changes its buffer {name!r} in training, which is not "
                 "in its state_dict(): a resumed trial would lose it"
             )
+    refuse_outgrown(model.resizer, trial)
+    refuse_unreached(model.resizer, trial)
+
+
+def refuse_outgrown(trained: nn.Module, trial: Trial) -> None:
+    """Raise InputError unless a fresh resizer can take the weights of one that was trained.
+
+    A layer that is made in its first forward pass is one that no optimiser trains, either.
+    """
+    fresh = models.build_resizer(trial)
+    assert fresh
+    own, state = fresh.state_dict(), trained.state_dict()
+    try:
+        fresh.load_state_dict(state)
+    except Exception as error:  # a user's own module may raise anything
+        why = checkpoints.misfit(weights.tensors(own), weights.tensors(state)) or first_line(error)
+        raise InputError(
+            f"resizer {trial.resizer!r} has other tensors after a step of training than as it is "
+            f"built, which could not be loaded again ({why}): make them all in __init__"
+        ) from error
+
+
+def refuse_unreached(trained: nn.Module, trial: Trial) -> None:
+    """Raise InputError if a resizer has something to learn, and no gradient reaches any of it."""
+    learning = {n: p for n, p in trained.named_parameters() if p.requires_grad}
+    if learning and all(weight.grad is None for weight in learning.values()):
+        raise InputError(
+            f"resizer {trial.resizer!r} would not learn: no gradient reaches its weights "
+            f'({next(iter(learning))}); frozen = ["resizer"] says that this is meant'
+        )
 
 
 def unsaved(module: nn.Module) -> dict[str, Tensor]:

@@ -61,6 +61,11 @@ def load(path: Path) -> State:
     return state
 
 
+def tensors(state: State) -> dict[str, Tensor]:
+    """Those of a state dict, without its extra state."""
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
 def _packed(value: object) -> Tensor:
     torch.save(value, file := io.BytesIO())
     return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
