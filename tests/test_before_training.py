@@ -279,7 +279,7 @@ def test_parts_of_one_image_are_refused(batch: int, micro: int) -> None:
 def test_a_long_folder_of_temporary_files_is_no_trouble(tmp_path: Path, length: int) -> None:
     folder = tmp_path / ("t" * length)
     folder.mkdir()
-    code = "from bench.run.processes import call\nfrom tests.test_runner import half\n"
+    code = "from bench.run.processes import call\nfrom tests.test_processes import half\n"
     code += "if __name__ == '__main__':\n    print(call(half, 8))"
     (script := tmp_path / "script.py").write_text(code)
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(PROJECT)}
