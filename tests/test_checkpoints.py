@@ -127,6 +127,12 @@ def test_a_file_that_holds_no_weights_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_a_whole_model_in_a_file_is_told_without_advice_to_run_it(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(InputError, match=r"weights: it is not of torch.save\(model.state_dict"):
+        models.build(toy(tmp_path / "whole.pt"), 2)
+
+
 @pytest.mark.parametrize(("classes", "kept"), [(2, True), (1000, False), (3, False)])
 def test_a_head_that_fits_the_classes_is_kept(tmp_path: Path, classes: int, kept: bool) -> None:
     weights = state(classes)

@@ -319,6 +319,15 @@ def test_a_primary_comparison_of_arms_that_are_not_there_is_refused(tmp_path: Pa
         load(str(file))
 
 
+def test_the_file_of_ones_own_is_named_where_its_ending_was_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").touch()
+    with pytest.raises(InputError, match=r"no experiment 'mine' .* mean the file 'mine.toml'\?"):
+        read("mine")
+
+
 def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no experiment 'quik' in .*; did you mean 'quick'\?"):
         load("quik")

@@ -42,6 +42,7 @@ def test_the_file_computes_what_the_trial_computed_and_has_a_card(
     card = path.with_suffix(".md").read_text()
     assert "**Checked:** 12 of 12 validation images" in card
     assert "dark, light" in card
+    assert " images of toy (" in card
     assert "**Does it help?**\n\nNot settled: +0.1.\n\n## Recipe" in card
 
 

@@ -7,6 +7,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -89,7 +90,10 @@ def _weights(path: Path) -> Weights:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # pickle, zip and safetensors raise what they like
+    except UnpicklingError as error:  # torch's own text tells how to run what the file holds
+        said = "it is not of torch.save(model.state_dict(), ...), or holds more than tensors"
+        raise InputError(f"{path} cannot be read as weights: {said}") from error
+    except Exception as error:  # zip, zip and safetensors raise what they like
         said = first_line(error)[:200]
         raise InputError(f"{path} cannot be read as weights: {said}") from error
     found: Mapping[object, object] = content if isinstance(content, Mapping) else {}

@@ -145,7 +145,7 @@ Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in th
 **Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of {data["val_images"]} \
 images ({data.get("scored_on", "val")}), one seed: the interval is that of the images alone.
 **Checked:** {checked - differing} of {checked} validation images are classified as on record.
-**Trained on:** {data["train_images"]} images of {data["origin"]}, content \
+**Trained on:** {data["train_images"]} images of {data["name"]} ({data["origin"]}), content \
 {data["fingerprint"][:12]}.
 **Licence:** the code's own for the program; the images' and any pretrained weights' licences are \
 their owners'.

@@ -149,7 +149,10 @@ def _find(name: str) -> Path:
     ours = {path.stem: path for path in EXPERIMENTS.rglob("*.toml")}
     if name in ours:
         return ours[name]
-    raise InputError(f"no experiment {name!r} in {EXPERIMENTS}{one_of(name, shipped())}")
+    missing = f"no experiment {name!r} in {EXPERIMENTS}"
+    if (own := Path(f"{name}.toml")).is_file():
+        raise InputError(f"{missing}; did you mean the file {str(own)!r}?")
+    raise InputError(missing + one_of(name, shipped()))
 
 
 def check_name(file: Path) -> None:
