@@ -77,10 +77,12 @@ def results(folder: Path, width: int, rows: int = 2) -> Table:
         (80, HEADINGS, None),
         (55, HEADINGS[1:], "1 more column in the report"),
         (35, HEADINGS[1:5], "3 more columns in the report"),
+        (25, ["batch", "arm", "top-1 accuracy, %"], "4 more columns in the report"),
+        (14, ["batch", "arm"], "5 more columns in the report"),
         (10, ["arm"], "6 more columns in the report"),
     ],
 )
-def test_what_does_not_vary_makes_way_first_then_costs_and_accuracy_and_verdict_never(
+def test_what_does_not_vary_makes_way_first_then_costs_and_what_names_a_row_last(
     tmp_path: Path, width: int, shown: list[str], caption: str | None
 ) -> None:
     table = results(tmp_path, width)

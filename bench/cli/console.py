@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 out = Console(soft_wrap=False)
 
 MOST_ROWS = 40  # a terminal shows so many rows of the results
-KEPT = ("arm", "top-1", "difference", "verdict")
-"""Columns of the results that are left out last: those that begin so."""
+KEPT = ("top-1", "difference", "verdict")
+"""Columns of the results that are left out last but for the names: those that begin so."""
+
+NAMED = ("arm", "row")
+"""The last of the columns that name a row; axes may stand before it."""
 
 
 def say(text: str) -> None:
@@ -70,16 +73,19 @@ def wrapped_table(
 def results_table(path: Path, width: int) -> Table:
     """The results, a CSV file of display strings: what fits, the least important left out first.
 
-    Columns that hold one value go first, then costs and other numbers from the right.
+    Columns that hold one value go first, then costs and other numbers from the right; last goes
+    what tells one row from another: the axes that vary, before the arm, and the arm.
     """
     with path.open(newline="", encoding="utf-8") as file:
         headings, *lines = csv.reader(file)
     columns = {i: [line[i] for line in lines] for i in range(len(headings))}
+    named = next((i for i, heading in enumerate(headings) if heading in NAMED), -1)
     kept = [i for i in columns if headings[i].startswith(KEPT)]
-    alike = [i for i in columns if i not in kept and len(set(columns[i])) == 1]
-    varied = [i for i in columns if i not in (*kept, *alike)]
+    alike = [i for i in columns if i not in (*kept, named) and len(set(columns[i])) == 1]
+    names = [i for i in range(named + 1) if i not in alike]
+    varied = [i for i in columns if i not in (*kept, *alike, *names)]
     widths = {i: _width(headings[i], columns[i][:MOST_ROWS]) for i in columns}
-    for i in (*alike, *reversed(varied), *reversed(kept)):
+    for i in (*alike, *reversed(varied), *reversed(kept), *names):
         if sum(widths.values()) + 2 * len(widths) <= width:
             break
         del widths[i]
