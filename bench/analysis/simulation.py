@@ -94,6 +94,7 @@ def _lent(design: Design, scale: float, stream: np.random.Generator, runs: int) 
 DESIGNS: dict[str, Design] = {
     "one experiment of ten arms": Design(),
     "of four arms": Design(arms=4),
+    "of three arms": Design(arms=3),
     "treatment and baseline alone": Design(arms=2),
     "four arms, one published experiment lends": Design(arms=4, lent=(1.0,)),
     "treatment and baseline alone, one lends": Design(arms=2, lent=(1.0,)),
