@@ -93,7 +93,7 @@ def _weights(path: Path) -> Weights:
     except UnpicklingError as error:  # torch's own text tells how to run what the file holds
         said = "it is not of torch.save(model.state_dict(), ...), or holds more than tensors"
         raise InputError(f"{path} cannot be read as weights: {said}") from error
-    except Exception as error:  # zip, zip and safetensors raise what they like
+    except Exception as error:  # zip and safetensors raise what they like
         said = first_line(error)[:200]
         raise InputError(f"{path} cannot be read as weights: {said}") from error
     found: Mapping[object, object] = content if isinstance(content, Mapping) else {}
