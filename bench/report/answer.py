@@ -105,7 +105,7 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     ours, theirs = evidence.experiment.spec.primary or ("", "")
     found, finds = verdict.difference, verdict.detectable
     if not found.n:
-        return f"No seed of {ours} and {theirs} has ended well yet."
+        return f"No seed of {ours} and {theirs} has ended well."
     shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from bench.analysis.evidence import Evidence
+from bench.data.specs import DATASETS
 from bench.errors import counted
 from bench.metrics import LEAST_BUSY
 from bench.records import DataFacts, Environment, TimingRecord, TrialRecord
@@ -75,7 +76,10 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
-    if weights := {trial.pretrained for trial in evidence.experiment.trials.values()} - {None}:
+    trials = evidence.experiment.trials.values()
+    photographs = {name for name, of in DATASETS.items() if not of.generator}  # of ImageNet, all
+    of_imagenet = [trial for trial in trials if trial.dataset in photographs]
+    if weights := {trial.pretrained for trial in of_imagenet} - {None}:
         of_file = "The weights of a checkpoint, if they know ImageNet,"
         whose = "Published weights" if True in weights else of_file
         yield (

@@ -17,6 +17,7 @@ from bench.report.pages import make
 from bench.report.table import is_numeric, results
 from bench.report.words import NONE
 from bench.spec.experiment import Experiment
+from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import (
@@ -265,6 +266,17 @@ def test_times_of_another_machine_than_the_trials_are_pointed_out(tmp_path: Path
         write_record(store.trial_folder(key), record)
     told = "Times are of cpu (Toy, 2 threads, fp32), unlike the trials."
     assert list(environment.warnings(gather(asked, store))) == [told]
+
+
+@pytest.mark.parametrize(("dataset", "told"), [("imagewoof-160", 1), ("of my own", 0)])
+def test_that_weights_know_the_images_is_said_of_images_of_imagenet_alone(
+    tmp_path: Path, dataset: str, told: int
+) -> None:
+    asked = experiment(tmp_path, f'dataset = ["{dataset}"]')
+    asked.file.write_text(asked.file.read_text().replace("epochs", "pretrained = true\nepochs"))
+    asked = load(str(asked.file))
+    warnings = list(environment.warnings(gather(asked, Store(tmp_path / "store"))))
+    assert len([line for line in warnings if line.startswith("Published weights")]) == told
 
 
 def test_a_report_is_read_back_only_while_all_that_it_was_made_of_is_as_it_was(
