@@ -56,6 +56,18 @@ def test_a_job_gives_its_answer_and_the_users_mistakes_to_its_starter() -> None:
         call(half, 7)
 
 
+def test_a_job_has_the_environment_that_its_starter_has_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for folder in ("one", "two"):
+        monkeypatch.setenv("RESIZER_BENCH_DATA", folder)
+        assert call(data_folder) == folder
+
+
+def data_folder(_: Listener) -> str:
+    return os.environ["RESIZER_BENCH_DATA"]
+
+
 def sleeper(_: Listener) -> None:
     time.sleep(60)
 

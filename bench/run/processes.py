@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -93,7 +93,8 @@ async def perform(
         DiedError: when the process ends in any other way; the text says how.
     """
     here, there = _context().Pipe()
-    process = _context().Process(target=_serve, args=(job, arguments, there), daemon=True)  # type: ignore[attr-defined]
+    asked = (job, arguments, there, dict(os.environ))
+    process = _context().Process(target=_serve, args=asked, daemon=True)  # type: ignore[attr-defined]
     process.start()
     there.close()
     try:
@@ -142,8 +143,13 @@ async def _readable(descriptor: int, timeout_s: float = math.inf) -> None:
 
 
 def _serve(
-    job: Callable[[Listener, *Ts], object], arguments: tuple[*Ts], there: Connection
+    job: Callable[[Listener, *Ts], object],
+    arguments: tuple[*Ts],
+    there: Connection,
+    environment: Mapping[str, str],
 ) -> None:
+    os.environ.clear()  # the server's is of when it was started
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the group; the runner decides
 
     def send(message: Message) -> None:
