@@ -148,6 +148,10 @@ def busy_s(step: Callable[[], object], wall_s: float, device: torch.device) -> f
     return float(began.elapsed_time(ended)) / 1e3
 
 
+RandomState = dict[str, Any]
+"""By stream: a tensor of torch's, or what Python and NumPy give of theirs."""
+
+
 def begin_random_streams(seed: int) -> None:
     """Of torch, and of Python and NumPy, from which a module of the user's own may draw, too."""
     torch.manual_seed(seed)
@@ -155,7 +159,7 @@ def begin_random_streams(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
+def random_state(device: torch.device) -> RandomState:
     """The state of the random streams that a training step on the device may draw from."""
     _, keys, *place = np.random.get_state()
     drawn = {"python": random.getstate(), "numpy": (np.asarray(keys).tolist(), *place)}
@@ -163,7 +167,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
     return {"cpu": torch.get_rng_state(), **drawn, **on_gpu}
 
 
-def set_random_state(device: torch.device, state: Mapping[str, Any]) -> None:
+def set_random_state(device: torch.device, state: RandomState) -> None:
     torch.set_rng_state(state["cpu"])
     if "python" in state:  # older snapshots have torch's alone
         random.setstate(state["python"])
