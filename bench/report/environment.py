@@ -52,7 +52,8 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
     timed = _environments(evidence.sittings)
     if ran and any(_machine(one) not in map(_machine, ran) for one in timed):
-        yield f"Times are of {words.join(_devices(evidence.sittings))}, unlike the trials."
+        where = words.join(_devices(evidence.sittings))
+        yield f"Times were taken on {where}; the trials ran elsewhere."
     made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
     if len(made) > 1:
         yield (

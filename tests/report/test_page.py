@@ -264,7 +264,7 @@ def test_times_of_another_machine_than_the_trials_are_pointed_out(tmp_path: Path
         assert record
         record["environment"] |= {"device": "cuda", "device_name": "H200", "precision": "bf16"}
         write_record(store.trial_folder(key), record)
-    told = "Times are of cpu (Toy, 2 threads, fp32), unlike the trials."
+    told = "Times were taken on cpu (Toy, 2 threads, fp32); the trials ran elsewhere."
     assert list(environment.warnings(gather(asked, store))) == [told]
 
 
