@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 
 from bench.analysis.evidence import gather
 from bench.report.figures import style
+from bench.report.figures.costs import components
+from bench.report.figures.crossed import heat
+from bench.report.figures.curves import by_axis
 from bench.report.figures.intervals import differences
-from bench.report.figures.style import arm_styles
+from bench.report.figures.style import Drawing, arm_styles
 from bench.report.made import Report
 from bench.report.pages import draw
 from bench.report.words import NONE
@@ -32,10 +36,18 @@ from tests.fakes import (
 )
 
 
+def styled(draws: Callable[..., Drawing | None], *about: object) -> Drawing:
+    """One figure, in the style of a report's."""
+    with mpl.rc_context(style.STYLE):
+        drawn = draws(*about)
+    assert drawn
+    return drawn
+
+
 def test_the_time_of_a_step_is_shown_by_component(
     whole: tuple[Report, Experiment, Store],
 ) -> None:
-    drawn = draw(gather(*whole[1:]))["components"]
+    drawn = styled(components, gather(*whole[1:]))
     assert "num_resblocks 1, learned, 64 → 32 px: the resizer takes 25 %" in drawn.alt
     assert (whole[0].folder / "figures" / "components.svg").read_text() == drawn.file
 
@@ -57,9 +69,9 @@ def test_an_arm_stands_at_the_values_of_an_axis_that_its_trials_answer(tmp_path:
     axes = 'dataset = ["fine"]\noutput_size = [16, 32]\nnum_resblocks = [0, 1]'
     asked, store = experiment(tmp_path, axes), Store(tmp_path)
     fill(asked, store, top1)
-    drawn = draw(gather(asked, store))
-    assert f">{NONE}<" not in drawn["by-output-size"].file
-    assert f">{NONE}<" in drawn["by-num-resblocks"].file
+    evidence = gather(asked, store)
+    assert f">{NONE}<" not in styled(by_axis, evidence, "output_size").file
+    assert f">{NONE}<" in styled(by_axis, evidence, "num_resblocks").file
 
 
 def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_path: Path) -> None:
@@ -71,7 +83,7 @@ def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_pat
         return 50.0 + (gain if trial.resizer == "learned" else 0.0)
 
     fill(asked, store, gained)
-    drawn = draw(gather(asked, store))["by-backbone-and-size"].file
+    drawn = styled(heat, gather(asked, store)).file
     assert [drawn.count(f">{number}<") for number in ("+1.0", "+2.0", "+3.0")] == [1, 2, 1]
     begun = Store(tmp_path / "begun")
     fill(
@@ -79,17 +91,17 @@ def test_differences_over_backbones_and_sizes_are_a_map_with_their_means(tmp_pat
         begun,
         lambda one: None if one.backbone_size == 32 and one.backbone == "resnet18" else gained(one),
     )
-    assert "nan" not in draw(gather(asked, begun))["by-backbone-and-size"].file
+    assert "nan" not in styled(heat, gather(asked, begun)).file
     narrow = experiment(tmp_path, 'dataset = ["fine"]\noutput_size = [16, 32]')
     fill(narrow, store, gained)
-    assert "by-backbone-and-size" not in draw(gather(narrow, store))
+    assert heat(gather(narrow, store)) is None
 
 
 def test_numbers_and_names_of_a_map_of_many_sizes_do_not_touch(tmp_path: Path) -> None:
     axes = 'dataset = ["fine", "coarse"]\nbackbone = ["resnet10t", "vit_small_patch16_224"]\n'
     asked = experiment(tmp_path, axes + "input_size = [320, 448]\noutput_size = [160, 224]")
     fill(asked, store := Store(tmp_path), top1)
-    figure = draw(gather(asked, store))["by-backbone-and-size"].figure
+    figure = styled(heat, gather(asked, store)).figure
     assert figure
     for ax in figure.axes:
         for texts in (ax.texts, ax.get_xticklabels(), ax.get_yticklabels()):
@@ -103,9 +115,9 @@ def test_long_names_of_backbones_leave_the_panels_their_room_and_are_whole(tmp_p
     axes = f'dataset = ["fine", "coarse"]\nbackbone = {named}\noutput_size = [16, 32]'
     asked = experiment(tmp_path, axes)
     fill(asked, store := Store(tmp_path), top1)
-    drawings = draw(gather(asked, store))
-    for name in ("by-backbone-and-size", "by-backbone"):
-        figure = drawings[name].figure
+    evidence = gather(asked, store)
+    for drawn in (styled(heat, evidence), styled(by_axis, evidence, "backbone")):
+        figure = drawn.figure
         assert figure
         for ax in figure.axes:
             assert ax.get_position().width > 0.2
@@ -117,9 +129,9 @@ def test_values_of_an_axis_are_joined_by_lines_where_they_are_numbers_alone(tmp_
     axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
     asked, store = experiment(tmp_path, axes), Store(tmp_path)
     fill(asked, store, top1)
-    drawn = draw(gather(asked, store))
-    for name, style_ in (("by-backbone", "None"), ("by-output-size", "-")):
-        figure = drawn[name].figure
+    evidence = gather(asked, store)
+    for axis, style_ in (("backbone", "None"), ("output_size", "-")):
+        figure = styled(by_axis, evidence, axis).figure
         assert figure
         assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {style_}
 
