@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from bench.cli.console import results_table
+from bench.cli.console import results_table, wrapped_table
 from bench.cli.progress import Display
 from bench.events import Round
 from bench.report.words import NONE
@@ -88,6 +88,35 @@ def test_what_does_not_vary_makes_way_first_then_costs_and_what_names_a_row_last
     table = results(tmp_path, width)
     assert [str(column.header) for column in table.columns] == shown
     assert table.caption == caption
+
+
+def test_rows_that_differ_in_their_sizes_alone_keep_these_and_headings_break_before_more_goes(
+    tmp_path: Path,
+) -> None:
+    headings = ["num_resblocks", "arm", "image, px", "top-1 accuracy, %", "training speed"]
+    lines = [["0", "fixed", "64 → 32", "67.6", "428"], ["0", "fixed", "80 → 32", "67.8", "334"]]
+    lines.append(["1", "learned", "64 → 32", "66.1", "236"])
+    file = tmp_path / "results.csv"
+    pd.DataFrame(lines, columns=headings).to_csv(file, index=False)
+    assert [str(column.header) for column in results_table(file, 42).columns] == headings[:4]
+    pd.DataFrame(lines[1:], columns=headings).to_csv(file, index=False)
+    shown = [str(column.header) for column in results_table(file, 36).columns]
+    assert shown == ["num_resblocks", "arm", "top-1 accuracy, %"]
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, True), (24, False)])
+def test_a_name_that_is_to_be_typed_is_whole_where_it_fits_and_never_cut(
+    monkeypatch: pytest.MonkeyPatch, width: int, *, whole: bool
+) -> None:
+    console = Console(file=StringIO(), width=width)
+    monkeypatch.setattr("bench.cli.console.out", console)
+    words = ["the class is in coarse structure that any reduction keeps"] * 6
+    headings = ("dataset", *"abcdef")
+    console.print(wrapped_table(headings, [("synthetic-coarse", *words)], right=()))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert ("synthetic-coarse" in text) == whole
+    assert "…" not in text
 
 
 def test_a_terminal_shows_forty_rows_and_says_how_many_more_there_are(tmp_path: Path) -> None:

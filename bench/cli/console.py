@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,11 @@ KEPT = ("top-1", "difference", "verdict")
 
 NAMED = ("arm", "row")
 """The last of the columns that name a row; axes may stand before it."""
+
+SIZE = "image, px"
+"""Names a row, too, where others differ from it in nothing but their sizes."""
+
+NARROW = 8  # so narrow may a heading be broken
 
 
 def say(text: str) -> None:
@@ -61,10 +66,16 @@ def plain(text: str) -> Text:
 def wrapped_table(
     headings: Sequence[str], lines: Iterable[Sequence[str]], *, right: Container[str]
 ) -> Table:
-    """A table whose cells break where the terminal is narrow; columns of numbers are `right`."""
-    table = Table(box=None, header_style="bold")
-    for heading in headings:
-        table.add_column(plain(heading), justify="right" if heading in right else "left")
+    """A table whose cells break where the terminal is narrow; columns of numbers are `right`.
+
+    What the first column names stays whole, to be typed, unless it takes a third of the width.
+    """
+    table, lines = Table(box=None, header_style="bold"), list(lines)
+    whole = max((len(line[0]) for line in lines), default=0) <= out.width // 3
+    for i, heading in enumerate(headings):
+        side: Literal["left", "right"] = "right" if heading in right else "left"
+        whole_here = whole and i == 0
+        table.add_column(plain(heading), justify=side, no_wrap=whole_here, overflow="fold")
     for line in lines:
         table.add_row(*map(plain, line))
     return table
@@ -73,8 +84,9 @@ def wrapped_table(
 def results_table(path: Path, width: int) -> Table:
     """The results, a CSV file of display strings: what fits, the least important left out first.
 
-    Columns that hold one value go first, then costs and other numbers from the right; last goes
-    what tells one row from another: the axes that vary, before the arm, and the arm.
+    Columns that hold one value go first, then costs and other numbers from the right; before any
+    more is left out, headings break. Last goes what tells one row from another: the axes that
+    vary, before the arm, and the arm.
     """
     with path.open(newline="", encoding="utf-8") as file:
         headings, *lines = csv.reader(file)
@@ -83,12 +95,14 @@ def results_table(path: Path, width: int) -> Table:
     kept = [i for i in columns if headings[i].startswith(KEPT)]
     alike = [i for i in columns if i not in (*kept, named) and len(set(columns[i])) == 1]
     names = [i for i in range(named + 1) if i not in alike]
+    if SIZE in headings and len({tuple(line[i] for i in names) for line in lines}) < len(lines):
+        names.append(headings.index(SIZE))
     varied = [i for i in columns if i not in (*kept, *alike, *names)]
     widths = {i: _width(headings[i], columns[i][:MOST_ROWS]) for i in columns}
-    for i in (*alike, *reversed(varied), *reversed(kept), *names):
-        if sum(widths.values()) + 2 * len(widths) <= width:
-            break
-        del widths[i]
+    _leave_out((*alike, *reversed(varied)), widths, width)
+    if _too_wide(widths, width):
+        widths = {i: min(of, max(_width("", columns[i]), NARROW)) for i, of in widths.items()}
+    _leave_out((*reversed(kept), *names), widths, width)
     table = Table(box=None, header_style="bold")
     for i, own in widths.items():
         side: Literal["left", "right"] = "right" if are_numbers(columns[i]) else "left"
@@ -99,6 +113,17 @@ def results_table(path: Path, width: int) -> Table:
     more = " and ".join(f"{counted(n, f'more {what}')}" for what, n in left.items() if n)
     table.caption = f"{more} in the report" if more else None
     return table
+
+
+def _leave_out(columns: Iterable[int], widths: dict[int, int], width: int) -> None:
+    """Drop the first of the columns from `widths`, until the rest fits."""
+    for i in columns:
+        if _too_wide(widths, width):
+            del widths[i]
+
+
+def _too_wide(widths: Mapping[int, int], width: int) -> bool:
+    return sum(widths.values()) + 2 * len(widths) > width
 
 
 def _width(heading: str, column: Iterable[str]) -> int:
