@@ -62,6 +62,21 @@ def test_the_advice_is_short_and_its_numbers_are_those_of_the_answers() -> None:
     assert re.findall(r"\d+\.\d+", advice) == told
 
 
+def test_the_speed_of_a_captured_step_is_that_of_the_log_it_links() -> None:
+    (told, entry), *_ = re.findall(r"\[([0-9.]+) times as fast\]\(results/LOG\.md#(.*?)\)", TEXT)
+    log = (PROJECT / "results" / "LOG.md").read_text()
+    (text,) = [one for one in log.split("\n## ") if slug(one.partition("\n")[0]) == entry]
+    captured, apart = (
+        int(
+            re.findall(rf"^\| {line}.* \| ([0-9,]+) \|  *\|$", text, re.MULTILINE)[0].replace(
+                ",", ""
+            )
+        )
+        for line in ("the step alone", "the same, kernel by kernel")
+    )
+    assert told == f"{captured / apart:.1f}"
+
+
 def test_the_rest_of_the_readme_is_at_most_120_lines() -> None:
     before, _, rest = TEXT.partition(BEGIN)
     assert (before + rest.partition(END)[2]).count("\n") <= 120
