@@ -19,6 +19,7 @@ from statsmodels.stats import contingency_tables
 from bench import checks, load, publish
 from bench.analysis.evidence import gather
 from bench.analysis.overview import ANSWERS
+from bench.analysis.verdicts import is_generated
 from bench.data.library import open_dataset
 from bench.data.specs import DATASETS
 from bench.paths import PROJECT, PUBLISHED, results_with
@@ -26,7 +27,8 @@ from bench.report.answer import in_words
 from bench.report.summary import SUMMARIES, read_summary, summary, told_of
 from bench.report.words import MINUS
 from bench.spec.experiment import Experiment
-from bench.store import Store
+from bench.spec.files import shipped
+from bench.store import Store, timing_key
 from tests.test_answer import FORBIDDEN
 
 EXPERIMENTS = publish.published()
@@ -54,6 +56,21 @@ def test_the_summaries_and_the_answers_are_what_the_records_say() -> None:
         assert kept
         wanted = summary(evidence, kept.figure, kept.alt)
         assert SUMMARIES.dump_python(kept) == SUMMARIES.dump_python(wanted), stale
+
+
+def test_what_the_log_leaves_open_is_what_the_published_records_lack() -> None:
+    *_, text = (PROJECT / "results" / "LOG.md").read_text().partition("\n## Open\n")
+    points = [set(re.findall("`(.*?)`", point)) & set(IDS) for point in text.split("\n- ")]
+    whole = [one for one in EXPERIMENTS if one.name in shipped()]
+    real = {one.name for one in whole if not all(map(is_generated, one.trials.values()))}
+    earlier = {
+        one.name
+        for one in EXPERIMENTS
+        for key in [timing_key(one.trials.values(), one.spec.timing, version=4)]
+        if (PUBLISHED / one.name / "timings" / key).exists()
+    }
+    assert {name for name in real if not name.startswith(ANSWERS)} in points
+    assert earlier in points
 
 
 @pytest.mark.parametrize("name", IDS)
