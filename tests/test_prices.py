@@ -22,6 +22,7 @@ from bench.analysis.prices import (
 )
 from bench.analysis.statistics import Price, estimate, relative
 from bench.spec.files import load
+from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import NARROW, experiment, fill, time_all
 
@@ -147,6 +148,31 @@ def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
     told = lambda _, differences: estimate(differences)  # noqa: E731
     assert on_front(mixed, told) == ("open", "")  # dearer than one recipe, cheaper than the other
     assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")
+
+
+def test_a_plain_image_that_is_validated_otherwise_than_the_treatments_is_none_of_its_price(
+    tmp_path: Path,
+) -> None:
+    """It costs what the right one does; images trained on antialiased are sampled in its test."""
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    others = '[[arm]]\nname = "whole"\nresizer = "none"\n'
+    others += (
+        '[[arm]]\nname = "sampled"\nresizer = "none"\ninput_size = 32\neval_antialias = false\n'
+    )
+    asked.file.write_text(asked.file.read_text() + others)
+    asked = load(str(asked.file))
+
+    def answer(trial: Trial) -> float:
+        if trial.eval_antialias is False:
+            return 10.0 + trial.seed
+        return {"learned": 55.0, "none": 40.0 + trial.input_size * 5 / 16}.get(trial.resizer, 0.0)
+
+    fill(asked, store, answer)
+    time_all(asked, store)
+    ((row, _),) = (found := gather(asked, store)).judged
+    at = {one.price: one.equal for one in paid(found, row)}
+    assert at["training time"]
+    assert at["training time"].difference.mean == pytest.approx(55 - (50 * 2 / 3 + 60 / 3))
 
 
 def of_batches(folder: Path, batches: str) -> tuple[Evidence, Row]:

@@ -34,7 +34,7 @@ class Pipeline:
 
     name: str
     side: int  # of its image, pixels
-    plain: bool  # without a resizer
+    plain: bool  # without a resizer, and validated on images that are loaded as the treatment's
     price: Price
     accuracy: pd.Series[float]  # %, by seed
 
@@ -245,8 +245,14 @@ def _priced(
         return None
     trial, cost = trials[0], PRICES[price](evidence, label, trials[0], its)
     accuracy = row.top1[row.top1.index.isin([one.seed for one in trials])]
-    plain = trial.resizer == "none"
+    plain = trial.resizer == "none" and _validated(trial) == _validated(its)
     return Pipeline(row.arm.name, trial.input_size, plain, cost, accuracy) if cost else None
+
+
+def _validated(trial: Trial) -> tuple[object, ...]:
+    """How a trial's validation images are loaded otherwise than its training's."""
+    resized = round(trial.evaluated_size / trial.input_size, 1)
+    return trial.eval_resample, trial.eval_antialias, resized
 
 
 def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
