@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -62,9 +63,16 @@ def named(found: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def told(found: pd.DataFrame, **costs: str) -> dict[str, str]:
     """The answers of the first screen by their questions, links left out."""
-    content = {"answer": "", "figures": [], "pictures": [], "took": "", "not_run": ""}
+    content: dict[str, Any] = {
+        "answer": "",
+        "figures": [],
+        "pictures": [],
+        "took": "",
+        "not_run": "",
+    }
     content["timed_on"] = "CPU"
-    text = markdown("front.md.j2", whole=overview(found), costs=costs, address=str, **content)
+    content |= {"whole": overview(found), "others": found[:0]}
+    text = markdown("front.md.j2", costs=costs, address=str, **content)
     plain = re.sub(r"\\(.)", r"\1", re.sub(r" \[[^]]*\]\([^)]*\)", "", text))
     return dict(re.findall(r"- \*\*(.*)\*\* (.*)", plain))
 
@@ -178,6 +186,8 @@ def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_ear
     screen = first_screen([early, settling], str, shown)
     assert "+7.0 points" in screen
     assert "+51.0 points" not in screen
+    assert "Of 1 earlier one: better in 1, worse in none." in screen
+    assert "earlier one" not in first_screen([settling], str, shown[:1])
     folded = screen.partition("<summary>Early, small experiments</summary>")
     assert "overview.svg" in folded[0]
     assert "overview-early.svg" in folded[2]

@@ -89,7 +89,8 @@ def first_screen(
         not_run: which questions are not asked yet, a sentence.
         took: how long `make bench` takes; where the project is not, the command is left out.
     """
-    whole = overview(settling(as_table(v for one in found for v in one.verdicts))[0])
+    ours, others = settling(as_table(v for one in found for v in one.verdicts))
+    whole = overview(ours)
     priced = set(whole.real.loc[whole.real["step_ratio"].notna(), "experiment"])
     timed = [one.environments["timing"] for one in found if one.name in priced]
     text = render.markdown(
@@ -97,6 +98,7 @@ def first_screen(
         answer=in_short(whole),
         figures=figures,
         whole=whole,
+        others=overview(others).real,
         timed_on=words.join(dict.fromkeys(str(one.get("device")).upper() for one in timed)),
         costs={one.name: one.answers[0].sentence for one in found if one.group == "costs"},
         address=address,
