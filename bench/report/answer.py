@@ -13,7 +13,7 @@ from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Ver
 from bench.analysis.lengths import reached
 from bench.errors import counted
 from bench.report import words
-from bench.report.environment import devices
+from bench.report.environment import devices, timed_elsewhere
 from bench.report.words import MINUS
 
 
@@ -39,14 +39,14 @@ def answers(evidence: Evidence) -> list[Answer]:
 
 
 def in_words(evidence: Evidence) -> str:
-    """How far it is if unfinished, a line for each answer, and the scope."""
+    """How far it is if unfinished, a line for each answer, the scope, and where times are from."""
     unfinished = evidence.finished < len(evidence.experiment.runs)
     begin = [f"Not finished: {progress(evidence)}"] if unfinished else []
     told = [
         f"{one.badge.capitalize()}: {one.sentence}" + (f" On {one.place}." if one.place else "")
         for one in answers(evidence)
     ]
-    return "\n".join([*begin, *told, scope(evidence)])
+    return "\n".join(filter(None, [*begin, *told, scope(evidence), timed_elsewhere(evidence)]))
 
 
 def progress(evidence: Evidence) -> str:

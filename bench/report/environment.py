@@ -42,6 +42,15 @@ def _device(env: Environment) -> str:
     return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
 
 
+def timed_elsewhere(evidence: Evidence) -> str:
+    """On what times were taken, where it is none of the machines of the trials; else ""."""
+    ran, timed = (_environments(of) for of in (evidence.records.values(), evidence.sittings))
+    if not ran or all(_machine(one) in map(_machine, ran) for one in timed):
+        return ""
+    where = words.join(_devices(evidence.sittings))
+    return f"Times were taken on {where}; the trials ran elsewhere."
+
+
 def warnings(evidence: Evidence) -> Iterator[str]:
     """What a reader must know before comparing the numbers."""
     ran = _environments(evidence.records.values())
@@ -50,10 +59,8 @@ def warnings(evidence: Evidence) -> Iterator[str]:
         values = _values(ran, name)
         if len(values) > 1 and name not in evidence.axes:
             yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
-    timed = _environments(evidence.sittings)
-    if ran and any(_machine(one) not in map(_machine, ran) for one in timed):
-        where = words.join(_devices(evidence.sittings))
-        yield f"Times were taken on {where}; the trials ran elsewhere."
+    if elsewhere := timed_elsewhere(evidence):
+        yield elsewhere
     made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
     if len(made) > 1:
         yield (

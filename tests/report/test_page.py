@@ -12,6 +12,7 @@ import pytest
 from bench.analysis.evidence import gather
 from bench.records import write_record
 from bench.report import environment
+from bench.report.answer import in_words
 from bench.report.made import Report, saved
 from bench.report.pages import make
 from bench.report.table import is_numeric, results
@@ -266,6 +267,7 @@ def test_times_of_another_machine_than_the_trials_are_pointed_out(tmp_path: Path
         write_record(store.trial_folder(key), record)
     told = "Times were taken on cpu (Toy, 2 threads, fp32); the trials ran elsewhere."
     assert list(environment.warnings(gather(asked, store))) == [told]
+    assert in_words(gather(asked, store)).splitlines()[-1] == told
 
 
 @pytest.mark.parametrize(("dataset", "told"), [("imagewoof-160", 1), ("of my own", 0)])
