@@ -131,6 +131,8 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
     assert first["comparison"] == f"learned {MINUS} plain"
     assert second["comparison"] == f"learned {MINUS} fixed"
     assert second["verdict"].startswith(answer)
+    badges = [one.badge for one in answers(gather(asked, store))]
+    assert badges == (["better", "worse"] if answer == "worse" else ["not settled"])
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,18 @@ class Answer:
 
 
 def answers(evidence: Evidence) -> list[Answer]:
-    """At most two verdicts one by one; of more, one answer over all of them."""
+    """At most two verdicts one by one; of more, one answer over all of them.
+
+    Beneath a single one stands that of the secondary comparison, once it is settled.
+    """
     if not evidence.experiment.spec.train:
         return [_cost(evidence)]
     if not evidence.judged:
         return [_without_verdict(evidence)]
     if len(evidence.judged) > ONE_BY_ONE:
         return [_over_all(evidence)]
-    return [_verdict(evidence, *one) for one in evidence.judged]
+    told = [_verdict(evidence, *one) for one in evidence.judged]
+    return told if len(told) > 1 else told + _secondary(evidence)
 
 
 def in_words(evidence: Evidence) -> str:
@@ -101,12 +105,27 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
     )
 
 
+def _secondary(evidence: Evidence) -> list[Answer]:
+    ((row, _),) = evidence.judged
+    found = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary][:1]
+    pair = evidence.experiment.spec.secondary
+    return [
+        Answer(one.answer, f"{_difference(pair, one)}.", place="")
+        for one in found
+        if one.answer in SETTLED
+    ]
+
+
+def _difference(pair: tuple[str, str] | None, verdict: Verdict) -> str:
+    return f"{f' {MINUS} '.join(pair or ())} = {words.difference(verdict.difference)}"
+
+
 def _sentence(evidence: Evidence, verdict: Verdict) -> str:
-    ours, theirs = evidence.experiment.spec.primary or ("", "")
+    pair = evidence.experiment.spec.primary
     found, finds = verdict.difference, verdict.detectable
     if not found.n:
-        return f"No seed of {ours} and {theirs} has ended well."
-    shown = f"{ours} {MINUS} {theirs} = {words.difference(found)}"
+        return f"No seed of {words.join(pair or ())} has ended well."
+    shown = _difference(pair, verdict)
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."
     shown += f", {counted(found.n, 'seed')}"

@@ -109,7 +109,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
 
 
 def _caption(summary: Summary, spec: ExperimentFile) -> str:
-    places = ". ".join(one.place for one in summary.answers)
+    places = ". ".join(one.place for one in summary.answers if one.place)
     own = f" That of {primary[0]} is its verdict's." if (primary := spec.primary) else ""
     return f"{summary.question} {places}. {summary.scope} {CAPTION}{own}"
 
