@@ -155,7 +155,11 @@ BAD = {
         "self.w = nn.Parameter(torch.ones(1, dtype=torch.complex64))", "x = (x * self.w).real", "",
         "fails in training: RuntimeError",
     ),
-    "two at most": ("pass", "x = x[:2]", "", "fails in training: ValueError: Expected input batch"),
+    "two at most": (
+        "pass", "x = x[:2] if self.training else x", "",
+        "fails in training: ValueError: Expected input batch",
+    ),
+    "two at most at all": ("pass", "x = x[:2]", "", "another picture .* where others are beside"),
     "unsaved mean": (
         "self.register_buffer('m', torch.zeros(1), persistent=False)",
         "self.m += x.mean().detach() * self.training", "", "changes its buffer 'm' in training",
@@ -172,6 +176,21 @@ BAD = {
     "unreached": (
         "self.c = nn.Conv2d(3, 3, 1)", "x = self.c(x).detach()", "",
         r"would not learn: no gradient reaches its weights \(c.weight\)",
+    ),
+    "noise": ("pass", "x = x + torch.randn_like(x)", "", "makes another picture of the same image"),
+    "dropout": (
+        "pass", "x = nn.functional.dropout(x)", "", "another picture of the same image each time"
+    ),
+    "remembering": (
+        "self.register_buffer('seen', torch.zeros(1))", "self.seen += 1; x = x + self.seen", "",
+        "another picture of the same image each time",
+    ),
+    "batch statistics": (
+        "self.n = nn.BatchNorm2d(3, track_running_stats=False)", "x = self.n(x)", "",
+        "where others are beside it: its accuracy would depend on the batches",
+    ),
+    "contrast of the batch": (
+        "pass", "x = (x - x.mean()) / (x.std() + 1)", "", "another picture .* where others are",
     ),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
@@ -194,6 +213,14 @@ def test_a_module_that_could_not_be_used_after_training_is_refused_before_it(
     with pytest.raises(InputError, match=why):
         runner.run(experiment, store, lambda _: None)
     assert not (store.root / "trials").exists()
+
+
+def test_a_front_end_that_writes_over_its_images_rounds_or_gives_no_numbers_is_steady() -> None:
+    class Writing(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mul_(8).round_().div_(8).log()
+
+    trying.refuse_unsteady(Writing().eval(), "it", 16)
 
 
 # The machine

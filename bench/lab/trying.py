@@ -15,6 +15,9 @@ from bench.spec.trial import Trial
 IMAGES = 3
 """Of a training step that is only tried: one or two may be special to a module."""
 
+ROUNDING = 1e-2
+"""A resizer's outputs for an image may differ by so much of their mean size."""
+
 
 def check(trials: Iterable[Trial]) -> None:
     """Raise InputError at the first device, backbone or resizer that cannot be had.
@@ -58,6 +61,36 @@ def try_resizer(trial: Trial) -> None:
         if shape != wanted:
             raise InputError(f"{what} gives {shape}, not {wanted}")
     weights.rehearse(front, what)
+    if ":" in trial.resizer:
+        refuse_unsteady(front, what, trial.evaluated_size)
+
+
+@torch.no_grad()
+def refuse_unsteady(front: nn.Module, what: str, side: int) -> None:
+    """Raise InputError unless what it makes of an image in evaluation is of that image alone."""
+    stream = torch.Generator().manual_seed(0)
+    brightness = torch.arange(1.0, 1 + IMAGES).view(-1, 1, 1, 1)
+    images = brightness * (torch.randn(IMAGES, 3, side, side, generator=stream) + 1)
+
+    def alone() -> Tensor:
+        return torch.cat([front(image[None].clone()) for image in images])
+
+    try:
+        first, again, together = alone(), [alone(), alone()], front(images.clone())
+    except BaseException as error:  # a user's own module may raise anything
+        raise InputError(f"{what} fails: {first_line(error)}") from error
+    if any(_differ(first, other) for other in again):
+        raise InputError(f"{what} makes another picture of the same image each time in evaluation")
+    if _differ(first, together):
+        raise InputError(
+            f"{what} makes another picture of an image in evaluation where others are beside it: "
+            "its accuracy would depend on the batches"
+        )
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    rounding = ROUNDING * one.abs().mean()
+    return one.shape != other.shape or bool((one - other).abs().mean() > rounding)
 
 
 def try_training(trial: Trial, device: torch.device) -> None:
