@@ -107,6 +107,48 @@ def test_anything_but_a_wholly_fitting_body_is_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
+def both(one: str, other: str) -> Callable[[State, State], object]:
+    return lambda right, wrong: {one: right, other: wrong}
+
+
+AVERAGED: dict[str, Callable[[State, State], object]] = {
+    "before": both("ema", "model"),
+    "after": lambda right, wrong: {"model": wrong, "ema": {"module": right, "decay": 0.999}},
+    "by prefix": lambda right, wrong: {
+        "state_dict": {**prefixed("model.")(wrong), **prefixed("ema_model.module.")(right)}  # type: ignore[dict-item]
+    },
+    "without batch statistics": lambda right, wrong: {
+        "ema": {n: t for n, t in wrong.items() if "running" not in n}, "model": right,
+    },
+    "without weights": lambda right, _: {"ema": {"decay": torch.ones(1)}, "model": right},
+    "the same twice": lambda right, _: {"net": right, "model": dict(right)},
+    "of another network": lambda right, _: {"teacher": state(name="test_vit"), "student": right},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", AVERAGED)
+def test_averaged_weights_are_what_is_meant_where_they_fit(tmp_path: Path, how: str) -> None:
+    right, wrong = state(), {n: t + 1 for n, t in state().items()}
+    model = models.build(toy(saved(tmp_path / "w.pth", AVERAGED[how](right, wrong))), 2)
+    weight = model.backbone.state_dict()["conv1.0.weight"]
+    assert torch.equal(weight, right["conv1.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("model", "state_dict"), ("net", "teacher"), ("model", "best_model")]
+)
+def test_of_two_sets_of_weights_that_fit_none_is_taken_by_chance(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    right, wrong = state(), {n: t + 1 for n, t in state().items()}
+    nested, flat = both(one, other)(right, wrong), {f"{other}.{n}": t for n, t in wrong.items()}
+    for content in (nested, {**{f"{one}.{n}": t for n, t in right.items()}, **flat}):
+        with pytest.raises(InputError, match=f"two sets of weights .* '{one}' and '{other}': lea"):
+            models.build(toy(saved(tmp_path / "w.pth", content)), 2)
+    with pytest.raises(InputError, match=f"'the top level' and '{other}': leave one in it"):
+        models.build(toy(saved(tmp_path / "w.pth", {**right, **flat})), 2)
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("/tmp/never"),))

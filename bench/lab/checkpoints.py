@@ -19,18 +19,8 @@ from bench.errors import InputError, first_line
 if TYPE_CHECKING:
     from bench.records import LoadedWeights
 
-WRAPPERS = (
-    "state_dict_ema",
-    "model_ema",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "module",
-    "net",
-    "network",
-)
-"""Keys under which training programs keep the weights among other things, by preference."""
+AVERAGED = {"state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema"}
+"""Keys of the running mean of the weights: where a file has both, it is what is meant."""
 
 PREFIXES = ("model.", "module.", "timm_model.", "backbone.", "_orig_mod.", "net.", "encoder.")
 """What wrappers put before the names of the weights: Lightning, DataParallel, compile, this one."""
@@ -57,13 +47,13 @@ def load(
         unused: what the names of further classifiers begin with, which the backbone is without.
     Returns: what was loaded, for the record.
     Raises:
-        InputError: if the file cannot be read, or anything of the body is missing, left over or of
-            another shape; the first of each are named.
+        InputError: if the file cannot be read, if anything of the body is missing, left over or of
+            another shape (the first of each are named), or if several sets of weights fit.
     """
     own = {name: t for name, t in backbone.state_dict().items() if not name.endswith(COUNTERS)}
     layers = tuple(f"{layer}." for layer in head)
-    found = _fitting(_weights(path), backbone, own)
     body = {name: t for name, t in own.items() if not name.startswith(layers)}
+    found = _fitting(path, backbone, body)
     left = tuple(unused)
     given = {n: t for n, t in found.items() if not n.endswith(COUNTERS) and not n.startswith(left)}
     if why := misfit(body, {n: t for n, t in given.items() if not n.startswith(layers)}):
@@ -82,37 +72,63 @@ def load(
     }
 
 
-def _weights(path: Path) -> Weights:
-    """The tensors of a file by name, out of whatever they are wrapped in."""
+def _content(path: Path) -> object:
     try:
-        content: object = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return cast("object", torch.load(path, map_location="cpu", weights_only=True))
     except UnpicklingError as error:  # torch's own text tells how to run what the file holds
         said = "it is not of torch.save(model.state_dict(), ...), or holds more than tensors"
         raise InputError(f"{path} cannot be read as weights: {said}") from error
     except Exception as error:  # zip and safetensors raise what they like
         said = first_line(error)[:200]
         raise InputError(f"{path} cannot be read as weights: {said}") from error
-    found: Mapping[object, object] = content if isinstance(content, Mapping) else {}
-    for _ in range(MOST_WRAPPED):
-        inner = (found[key] for key in WRAPPERS if key in found)
-        found = next((one for one in inner if isinstance(one, Mapping)), found)
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    if not tensors:
+
+
+def _fitting(path: Path, backbone: nn.Module, body: Weights) -> Weights:
+    """Of a file's sets of weights the one that fits the body best; of two, the averaged one."""
+
+    def rank(named: tuple[str, Weights]) -> tuple[int, int, bool]:
+        where, given = named
+        shared = given.keys() & body.keys()
+        fitting = sum(given[name].shape == body[name].shape for name in shared)
+        return fitting, len(shared), not AVERAGED.isdisjoint(where.split("."))
+
+    found = list(_candidates(_content(path), backbone, next(iter(body))))
+    if not found:
         raise InputError(f"{path} holds no weights by name")
-    return tensors
+    chosen = max(found, key=lambda named: (*rank(named), len(named[1])))
+    where, weights = chosen
+    alike = [named for named in found if rank(named) == rank(chosen)]
+    for other, given in alike if rank(chosen)[0] == len(body) else ():
+        if not all(torch.equal(given[name], weights[name]) for name in body):
+            both = " and ".join(f"{one.rstrip('.') or 'the top level'!r}" for one in (where, other))
+            raise InputError(f"{path} holds two sets of weights that fit, {both}: leave one in it")
+    return weights
 
 
-def _fitting(weights: Weights, backbone: nn.Module, own: Weights) -> Weights:
-    """The weights under the prefix with which most of their names are the backbone's."""
-    candidates = [
-        _converted({n.removeprefix(p): t for n, t in weights.items() if n.startswith(p)}, backbone)
-        for p in _prefixes(weights)
-    ]
-    return max(candidates, key=lambda given: len(given.keys() & own.keys()))
+def _candidates(content: object, backbone: nn.Module, name: str) -> Iterator[tuple[str, Weights]]:
+    """Each set of tensors in a file, without what may stand before their names, and where it is.
+
+    Args:
+        name: of one of the backbone's tensors: whatever stands before it may be such a thing.
+    """
+    for where, tensors in _sets(content):
+        before = [n.removesuffix(name) for n in tensors if f".{n}".endswith(f".{name}")]
+        for prefix in dict.fromkeys([*_prefixes(tensors), *before]):
+            under = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            yield where + prefix, _converted(under, backbone)
+
+
+def _sets(content: object, where: str = "") -> Iterator[tuple[str, Weights]]:
+    """Whatever has tensors by name in a file, and the keys that lead there, each with a dot."""
+    if not isinstance(content, Mapping) or where.count(".") > MOST_WRAPPED:
+        return
+    named = {name: value for name, value in content.items() if isinstance(name, str)}
+    if tensors := {name: value for name, value in named.items() if isinstance(value, Tensor)}:
+        yield where, tensors
+    for name, inner in named.items():
+        yield from _sets(inner, f"{where}{name}.")
 
 
 def _prefixes(weights: Weights) -> Iterator[str]:
