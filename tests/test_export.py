@@ -119,5 +119,5 @@ def test_a_trial_without_weights_is_refused_in_a_sentence(
     store: Store, key: str, tmp_path: Path
 ) -> None:
     (store.trial_folder(key) / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match="has no weights: publishing leaves them out"):
+    with pytest.raises(InputError, match='run its experiment with keep_weights = "all" to have'):
         export.export(store.root, key, "pt2", tmp_path / "model.pt2")

@@ -123,9 +123,8 @@ def _torchvision(trial: Trial, classes: int, pretrained: bool) -> nn.Module:
         options["image_size"] = size
     if name.startswith("maxvit_"):
         options["input_size"] = size, size
-    if name in AUXILIARY:  # their weights were trained on images of another scale
-        options |= {"aux_logits": False, "transform_input": bool(trial.pretrained)}
-        options["init_weights"] = True
+    if name in AUXILIARY:
+        options |= {"aux_logits": False, "transform_input": False, "init_weights": True}
     backbone: nn.Module = torchvision.get_model(name, weights=None, **options)
     if pretrained:
         _load_pretrained(backbone, name, trial)
@@ -148,6 +147,8 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
 
 def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
     """Mean and standard deviation of the images that the backbone was pretrained on."""
+    if trial.backbone.removeprefix(TORCHVISION) in AUXILIARY and _of_torchvision(backbone):
+        return {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # what their `transform_input` makes of it
     if trial.backbone.startswith(TORCHVISION):
         weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
         prepared = weights.DEFAULT.transforms()

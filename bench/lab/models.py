@@ -174,7 +174,8 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
     if not file.exists():
         raise InputError(
             f"trial {folder.name}{role} has no weights: publishing leaves them out, and so may "
-            f"keep_weights; delete its folder in {folder.parent} to train it again"
+            f"keep_weights; delete its folder in {folder.parent} and run its experiment with "
+            'keep_weights = "all" to have them'
         )
     return weights.load(file)
 
