@@ -158,10 +158,23 @@ def test_images_are_scaled_as_those_that_the_weights_were_trained_on() -> None:
     for name, mean in (("resnet18", 0.485), ("efficientnet_v2_l", 0.5)):
         one = toy(f"torchvision:{name}", pretrained=True)
         assert backbones.scale(one, nn.Identity())["mean"][0] == mean
-    for name in ("googlenet", "inception_v3"):
-        with torch.device("meta"):
-            built = backbones.build(toy(f"torchvision:{name}", pretrained=True), 2, start=False)
-        assert built.transform_input
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_network_that_scales_its_images_itself_gets_them_so_in_arms_that_start_from_it_too(
+    name: str,
+) -> None:
+    first = toy(f"torchvision:{name}", 96, pretrained=True)
+    with torch.device("meta"):
+        parent = backbones.build(first, 2, start=False)
+        child = backbones.build(toy(first.backbone, 96), 2)
+    images = torch.rand(2, 3, 4, 4)
+    scale = backbones.scale(first, parent)
+    given = models.Classifier(nn.Identity(), **scale).normalised(images)
+    theirs = torchvision.googlenet(init_weights=False, transform_input=True)
+    wanted = theirs._transform_input(models.Classifier(nn.Identity()).normalised(images))
+    for network in (parent, child):  # the mean and deviation go along with the weights
+        assert torch.allclose(network._transform_input(given), wanted, atol=1e-6)  # type: ignore[operator]
 
 
 def test_published_weights_are_asked_of_torchvision_and_their_second_classifiers_left(

@@ -147,11 +147,11 @@ def _load_pretrained(backbone: nn.Module, name: str, trial: Trial) -> None:
 
 def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
     """Mean and standard deviation of the images that the backbone was pretrained on."""
-    if trial.backbone.removeprefix(TORCHVISION) in AUXILIARY and _of_torchvision(backbone):
-        return {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # what their `transform_input` makes of it
     if trial.backbone.startswith(TORCHVISION):
-        weights = torchvision.get_model_weights(trial.backbone.removeprefix(TORCHVISION))
-        prepared = weights.DEFAULT.transforms()
+        name = trial.backbone.removeprefix(TORCHVISION)
+        if name in AUXILIARY:  # their `transform_input` makes this of ImageNet's
+            return {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+        prepared = torchvision.get_model_weights(name).DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
     config = _config(backbone)
     return {"mean": config["mean"], "std": config["std"]}
