@@ -27,9 +27,9 @@ STEPS_PER_EPOCH = 10
 
 def doubled(trial: Trial) -> float:
     """Plain gains 10 points with each doubling from 40, learned from 45; a seed adds a point."""
-    assert trial.epochs
+    epochs = trial.epochs or trial.length[0] / STEPS_PER_EPOCH
     start = 45.0 if trial.resizer == "learned" else 40.0
-    return start + 10 * float(np.log2(trial.epochs / 4)) + trial.seed
+    return start + 10 * float(np.log2(epochs / 4)) + trial.seed
 
 
 LEARNED = 'resizer = "learned"\n'
@@ -47,8 +47,7 @@ def evidence(
     for key, trial in asked.trials.items():
         record = store.trial(key)
         assert record
-        assert trial.epochs
-        record["steps"] = STEPS_PER_EPOCH * trial.epochs * 64 // trial.batch_size
+        record["steps"] = trial.steps or STEPS_PER_EPOCH * trial.length[0] * 64 // trial.batch_size
         write_record(store.trial_folder(key), record)
     time_all(asked, store)
     return gather(asked, store)
@@ -61,7 +60,7 @@ def of(found: Evidence, arm: str) -> Reached:
 def test_seconds_are_images_over_the_measured_speed(tmp_path: Path) -> None:
     found = evidence(tmp_path)
     plain = next(line for line in lines(found) if line.arm == "plain")
-    assert plain.seconds == [4 * 10 * 64 / 200, 16 * 10 * 64 / 200]
+    assert plain.seconds == pytest.approx([4 * 10 * 64 / 200, 16 * 10 * 64 / 200])
 
 
 def test_a_target_is_reached_where_the_logarithm_of_the_time_says(tmp_path: Path) -> None:
@@ -115,6 +114,16 @@ def test_a_step_of_half_the_batch_is_half_the_images_of_the_time_to_an_accuracy(
     assert same.ratio
     assert smaller.ratio  # its step takes as long, and it takes twice as many
     assert smaller.ratio.value == pytest.approx(2 * same.ratio.value)
+
+
+def test_each_seed_has_the_images_of_its_own_batch_where_lengths_are_steps(tmp_path: Path) -> None:
+    turns = f"{LEARNED}batch_size = {{ in_turn = [64, 128] }}\n"
+    axes = f"{NARROW}\nsteps = [40, 160]"
+    found = evidence(tmp_path, axes=axes, learned=turns)
+    line = of(found, "learned").line
+    assert line.images.loc[0].tolist() == [40 * 64, 160 * 64]
+    assert line.images.loc[1].tolist() == [40 * 128, 160 * 128]
+    assert line.seconds == pytest.approx([40 * (64 + 128 + 64) / 3 / 100, 160 * 256 / 3 / 100])
 
 
 def test_an_arm_none_of_whose_seeds_has_every_length_has_no_line(tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.statistics import Error, Estimate, Price, Ratio, estimate, relative, together
+from bench.analysis.statistics import (
+    Error,
+    Estimate,
+    Floats,
+    Price,
+    Ratio,
+    estimate,
+    relative,
+    together,
+)
 from bench.spec.trial import LENGTHS, Fields, Trial
 
 
@@ -25,8 +34,8 @@ class Line:
     """An arm's trainings of several lengths in one context."""
 
     rows: Sequence[Row]  # the shortest first
-    images: Sequence[int]  # that each length trains on, an image once an epoch
-    top1: pd.DataFrame  # %, seeds that every length has x lengths
+    images: pd.DataFrame  # trained on, one once an epoch: seeds that every length has x lengths
+    top1: pd.DataFrame  # %, likewise
     trials: dict[int, Trial]  # of the first length, by seed
     speeds: pd.Series[float]  # of training, images/s, by seed: they may take recipes in turn
 
@@ -42,7 +51,7 @@ class Line:
     @property
     def seconds(self) -> list[float]:
         """What each length takes at the measured speed, the mean of the seeds'."""
-        return [n / self.rows[0].speed["train_images_per_s"] for n in self.images]
+        return self.images.div(self.speeds.reindex(self.images.index), axis="index").mean().tolist()
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,12 @@ def lines(evidence: Evidence) -> list[Line]:
 
 def _line(evidence: Evidence, rows: Sequence[Row]) -> Line:
     ordered = sorted(rows, key=lambda row: row.trial.length)
-    first, images = ordered[0], [_images(evidence, row) for row in ordered]
+    first = ordered[0]
     trials = evidence.trials_of(first.label, first.arm.name)
     timed = evidence.timed_of(first.label, first.arm.name)
     metrics = [one["metrics"]["train_images_per_s"]["value"] for one in timed if one]
     speeds = pd.Series(metrics, list(trials), dtype=float)
+    images = pd.concat([_images(evidence, row) for row in ordered], axis=1, join="inner")
     top1 = pd.concat([row.top1 for row in ordered], axis=1, join="inner")
     return Line(ordered, images, top1, trials, speeds)
 
@@ -87,10 +97,11 @@ def _elsewhere(row: Row) -> Fields:
     return {name: value for name, value in row.context.items() if name not in LENGTHS}
 
 
-def _images(evidence: Evidence, row: Row) -> int:
-    """What the first of the row's trials that ended well has trained on."""
-    key = row.seeds.loc[row.seeds["status"] == "ok", "key"].iloc[0]
-    return evidence.records[key]["steps"] * evidence.experiment.trials[key].batch_size
+def _images(evidence: Evidence, row: Row) -> pd.Series[int]:
+    """What each of the row's trials that ended well has trained on, by seed."""
+    records, known = evidence.records, evidence.experiment.trials
+    keys = row.seeds[row.seeds["status"] == "ok"].set_index("seed")["key"]
+    return keys.map(lambda key: records[key]["steps"] * known[key].batch_size)
 
 
 def reached(evidence: Evidence) -> list[Reached]:
@@ -131,8 +142,8 @@ def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -
 
 def _when(line: Line, target: float) -> pd.Series[float]:
     """The logarithm of the images at which each seed reaches it; empty unless all tell."""
-    found = {seed: _crossing(line.images, top1, target) for seed, top1 in line.top1.iterrows()}
-    when = pd.Series(found, dtype=float)
+    both = zip(line.images.to_numpy(), line.top1.to_numpy(), strict=True)
+    when = pd.Series([_crossing(*of, target) for of in both], line.top1.index, dtype=float)
     return when if when.notna().all() else when[:0]
 
 
@@ -142,13 +153,13 @@ def _steps(line: Line, target: float) -> pd.Series[float]:
     return when - np.log([line.trials[seed].batch_size for seed in when.index])
 
 
-def _crossing(images: Sequence[int], top1: pd.Series[float], target: float) -> float:
+def _crossing(images: Floats, top1: Floats, target: float) -> float:
     """The logarithm of the images at which a seed reaches a target; nan unless between two."""
     there = np.flatnonzero(top1 >= target)
     if not len(there) or there[0] == 0:
         return math.nan
     around = slice(there[0] - 1, there[0] + 1)
-    return float(np.interp(target, top1.to_numpy()[around], np.log(images[around])))
+    return float(np.interp(target, top1[around], np.log(images[around])))
 
 
 def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Ratio | None:
