@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import verdicts
+from bench.analysis import pooled, verdicts
 from bench.analysis.evidence import gather
 from bench.errors import InputError
 from bench.report import details, environment, table
 from bench.report.answer import answers
-from bench.report.words import MINUS
+from bench.report.words import MINUS, NONE
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -44,6 +44,49 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     unequal.timings[row.label]["subjects"][slow]["seconds"]["train"] = [4.0, 8.0, 12.0]
     (dear,) = [one for one in unequal.rows if one.arm.name == "learned"]
     assert dear.times["train"].value == pytest.approx((2 * 4) ** 0.5)
+
+
+def test_speeds_of_an_arm_that_takes_batches_in_turn_have_a_column_of_their_own(
+    tmp_path: Path,
+) -> None:
+    file = experiment(tmp_path, NARROW, seeds=4).file
+    learned = 'resizer = "learned"\n'
+    turns = learned + "batch_size = { in_turn = [64, 128] }\n"
+    file.write_text(file.read_text().replace(learned, turns))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    shown = table.results(gather(asked, store)).set_index("arm")
+    speeds = shown.loc[:, ["images/s" in name for name in shown]]
+    apart = [name.partition("(")[2].partition(")")[0] for name in speeds]
+    assert sorted(set(apart)) == ["batch_size 64", "batch_size 64 and 128"]
+    assert not ((speeds.loc["plain"] != NONE) & (speeds.loc["learned"] != NONE)).any()
+
+
+def test_an_answer_holds_for_all_the_sizes_that_seeds_take_in_turn(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW, seeds=4).file
+    sizes = "input_size = { in_turn = [64, 96] }"
+    file.write_text(file.read_text().replace("input_size = 64", sizes))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    (told,) = answers(gather(asked, store))
+    assert ", 64 → 32, 96 → 32 px, " in told.place
+
+
+def test_the_differences_of_a_treatment_are_gathered_once_for_all_that_is_said_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, init = [], pooled.Peers.__init__
+    monkeypatch.setattr(
+        pooled.Peers, "__init__", lambda self, *of: (made.append(self), init(self, *of))[1]
+    )
+    file = experiment(tmp_path, NARROW).file
+    file.write_text('secondary = ["learned", "fixed"]\n' + file.read_text())
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    found = gather(asked, store)
+    assert details.controls(found)
+    assert len(found.secondary) == len(made) == 1
 
 
 def test_an_arm_of_which_one_recipe_could_not_be_timed_has_no_price(tmp_path: Path) -> None:

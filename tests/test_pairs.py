@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis.judging import verdicts
+from bench.analysis import judging
+from bench.analysis.judging import Verdict
 from bench.analysis.moderated import MOST_DF
 from bench.analysis.pairs import Predicted
+from bench.analysis.pooled import Peers
 from bench.errors import InputError
 from bench.paths import PUBLISHED
 from bench.spec.files import load
@@ -26,6 +28,17 @@ def row(arm: str, seed: int, value: float, context: str = "", **more: object) ->
     fields = {"arm": arm, "seed": seed, "context": context, "status": "ok", "steps": None}
     named = {"key": f"{arm}-{seed}-{context}", "top1_pct": value}
     return fields | REGIME | named | more
+
+
+def verdicts(
+    table: pd.DataFrame,
+    primary: tuple[str, str],
+    margin_pct: float,
+    predicted: Predicted = lambda _: None,
+    looks: tuple[int, ...] = (),
+) -> dict[str, Verdict]:
+    peers = Peers(table, primary[0], predicted)
+    return judging.verdicts(table, primary, margin_pct, peers, looks=looks)
 
 
 def table(stream: np.random.Generator, arms: int, seeds: int = 3) -> pd.DataFrame:

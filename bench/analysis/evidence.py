@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.analysis.compared import recipe
 from bench.analysis.judging import SETTLED, Verdict, verdicts
-from bench.analysis.pairs import Pair, Predicted, of_treatment, pairs
+from bench.analysis.pairs import Pair, Predicted, pairs
 from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
     Estimate,
@@ -42,7 +42,7 @@ class Row:
     """One line of the results: the trials of an arm in a context, one for each seed."""
 
     arm: Arm
-    trial: Trial  # of one seed
+    trials: Sequence[Trial]  # one for each seed
     context: Fields  # axis values; the first of them, where the arm does not use an axis
     contexts: frozenset[str]  # the labels of all that it answers, this one among them
     seeds: pd.DataFrame  # its lines of the store's table
@@ -57,17 +57,26 @@ class Row:
         return context_label(self.context)
 
     @property
+    def trial(self) -> Trial:
+        """Of the first seed."""
+        return self.trials[0]
+
+    @property
     def terms(self) -> tuple[object, ...]:
-        """What two rows share whose prices, or pixels, are compared: data, settings, training."""
-        of = self.trial
-        return of.dataset, of.setting, of.epochs, of.steps, len(of.parents)
+        """What two rows share whose prices, or pixels, are compared: data and training."""
+        return self.trial.dataset, self.trial.length, len(self.trial.parents)
+
+    @cached_property
+    def setting(self) -> tuple[object, ...]:
+        """As `Trial.setting`; all values of a field that seeds take in turn."""
+        fields = zip(*(trial.setting for trial in self.trials), strict=True)
+        values = (tuple(dict.fromkeys(of)) for of in fields)
+        return tuple(of if len(of) > 1 else of[0] for of in values)
 
     @cached_property
     def size(self) -> str:
         """As `Trial.size`; of all its trials, where seeds take sizes in turn."""
-        both = zip(self.seeds["input_size"], self.seeds["output_size"], strict=True)
-        sides = dict.fromkeys(tuple(f"{px:g}" for px in one if pd.notna(px)) for one in both)
-        return ", ".join(" → ".join(one) for one in sides)
+        return ", ".join(dict.fromkeys(trial.size for trial in self.trials))
 
     @property
     def top1(self) -> pd.Series[float]:
@@ -242,8 +251,8 @@ class Evidence:
             self.table,
             compared,
             spec.margin_pct,
+            self._peers,
             looks=spec.looks,
-            predicted=self.predicted,
             unequal=len({self.tried(arm) for arm in compared}) > 1,
         )
 
@@ -256,7 +265,7 @@ class Evidence:
     @cached_property
     def _peers(self) -> Peers:
         treatment, *_ = self.experiment.spec.primary or ("",)
-        return Peers(of_treatment(self.table, treatment), self.predicted)
+        return Peers(self.table, treatment, self.predicted)
 
     def moderated(self, pair: Pair) -> Estimate:
         """A difference of the treatment, its variance moderated as that of a verdict is."""
@@ -322,7 +331,7 @@ def holds_for(evidence: Evidence, row: Row) -> Fields:
         "dataset": trial.dataset,
         "input_size": trial.input_size,
         "output_size": trial.output_size,
-        "size": trial.size,
+        "size": row.size,
         "backbone": f"pretrained {trial.backbone}" if trial.pretrained else trial.backbone,
         "others": {name: row.context[name] for name in others},
         "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
@@ -347,7 +356,7 @@ def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
         difference = verdict.difference if verdict else plain
     return Row(
         arm=evidence.arms[arm],
-        trial=first,
+        trials=list(trials.values()),
         context=contexts[0],
         contexts=frozenset(labels),
         seeds=evidence.by_arm[label, arm],

@@ -10,14 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bench.analysis.crossed import Crossed, crossed
-from bench.analysis.pairs import (
-    Predicted,
-    Predictions,
-    distinct,
-    of_treatment,
-    pairs,
-    predictions_of,
-)
+from bench.analysis.pairs import Predictions, distinct, pairs, predictions_of
 from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
     LEAST_SE,
@@ -123,9 +116,9 @@ def verdicts(
     table: pd.DataFrame,
     primary: tuple[str, str],
     margin_pct: float,
+    peers: Peers,
     *,
     looks: Sequence[int] = (),
-    predicted: Predicted = lambda _: None,
     unequal: bool = False,
 ) -> dict[str, Verdict]:
     """The verdict of each distinct context, by the context's label.
@@ -133,18 +126,18 @@ def verdicts(
     Args:
         table: of the whole experiment, as `Store.table` makes it.
         primary: treatment and baseline.
+        peers: of the treatment in the table.
         looks: numbers of seeds at which a verdict is given; one, at the file's number, unless any.
         unequal: whether the two were tuned over different numbers of configurations.
     """
     asked = distinct(pairs(table, *primary))
-    peers = Peers(of_treatment(table, primary[0]), predicted)
     return {
         pair.context: judge(
             pair.differences,
             margin_pct,
             Looks.of(looks, pair.planned, len(asked)),
             prior=peers.prior(pair),
-            predictions=predictions_of(pair, predicted),
+            predictions=predictions_of(pair, peers.predicted),
             ended=pair.ended,
             unequal=unequal,
         )

@@ -8,7 +8,7 @@ line is one difference of a treatment to another arm of the same context: its va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.moderated import Variances, prior_among
-from bench.analysis.pairs import Pair, Predicted, Predictions, Regime, pairs
+from bench.analysis.pairs import Pair, Predicted, Predictions, Regime, of_treatment, pairs
 from bench.analysis.statistics import Prior
 from bench.paths import PUBLISHED
 
@@ -54,12 +54,14 @@ class Peers:
     One in which a trial predicts a single class for every image tells nothing.
     """
 
-    def __init__(self, pairs: Sequence[Pair], predicted: Predicted) -> None:
-        self.keys = frozenset[str]().union(*(one.asked for one in pairs))
+    def __init__(self, table: pd.DataFrame, treatment: str, predicted: Predicted) -> None:
+        found = of_treatment(table, treatment)
+        self.predicted = predicted
+        self.keys = frozenset[str]().union(*(one.asked for one in found))
         one_class = cache(lambda key: _one_class(predicted(key)))
         self.lending = [
             one
-            for one in pairs
+            for one in found
             if not any(map(one_class, (*one.trials["ours_key"], *one.trials["theirs_key"])))
         ]
 

@@ -208,7 +208,7 @@ def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
     """
     alike = [row for row in evidence.beside(treatment) if row.terms == treatment.terms]
     rows = [(row, evidence.trials_of(row.label, row.arm.name)) for row in (treatment, *alike)]
-    rows = [(row, trials) for row, trials in rows if _same_settings(trials, rows[0][1])]
+    rows = [(row, trials) for row, trials in rows if same_settings(trials, rows[0][1])]
     seeds = rows[0][1].keys()
     whole = [trials for _, trials in rows if trials.keys() >= seeds]
     recipes = defaultdict[tuple[str, ...], list[int]](list)
@@ -218,7 +218,7 @@ def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
     return [one for one in offers if one] if all(offers) else []
 
 
-def _same_settings(ours: Mapping[int, Trial], theirs: Mapping[int, Trial]) -> bool:
+def same_settings(ours: Mapping[int, Trial], theirs: Mapping[int, Trial]) -> bool:
     """Whether a step is the same work seed by seed: recipes may have batches of their own."""
     shared = ours.keys() & theirs.keys()
     return all(ours[seed].setting == theirs[seed].setting for seed in shared)
@@ -277,5 +277,5 @@ def multiple(evidence: Evidence, row: Row, metric: str) -> float | None:
     base = evidence.baseline_of(row)
     over = base.speed.get(metric, math.nan)
     trials = [evidence.trials_of(row.label, of.arm.name) for of in (row, base)]
-    alike = METRICS[metric].counted or _same_settings(*trials)
+    alike = METRICS[metric].counted or same_settings(*trials)
     return row.speed[metric] / over if metric in row.speed and over > 0 and alike else None

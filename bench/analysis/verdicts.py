@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import Answer, Reason, Verdict
-from bench.analysis.prices import paid
+from bench.analysis.prices import paid, same_settings
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
@@ -122,10 +122,12 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
 
 def _headroom(evidence: Evidence, row: Row, base: Row) -> dict[int, float]:
     """What the baseline gains by the treatment's pixels; empty where no arm tells."""
-    px = row.trial.input_size
+    px, ours = row.trial.input_size, evidence.trials_of(row.label, row.arm.name)
     for other in evidence.beside(row):
-        alike = other.trial.resizer == "none" and other.terms == row.terms
-        if alike and other.trial.input_size == px > base.trial.input_size:
+        plain = other.trial.resizer == "none" and other.terms == row.terms
+        larger = other.trial.input_size == px > base.trial.input_size
+        theirs = evidence.trials_of(row.label, other.arm.name)
+        if plain and larger and same_settings(ours, theirs):
             return _by_seed(evidence.difference(row.label, other.arm.name, base.arm.name))
     return {}
 

@@ -233,13 +233,13 @@ def _costs(evidence: Evidence, *, details: bool) -> list[Line]:
     """What each row costs; what is measured has a column for each setting that rows have."""
     timed = {name: of for name, of in METRICS.items() if of.source == "timing"}
     metrics = {name: of for name, of in timed.items() if details or not of.detail}
-    settings = list(dict.fromkeys(row.trial.setting for row in evidence.rows))
+    settings = list(dict.fromkeys(row.setting for row in evidence.rows))
     under = {one: words.setting(one, settings) for one in settings}
     lines: list[Line] = []
     for row in evidence.rows:
         line = {}
         for name, metric in metrics.items():
-            value, mine = words.number(row.speed.get(name, math.nan)), under[row.trial.setting]
+            value, mine = words.number(row.speed.get(name, math.nan)), under[row.setting]
             for setting in [""] if metric.counted else under.values():
                 told = f"{metric.label} ({setting})" if setting else metric.label
                 line[f"{told}, {metric.unit}"] = value if setting in ("", mine) else NONE

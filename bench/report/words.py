@@ -148,7 +148,11 @@ def setting(one: Sequence[object], among: Iterable[Sequence[object]]) -> str:
     """
     several = [len(set(values)) > 1 for values in zip(*among, strict=True)]
     fields = zip(SETTING_FIELDS, one, several, strict=True)
-    return ", ".join(f"{name} {value}" for name, value, differs in fields if differs)
+    return ", ".join(
+        f"{name} {join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value, differs in fields
+        if differs
+    )
 
 
 def lengths(trained: Iterable[Length], started_from: Iterable[Length] = ()) -> str:

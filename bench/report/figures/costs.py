@@ -27,7 +27,7 @@ def cost(evidence: Evidence) -> Drawing | None:
     names = [name for name in PRICES if any(name in row.speed for row in rows)]
     if not names or len(rows) < 2:
         return None
-    (shared, _), *others = Counter(row.trial.setting for row in rows).most_common()
+    (shared, _), *others = Counter(row.setting for row in rows).most_common()
     datasets = list(dict.fromkeys(row.trial.dataset for row in rows))
     figure = style.sheet(0.6 + 2.7 * len(datasets))
     grid = figure.subplots(len(datasets), len(names), squeeze=False)
@@ -35,7 +35,7 @@ def cost(evidence: Evidence) -> Drawing | None:
         for ax, name in zip(line, names, strict=True):
             mine = [row for row in rows if row.trial.dataset == dataset and name in row.speed]
             if not METRICS[name].counted:
-                mine = [row for row in mine if row.trial.setting == shared]
+                mine = [row for row in mine if row.setting == shared]
             _scatter(ax, evidence, mine, name)
             ax.set_xlabel(f"{METRICS[name].label}, {METRICS[name].unit}")
         line[0].set(ylabel=words.TOP1, title=dataset)
