@@ -228,8 +228,16 @@ MISTAKES = [
     ({"axes": "num_resblocks = []"}, r"axes.num_resblocks = \[\]: list should have at least 1"),
     (
         {"rest": '[[arm]]\nname = "x"\nrole = "treatmnt"'},
-        "arm.#3.role = 'treatmnt': input should be .* did you mean 'treatment'",
+        r"\[arm 'x'\] role = 'treatmnt': input should be .* did you mean 'treatment'",
     ),
+    ({"rest": '[[arm]]\nrole = "treatmnt"'}, r"'arm.#3.name' is missing"),
+    ({"top": "secondary = ['learned']"}, r"'secondary.#2' is missing"),
+    ({"rest": "[[arm]]\nname = 'x'\nmatched_px = [3]"}, r"\[arm 'x'\] matched_px is for an"),
+    (
+        {"rest": "[[reference]]\nname = 'r'\ntop1_pct = 101\nsource = 's'"},
+        r"\[reference 'r'\] top1_pct = 101: input should be less than",
+    ),
+    ({"rest": "[[reference]]\nname = 'r'\nsorce = ''"}, r"\[reference 'r'\] unknown field 'sorce'"),
     ({"axes": "num_resblocks = [-1]"}, r"\[axes\] num_resblocks = -1: input should be greater"),
     (
         {"axes": "output_size = [0]"},

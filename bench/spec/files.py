@@ -93,7 +93,7 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
     """
     file = _find(name)
     raw = _parsed(file)
-    with of_file(file):
+    with of_file(file, raw):
         _check_values(raw)
         spec = ExperimentFile.model_validate(raw)
         if small:

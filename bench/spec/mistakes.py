@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.errors import InputError
 from bench.spec.experiment import ExperimentFile
-from bench.spec.trial import Trial
+from bench.spec.trial import Fields, Trial
 from resizer.specs import nearest, one_of
 
 
@@ -31,9 +31,11 @@ def brief(value: object, most: int = 200) -> str:
 
 
 @contextmanager
-def of_file(file: Path) -> Iterator[None]:
+def of_file(file: Path, raw: Fields | None = None) -> Iterator[None]:
     """Tell what is wrong with a file as one sentence that begins with its name.
 
+    Args:
+        raw: what is in the file, by which its arms are named.
     Raises:
         InputError: in place of a ValueError.
     """
@@ -42,13 +44,17 @@ def of_file(file: Path) -> Iterator[None]:
     except InputError:
         raise
     except ValidationError as error:
-        raise InputError(f"{shown(file)}: {sentence(error, {}, ExperimentFile)}") from None
+        said = sentence(error, {}, ExperimentFile, raw or {})
+        raise InputError(f"{shown(file)}: {said}") from None
     except ValueError as error:
         raise InputError(f"{shown(file)}: {error}") from None
 
 
 def sentence(
-    error: ValidationError, layers: Mapping[str, Mapping[str, object]], model: type[BaseModel]
+    error: ValidationError,
+    layers: Mapping[str, Fields],
+    model: type[BaseModel],
+    raw: Fields | None = None,
 ) -> str:
     """The first thing that is wrong: table, field, value, what is allowed, nearest guess.
 
@@ -57,15 +63,18 @@ def sentence(
     Args:
         layers: tables by name, each with the fields that it sets, the strongest first.
         model: what the fields were meant to be.
+        raw: their values; of several tables of a kind, one is called by the `name` that it has.
     """
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     found = [f"#{part + 1}" if isinstance(part, int) else part for part in first["loc"]]
-    parts = [part for part in found if not part.startswith("function")]
+    path = [part for part in found if not part.startswith("function")]
+    named = _named(first["loc"], raw or {})
+    parts = path[2:] if named else path
     field, kind, given = ".".join(parts), first["type"], first["input"]
-    table = next((name for name, of in layers.items() if not field or field in of), "")
+    table = named or next((name for name, of in layers.items() if not field or field in of), "")
     if kind == "extra_forbidden":
-        return unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, parts[:-1]))
+        return unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, path[:-1]))
     where = f"[{table}] " if table else ""
     if kind == "missing":
         return f"{where}{field!r} is missing"
@@ -78,6 +87,15 @@ def sentence(
         allowed = first["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         message += nearest(given, allowed)
     return f"{where}{field} = {brief(given)}: {message[0].lower()}{message[1:]}".rstrip(".")
+
+
+def _named(place: tuple[int | str, ...], raw: Fields) -> str:
+    """The table of several that a place is in, by its name: `arm 'plain'`; "" of one without."""
+    match place:
+        case (str(kind), int(at), *_) if at < len(raw[kind]) and isinstance(raw[kind][at], dict):
+            name = raw[kind][at].get("name")
+            return f"{kind} {brief(name)}" if isinstance(name, str) else ""
+    return ""
 
 
 def check_arm(where: str, name: str, arms: Collection[str]) -> None:
