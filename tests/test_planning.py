@@ -11,14 +11,17 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from bench.analysis import planning, pooled
+from bench.analysis.crossed import crossed
 from bench.analysis.judging import Looks
 from bench.analysis.moderated import Variances
+from bench.analysis.pairs import pairs, predictions_of
 from bench.analysis.simulation import DIFFERENCE_SD, called
 from bench.analysis.simulation import Design as Simulated
 from bench.analysis.statistics import Error, Estimate, Prior, estimate
 from bench.cli.console import counted
 from bench.cli.planning import finds
 from bench.paths import PUBLISHED
+from bench.store import Store
 
 
 def test_power_agrees_with_statsmodels() -> None:
@@ -122,3 +125,42 @@ def test_a_table_without_any_finished_trial_has_a_design() -> None:
     assert 0.5 < found.sd < 2
     (apart,) = planning.designs(waiting.assign(dataset="other"), ("learned", "plain")).values()
     assert (apart.lenders, apart.sd) == ((), pooled.typical())
+
+
+def test_fewer_validation_images_find_less_and_more_seeds_do_not_make_up_for_them() -> None:
+    known = [planning.Design(1.1, (), 2, Looks((8,)), images) for images in (None, 10_000, 1_000)]
+    found = [one.finds(8) for one in known]
+    assert found == sorted(found)
+    assert found[-1] > 1.05 * found[0]
+    few = known[-1]
+    assert few.finds(1_000) > 0.5 > 5 * known[0].finds(1_000)
+    assert few.seeds_for(0.5) is None
+
+
+def test_a_plan_counts_new_images_as_the_verdicts_of_published_experiments_do() -> None:
+    for name in ("answer-equal-price", "answer-convnext", "answer-scale"):
+        store = Store(PUBLISHED / name)
+        (pair,) = pairs(pd.read_csv(PUBLISHED / name / "table.csv"), "learned", "plain")
+        both = predictions_of(pair, store.predictions)
+        assert both
+        ours, theirs = both
+        found = crossed(ours.hits, theirs.hits)
+        assert found
+        design = planning.Design(pair.differences.std(), (), 0, Looks((8,)), len(ours.labels))
+        _, over_images = design.estimate(8).errors
+        assert over_images.se == pytest.approx(found.error.se, rel=0.2)
+
+
+def test_where_nothing_is_published_of_a_data_set_fewer_images_spread_a_seeds_difference_more() -> (
+    None
+):
+    table = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv").assign(dataset="mine")
+    (many,), (some,), (few,) = (
+        planning.designs(table, ("learned", "plain"), images=lambda _, n=n: n).values()
+        for n in (None, 500, 50)
+    )
+    assert many.sd == pytest.approx(pooled.typical())
+    assert 1.5 * many.sd < some.sd < few.sd
+    said = "50 validation images cannot resolve 1 point: there is no verdict."
+    assert finds(few, 1.0) == said
+    assert finds(few, 2.0) != said

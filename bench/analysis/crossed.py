@@ -47,7 +47,7 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
     rest = min(float((residual**2).sum()) / ((s - 1) * (i - 1)), seeds, images)
     only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
     return Crossed(
-        error=_error(seeds, images, rest, (s, i), prior),
+        error=error(seeds, images, rest, (s, i), prior),
         seeds_sd=math.sqrt((seeds - rest) / i),
         images_sd=math.sqrt((images - rest) / s),
         discordant=only,
@@ -55,7 +55,7 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
     )
 
 
-def _error(seeds: float, images: float, rest: float, shape: tuple[int, int], prior: Prior) -> Error:
+def error(seeds: float, images: float, rest: float, shape: tuple[int, int], prior: Prior) -> Error:
     """Of the mean difference, from the mean squares of (seeds, images) differences."""
     s, i = shape
     moderated, moderated_df = prior.moderate(seeds / i, s - 1)

@@ -198,9 +198,12 @@ def arm_lines(experiment: Experiment) -> list[str]:
 def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     """What the primary comparison will find, and how many seeds its margin takes."""
     from bench.analysis.planning import designs
+    from bench.data.library import images
 
     spec = experiment.spec
-    found = designs(table, spec.primary, spec.looks) if spec.primary and spec.train else {}
+    if not (spec.primary and spec.train):
+        return []
+    found = designs(table, spec.primary, spec.looks, lambda name: images(name, "val"))
     lines = [
         finds(design, spec.margin_pct) + (f" ({context})" if context else "")
         for context, design in list(found.items())[:MOST_DESIGNS]
@@ -214,6 +217,9 @@ def finds(design: Design, margin_pct: float) -> str:
 
     if (most := max(design.looks.seeds)) < LEAST_SEEDS:
         return f"{counted(most, 'seed')}: a verdict needs {LEAST_SEEDS}."
+    if design.images and 100 / design.images > margin_pct:
+        margin = counted(margin_pct, "point")
+        return f"{design.images} validation images cannot resolve {margin}: there is no verdict."
     least = [f"{design.finds(n):.1f} points or more with {n} seeds" for n in design.looks.seeds]
     needed = design.seeds_for(margin_pct) or "more than 1,000"
     kind = "published experiments of this kind" if design.lenders else "all that is published"

@@ -151,15 +151,15 @@ def _row(name: str) -> Row:
     return Row(name, spec.title, "ready", manifest, size / 1e6)
 
 
-def train_images(dataset: str) -> int | None:
-    """How many training images the dataset has; None while nobody can know."""
+def images(dataset: str, split: str) -> int | None:
+    """How many images a split of the dataset has; None while nobody can know."""
     spec = DATASETS.get(dataset)
     if spec and spec.counts:
-        return sum(spec.counts["train"].values())
+        return sum(spec.counts[split].values())
     if spec and spec.generator:
-        return int(_module(spec.generator).COUNTS["train"])
+        return int(_module(spec.generator).COUNTS[split])
     manifest = _row(dataset).manifest
-    return manifest.images["train"] if manifest else None
+    return manifest.images[split] if manifest else None
 
 
 def class_count(dataset: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench.data.library import fingerprint, known_names, train_images
+from bench.data.library import fingerprint, images, known_names
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.machine import cores
@@ -79,10 +79,10 @@ def make_plan(
     ended = [(experiment.trials[key], record) for key, record in records.items() if record]
     here = _smoked(experiment, store) | _pace(ended) if missing else {}
     pace = {**(published or {}), **here}
-    images = {name: train_images(name) for name in {one.dataset for one in missing.values()}}
+    counts = {name: images(name, "train") for name in {one.dataset for one in missing.values()}}
     seconds = {}
     for key, trial in missing.items():
-        if (count := images[trial.dataset]) and trial.speed_key in pace:
+        if (count := counts[trial.dataset]) and trial.speed_key in pace:
             seconds[key] = pace[trial.speed_key].step_s * trial.total_steps(count)
     lent = {missing[key].speed_key for key in seconds} - here.keys()
     return Plan(experiment, states, seconds, sorted({pace[speed].device for speed in lent}))
