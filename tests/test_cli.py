@@ -381,6 +381,18 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_trial_goes_on_from_there(
     assert not list(store.root.glob("trials/*/record.json"))
 
 
+def test_a_run_that_is_stopped_while_arms_are_timed_speaks_of_no_trials(
+    store: Store, write_experiment: WriteExperiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    display = Display(console.out)
+    display.experiment = write_experiment(top="train = false")
+    with pytest.raises(typer.Exit) as ended, cli._shown(display, store, None):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 128 + signal.SIGINT
+    said = "stopped while sizes or times were measured; the same command goes on"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
 def test_the_datasets_are_listed_with_what_is_here(
     store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,7 +130,8 @@ def _shown(display: Display, store: Store, minutes: float | None) -> Iterator[No
         if display.experiment:
             missing = make_plan(display.experiment, store).missing()
             begun = sum(store.snapshot(key).exists() for key in missing)
-            left = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+            waiting = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+            left = waiting if missing else " while sizes or times were measured"
         say(f"stopped{left}; the same command goes on")
         raise typer.Exit(stop.status) from None
 
