@@ -142,7 +142,7 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
     write_experiment(top="timeout_s = 0.01")
     done = command("run", toy)
     assert done.returncode == 1
-    assert "4 trials failed; `--retry` takes them up again:" in done.stdout
+    assert "4 trials failed; `--retry` tries again:" in done.stdout
     assert "timeout: not finished within 0.01 s" in done.stdout
 
 
@@ -150,8 +150,10 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
     ("arguments", "sentence"),
     [
         (["run", "quik"], "no experiment 'quik'"),
-        (["run", "/quick"], "no experiment '/quick'"),
-        (["plan", "own/../quick"], "no experiment 'own/../quick'"),
+        (["run", "/quick"], "'/quick' is neither a file nor a folder"),
+        (["plan", "own/../quick"], "'own/../quick' is neither a file nor a folder"),
+        (["plan", "results/published"], "'results/published' is no TOML file"),
+        (["report", "quick", "results/quick"], "'results/quick' is neither a file nor a folder"),
         (["plan", "[q]uick"], "no experiment '[q]uick'"),
         (["plan", "quick", "--small"], "has no [small] table"),
         (["run", "quick", "--where", "seed"], "--where 'seed' is not FIELD=VALUE"),
@@ -376,7 +378,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_trial_goes_on_from_there(
         os.killpg(process.pid, stop)
         printed, _ = process.communicate(timeout=60)
         assert process.returncode == 128 + stop
-        said = "stopped with 4 trials left, 1 of them begun; the same command goes on"
+        said = "stopped with 4 trials left, 1 begun; the same command goes on"
         assert printed.splitlines()[-1] == said
     assert not list(store.root.glob("trials/*/record.json"))
 

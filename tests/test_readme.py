@@ -132,7 +132,7 @@ def test_a_question_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
         start("sharper-images", tmp_path)
     for name, why in {
         "My question": "new 'My question': lower-case letters",
-        "trials": "'trials' is the name of a folder of the results",
+        "trials": "'trials' is the name of something else",
         "mine-small": "a name that ends in -small",
         "quick": r"experiments/quick\.toml is shipped: give the new question another name",
     }.items():

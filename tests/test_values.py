@@ -174,9 +174,9 @@ def test_a_small_table_of_another_kind_is_one_sentence(tmp_path: Path, line: str
 
 
 @pytest.mark.parametrize("name", [*RESERVED, "Trials", ".hidden", "."])
-def test_names_of_the_stores_own_folders_are_refused(tmp_path: Path, name: str) -> None:
+def test_names_of_what_a_store_has_of_its_own_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.toml").write_text(toml())
-    with pytest.raises(InputError, match="is the name of a folder of the results; give the file"):
+    with pytest.raises(InputError, match="is the name of something else; give the file"):
         load(str(tmp_path / f"{name}.toml"))
 
 

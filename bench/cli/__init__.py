@@ -130,7 +130,7 @@ def _shown(display: Display, store: Store, minutes: float | None) -> Iterator[No
         if display.experiment:
             missing = make_plan(display.experiment, store).missing()
             begun = sum(store.snapshot(key).exists() for key in missing)
-            waiting = f" with {counted(len(missing), 'trial')} left, {begun} of them begun"
+            waiting = f" with {counted(len(missing), 'trial')} left, {begun} begun"
             left = waiting if missing else " while sizes or times were measured"
         say(f"stopped{left}; the same command goes on")
         raise typer.Exit(stop.status) from None
@@ -171,11 +171,11 @@ def _end(experiment: Experiment, store: Store, outcome: Outcome) -> NoReturn:
     """Report, then say what is missing; the exit status tells whether anything is."""
     reporting.make_report(experiment, store)
     if outcome.failures:
-        say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` takes them up again:")
+        say(f"{counted(len(outcome.failures), 'trial')} failed; `--retry` tries again:")
         for key, record in outcome.failures.items():
             say(f"  {key}  {record['status']}: {record['reason']}")
     for what, reason in outcome.untimed.items():
-        say(f"not timed: {what}: {reason}; `--retry` takes it up again")
+        say(f"not timed: {what}: {reason}; `--retry` tries again")
     raise typer.Exit(1 if outcome.failures or outcome.untimed else 0)
 
 

@@ -134,8 +134,8 @@ def search_lines(asked: Asked, store: Store) -> list[str]:
     tried, lines = store.tried(asked.name), []
     for arm, space in spaces(asked.spec).items():
         ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
-        count = f"{tried[arm]} of {asked.spec.search.trials}"
-        lines.append(f"{arm}: {count} configurations of {ranges}")
+        asked_for = counted(asked.spec.search.trials, "configuration")
+        lines.append(f"{arm}: {tried[arm]} of {asked_for} of {ranges}")
     return lines
 
 

@@ -142,7 +142,7 @@ class Display:
 
     def _search(self, event: events.SearchBegun) -> None:
         counts = ", ".join(f"{count} of {arm}" for arm, count in event.on_record.items())
-        told = f"{event.configurations} configurations of each arm; on record: {counts}"
+        told = f"{counted(event.configurations, 'configuration')} of each arm; on record: {counts}"
         self._say(told, event.places)
         total = event.configurations * len(event.on_record)
         self._whole(total, done=sum(event.on_record.values()))

@@ -15,7 +15,7 @@ from bench.data.folders import Folder
 from bench.data.manifest import Manifest, read_manifest
 from bench.data.master import Master, open_split, write_split
 from bench.data.specs import SPLITS, DatasetSpec
-from bench.errors import InputError, told
+from bench.errors import InputError, counted, told
 from bench.events import DataRead, Listener
 from bench.records import write_whole
 
@@ -84,7 +84,8 @@ def check_published(images: Folder, name: str, spec: DatasetSpec) -> None:
                 raise InputError(f"{shown} is missing from {split}")
             if found[split][folder] != expected:
                 raise InputError(
-                    f"{shown} has {found[split][folder]} {split} images; {expected} expected"
+                    f"{shown} has {counted(found[split][folder], f'{split} image')}; {expected} "
+                    "expected"
                 )
         for folder in found[split]:
             if folder not in spec.counts[split]:
@@ -99,7 +100,7 @@ def check_own(images: Folder) -> None:
         lacking = "val" if folder in train else "train"
         raise InputError(f"{images.shown}: class {folder} is missing from {lacking}")
     if len(train) < 2:
-        raise InputError(f"{images.shown} has {len(train)} classes; 2 or more are needed")
+        raise InputError(f"{images.shown} has fewer than two classes")
     for split in SPLITS:
         for folder, count in found[split].items():
             if not count:

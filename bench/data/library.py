@@ -20,7 +20,7 @@ from bench.data import building
 from bench.data.manifest import Manifest, again, digest_of, read_manifest
 from bench.data.master import Master, file_digest, open_split
 from bench.data.specs import DATASETS, SPLITS, DatasetSpec
-from bench.errors import InputError, told
+from bench.errors import InputError, counted, told
 from bench.events import DataRead, Listener, ignore
 from bench.paths import expanded
 from bench.seeds import seed_for
@@ -213,7 +213,7 @@ def notes(dataset: Dataset) -> list[str]:
     changed, passed = dataset.manifest.changes, dataset.manifest.passed
     return [
         *([dataset.doubt] if dataset.doubt else []),
-        *(f"{what}: {count} images" for what, count in changed.items()),
+        *(f"{what}: {counted(count, 'image')}" for what, count in changed.items()),
         *(f"passed over, {why}: {_some(names)}" for why, names in passed.items()),
     ]
 

@@ -72,9 +72,14 @@ def table(frame: pd.DataFrame, note: str = "") -> Markdown:
     return Markdown(f"{text}\n<small>{escaped(note)}</small>\n" if note else text)
 
 
-def link(text: str, path: str) -> Markdown:
-    """A link to a file beside the page."""
-    return Markdown(f"[{escaped(text)}]({quote(path, safe='/#')})")
+def link(text: str, path: str, heading: str = "") -> Markdown:
+    """A link to a file beside the page, or to a heading in it.
+
+    >>> str(link("log", "a#b/LOG.md", "now"))
+    '[log](a%23b/LOG.md#now)'
+    """
+    at = f"#{heading}" if heading else ""
+    return Markdown(f"[{escaped(text)}]({quote(path)}{at})")
 
 
 def badge(verdict: str) -> Markdown:

@@ -20,7 +20,6 @@ AXES = {
     "interpolation": "{}",
     "input_size": "input {} px",
     "output_size": "output {} px",
-    "epochs": "{} epochs",
 }
 """How a value of an axis is put into words; any other: its name and the value."""
 
@@ -204,7 +203,13 @@ def plain(value: object) -> str:
 
 
 def axis_value(name: str, value: object) -> str:
-    """One value of an axis, readable on its own."""
+    """One value of an axis, readable on its own.
+
+    >>> axis_value("epochs", 1), axis_value("epochs", 12), axis_value("num_resblocks", 2)
+    ('1 epoch', '12 epochs', 'num_resblocks 2')
+    """
+    if name in ("epochs", "steps") and isinstance(value, int):
+        return counted(value, name.removesuffix("s"))
     return NONE if value is None else AXES.get(name, f"{name} {{}}").format(plain(value))
 
 

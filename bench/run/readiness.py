@@ -59,8 +59,8 @@ def need_weights(todo: Iterable[Trial], store: Store) -> None:
     if lost:
         raise InputError(
             f"{counted(len(lost), 'finished trial')} that others start from kept no weights: "
-            f"delete the folders {', '.join(lost)} in {store.root / 'trials'}, and the same "
-            "command trains them again"
+            f"delete {', '.join(lost)} in {store.root / 'trials'}, and the same "
+            "command trains again"
         )
 
 

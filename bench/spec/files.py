@@ -22,9 +22,9 @@ OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
 DEEPEST = 16  # tables and lists in one another, in a file
 STORED = ("trials", "timings", "sizes", "searches", "smoke", "names", "claims", "unfinished")
-MADE = ("comparisons", "checks", "check-resizer", "published")
+MADE = ("comparisons", "checks", "check-resizer", "published", "index.html")
 RESERVED = (*STORED, *MADE)
-"""Folders of a store: no experiment is called so, as its results would be written into them."""
+"""What a store's folder has of its own: no experiment is called so, as its results lie beside."""
 
 
 def load(name: str, *, small: bool = False, sizes: Mapping[str, int] | None = None) -> Experiment:
@@ -152,6 +152,9 @@ def _find(name: str) -> Path:
     missing = f"no experiment {name!r} in {EXPERIMENTS}"
     if (own := Path(f"{name}.toml")).is_file():
         raise InputError(f"{missing}; did you mean the file {str(own)!r}?")
+    if (path := Path(name)).name != name:
+        why = "is no TOML file" if path.exists() else "is neither a file nor a folder"
+        raise InputError(f"{name!r} {why}")
     raise InputError(missing + one_of(name, shipped()))
 
 
@@ -161,8 +164,8 @@ def check_name(file: Path) -> None:
         raise InputError(f"{file.name}: a name that ends in -small is that of a --small run")
     if file.stem.startswith(".") or file.stem.lower() in RESERVED:
         raise InputError(
-            f"{file.name}: {file.stem!r} is the name of a folder of the results; give the file "
-            "another name"
+            f"{file.name}: among the results {file.stem!r} is the name of something else; give the "
+            "file another name"
         )
 
 

@@ -234,7 +234,7 @@ def test_the_name_of_a_generated_dataset_is_refused(pictures: Path, data: Path) 
         (["val"], "toy2-8 has no folder 'val'; wanted is train/<class>/… and val/<class>/…"),
         (["val/n02"], "toy2-8: class n02 is missing from val"),
         (["train/n01"], "toy2-8: class n01 is missing from train"),
-        (["train/n01", "val/n01"], "toy2-8 has 1 classes; 2 or more are needed"),
+        (["train/n01", "val/n01"], "toy2-8 has fewer than two classes"),
         (["val/n01/0.JPEG"], "toy2-8: class n01 has no val images"),
     ],
 )

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import optuna
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.cli.planning import search_lines
+from bench.cli.progress import Display
 from bench.data.library import open_dataset
 from bench.errors import InputError
+from bench.events import SearchBegun
 from bench.opening import load_from
 from bench.records import Json, write_record
 from bench.run import search
@@ -20,6 +24,7 @@ from bench.run.processes import waited_for
 from bench.run.search import Search, open_search
 from bench.run.studies import tune
 from bench.spec import tuning
+from bench.spec.files import read
 from bench.spec.ranges import Range, Space
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -86,6 +91,17 @@ def test_run_and_report_of_an_unfinished_search_say_what_to_do(
     for verb in ("run", "report"):
         with pytest.raises(InputError, match="found nothing yet: resizer-bench search"):
             CliRunner().invoke(app, [verb, str(tmp_path / "tuned.toml")], catch_exceptions=False)
+
+
+def test_a_single_configuration_is_told_in_the_singular(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace("\ntrials = 3", "\ntrials = 1"))
+    told = search_lines(read(str(path)), store)
+    assert told[0].startswith("plain: 0 of 1 configuration of lr:")
+    Display(Console())(SearchBegun(1, {"plain": 0}))
+    assert capsys.readouterr().out == "1 configuration of each arm; on record: 0 of plain\n"
 
 
 @pytest.mark.usefixtures("store")

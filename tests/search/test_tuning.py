@@ -113,7 +113,7 @@ def test_a_search_takes_up_failed_retraining_when_asked(
     write_record(store.trial_folder(key), ended(trial, "failed", "lost power"))
     first = CliRunner().invoke(app, ["search", file], catch_exceptions=False)
     assert first.exit_code == 1
-    assert "1 trial failed; `--retry` takes them up again:" in first.output
+    assert "1 trial failed; `--retry` tries again:" in first.output
     again = CliRunner().invoke(app, ["search", file, "--retry"], catch_exceptions=False)
     assert again.exit_code == 0, again.output
     record = store.trial(key)

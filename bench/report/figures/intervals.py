@@ -166,7 +166,7 @@ def _label(line: Line, usual: Mapping[str, str]) -> str:
         each = line.verdicts["backbone"].nunique() == n
         parts.append(f"mean of {n} {'backbones' if each else 'variants'}")
     else:
-        parts.append(f"{first['seeds']} seeds")
+        parts.append(counted(first["seeds"], "seed"))
         parts += [first[name] for name, of in usual.items() if first[name] != of]
     return ", ".join([*parts, *["tuned alike"] * bool(first["tuned"])])
 
