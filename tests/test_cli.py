@@ -165,7 +165,7 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["export", "quick", "--onnx", "--small"], "--small is of an experiment's curves"),
         (["publish", "--small"], "--small is of an experiment, which publish was not given"),
         (
-            ["run", "quick", "--smoke", "--workers", "2"],
+            ["run", "quick", "--smoke", "--cpus-per-trial", "2"],
             "--smoke takes one arm after the other, here",
         ),
         (["plan", "quick", "--set", "epochs=5\nlr=0.1"], "[trial] epochs = '5\\nlr=0.1': input"),

@@ -70,7 +70,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.cli.console": ("bench.errors", "bench.store"),
     "bench.cli.options": (*OPENED, "bench.data.library"),
     "bench.cli.progress": ("bench.cli", *SPEC, "bench.events", "bench.records"),
-    "bench.cli.planning": (*OPENED, "bench.run.plan", "bench.analysis", "bench.data.library"),
+    "bench.cli.planning": (
+        *OPENED,
+        "bench.run.plan",
+        "bench.run.search",
+        "bench.analysis",
+        "bench.data.library",
+    ),
     "bench.cli.reporting": (*OPENED, "bench.report", "bench.run"),
     "bench.cli.upkeep": (
         *OPENED,

@@ -21,11 +21,13 @@ from bench.events import (
     Epoch,
     Event,
     Listener,
+    MeasuringBegun,
     OnRecord,
     PlanMade,
     Resumed,
     Step,
     TrialProgress,
+    Turn,
 )
 from bench.machine import Share, memory_bytes, shares
 from bench.records import write_record
@@ -210,6 +212,16 @@ def test_a_terminal_shows_a_bar_for_each_of_the_first_trials_and_one_for_all() -
     (whole,) = (task for task in display.progress.tasks if task.id == display.whole)
     assert whole.completed == pytest.approx(3 / 4 + 9 / 4)
     assert whole.fields["note"].startswith("10 running, ")
+
+
+def test_a_trial_may_begin_while_another_one_is_measured() -> None:
+    """As in a search of several workers, one of whose objectives is counted."""
+    display = Display(Console(file=StringIO(), width=120))
+    display(MeasuringBegun("timing", 2))
+    display(Turn())
+    display(Begin(toy()))
+    display(Turn())
+    assert display.running
 
 
 def test_what_an_earlier_process_did_of_a_trial_does_not_count_as_pace() -> None:

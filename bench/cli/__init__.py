@@ -55,8 +55,8 @@ def run(
     from bench.report.made import saved
     from bench.run import runner
 
-    if smoke and (retry or workers or cluster):
-        without = "it goes without --retry, --workers and --cluster"
+    if smoke and (retry or workers or cluster or cpus_per_trial):
+        without = "it goes without --retry, --workers, --cluster and --cpus-per-trial"
         raise InputError(f"--smoke takes one arm after the other, here: {without}")
     experiment, store = opened(name, small, changes)
     if experiment.spec.search:

@@ -107,15 +107,21 @@ def plan(
     ] = None,
 ) -> None:
     """Show arms, counts, states and estimated time; run nothing."""
-    from bench.run.plan import make_plan, published_pace
+    from bench.run.plan import lacking, make_plan, published_pace
 
     store = own_store()
     asked = read(name, small=small, changes=values(changes))
     say(asked.spec.question)
     if asked.spec.search:
-        for line in search_lines(asked, store):
+        from bench.run.search import open_search
+
+        searched = open_search(name, small=small)
+        for line in (*search_lines(asked, store), *lacking(searched.example)):
             say(line)
         if not _is_tuned(asked, store):
+            if every or devices > 1 or hourly is not None:
+                said = "--all, --devices and --hourly are of known trials: a search draws its own"
+                raise InputError(said)
             return
         say("to be retrained and validated, the best of them so far:")
     experiment, store = opened(name, small, changes)

@@ -117,7 +117,7 @@ class Display:
                 self._round(event)
             case events.Waiting(running):
                 if not self.told_waiting:
-                    self._say(f"waiting for {running} running in another process")
+                    self._say(f"waiting for {running} that another worker is at")
                 self.told_waiting = True
             case _:
                 assert_never(event)
@@ -249,8 +249,8 @@ class Display:
             self._say(f"  round {event.quiet} of {event.asked}")
 
     def _turn(self) -> None:
-        assert self.part is not None
-        self.progress.advance(self.part)
+        if self.part is not None:  # else a trial has begun beside what is measured
+            self.progress.advance(self.part)
 
     def _name(self, trial: Trial) -> str:
         """What to call a trial: of one whose experiment is not known, the key."""

@@ -88,7 +88,8 @@ def open_search(name: str, *, small: bool = False) -> Search:
     if asked.spec.search is None:
         raise InputError(f"{asked.file.stem} has no [search] table: {asked.command}")
     search = Search(asked.file, asked.small, asked.changes, asked.spec)
-    check_datasets(search.tried, search.file)
+    with of_file(search.file):
+        check_datasets(search.tried, search.file)
     return search
 
 

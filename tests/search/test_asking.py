@@ -93,6 +93,24 @@ def test_run_and_report_of_an_unfinished_search_say_what_to_do(
             CliRunner().invoke(app, [verb, str(tmp_path / "tuned.toml")], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "options", "said"),
+    [
+        ("momentum = 0.9", "momentum = {{ choice = [0.9, 2.0] }}", (), "momentum = 2.0: input"),
+        ('"toy"', '"imagewoof"', (), "imagewoof is not here: resizer-bench data fetch imagewoof"),
+        ("", "", ("--hourly", "2"), "--all, --devices and --hourly are of known trials"),
+    ],
+)
+def test_a_plan_of_a_search_tells_what_would_keep_it_from_running(
+    there: str, here: str, options: tuple[str, ...], said: str, tmp_path: Path, store: Store
+) -> None:
+    path = written(tmp_path, trial=RANGES + 'optimizer = "sgd"\nmomentum = 0.9\n')
+    path.write_text(path.read_text().replace(there, here.format()))
+    done = CliRunner().invoke(app, ["plan", str(path), *options])
+    assert said in done.output + str(done.exception)
+    assert not store.root.exists()
+
+
 def test_a_single_configuration_is_told_in_the_singular(
     tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +211,11 @@ def test_a_configuration_that_was_scored_on_other_files_answers_no_search(
             'backbone = "test_resnet"',
             '["test_resnet", "test_resnett"]',
             "did you mean 'test_resnet",
+        ),
+        (
+            'resizer = "learned"',
+            '["learned", "lerned"]',
+            "tuned.toml: unknown resizer 'lerned'; did you mean 'learned'?",
         ),
     ],
 )
