@@ -92,8 +92,10 @@ def sentence(
 def _named(place: tuple[int | str, ...], raw: Fields) -> str:
     """The table of several that a place is in, by its name: `arm 'plain'`; "" of one without."""
     match place:
-        case (str(kind), int(at), *_) if at < len(raw[kind]) and isinstance(raw[kind][at], dict):
-            name = raw[kind][at].get("name")
+        case (str(kind), int(at), *_):
+            tables = raw.get(kind)
+            one = tables[at] if isinstance(tables, list) and at < len(tables) else None
+            name = one.get("name") if isinstance(one, dict) else None
             return f"{kind} {brief(name)}" if isinstance(name, str) else ""
     return ""
 
