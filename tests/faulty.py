@@ -101,7 +101,7 @@ def main() -> None:
         told.write_text("")
         if fault == "kill":
             pid = child(file, log, told)
-            time.sleep(chance.uniform(0.05, 2.5))
+            time.sleep(chance.uniform(0.05, 2.0))
             os.killpg(pid, signal.SIGKILL)
             status = ended(pid)
         else:

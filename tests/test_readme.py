@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -161,6 +162,7 @@ def test_no_link_is_broken(page: Path) -> None:
             assert part in ids(target), link
 
 
+@cache
 def ids(page: Path) -> set[str]:
     text = page.read_text()
     found = set(re.findall(r'\bid="([^"]*)"', text))

@@ -126,11 +126,13 @@ def test_a_round_times_every_subject_once_and_the_reference_twice_in_an_order_of
     sitting = Sitting(subjects, subjects[2], Timing(rounds=2, seconds=0.001))
     data = {"toy": open_dataset("toy")}
     order: list[list[str]] = []
-    real = timing.turn
+    real, measured = timing.turn, dict[str, timing.Samples]()
 
     def noted(subject: Trial, *more: Any) -> timing.Samples:
         order[-1].append(subject.speed_key)
-        return real(subject, *more)
+        if subject.speed_key not in measured:
+            measured[subject.speed_key] = real(subject, *more)
+        return measured[subject.speed_key]
 
     monkeypatch.setattr(timing, "turn", noted)
     for number in range(3):

@@ -268,10 +268,10 @@ def test_the_search_beats_random_sampling_of_the_same_budget(
         assert len(rows) == 20
         return float(max(row["values"][0] for row in rows))
 
-    gains = [best("tpe", seed) - best("random", seed) for seed in range(100, 106)]
+    gains = [best("tpe", seed) - best("random", seed) for seed in range(100, 104)]
     print("TPE minus random, points:", np.round(gains, 2), "mean", np.mean(gains))  # noqa: T201
     assert np.mean(gains) > 0
-    assert sum(gain > 0 for gain in gains) >= 5
+    assert min(gains) > 0
 
 
 def test_an_arm_with_a_search_seed_of_its_own_is_searched_by_it(
