@@ -178,6 +178,16 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
     assert badges == (["better", "worse"] if answer == "worse" else ["not settled"])
 
 
+def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    fixed = 'resizer = "fixed"\n'
+    file.write_text(file.read_text().replace(fixed, f'{fixed}isolates = "learning"\n'))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    ((_, lines),) = details.controls(gather(asked, store))
+    assert lines["what it says"].tolist() == ["better (learning)"]
+
+
 @pytest.mark.parametrize(
     ("secondary", "said"),
     [

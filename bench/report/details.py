@@ -60,9 +60,10 @@ def _title(control: Row, treatment: Row) -> str:
 
 
 def _says(one: Beside) -> str:
-    if one.row.arm.control is None:
-        return one.standing
-    shows = STANDARD[one.row.arm.control].shows
+    arm = one.row.arm
+    if arm.control is None:
+        return f"{one.standing} ({arm.isolates})" if arm.isolates else one.standing
+    shows = STANDARD[arm.control].shows
     says = {"better": shows, "worse": "the control is better"}
     return says.get(one.standing, f"not settled whether {shows}")
 
