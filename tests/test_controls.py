@@ -225,11 +225,11 @@ def test_two_treatments_have_controls_under_their_names(write_experiment: WriteE
     assert "second capacity" in names
 
 
-def request(**like: Any) -> SizeRequest:
+def request(plain: int = 32, **like: Any) -> SizeRequest:
     shared = {"dataset": "toy", "backbone": "test_resnet", "epochs": 1, "batch_size": 4}
     treated = {"input_size": 64, "output_size": 32, "resizer": "learned", **like}
     return SizeRequest(
-        "a", "equal_gmacs", Trial(**shared, **treated), Trial(**shared, input_size=32)
+        "a", "equal_gmacs", Trial(**shared, **treated), Trial(**shared, input_size=plain)
     )
 
 
@@ -254,6 +254,30 @@ def test_sizes_that_the_backbone_refuses_count_as_too_small(
 
     monkeypatch.setattr(backbones, "check", refusing)
     assert matching.smallest(request(), lambda _: 1.0) == 64
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(57, 112), (112, 112), (150, 168), (280, 280)])
+def test_sizes_that_the_backbone_takes_may_lie_far_apart(
+    monkeypatch: pytest.MonkeyPatch, wanted: int, found: int
+) -> None:
+    def refusing(trial: Trial, **_: bool) -> None:
+        if trial.input_size % 56:
+            raise SizeRefusedError("a multiple of 56, please")
+
+    monkeypatch.setattr(backbones, "check", refusing)
+    assert matching.smallest(request(plain=56), lambda size: size / wanted) == found
+
+
+def test_a_backbone_that_takes_no_larger_images_is_soon_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refusing(*_: object, **__: bool) -> None:
+        raise SizeRefusedError("32 px, please")
+
+    monkeypatch.setattr(backbones, "check", refusing)
+    said = "test_resnet without a resizer takes no images of 40 to 72 px, where the size of 'a' is"
+    with pytest.raises(InputError, match=said):
+        matching.smallest(request(), lambda _: 1.0)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, AssertionError, InputError])

@@ -98,7 +98,7 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
     """The smallest multiple of STEP beyond the request's size at which `ratio` reaches 1.
 
     Doubles the way until it is far enough, then bisects: `ratio` is taken to grow with the size.
-    Sizes that the backbone refuses count as too small.
+    In place of a size that the backbone refuses stands the next that it takes.
 
     Raises:
         InputError: if it is not reached within LARGEST times the side of the larger image, or
@@ -106,12 +106,14 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
     """
     backbone = f"{request.plain.backbone} without a resizer"
 
-    def reaches(size: int) -> bool:
+    @cache
+    def reaches(size: int) -> bool | None:
+        """None of a size that the backbone refuses."""
         try:
             backbones.check(enlarged(request.plain, size), start=False)
             return ratio(size) >= 1
         except SizeRefusedError:
-            return False
+            return None
         except Exception as error:
             if is_out_of_memory(error):
                 said = f"{backbone} does not fit in memory at {size} px"
@@ -121,8 +123,22 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
 
     plain, like = request.plain.input_size, request.like.input_size
     start, end = plain // STEP, LARGEST * max(plain, like) // STEP
+
+    def reached(number: int) -> int:
+        """The first size from STEP times this on that the backbone takes; 0 if it costs less."""
+        sizes = range(
+            STEP * number, STEP * (number + start) + 1, STEP
+        )  # multiples of what it takes
+        for size in sizes:
+            if (enough := reaches(size)) is not None:
+                return size if enough else 0
+        raise InputError(
+            f"{backbone} takes no images of {sizes[0]} to {sizes[-1]} px, where the size of "
+            f"{request.arm!r} is sought"
+        )
+
     low, high = start, start + 1
-    while not reaches(high * STEP):
+    while not reached(high):
         low, high = high, min(start + 2 * (high - start), end)
         if low == end:
             raise InputError(
@@ -130,4 +146,4 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
                 f"{request.arm!r} is matched to"
             )
     between = range(low + 1, high)
-    return STEP * (low + 1 + bisect_left(between, True, key=lambda n: reaches(n * STEP)))
+    return reached(low + 1 + bisect_left(between, True, key=lambda n: reached(n) > 0))
