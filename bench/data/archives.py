@@ -49,7 +49,9 @@ def download(address: str, to: Path, free: int, tell: Listener) -> None:
     except urllib.error.HTTPError as error:
         with error:
             raise InputError(f"{address} answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as e:
+    except InputError:
+        raise
+    except (urllib.error.URLError, ConnectionError, http.client.HTTPException, ValueError) as e:
         raise InputError(
             f"{address} cannot be reached ({getattr(e, 'reason', None) or e}); an archive brought "
             "here by other means is taken by `resizer-bench data import ARCHIVE`"

@@ -132,6 +132,14 @@ def test_an_unreachable_server_is_said(data: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("base", ["", "http://[::1", "x:y", f"http://{'a' * 70}.invalid"])
+def test_an_address_that_is_none_is_said(data: Path, base: str) -> None:
+    with pytest.raises(InputError, match=r"toy2-8.tgz cannot be reached \(.*\); an archive"):
+        incoming.fetch("toy-8", base=base)
+    assert visible(data) == []
+
+
+@pytest.mark.usefixtures("toy")
 def test_a_network_that_fails_in_the_middle_is_not_blamed_on_the_disk(
     archive: Path, serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
