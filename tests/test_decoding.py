@@ -182,6 +182,15 @@ def test_values_whose_range_is_not_known_are_refused(values: type, mode: str) ->
         decode(saved(image, "TIFF"))
 
 
+@pytest.mark.parametrize("at", [60, 100, -20, -13])
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_found(at: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    damaged = bytearray(saved(PIL.Image.fromarray(noise), "PNG", compress_level=0).getvalue())
+    damaged[at] ^= 1
+    with pytest.raises(UndecodableError, match="checksum"):
+        decode(io.BytesIO(damaged))
+
+
 def test_what_is_written_under_any_suffix_that_counts_is_read(tmp_path: Path) -> None:
     wanted = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
     assert wanted <= suffixes()

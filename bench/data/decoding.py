@@ -78,6 +78,9 @@ def decode(file: Path | IO[bytes]) -> Decoded:
         UndecodableError: if it is not a whole image, or its values have no known range.
     """
     with _opened(file) as image:
+        if image.format == "PNG":  # whose check sums are not looked at when it is loaded
+            image.verify()
+    with _opened(file) as image:
         turned = _orientation(image) in UPRIGHT
         frames = bool(getattr(image, "is_animated", False))
         image.load()
