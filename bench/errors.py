@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 DENIED = (errno.EACCES, errno.EPERM)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class InputError(ValueError):
@@ -59,12 +61,13 @@ def machine_trouble(error: BaseException) -> str:
 
 
 def readable(text: str) -> str:
-    r"""The text with those bytes of a file's name that are not UTF-8 written out.
+    r"""The text on one line: bytes that are not UTF-8, and what moves a cursor, are written out.
 
-    >>> readable("caf\udce9.png")
-    'caf\\xe9.png'
+    >>> readable("caf\udce9\x1b[31m.png")
+    'caf\\xe9\\x1b[31m.png'
     """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], whole)
 
 
 def counted(n: float, noun: str) -> str:

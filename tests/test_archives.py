@@ -162,10 +162,19 @@ def test_what_a_folder_will_take_is_known_before_it_is_decoded(
     assert len(incoming.import_local(tmp_path / "set", name="mine").train) == 2
 
 
-@pytest.mark.parametrize("name", ["caf\udce9", "\udcff\udcfe", "日本\udc80"])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("caf\udce9", r"caf\xe9"),
+        ("\udcff\udcfe", r"\xff\xfe"),
+        ("日本\udc80", r"日本\x80"),
+        ("\x1b[2J\r\n", r"\x1b[2J\r\n"),
+    ],
+)
 @pytest.mark.parametrize("where", ["class", "file", "archive"])
-def test_names_that_are_not_utf_8_are_read_and_shown(tmp_path: Path, name: str, where: str) -> None:
-    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def test_names_that_no_terminal_can_show_are_read_and_written_out(
+    tmp_path: Path, name: str, shown: str, where: str
+) -> None:
     files = members(("a", name)) if where != "file" else members()
     if where == "file":
         files[f"set/train/a/{name}.png"] = png()

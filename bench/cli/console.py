@@ -32,8 +32,9 @@ NARROW = 8  # so narrow may a heading be broken
 
 
 def say(text: str) -> None:
-    """Print a line as it is: what comes from data is not taken for markup, nor wrapped."""
-    out.print(readable(text), markup=False, highlight=False, soft_wrap=True)
+    """Print lines as they are: what comes from data is not taken for markup, nor wrapped."""
+    for line in text.split("\n"):
+        out.print(readable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def name_damaged(store: Store) -> None:
