@@ -70,6 +70,19 @@ def test_a_parent_without_weights_or_of_another_shape_is_one_sentence(store: Sto
     assert record["reason"].startswith(f"trial {parent.key}, which it starts from, has no weights")
 
 
+@pytest.mark.parametrize("left", [0, 7, 1000, -1])
+def test_damaged_weights_of_a_parent_are_told_with_its_key(store: Store, left: int) -> None:
+    parent = toy(input_size=16)
+    run(store, parent)
+    file = store.trial_folder(parent.key) / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:left])
+    record = run(store, toy(backbone_from=parent.key))
+    said = f"the weights of trial {parent.key}, which it starts from, are damaged (SafetensorError"
+    assert record["reason"].startswith(said)
+    with pytest.raises(InputError, match=f"the weights of trial {parent.key} are damaged"):
+        models.load(parent.key, store.root)
+
+
 def test_a_resizer_trained_on_images_of_another_mean_is_refused(store: Store) -> None:
     parent = toy(resizer="learned", num_kernels=4)
     run(store, parent)

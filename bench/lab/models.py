@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
@@ -169,7 +170,11 @@ PARENT = ", which it starts from,"
 
 
 def trained_weights(folder: Path, role: str = "") -> weights.State:
-    """The weights of the trial in `folder`; errors add its role to its key."""
+    """The weights of the trial in `folder`; errors add its role to its key.
+
+    Raises:
+        InputError: if they were not kept, or are damaged.
+    """
     file = folder / WEIGHTS
     if not file.exists():
         raise InputError(
@@ -177,7 +182,13 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
             f"keep_weights; delete its folder in {folder.parent} and run its experiment with "
             'keep_weights = "all" to have them'
         )
-    return weights.load(file)
+    try:
+        return weights.load(file)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the weights of trial {folder.name}{role} are damaged ({first_line(error)}); delete "
+            f"its folder in {folder.parent} and run its experiment again"
+        ) from error
 
 
 def knows_imagenet(trial: Trial, trials: Path) -> bool:
