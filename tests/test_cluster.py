@@ -189,9 +189,42 @@ def test_a_trial_that_no_node_has_room_for_is_one_sentence(data_folder: Path, no
         assert choose([], [], workers=3).workers == 3
 
 
-def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", ""),
+        ("myhost", "an address is HOST:PORT of its head, auto or local"),
+        ("head:six", "an address is HOST:PORT"),
+        ("ray://127.0.0.1:1", "an address is HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_sentence(address: str, why: str) -> None:
     with (
-        pytest.raises(InputError, match=r"--cluster 127\.0\.0\.1:1: no cluster can be joined: "),
-        joined("127.0.0.1:1", cpus=None),
+        pytest.raises(InputError, match=rf"--cluster {address}: no cluster can be joined: {why}"),
+        joined(address, cpus=None),
     ):
         pass
+
+
+def test_a_cluster_that_answers_and_lets_nobody_in_may_want_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at here:6379")
+
+    monkeypatch.setattr(ray, "init", denied)
+    with (
+        pytest.raises(InputError, match="at here:6379; one that was started with tokens needs RAY"),
+        joined("auto", cpus=None),
+    ):
+        pass
+
+
+def test_a_local_cluster_is_a_new_one_whatever_runs_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ray, "init", lambda address=None, **_: asked.append(address))
+    with joined("local", cpus=None):
+        pass
+    assert asked == ["local"]

@@ -157,15 +157,17 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
     Raises:
         InputError: if it cannot be joined.
     """
-    own = {"num_cpus": cores()} if address == "local" else {"address": address}
+    own_cores = cores() if address == "local" else None
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address not in ("local", "auto"):
             _reach(address)
-        ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, num_cpus=own_cores, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"--cluster {address}: no cluster can be joined: {said}") from error
+        said = f"no cluster can be joined: {str(error).splitlines()[0]}"
+        if type(error) is ConnectionError:  # Ray's own, of something that answers
+            said += "; one that was started with tokens needs RAY_AUTH_MODE=token here"
+        raise InputError(f"--cluster {address}: {said}") from error
     signal.signal(signal.SIGTERM, handler)  # Ray sets its own
     try:
         yield partial(Cluster, cpus=cpus or 1)
@@ -175,7 +177,9 @@ def joined(address: str, cpus: int | None) -> Iterator[Choose]:
 
 def _reach(address: str) -> None:
     """Raise OSError or ValueError unless something answers there: Ray itself waits for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "/" in host:
+        raise ValueError("an address is HOST:PORT of its head, auto or local")
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
