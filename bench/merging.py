@@ -121,7 +121,7 @@ def _other_data(known: DataFacts, theirs: DataFacts) -> str:
 def _placed(pairs: Sequence[Pair], root: Path) -> Iterator[str]:
     """Copy folders, all of them before one appears; yields the kind of each that does.
 
-    One that another process has made meanwhile stays as it is.
+    One that another process has made meanwhile stays as it is, as does a search begun here.
     """
     if not pairs:
         return
@@ -131,7 +131,7 @@ def _placed(pairs: Sequence[Pair], root: Path) -> Iterator[str]:
         for (there, _), (copy, _) in zip(pairs, copies, strict=True):
             copy_folder(there, copy)
         for copy, here in copies:
-            if put_in_place(copy, here):
+            if not (here / "study.db").exists() and put_in_place(copy, here):
                 yield here.parent.name
 
 

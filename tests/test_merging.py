@@ -136,6 +136,20 @@ def test_a_folder_in_which_nothing_has_ended_yet_has_its_snapshots_taken(
     assert merging.merge(here, begun.root) == {"snapshots": 1}
 
 
+def test_a_search_that_has_begun_here_and_has_no_record_yet_stays(
+    here: Store, there: Store
+) -> None:
+    for store, study in ((here, "ours"), (there, "theirs")):
+        store.search_folder("tuned").mkdir(parents=True)
+        (store.search_folder("tuned") / "study.db").write_text(study)
+    record: Any = {"status": "ok", "reason": "", "optuna": "5", "asked": {}, "settings": {}}
+    record |= {"sampler": {}, "pruner": {}, "spaces": {}, "arms": {}}
+    write_record(there.search_folder("tuned"), record)
+    assert "searches" not in merging.merge(here, there.root)
+    (kept,) = here.search_folder("tuned").iterdir()
+    assert kept.read_text() == "ours"
+
+
 def of_other_accuracy(record: dict[str, Any]) -> None:
     record["metrics"] |= as_metrics({"top1_pct": 1.5})
 
