@@ -121,6 +121,29 @@ def test_of_one_round_no_interval_and_no_noise_floor_is_told(tmp_path: Path) -> 
     assert line.equal_time_difference is None
 
 
+@pytest.mark.parametrize(
+    ("quiet", "used", "told"),
+    [
+        (3, [0, 1, 2], "1 round, which is left out."),
+        (2, [0, 1], "2 rounds, which are left out."),
+        (1, [0, 1, 2, 3], "3 rounds, used all the same."),
+    ],
+)
+def test_of_disturbed_rounds_it_is_told_what_became_of_them(
+    tmp_path: Path, quiet: int, used: list[int], told: str
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    found = gather(asked, store)
+    (sitting,) = found.sittings
+    rounds = [QUIET | {"disturbed": n >= quiet} for n in range(4)]
+    sitting |= {"rounds_used": used, "disturbances": rounds}
+    assert environment.timing(found).endswith(f" Other load disturbed {told}")
+    found.sittings.append(sitting | {"rounds_used": [0], "disturbances": rounds[:1]})
+    assert environment.timing(found).endswith(f" Other load disturbed {told}")
+
+
 def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path: Path) -> None:
     """Between the plain images that are dearer and cheaper, whose sizes seeds take in turn."""
     file = experiment(tmp_path, NARROW, seeds=4).file

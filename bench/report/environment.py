@@ -113,8 +113,9 @@ def timing(evidence: Evidence) -> str:
         told += ", with 95 % intervals; two measurements of one arm's training step may be "
         told += f"{apart} % apart (noise floor)"
     told += "."
-    left_out = len(rounds) - used
-    fate = f"{left_out} of them left out" if left_out else "used all the same"
+    left_out = len(rounds) - used  # in each sitting all that were disturbed, or none
+    fates = {0: "used all the same", lost: f"which {'is' if lost == 1 else 'are'} left out"}
+    fate = fates.get(left_out, f"{left_out} of them left out")
     return f"{told} Other load disturbed {counted(lost, 'round')}, {fate}." if lost else told
 
 

@@ -73,7 +73,7 @@ def test_what_the_treatment_costs_is_a_multiple_of_the_baseline(
     assert set(found["multiply-adds per image"]) == {f"1.5 {TIMES}"}
     assert "As multiples of plain's" in page
     assert "two measurements of one arm's training step may be 2.5 % apart" in page
-    assert "Other load disturbed 2 rounds, 2 of them left out." in page
+    assert "Other load disturbed 2 rounds, which are left out." in page
 
 
 def test_an_arm_that_could_not_be_timed_is_told_with_the_reason(tmp_path: Path) -> None:
