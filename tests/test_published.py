@@ -73,6 +73,13 @@ def test_what_the_log_leaves_open_is_what_the_published_records_lack() -> None:
     assert earlier in points
 
 
+def test_what_was_learnt_points_to_no_place_in_the_log_since_reports_quote_it() -> None:
+    text = (PROJECT / "results" / "LOG.md").read_text()
+    learnt = re.findall(r"\*\*Learnt:\*\* (.*?)\n(?:- |\n)", text, re.DOTALL)
+    assert len(learnt) > 20
+    assert not re.findall(r"\b(?:all|see|as|entries) (?:above|below)\b", "\n".join(learnt))
+
+
 @pytest.mark.parametrize("name", IDS)
 def test_at_most_forty_words_stand_between_the_question_and_the_first_figure(name: str) -> None:
     """Of a page that has no figure, before what it holds for."""
