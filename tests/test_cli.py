@@ -162,7 +162,14 @@ def test_a_failed_trial_is_named_at_the_end_with_a_non_zero_exit_status(
         (["plan", "quick", "--set", "seed=5"], "--set seed=5: no trial changes: [axes] and arms"),
         (["report", "quick", "--set", "lr"], "--set 'lr' is not FIELD=VALUE"),
         (["report", "results/published/quick", "--pdf"], "quick is a report's folder: --small"),
-        (["export", "quick", "--onnx", "--small"], "--small is of an experiment's curves"),
+        (
+            ["export", "quick", "--onnx", "--small"],
+            "--small and --set are of an experiment's curves",
+        ),
+        (
+            ["export", "quick", "--tensorboard", "--set", "lr=0.5"],
+            "quick+lr=0.5: nothing is finished",
+        ),
         (["publish", "--small"], "--small is of an experiment, which publish was not given"),
         (
             ["run", "quick", "--smoke", "--cpus-per-trial", "2"],

@@ -156,14 +156,15 @@ def export(
         bool, typer.Option("--tensorboard", help="Curves of an experiment's finished trials.")
     ] = False,
     small: Small = False,
+    changes: Changes = None,
 ) -> None:
     """Write a trial's model as one file, checked, its card beside it; or curves as event files."""
     if onnx + pt2 + tensorboard != 1:
         raise InputError("export takes one of --onnx, --pt2 and --tensorboard")
-    if small and not tensorboard:
-        raise InputError("--small is of an experiment's curves, not of a trial's model")
+    if (small or changes) and not tensorboard:
+        raise InputError("--small and --set are of an experiment's curves, not of a trial's model")
     if tensorboard:
-        _export_curves(*opened(key, small))
+        _export_curves(*opened(key, small, changes))
     else:
         _export_model(key, "onnx" if onnx else "pt2")
 
