@@ -53,7 +53,7 @@ def short(evidence: Evidence) -> pd.DataFrame:
     difference = f"difference to {evidence.experiment.baseline}, points"
     lines = [
         {
-            "arm": row.arm.name,
+            "arm": _named(evidence, row),
             "image, px": row.size,
             words.TOP1: words.mean(row.accuracy),
             difference: words.mean(row.difference, signed=True),
@@ -64,6 +64,13 @@ def short(evidence: Evidence) -> pd.DataFrame:
         for row in evidence.rows
     ]
     return pd.DataFrame(lines)
+
+
+def _named(evidence: Evidence, row: Row) -> str:
+    """An arm with its values of the axes, where these tell rows apart."""
+    axes = {name: getattr(row.trial, name) for name in evidence.axes if name not in SIZES}
+    told = [words.axis_value(name, value) for name, value in axes.items() if value is not None]
+    return f"{row.arm.name} ({', '.join(told)})" if told else row.arm.name
 
 
 def price(evidence: Evidence) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from bench.report import environment
 from bench.report.answer import in_words
 from bench.report.made import Report, saved
 from bench.report.pages import make
-from bench.report.table import is_numeric, results
+from bench.report.table import is_numeric, results, short
 from bench.report.words import NONE
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
@@ -196,6 +196,20 @@ def test_a_paper_gets_five_columns_with_a_caption_and_figures_as_pdf(tmp_path: P
     drawn = (folder / "figures" / "differences.pdf").read_bytes()
     assert drawn.startswith(b"%PDF")
     assert b"0.0039215686 0.0078431373 0.0117647059" not in drawn  # ink that is to be replaced
+
+
+def test_no_two_rows_of_a_paper_s_table_have_one_name(tmp_path: Path) -> None:
+    axes = (
+        'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]\ninterpolation = ["area", "bicubic"]'
+    )
+    asked, store = experiment(tmp_path, axes), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    table = short(gather(asked, store))
+    assert not table.duplicated(["arm", "image, px"]).any()
+    assert len(table.columns) == 5
+    assert {"plain (fine)", "fixed (fine, area)", "learned (coarse, num_resblocks 1, bicubic)"} <= {
+        *table["arm"]
+    }
 
 
 def files_of(report: Report) -> dict[str, bytes]:
