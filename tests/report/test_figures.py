@@ -136,6 +136,22 @@ def test_values_of_an_axis_are_joined_by_lines_where_they_are_numbers_alone(tmp_
         assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {style_}
 
 
+@pytest.mark.parametrize(("axis", "ends"), [("backbone", 0.27), ("output_size", 0.0)])
+def test_arms_stand_at_their_number_or_beside_one_another_each_mean_among_its_dots(
+    tmp_path: Path, axis: str, ends: float
+) -> None:
+    axes = 'dataset = ["fine"]\nbackbone = ["resnet10t", "resnet18"]\noutput_size = [16, 32]'
+    asked, store = experiment(tmp_path, axes), Store(tmp_path)
+    fill(asked, store, top1)
+    figure = styled(by_axis, gather(asked, store), axis).figure
+    assert figure
+    ax = figure.axes[0]
+    means = {round(float(x), 2) for line in ax.get_lines() for x in line.get_xdata()}
+    assert means == {at + side * ends for at in (0, 1) for side in (-1, 0, 1)}
+    dots = {round(float(x), 2) for strip in ax.collections for x, _ in strip.get_offsets()}
+    assert dots == means
+
+
 def test_no_two_of_many_arms_look_the_same(whole: tuple[Report, Experiment, Store]) -> None:
     first = whole[1].spec.arm[1]
     arms = [first.model_copy(update={"name": f"arm {i}"}) for i in range(40)]

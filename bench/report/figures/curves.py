@@ -133,6 +133,7 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
 def _by_value(
     ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str, *, dots: bool
 ) -> None:
+    """The arms of a value side by side; those of a number at that number."""
     values = done[axis].convert_dtypes()
     numbers = pd.api.types.is_numeric_dtype(values)
     labels = values.astype(object).where(values.notna(), words.NONE).map(str)
@@ -140,10 +141,10 @@ def _by_value(
     names = sorted(order.unique(), key=lambda label: label != words.NONE)
     arms = [name for name in styles if name in set(done["arm"])]
     if dots:
-        _strips(ax, styles, done.assign(label=labels), names, arms)
-    first, last = -0.4 + 0.4 / len(arms), 0.4 - 0.4 / len(arms)  # as strips stand about a value
+        _strips(ax, styles, done.assign(label=labels), names, arms, apart=not numbers)
+    end = 0.0 if numbers else 0.4 - 0.4 / len(arms)  # as strips stand about a value
     means = done.groupby([labels, "arm"])["top1_pct"].mean().unstack().reindex(names)
-    for arm, beside in zip(arms, np.linspace(first, last, len(arms)), strict=True):
+    for arm, beside in zip(arms, np.linspace(-end, end, len(arms)), strict=True):
         xs, of = np.arange(len(names)) + beside, styles[arm]
         line = "-" if numbers else "none"
         ax.plot(xs, means[arm], ls=line, color=of.colour, marker=of.marker, ms=6, lw=1)
@@ -157,8 +158,10 @@ def _strips(
     done: pd.DataFrame,
     names: Sequence[str],
     arms: Sequence[str],
+    *,
+    apart: bool,
 ) -> None:
-    """A dot for each trial, the arms of a value beside one another."""
+    """A dot for each trial, the arms of a value beside one another where they stand `apart`."""
     import seaborn as sns  # and SciPy's statistics with it, which most reports do without
 
     sns.stripplot(
@@ -169,7 +172,7 @@ def _strips(
         order=names,
         hue_order=arms,
         palette=[styles[name].colour for name in arms],
-        dodge=True,
+        dodge=apart,
         jitter=False,
         size=4,
         alpha=0.6,
