@@ -26,6 +26,14 @@ MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 LONGEST_NAME = 1000  # of a member, folders included, bytes
 TIMEOUT_S = 30.0
 LONGEST_LENGTH = 18  # digits of a length that is taken for one
+UNREACHABLE = (
+    urllib.error.URLError,
+    TimeoutError,  # of an answer that does not come
+    ConnectionError,
+    http.client.HTTPException,
+    ValueError,  # of an address that is none
+)
+"""What asking a server ends in where it cannot be had."""
 
 
 def download(address: str, to: Path, free: int, tell: Listener) -> None:
@@ -51,7 +59,7 @@ def download(address: str, to: Path, free: int, tell: Listener) -> None:
             raise InputError(f"{address} answered {error.code} {error.reason}") from error
     except InputError:
         raise
-    except (urllib.error.URLError, ConnectionError, http.client.HTTPException, ValueError) as e:
+    except UNREACHABLE as e:
         raise InputError(
             f"{address} cannot be reached ({getattr(e, 'reason', None) or e}); an archive brought "
             "here by other means is taken by `resizer-bench data import ARCHIVE`"

@@ -6,13 +6,14 @@ import errno
 import hashlib
 import http.client
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.data import incoming
+from bench.data import archives, incoming
 from bench.errors import InputError
 from bench.events import DataRead, Event
 from tests.datasets.toys import refused, visible
@@ -136,6 +137,17 @@ def test_an_unreachable_server_is_said(data: Path, monkeypatch: pytest.MonkeyPat
 def test_an_address_that_is_none_is_said(data: Path, base: str) -> None:
     with pytest.raises(InputError, match=r"toy2-8.tgz cannot be reached \(.*\); an archive"):
         incoming.fetch("toy-8", base=base)
+    assert visible(data) == []
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_server_that_never_answers_is_said(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(archives, "TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(InputError, match=r"cannot be reached \(timed out\); an archive"):
+            incoming.fetch("toy-8", base=base)
     assert visible(data) == []
 
 
