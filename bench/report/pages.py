@@ -13,7 +13,7 @@ from bench.analysis.evidence import Evidence, gather
 from bench.analysis.numbers import numbers
 from bench.paths import PUBLISHED
 from bench.records import write_whole
-from bench.report import answer, details, environment, made, render, table, tuning
+from bench.report import answer, details, environment, made, render, table, tuning, words
 from bench.report.figures.costs import components, cost
 from bench.report.figures.crossed import heat
 from bench.report.figures.curves import by_axis, by_time, curves, spectra
@@ -23,7 +23,7 @@ from bench.report.figures.style import STYLE, Drawing, arm_styles
 from bench.report.figures.tuning import tuning as searched
 from bench.report.summary import Summary, save_summary
 from bench.report.summary import summary as summarised
-from bench.spec.experiment import Experiment, ExperimentFile
+from bench.spec.experiment import Experiment
 from bench.store import Store
 
 FIRST = (
@@ -96,9 +96,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
         "summary.csv": numbers(evidence).to_csv(index=False),
         "results.csv": results.to_csv(index=False),
         "results.tex": table.latex(results),
-        "short.tex": table.latex(
-            table.short(evidence), _caption(summary, evidence.experiment.spec)
-        ),
+        "short.tex": table.latex(table.short(evidence), _caption(summary, evidence)),
         "answer.md": answer.in_words(evidence) + "\n",
         "report.md": text,
         "report.html": render.html(text, summary.question, drawings, colours),
@@ -108,10 +106,13 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     save_summary(summary, folder)
 
 
-def _caption(summary: Summary, spec: ExperimentFile) -> str:
+def _caption(summary: Summary, evidence: Evidence) -> str:
     places = ". ".join(one.place for one in summary.answers if one.place)
-    own = f" That of {primary[0]} is its verdict's." if (primary := spec.primary) else ""
-    return f"{summary.question} {places}. {summary.scope} {CAPTION}{own}"
+    told = [f"{summary.question} {places}. {summary.scope} {CAPTION}"]
+    for row, verdict in evidence.judged[:1]:
+        level = words.percent(verdict.looks.level)
+        told.append(f"That of {row.arm.name} has the {level} of its verdict.")
+    return " ".join(told)
 
 
 def markdown(
