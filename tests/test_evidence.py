@@ -8,6 +8,7 @@ import pytest
 
 from bench.analysis import pooled, verdicts
 from bench.analysis.evidence import gather
+from bench.analysis.numbers import numbers
 from bench.errors import InputError
 from bench.report import details, environment, table
 from bench.report.answer import answers
@@ -71,6 +72,13 @@ def test_an_answer_holds_for_all_the_sizes_that_seeds_take_in_turn(tmp_path: Pat
     fill(asked, store, top1)
     (told,) = answers(gather(asked, store))
     assert ", 64 → 32, 96 → 32 px, " in told.place
+    summary = numbers(gather(asked, store)).set_index("arm")
+    assert summary["output_size"].dropna().to_dict() == {"fixed": 32, "learned": 32}
+    assert summary["input_size"].isna().to_dict() == {
+        "plain": False,
+        "fixed": True,
+        "learned": True,
+    }
 
 
 def test_the_differences_of_a_treatment_are_gathered_once_for_all_that_is_said_of_them(
