@@ -19,6 +19,7 @@ from bench.machine import own_name, synced
 from bench.metrics import METRICS
 from bench.paths import snapshot_file
 from bench.records import (
+    KINDS,
     DamagedError,
     Ending,
     Kind,
@@ -234,7 +235,7 @@ def put_in_place(folder: Path, final: Path) -> bool:
         else:
             synced(final.parent)
             return True
-        there = read_sound(final, Ending)
+        there = read_sound(final, KINDS.get(final.parent.name, Ending))
         if there and there["status"] == "ok":
             return False
         with suppress(FileNotFoundError):  # another process has just moved it away

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from bench.events import Begin, Event, TrialProgress, Waiting
-from bench.records import Ending, read_record, write_record
+from bench.records import TrialRecord, read_record, write_record
 from bench.run import claims, runner
 from bench.run.attempt import ended
 from bench.run.claims import claim
+from bench.spec.trial import Trial
 from bench.store import Store, put_in_place
 from tests import fakes
 from tests.conftest import WriteExperiment
@@ -33,6 +34,9 @@ pytestmark = pytest.mark.usefixtures("store")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "LEASE_S", LEASE_S)
     monkeypatch.setattr(runner, "POLL_S", 0.1)
+
+
+TRIAL = Trial(dataset="toy", backbone="test_resnet", input_size=16, epochs=1)
 
 
 def work(root: Path, there: Connection) -> None:
@@ -124,14 +128,14 @@ def test_a_stopped_holder_that_wakes_up_does_not_publish_over_its_successor(
     os.kill(other[0].pid, signal.SIGSTOP)
     assert taken_after(store, 10)
     with store.own_folder("key") as folder:
-        write_record(folder, {"status": "ok", "reason": "of the successor"})
+        write_record(folder, fakes.result(TRIAL, key="key", finished="of the successor"))
         assert put_in_place(folder, store.trial_folder("key"))
     os.kill(other[0].pid, signal.SIGCONT)
     other[1].send("go on")
     assert other[1].recv() is False
-    assert read_record(store.trial_folder("key"), Ending) == {
-        "schema": 1, "status": "ok", "reason": "of the successor",
-    }  # fmt: skip
+    record = read_record(store.trial_folder("key"), TrialRecord)
+    assert record
+    assert record["finished"] == "of the successor"
 
 
 def test_a_run_that_is_overtaken_keeps_the_record_of_the_faster(

@@ -102,6 +102,18 @@ def test_a_copied_folder_is_not_another_trial(
     assert f"{key} copy/record.json is damaged: its 'key' is not what a record has there" in why
 
 
+@pytest.mark.parametrize("wrong", [{"curve": "none"}, {"steps": None}, {"metrics": []}])
+def test_a_result_takes_the_place_of_a_damaged_one(
+    store: Store, write_experiment: WriteExperiment, wrong: dict[str, object]
+) -> None:
+    key, trial = next(iter(write_experiment().trials.items()))
+    write_record(store.trial_folder(key), result(trial) | wrong)
+    with store.own_folder(key) as own:
+        write_record(own, result(trial))
+        assert put_in_place(own, store.trial_folder(key))
+    assert store.trial(key)
+
+
 def test_a_result_takes_the_place_of_a_stray_file_of_its_name(store: Store) -> None:
     with store.own_folder("k") as own:
         write_record(own, {"status": "ok", "reason": ""})
