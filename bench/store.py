@@ -114,10 +114,11 @@ class Store:
         return self._read(self.search_folder(name), SearchRecord)
 
     def tried(self, name: str) -> Counter[str]:
-        """How many configurations of each arm a search has on record."""
+        """How many configurations of each arm of a search have ended, in whatever way."""
         record = self.search(name)
-        arms = record["arms"] if record else {}
-        return Counter({arm: len(of["configurations"]) for arm, of in arms.items()})
+        arms = record["arms"].items() if record else ()
+        states = {arm: [one["state"] for one in of["configurations"]] for arm, of in arms}
+        return Counter({arm: len(of) - of.count("running") for arm, of in states.items()})
 
     def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""

@@ -120,8 +120,7 @@ class Evidence:
 
     def tried(self, arm: str) -> int:
         """The configurations that an arm was tuned over; 0 of an arm that was not."""
-        tuned = self.search["arms"].get(arm) if self.search else None
-        return sum(one["state"] != "running" for one in tuned["configurations"]) if tuned else 0
+        return self.store.tried(self.experiment.name)[arm] if self.search else 0
 
     @cached_property
     def sittings(self) -> list[TimingRecord]:

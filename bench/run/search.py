@@ -105,10 +105,8 @@ def finished(search: Search, store: Store) -> bool:
         return False
     if record["settings"]["retrain"] != search.settings.retrain:
         return False
-    return all(
-        sum(one["state"] != "running" for one in arm["configurations"]) >= search.settings.trials
-        for arm in record["arms"].values()
-    )
+    tried = store.tried(search.name)
+    return all(tried[arm] >= search.settings.trials for arm in record["arms"])
 
 
 def binding(search: Search) -> dict[str, str]:

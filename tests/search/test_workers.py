@@ -222,6 +222,16 @@ if __name__ == "__main__":
 """
 
 
+def test_what_a_killed_worker_was_at_is_not_told_as_on_record(
+    store: Store, toy_search: Callable[..., Search]
+) -> None:
+    record = tuned(toy_search(), store, low_rate_wins)
+    assert store.tried("tuned") == {"plain": 3, "learned": 3}
+    record["arms"]["plain"]["configurations"][-1]["state"] = "running"
+    write_record(store.search_folder("tuned"), record)
+    assert store.tried("tuned") == {"plain": 2, "learned": 3}
+
+
 def test_a_killed_workers_configuration_is_taken_up_and_none_is_evaluated_twice(
     tmp_path: Path, store: Store
 ) -> None:
