@@ -123,8 +123,9 @@ def _design(
 
 
 def _on(images: int) -> float:
-    """What a seed's difference spreads by on so many images, points, if all else is as published:
-    on fewer, more, as each counts for more.
+    """What a seed's difference spreads by on so many images, points, if all else is as published.
+
+    On fewer it spreads more, as each counts for more.
     """
     of_seeds = max(0.0, typical() ** 2 - IMAGE_SD**2 / TYPICAL_IMAGES)
     return math.sqrt(of_seeds + IMAGE_SD**2 / images)

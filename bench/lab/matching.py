@@ -102,7 +102,8 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
 
     Raises:
         InputError: if it is not reached within LARGEST times the side of the larger image, or
-            within what fits in memory; or if a size that the backbone takes fails otherwise.
+            within what fits in memory; if a size that the backbone takes fails otherwise, or it
+            takes none.
     """
     backbone = f"{request.plain.backbone} without a resizer"
 
@@ -126,14 +127,12 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
 
     def reached(number: int) -> int:
         """The first size from STEP times this on that the backbone takes; 0 if it costs less."""
-        sizes = range(
-            STEP * number, STEP * (number + start) + 1, STEP
-        )  # multiples of what it takes
-        for size in sizes:
+        least, most = STEP * number, STEP * (number + start)  # a multiple of the plain side between
+        for size in range(least, most + 1, STEP):
             if (enough := reaches(size)) is not None:
                 return size if enough else 0
         raise InputError(
-            f"{backbone} takes no images of {sizes[0]} to {sizes[-1]} px, where the size of "
+            f"{backbone} takes no images of {least} to {most} px, where the size of "
             f"{request.arm!r} is sought"
         )
 
