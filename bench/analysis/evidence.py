@@ -242,6 +242,10 @@ class Evidence:
             for label, verdict in self._verdicts(self.experiment.spec.secondary).items()
         }
 
+    def secondary_of(self, row: Row) -> Verdict | None:
+        """Of the secondary comparison, in the context of the primary one's row."""
+        return next((self.secondary[at] for at in row.contexts if at in self.secondary), None)
+
     def _verdicts(self, compared: tuple[str, str] | None) -> dict[str, Verdict]:
         spec = self.experiment.spec
         if not compared or not spec.train:

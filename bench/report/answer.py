@@ -39,7 +39,11 @@ def answers(evidence: Evidence) -> list[Answer]:
     if len(evidence.judged) > ONE_BY_ONE:
         return [_over_all(evidence)]
     told = [_verdict(evidence, *one) for one in evidence.judged]
-    return told if len(told) > 1 else told + _secondary(evidence)
+    second = evidence.secondary_of(evidence.judged[0][0])
+    if len(told) == 1 and second and second.answer in SETTLED:
+        shown = _difference(evidence.experiment.spec.secondary, second)
+        told.append(Answer(second.answer, f"{shown}.", place=""))
+    return told
 
 
 def in_words(evidence: Evidence) -> str:
@@ -103,17 +107,6 @@ def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
         place=_holds_for(evidence, [row]),
         at=words.place(row.context, evidence.axes) if several else "",
     )
-
-
-def _secondary(evidence: Evidence) -> list[Answer]:
-    ((row, _),) = evidence.judged
-    found = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary][:1]
-    pair = evidence.experiment.spec.secondary
-    return [
-        Answer(one.answer, f"{_difference(pair, one)}.", place="")
-        for one in found
-        if one.answer in SETTLED
-    ]
 
 
 def _difference(pair: tuple[str, str] | None, verdict: Verdict) -> str:

@@ -134,8 +134,8 @@ def verdicts(evidence: Evidence) -> pd.DataFrame:
         if len(recipes) > 1:
             means = (words.points(gain.mean(), signed=True) for gain in recipes)
             lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
-        second = [evidence.secondary[at] for at in row.contexts if at in evidence.secondary]
-        lines += [where | _rests_on(spec.secondary, one) for one in second[:1]]
+        if second := evidence.secondary_of(row):
+            lines.append(where | _rests_on(spec.secondary, second))
     return known(lines)
 
 

@@ -127,7 +127,8 @@ def in_short(whole: Overview) -> str:
         text += f", against a plain image of the same training time by {less} points"
     text += f"; at {words.span(real['input_size'], str)} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
-        text += f" and {words.span(epochs, str)} epoch" + "s" * (max(epochs) > 1)
+        unit = "epoch" if max(epochs) == 1 else "epochs"
+        text += f" and {words.span(epochs, str)} {unit}"
     return f"{text}."
 
 

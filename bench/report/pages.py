@@ -111,7 +111,7 @@ def _caption(summary: Summary, evidence: Evidence) -> str:
     told = [f"{summary.question} {places}. {summary.scope} {CAPTION}"]
     for row, verdict in evidence.judged[:1]:
         level = words.percent(verdict.looks.level)
-        told.append(f"That of {row.arm.name} has the {level} of its verdict.")
+        told.append(f"The difference of {row.arm.name} has its verdict's interval, of {level}.")
     return " ".join(told)
 
 

@@ -59,8 +59,7 @@ def need_weights(todo: Iterable[Trial], store: Store) -> None:
     if lost:
         raise InputError(
             f"{counted(len(lost), 'finished trial')} that others start from kept no weights: "
-            f"delete {', '.join(lost)} in {store.root / 'trials'}, and the same "
-            "command trains again"
+            f"delete {', '.join(lost)} in {store.root / 'trials'}, and the same command trains anew"
         )
 
 

@@ -192,7 +192,7 @@ def test_a_paper_gets_five_columns_with_a_caption_and_figures_as_pdf(tmp_path: P
     text = (folder / "short.tex").read_text()
     assert r"\begin{tabular}{lrrrr}" in text
     assert r"learned & 64 $\to$ 32 & 61.0 $\pm$ 2.5 & +51.0 $\pm$ 1.7 & 2.00 \\" in text
-    assert r"differences are paired by seed. That of learned has the 95 \% of its verdict.}" in text
+    assert r" seed. The difference of learned has its verdict's interval, of 95 \%.}" in text
     drawn = (folder / "figures" / "differences.pdf").read_bytes()
     assert drawn.startswith(b"%PDF")
     assert b"0.0039215686 0.0078431373 0.0117647059" not in drawn  # ink that is to be replaced
