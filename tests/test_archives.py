@@ -108,6 +108,28 @@ def test_a_hard_link_to_nothing_is_one_sentence(tmp_path: Path, data: Path) -> N
     assert left(data) == []
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("set/train/a/x", "set/train/a/x/1.png"),
+        ("set/train/a/x/1.png", "set/train/a/x"),
+        ("set/train/a/x", "set/train/a/x/deeper/1.png"),
+    ],
+    ids=["file first", "folder first", "deeper"],
+)
+def test_a_file_that_is_also_a_folder_is_one_sentence_about_the_archive(
+    tmp_path: Path, data: Path, names: tuple[str, str]
+) -> None:
+    archive = tarred(tmp_path / "set.tar", members(), "w:")
+    with tarfile.open(archive, "a") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    wanted = f"^set.tar is cut short or damaged: a part of {names[1]} is a file and a folder$"
+    with pytest.raises(InputError, match=wanted):
+        incoming.import_local(archive, name="mine")
+    assert left(data) == []
+
+
 def bomb(path: Path, size: int) -> Path:
     """An archive of one member that claims so many bytes, and a little of it."""
     member = tarfile.TarInfo("set/train/a/0.png")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from statsmodels.stats.proportion import proportion_confint
 
 from bench.errors import InputError
 from bench.events import ignore
@@ -44,6 +45,19 @@ def test_the_file_computes_what_the_trial_computed_and_has_a_card(
     assert "dark, light" in card
     assert " images of toy (" in card
     assert "**Does it help?**\n\nNot settled: +0.1.\n\n## Recipe" in card
+
+
+@pytest.mark.parametrize(("right", "low"), [(6, 25.4), (12, 75.8)])
+def test_the_accuracy_on_a_card_is_never_certain(
+    store: Store, key: str, right: int, low: float
+) -> None:
+    record = store.trial(key)
+    assert record
+    record["metrics"]["top1_pct"]["value"] = found = 100 * right / 12
+    ends = [100 * end for end in proportion_confint(right, 12, method="wilson")]
+    assert ends[0] == pytest.approx(low, abs=0.05)
+    shown = f"{found:.1f} % [{ends[0]:.1f}, {ends[1]:.1f}]"
+    assert shown in export.card(record, Trial(**record["trial"]), (), 12, 0)
 
 
 def test_a_size_of_its_own_in_validation_is_that_of_the_file_and_its_card(

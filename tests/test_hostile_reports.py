@@ -209,7 +209,7 @@ def test_there_is_no_verdict_from_models_or_images_that_tell_nothing_and_the_rea
     ("looks", "seeds", "clause"),
     [
         ("[4, 8]", 3, "; 3 seeds so far, and a verdict is due at 4."),
-        ("[4, 8]", 5, "; exploratory: 5 seeds, where looks were declared at 4 and 8."),
+        ("[4, 8]", 5, "; 5 seeds so far, and a verdict is due at 8."),
         ("[4]", 5, "; exploratory: 5 seeds, where looks were declared at 4."),
         ("[4, 8]", 8, ", 8 seeds; this design would have found "),
     ],

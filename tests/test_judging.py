@@ -70,7 +70,7 @@ def test_a_verdict_is_given_at_declared_looks_alone() -> None:
     looks, sure = Looks((4, 8)), [5.0, 5.2, 4.9, 5.1, 5.0, 5.1, 4.9, 5.2, 5.0]
     given = [judge(by_seed(*sure[:n]), 1.0, looks) for n in (3, 4, 5, 8, 9)]
     assert [one.reason for one in given] == [
-        "before the first look", None, "exploratory", None, "exploratory",
+        "before a look", None, "before a look", None, "exploratory",
     ]  # fmt: skip
     assert {one.difference.level for one in given} == {0.975}
 

@@ -85,7 +85,7 @@ def test_the_one_look_is_at_the_files_number_of_seeds_whether_or_not_all_of_them
     reasons = [
         next(iter(verdicts(of, PRIMARY, 1.0).values())).reason for of in (whole, waiting, lost)
     ]
-    assert reasons == [None, "before the first look", None]
+    assert reasons == [None, "before a look", None]
     (early,) = verdicts(waiting, PRIMARY, 1.0, looks=(3, 4)).values()
     assert (early.ended, early.reason, early.difference.level) == (3, None, 0.975)
 
@@ -94,7 +94,7 @@ def test_an_experiment_without_any_finished_pair_has_numbers_of_nothing_and_a_re
     nothing = table(np.random.default_rng(3), arms=2).assign(status="missing", top1_pct=math.nan)
     (found,) = verdicts(nothing, PRIMARY, 1.0).values()
     assert (found.answer, found.reason, found.detectable) == (
-        "no verdict", "before the first look", None,
+        "no verdict", "before a look", None,
     )  # fmt: skip
 
 

@@ -17,23 +17,30 @@ from sklearn.metrics import accuracy_score
 from statsmodels.stats import contingency_tables
 
 from bench import checks, load, publish
-from bench.analysis.evidence import gather
+from bench.analysis.evidence import Evidence, gather
 from bench.analysis.overview import ANSWERS
 from bench.analysis.verdicts import is_generated
 from bench.data.library import open_dataset
 from bench.data.specs import DATASETS
 from bench.paths import PROJECT, PUBLISHED, results_with
-from bench.report.answer import in_words
+from bench.report.answer import answers, in_words
 from bench.report.summary import SUMMARIES, read_summary, summary, told_of
 from bench.report.words import MINUS
 from bench.spec.experiment import Experiment
 from bench.spec.files import shipped
 from bench.store import Store, timing_key
-from tests.test_answer import FORBIDDEN
 
 EXPERIMENTS = publish.published()
-ROUNDING = 1e-9
 IDS = [experiment.name for experiment in EXPERIMENTS]
+FORBIDDEN = ("less plain", "told apart", "no wider for new images")
+NUMBER = rf"[+{MINUS}]?\d[\d,]*(\.\d+)?"
+ESTIMATE = rf"{NUMBER}[^.;:]{{0,8}} \[[^\]]*\]|{NUMBER} to {NUMBER}|{NUMBER} → {NUMBER}"
+
+
+@pytest.fixture(scope="module", params=EXPERIMENTS, ids=IDS)
+def evidence(request: pytest.FixtureRequest) -> Evidence:
+    """Of each published experiment, gathered once for the tests that ask for it."""
+    return gather(request.param, Store(PUBLISHED / request.param.name))
 
 
 def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None:
@@ -46,16 +53,22 @@ def test_the_readme_and_the_answers_are_what_the_published_results_say() -> None
     assert all(experiment.spec.question in page for experiment in EXPERIMENTS)
 
 
-def test_the_summaries_and_the_answers_are_what_the_records_say() -> None:
-    for experiment in EXPERIMENTS:
-        folder = PUBLISHED / experiment.name
-        evidence = gather(experiment, Store(folder))
-        stale = f"{folder} is stale: run `resizer-bench publish` again"
-        assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
-        kept = read_summary(folder)
-        assert kept
-        wanted = summary(evidence, kept.figure, kept.alt)
-        assert SUMMARIES.dump_python(kept) == SUMMARIES.dump_python(wanted), stale
+def test_the_summary_and_the_answer_are_what_the_records_say(evidence: Evidence) -> None:
+    folder = PUBLISHED / evidence.experiment.name
+    stale = f"{folder} is stale: run `resizer-bench publish` again"
+    assert (folder / "answer.md").read_text() == in_words(evidence) + "\n", stale
+    kept = read_summary(folder)
+    assert kept
+    wanted = summary(evidence, kept.figure, kept.alt)
+    assert SUMMARIES.dump_python(kept) == SUMMARIES.dump_python(wanted), stale
+
+
+def test_what_is_said_keeps_to_our_words(evidence: Evidence) -> None:
+    for told in answers(evidence):
+        assert len(f"{told.badge} {told.sentence}".split()) <= 40
+        for one in re.split(r"(?<=[a-z%\]'s])\. ", told.sentence):
+            assert not [phrase for phrase in FORBIDDEN if phrase in one], one
+            assert len(re.findall(rf"(?<![\w-]){NUMBER}", re.sub(ESTIMATE, "#", one))) <= 3, one
 
 
 def test_what_the_log_leaves_open_is_what_the_published_records_lack() -> None:
@@ -106,12 +119,10 @@ def test_accuracies_are_those_of_the_published_predictions(experiment: Experimen
         assert row["top1_pct"] == pytest.approx(100 * right)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
 def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
-    experiment: Experiment,
+    evidence: Evidence,
 ) -> None:
-    store = Store(PUBLISHED / experiment.name)
-    evidence = gather(experiment, store)
+    store, experiment = evidence.store, evidence.experiment
     assert evidence.judged or not (experiment.spec.primary and experiment.spec.train)
     for row, verdict in evidence.judged:
         if verdict.difference.n < 2:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +9,11 @@ import pytest
 
 from bench.cli.planning import cost_lines
 from bench.errors import InputError
-from bench.events import Begin, Event, Step, TrialProgress, Turn
+from bench.events import Begin, Event, Turn
 from bench.metrics import Weight
 from bench.records import RoundRecord, read_record, write_record
-from bench.run import jobs, readiness, runner, stopping, timing
+from bench.run import jobs, readiness, runner, timing
 from bench.run.attempt import ended
-from bench.run.executors import Local
 from bench.run.plan import make_plan, published_pace
 from bench.run.processes import DiedError, call, waited_for
 from bench.spec.experiment import Experiment, Sitting
@@ -28,8 +23,6 @@ from tests.conftest import WriteExperiment
 from tests.fakes import result
 
 pytestmark = pytest.mark.usefixtures("store")  # every job has the environment of the first
-
-KILLS, RATES = 3, 4
 
 
 def go(experiment: Experiment, store: Store, **options: Any) -> tuple[runner.Outcome, list[str]]:
@@ -365,45 +358,3 @@ def test_a_users_own_resizer_runs_in_a_grid(
     arm = '[[arm]]\nname = "own"\nresizer = "elsewhere:Front"\nnum_kernels = 2'
     outcome, _ = go(write_experiment(rest=arm), store)
     assert outcome.plan.counts == {"ok": 6}
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGALRM, 0)]
-)
-def test_a_stopped_run_leaves_a_snapshot_and_goes_on_from_it(
-    store: Store, write_experiment: WriteExperiment, number: int, status: int
-) -> None:
-    experiment = write_experiment()
-
-    def stop_at_2(event: Event) -> None:
-        if isinstance(event, TrialProgress) and event.told == Step(2, 4, 1):
-            os.kill(os.getpid(), number)
-
-    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=60):
-        runner.run(experiment, store, stop_at_2, choose=partial(Local, workers=1))
-    assert stop.value.status == status
-    first, *_ = experiment.runs
-    assert store.snapshot(first).exists()
-    go(experiment, store)
-    record = store.trial(first)
-    assert record
-    assert record["resumptions"] == 1
-    assert not store.snapshot(first).parent.exists()
-
-
-def test_a_run_stops_when_its_minutes_are_up() -> None:
-    usual = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable(minutes=0.001):
-        time.sleep(60)
-    assert stop.value.status == 0
-    assert signal.getsignal(signal.SIGTERM) is usual
-
-
-def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> None:
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with pytest.raises(stopping.SignalledError), stopping.stoppable(minutes=0.001):
-            time.sleep(60)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, usual)

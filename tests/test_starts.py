@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -150,6 +151,21 @@ def test_clean_accuracy_is_of_the_images_that_imagenet_does_not_train_on() -> No
     val = SimpleNamespace(names=names, labels=np.array([0, 0, 1]))
     hits = training.Predictions(torch.tensor([0, 0, 0]), torch.zeros(3), 0.0, 0.0)
     assert trial.clean_top1(SimpleNamespace(val=val), hits) == {"clean_top1_pct": 50.0}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(10, "int16"), (32767, "int16"), (40000, "int32")])
+def test_predictions_of_any_number_of_classes_are_kept_as_they_are(
+    tmp_path: Path, classes: int, kind: str
+) -> None:
+    last = np.array([0, classes - 1])
+    val = SimpleNamespace(names=["a/1.png", "b/2.png"], labels=last)
+    found = training.Predictions(torch.from_numpy(last), torch.ones(2), 0.0, 0.0)
+    dataset = SimpleNamespace(val=val, classes=range(classes))
+    trial.save_predictions(tmp_path / "predictions.parquet", dataset, found)  # type: ignore[arg-type]
+    saved = pd.read_parquet(tmp_path / "predictions.parquet")
+    for column in ("label", "predicted"):
+        assert saved[column].tolist() == last.tolist()
+        assert saved[column].dtype == kind
 
 
 def test_a_frozen_resizer_that_normalises_by_the_batch_gathers_statistics_and_learns_nothing() -> (
