@@ -344,4 +344,5 @@ def _took() -> str:
     began = [datetime.fromisoformat(one["started"]) for one in trials]
     ended = [datetime.fromisoformat(one["finished"]) for one in (*trials, *timings) if one]
     minutes = math.ceil((max(ended) - min(began)).total_seconds() / 60)
-    return f"about {minutes} minutes on 2 CPU cores"
+    on = trials[0]["environment"]
+    return f"about {minutes} minutes on {on['cores']} cores ({on['device_name']})"

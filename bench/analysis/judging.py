@@ -33,8 +33,8 @@ SETTLED = ("better", "worse", "no difference")
 
 Reason = Literal[
     "too few seeds",  # fewer than LEAST_SEEDS that both arms finished
-    "before the first look",
-    "exploratory",  # seeds were added after a look, to a number that was not declared
+    "before a look",  # which is still due
+    "exploratory",  # seeds were added after the last look
     "one class",  # some model predicts one class for every image
     "at chance",  # neither arm is above what a constant answer reaches
     "no spread",  # every seed has the same difference
@@ -46,7 +46,7 @@ Reason = Literal[
 
 
 Standing = Literal["before", "look", "exploratory"]
-"""Before the first look; at a declared one; at a number of seeds that was not declared."""
+"""Before a declared look; at one; behind the last."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Looks:
         """What may be said at `n` seeds.
 
         >>> [Looks((4, 8)).standing(n) for n in (3, 4, 5, 8, 9)]
-        ['before', 'look', 'exploratory', 'look', 'exploratory']
+        ['before', 'look', 'before', 'look', 'exploratory']
         """
-        if n < self.seeds[0]:
-            return "before"
-        return "look" if n in self.seeds else "exploratory"
+        if n in self.seeds:
+            return "look"
+        return "before" if n < self.seeds[-1] else "exploratory"
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _against(
     if unequal:
         yield "tuned unequally"
     if standing == "before":
-        yield "before the first look"
+        yield "before a look"
     if by_seed.n < LEAST_SEEDS:
         yield "too few seeds"
     if standing == "exploratory":

@@ -14,7 +14,7 @@ from bench.analysis.prices import paid, same_settings
 from bench.data.specs import DATASETS
 from bench.spec.trial import Length, Trial
 
-UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before the first look")
+UNFINISHED: tuple[Reason, ...] = ("too few seeds", "before a look")
 
 
 @dataclass(frozen=True, kw_only=True)

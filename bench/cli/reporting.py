@@ -67,7 +67,7 @@ def report(
             time.sleep(WATCH_S)
             experiment, store = opened(name, small, changes)
             made = saved(experiment, store, store.root / experiment.name)
-            made = made or make_report(experiment, store)
+            made = made or make_report(experiment, store, pdf=pdf)
         page = (made.folder if made else store.root / experiment.name) / "report.html"
     if browse:
         webbrowser.open(page.resolve().as_uri())

@@ -126,10 +126,18 @@ def unpack(archive: Path, folder: Path, free: int, tell: Listener) -> None:
                 )
             unpacked += -(-member.size // BLOCK) * BLOCK or BLOCK
             _refuse_too_large(archive, unpacked, size, free)
-            tar.extract(member, folder, filter="data")
+            _extract(tar, member, folder)
             tar.members = []  # type: ignore[attr-defined]  # it remembers every one
             tell(DataRead("unpack", raw.tell(), size))
         _read_to_the_end(tar)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Raises: tarfile.ReadError where a name is that of a file and of a folder."""
+    try:
+        tar.extract(member, folder, filter="data")
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise tarfile.ReadError(f"a part of {member.name} is a file and a folder") from error
 
 
 def _refuse_too_large(archive: Path, unpacked: int, size: int, free: int) -> None:

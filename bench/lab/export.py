@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -32,6 +33,7 @@ CHECKED = 200
 """Validation images at most that the file is checked on."""
 MAY_DIFFER = 0.01
 """Share of them whose class may be another than on record, where training rounded otherwise."""
+LEVEL = 0.95  # of the interval of the accuracy on the card
 
 
 def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str] = ()) -> None:
@@ -131,7 +133,9 @@ def card(
     """The model card, Markdown: what it is, what it scored, on what, and how it was checked."""
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
-    half = 1.96 * (top1 * (100 - top1) / data["val_images"]) ** 0.5
+    right = round(top1 / 100 * data["val_images"])
+    ends = binomtest(right, data["val_images"]).proportion_ci(LEVEL, method="wilson")
+    accuracy = f"{top1:.1f} % [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
     size, classes = trial.evaluated_size, data["classes"]
     asked = "\n\n".join(told) or "No report here has an experiment of this trial."
     fields = trial.model_dump(exclude_none=True).items()
@@ -142,13 +146,13 @@ def card(
 Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in this order: \
 {", ".join(classes)}.
 
-**Top-1 accuracy:** {top1:.1f} % [{top1 - half:.1f}, {top1 + half:.1f}] of {data["val_images"]} \
-images ({data.get("scored_on", "val")}), one seed: the interval is that of the images alone.
-**Checked:** {checked - differing} of {checked} validation images are classified as on record.
-**Trained on:** {data["train_images"]} images of {data["name"]} ({data["origin"]}), content \
+- **Top-1 accuracy:** {accuracy} of {data["val_images"]} images \
+({data.get("scored_on", "val")}), one seed: the interval is that of the images alone.
+- **Checked:** {checked - differing} of {checked} validation images are classified as on record.
+- **Trained on:** {data["train_images"]} images of {data["name"]} ({data["origin"]}), content \
 {data["fingerprint"][:12]}.
-**Licence:** the code's own for the program; the images' and any pretrained weights' licences are \
-their owners'.
+- **Licence:** the code's own for the program; the images' and any pretrained weights' licences \
+are their owners'.
 
 ## Asked
 

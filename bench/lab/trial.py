@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -146,10 +147,11 @@ def smoke(trial: Trial, folder: Path) -> None:
 
 def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:
     """One row for each validation image: image, label, predicted, probability."""
+    whole = np.promote_types("int16", np.min_scalar_type(len(dataset.classes)))
     columns = {
         "image": list(dataset.val.names),
-        "label": dataset.val.labels.astype("int16"),
-        "predicted": predictions.predicted.numpy().astype("int16"),
+        "label": dataset.val.labels.astype(whole),
+        "predicted": predictions.predicted.numpy().astype(whole),
         "probability": predictions.probability.float().numpy(),
     }
     pq.write_table(pa.table(columns), path, compression="zstd")

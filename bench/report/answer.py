@@ -135,10 +135,10 @@ def why_not(verdict: Verdict) -> str:
     looks, so_far = verdict.looks.seeds, counted(verdict.ended, "seed")
     well = counted(verdict.difference.n, "seed")
     margin = counted(verdict.margin_pct, "point")
+    due = next((look for look in looks if look > verdict.ended), looks[-1])
     reasons: dict[Reason | None, str] = {
         "too few seeds": f"{well} of both arms ended well, and a verdict needs {LEAST_SEEDS}",
-        "before the first look": f"{so_far} so far, and a verdict is due at "
-        f"{max(looks[0], LEAST_SEEDS)}",
+        "before a look": f"{so_far} so far, and a verdict is due at {max(due, LEAST_SEEDS)}",
         "exploratory": f"exploratory: {so_far}, where looks were declared at "
         f"{words.join(map(str, looks))}",
         "one class": "a model predicts one class for every image",
@@ -160,7 +160,7 @@ def _over_all(evidence: Evidence) -> Answer:
     """More verdicts than are told one by one: their average, and how many are settled."""
     badges = {verdict.answer for _, verdict in evidence.judged}
     settled = sum(verdict.answer in SETTLED for _, verdict in evidence.judged)
-    over = f" over {len(evidence.treated)} comparisons, {settled or 'none'} of them settled."
+    over = f" over {len(evidence.treated)} comparisons, {settled or 'none'} of them settled alone."
     sentence = _on_average(evidence, _in_time(evidence) or over)
     badge = badges.pop() if len(badges) == 1 else "mixed"
     return Answer(badge, sentence, _holds_for(evidence, evidence.treated))

@@ -91,7 +91,7 @@ def make_plan(
 def lacking(experiment: Experiment) -> list[str]:
     """What a run would stumble over, or a reader should know: data not here, enlarged images."""
     trials, lines = experiment.trials.values(), []
-    for name in dict.fromkeys(trial.dataset for trial in trials):
+    for name in dict.fromkeys(t.dataset for t in trials if experiment.spec.train):
         spec = DATASETS.get(name)
         if spec and spec.archive and fingerprint(name) is None:
             lines.append(f"{name} is not here: resizer-bench data fetch {name}, or data import")
@@ -167,12 +167,13 @@ def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
     """
     pace: dict[str, Pace] = {}
     for trial, record in ended:
-        if record["status"] == "ok" and record["steps"] and "reused_from" not in record:
+        timed = record["status"] == "ok" and record["steps"] and "reused_from" not in record
+        if timed and trial.speed_key not in pace:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
             environment = record.get("environment")
             step_s = seconds * _share(environment) / record["steps"]
             device = environment["device_name"] if environment else "an unknown device"
-            pace.setdefault(trial.speed_key, Pace(step_s, device))
+            pace[trial.speed_key] = Pace(step_s, device)
     return pace
 
 
