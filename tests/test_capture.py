@@ -115,16 +115,20 @@ def test_a_model_that_torch_compiles_is_not_captured(replays: list[int]) -> None
 
 
 def test_every_phase_of_the_lane_is_captured_once(replays: list[int]) -> None:
-    taken = Stepper(toy(resizer="learned", num_kernels=4), 2)
+    taken = Stepper(toy(resizer="learned", num_kernels=4, eval_size=48), 2)
     taken.device = torch.device("cuda")  # to which nothing is moved
     phases = {name: taken.launched(phase.step) for name, phase in PHASES.items()}
     assert {name for name, step in phases.items() if not isinstance(step, Captured)} == {"train"}
     taken.device = CPU
-    for _ in range(3):
-        phases["train"]()
-    assert replays == [2]
+    for name, phase in phases.items():
+        taken.model.train(PHASES[name].training)
+        for _ in range(3):
+            phase()
+    assert replays == [2] * len(phases)
+    refusals = [phase.refusal for phase in phases.values() if isinstance(phase, Captured)]
+    assert not any(refusals)
     taken.train_step_by_kernels()
-    assert replays == [2]
+    assert replays == [2] * len(phases)
 
 
 DRAWS: dict[str, Callable[[], object]] = {

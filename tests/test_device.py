@@ -264,8 +264,9 @@ def test_a_resizer_without_a_deterministic_form_is_refused_by_name(
     halved = Trial(**given, resizer="learned", output_size=12)
     trying.refuse_undeterministic(halved, CPU)
     other = Trial(**given, resizer="learned", output_size=10)
-    with pytest.raises(
-        InputError, match=r"resizer 'learned' cannot be deterministic here: .* bilinear from"
-    ):
-        trying.refuse_undeterministic(other, CPU)
+    validated = halved.model_copy(update={"eval_size": 32})
+    for refused, size in ((other, 24), (validated, 32)):
+        said = rf"resizer 'learned' cannot be deterministic here: .* bilinear from \({size}, {size}"
+        with pytest.raises(InputError, match=said):
+            trying.refuse_undeterministic(refused, CPU)
     assert not torch.are_deterministic_algorithms_enabled()

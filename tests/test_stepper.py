@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +118,21 @@ def test_the_device_is_waited_for_after_blocks_of_calls_and_after_each_one_for_l
     assert len(blocks) == 7  # 5 calls and a wait are 0.15 s
     single = timed_blocks(fake, fake.step, seconds=0.0, block_s=0.0)
     assert len(single) == LEAST_BLOCKS
+
+
+def test_what_is_metered_is_neither_the_warm_up_nor_a_capture() -> None:
+    happened: list[str] = []
+
+    @contextmanager
+    def metered() -> Iterator[None]:
+        happened.append("meter on")
+        yield
+        happened.append("meter off")
+
+    one = Stepper(toy(), 2)
+    timed_blocks(one, lambda: happened.append("call"), 0.0, 0.0, metered())
+    calls = ["call"] * stepper.WARM_UP_CALLS, ["call"] * LEAST_BLOCKS
+    assert happened == [*calls[0], "meter on", *calls[1], "meter off"]
 
 
 def test_the_resizer_is_timed_with_a_gradient_of_its_own_shape_for_each_value() -> None:

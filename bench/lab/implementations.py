@@ -130,7 +130,7 @@ def speeds(device: torch.device, seconds: float) -> dict[str, float]:
     stepper = FORMS[PUBLISHED_FORM].stepper(WHOLE)  # it waits for the device
 
     def billions_per_s(amount: int, call: Callable[[], object]) -> float:
-        return amount / median(timed_blocks(stepper, call, seconds, 0)) / 1e9
+        return amount / median(timed_blocks(stepper, call, seconds, BLOCK_S)) / 1e9
 
     found: dict[str, float] = {}
     for name in {form.precision for form in forms().values()}:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from bench.data.library import open_dataset
 from bench.lab import device as devices
-from bench.lab.stepper import Stepper
+from bench.lab.stepper import Stepper, batchwise
 from bench.spec.trial import Trial
 
 ROUNDS = 15
@@ -34,7 +34,8 @@ def rounds(trial: Trial) -> tuple[list[float], list[float]]:
     with_data: list[float] = []
     for _ in range(ROUNDS):
         for step, seconds in ((stepper.train_step, without), (on_new_data, with_data)):
-            taken = [stepper.timed(step) for _ in range(UNTIMED_STEPS + STEPS)]
+            steps, many = batchwise(stepper, step)
+            taken = [stepper.timed(steps) / many for _ in range(UNTIMED_STEPS + STEPS)]
             seconds += taken[UNTIMED_STEPS:]
     return without, with_data
 

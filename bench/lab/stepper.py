@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 
 import torch
@@ -43,6 +44,8 @@ class Stepper:
         self.state = training.begin(self.model, trial, 1000, 100, device, self.precision)
         self.layout = torch.channels_last if trial.channels_last else torch.contiguous_format
         self.part = trial.micro_batch or trial.batch_size  # images that go through at once
+        # of its own: a step that first makes its noise does not draw from the processor's streams
+        self.stream = torch.Generator()
         self.images = self._pixels(trial.input_size)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
 
@@ -56,7 +59,8 @@ class Stepper:
         return self.images if side == self.trial.input_size else self._pixels(side)
 
     def _pixels(self, side: int) -> torch.Tensor:
-        pixels = torch.randint(256, (self.trial.batch_size, 3, side, side), dtype=torch.uint8)
+        shape = (self.trial.batch_size, 3, side, side)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=self.stream)
         return pixels.to(self.device).contiguous(memory_format=self.layout)
 
     @cached_property
@@ -77,8 +81,8 @@ class Stepper:
 
     def _noise(self) -> torch.Tensor:
         side = self.trial.backbone_size
-        noise = torch.randn(self.trial.batch_size, 3, side, side).to(self.device)
-        return noise.contiguous(memory_format=self.layout)
+        noise = torch.randn(self.trial.batch_size, 3, side, side, generator=self.stream)
+        return noise.to(self.device).contiguous(memory_format=self.layout)
 
     @cached_property
     def update(self) -> Call[torch.Tensor]:
@@ -159,12 +163,19 @@ class Stepper:
 
 
 def timed_blocks(
-    stepper: Stepper, step: Callable[[], object], seconds: float, block_s: float
+    stepper: Stepper,
+    step: Callable[[], object],
+    seconds: float,
+    block_s: float,
+    during: AbstractContextManager[None] | None = None,
 ) -> list[float]:
     """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
 
     The device is waited for at both ends of a block. There are as many blocks as fill `seconds`,
     and at least LEAST_BLOCKS, none of them planned to be longer; the first calls warm up.
+
+    Args:
+        during: held while the blocks are taken, and not while the first calls warm up.
     """
     warm = [stepper.timed(step) for _ in range(WARM_UP_CALLS)][-1]
     calls = max(1, math.ceil(min(block_s, seconds) / warm))
@@ -174,9 +185,10 @@ def timed_blocks(
             step()
 
     values: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(values) < LEAST_BLOCKS or time.perf_counter() < end:
-        values.append(stepper.timed(block) / calls)
+    with during or nullcontext():
+        end = time.perf_counter() + seconds
+        while len(values) < LEAST_BLOCKS or time.perf_counter() < end:
+            values.append(stepper.timed(block) / calls)
     return values
 
 
@@ -185,13 +197,19 @@ def timed_batches(stepper: Stepper, batches: Iterator[Batch], seconds: float) ->
 
     To a GPU they come several at a time: one by one, the second call would take next to nothing.
     """
+    take, many = batchwise(stepper, partial(next, batches))
+    return [value / many for value in timed_blocks(stepper, take, seconds, BLOCK_S)]
+
+
+def batchwise(stepper: Stepper, call: Callable[[], object]) -> tuple[Callable[[], None], int]:
+    """Calls of one for each of the batches that are made at once, and how many these are."""
     many = AT_ONCE if stepper.device.type == "cuda" else 1
 
-    def take() -> None:
+    def calls() -> None:
         for _ in range(many):
-            next(batches)
+            call()
 
-    return [value / many for value in timed_blocks(stepper, take, seconds, BLOCK_S)]
+    return calls, many
 
 
 def cost(model: models.Classifier, side: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -118,8 +117,8 @@ def turn(
             continue
         stepper.model.train(phase.training)
         step = stepper.launched(phase.step)
-        with card.metered(subject.speed_key) if name == "train" else nullcontext():
-            samples[name] = timed_blocks(stepper, step, seconds, phase.block_s)
+        during = card.metered(subject.speed_key) if name == "train" else None
+        samples[name] = timed_blocks(stepper, step, seconds, phase.block_s, during)
         wall_s = statistics.median(samples[name])
         if phase.busy and (busy := busy_samples(step, wall_s, stepper.device)):
             samples[f"{name} busy"] = busy

@@ -147,7 +147,7 @@ def smoke(trial: Trial, folder: Path) -> None:
 
 def save_predictions(path: Path, dataset: Dataset, predictions: Predictions) -> None:
     """One row for each validation image: image, label, predicted, probability."""
-    whole = np.promote_types("int16", np.min_scalar_type(len(dataset.classes)))
+    whole = np.promote_types("int16", np.min_scalar_type(-len(dataset.classes)))
     columns = {
         "image": list(dataset.val.names),
         "label": dataset.val.labels.astype(whole),

@@ -162,9 +162,10 @@ def refuse_undeterministic(trial: Trial, device: torch.device) -> None:
         return
     devices.configure(deterministic=True)
     try:
-        out = front.to(device)(torch.zeros(2, 3, *[trial.input_size] * 2, device=device))
-        if out.requires_grad:
-            out.sum().backward()
+        for side in dict.fromkeys((trial.input_size, trial.evaluated_size)):
+            out = front.to(device)(torch.zeros(2, 3, side, side, device=device))
+            if side == trial.input_size and out.requires_grad:
+                out.sum().backward()
     except Exception as error:
         raise InputError(
             f"resizer {trial.resizer!r} cannot be deterministic here: {first_line(error)}; "
