@@ -330,7 +330,7 @@ def _not_run(there: Container[str]) -> str:
     if not waiting:
         return ""
     most = max((size for of in sizes for size in of if isinstance(size, int)), default=0)
-    count = f"{len(waiting)} of {len(shipped())} experiments"
+    count = f"{len(waiting)} of {len(shipped())} questions"
     return f"Not run at full size: {count}, up to {most} px."
 
 

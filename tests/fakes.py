@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.evidence import Evidence
 from bench.metrics import as_metrics
 from bench.records import Json, write_record
+from bench.report import pages
 from bench.report.made import Report
+from bench.report.summary import summary
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
@@ -133,6 +136,12 @@ def fill(asked: Experiment, store: Store, answer: Callable[[Trial], float | str 
 def shown(report: Report) -> pd.DataFrame:
     """The results table of a report."""
     return pd.read_csv(report.results, dtype=str, keep_default_na=False)
+
+
+def page_text(evidence: Evidence) -> str:
+    """The page of an experiment in Markdown, without its figures."""
+    folder = evidence.experiment.file.parent / "out"
+    return pages.markdown(evidence, summary(evidence), {}, folder)
 
 
 def read_page(path: Path) -> str:

@@ -28,7 +28,7 @@ from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import NARROW, WIDE, experiment, fill, time_all, timed_arm, top1
+from tests.fakes import NARROW, WIDE, experiment, fill, page_text, time_all, timed_arm, top1
 
 CONTROLLED = """
 question = "Why?"
@@ -113,10 +113,7 @@ def test_a_verdict_is_a_word_and_one_sentence_and_for_what_it_holds(tmp_path: Pa
     assert told.badge == "better"
     # 50, 51, 52 have a standard deviation of 1; fixed, by as much, lends 1.5 degrees of freedom:
     # t(0.975, 3.5) / sqrt(3) = 1.698
-    assert told.sentence == (
-        f"learned {MINUS} plain = +51.0 points [+49.3, +52.7], 3 seeds; this design would have "
-        "found 2.3."
-    )
+    assert told.sentence == f"learned {MINUS} plain = +51.0 points [+49.3, +52.7], 3 seeds."
     assert told.place == "fine, 64 → 32 px, resnet10t, 2 epochs"
     (line,) = details.verdicts(evidence).to_dict("records")
     assert line["difference, points"] == "+51.0 [+49.3, +52.7]"
@@ -146,7 +143,7 @@ def test_the_controls_are_a_table_and_the_price_is_read_off_plain_images(tmp_pat
         "learning adds to a plain resize",
     )
     assert (
-        lines["plain at 48 px: equal training time (1.0 \N{MULTIPLICATION SIGN})"][1]
+        lines[f"plain at 48 px: equal training time (1.0 {TIMES} learned's)"][1]
         == "the control is better"
     )
     assert lines["plain at 40 px: equal multiply-adds"][0].startswith("+4.9 points [")
@@ -264,7 +261,7 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
     assert blocks.mean == pytest.approx(2.125)
     assert blocks.half_width == pytest.approx(stats.t.ppf(0.9875, 1) * stats.sem(changes))
     assert coarse.mean == pytest.approx(-1.125)
-    text = make(asked, store, tmp_path / "out").markdown.read_text()
+    text = page_text(evidence)
     assert r"| num\_resblocks | 1 | 0 | +2.1 \[" in text
 
 

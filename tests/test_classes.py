@@ -10,9 +10,8 @@ import pytest
 
 from bench.analysis.classes import classes
 from bench.analysis.evidence import gather
-from bench.report.pages import make
 from bench.store import Store
-from tests.fakes import NARROW, experiment
+from tests.fakes import NARROW, experiment, page_text
 from tests.test_hostile_reports import save
 
 LABELS = np.array([0, 0, 1, 1])
@@ -38,11 +37,8 @@ def test_accuracies_by_class_and_what_is_taken_for_what_are_those_of_the_predict
     assert found.difference[0].level == 0.975
     assert found.moved.loc["ring"].tolist() == pytest.approx([-250 / 3, 250 / 3])
     assert found.only == {"learned": ["2"], "plain": []}
-    text = make(asked, store, tmp_path / "out").markdown.read_text()
-    assert (
-        "Only learned is right in every seed, and the other arm in none: 1 validation image (2)"
-        in text
-    )
+    told = "Only learned is right in every seed, and the other arm in none: 1 validation image (2)"
+    assert told in page_text(evidence)
 
 
 def test_of_one_seed_or_without_predictions_nothing_is_said(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.analysis.numbers import numbers
 from bench.errors import InputError
 from bench.report import details, environment, table
 from bench.report.answer import answers
-from bench.report.words import MINUS, NONE
+from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -93,7 +93,7 @@ def test_the_differences_of_a_treatment_are_gathered_once_for_all_that_is_said_o
     asked, store = load(str(file)), Store(tmp_path / "store")
     fill(asked, store, top1)
     found = gather(asked, store)
-    assert details.controls(found)
+    assert len(details.verdicts(found)) == 2
     assert len(found.secondary) == len(made) == 1
 
 
@@ -205,8 +205,13 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
     assert first["comparison"] == f"learned {MINUS} plain"
     assert second["comparison"] == f"learned {MINUS} fixed"
     assert second["verdict"].startswith(answer)
-    badges = [one.badge for one in answers(gather(asked, store))]
-    assert badges == (["better", "worse"] if answer == "worse" else ["not settled"])
+    assert details.controls(gather(asked, store)) == []
+    time_all(asked, store)
+    told = {one.badge: one.sentence for one in answers(gather(asked, store))}
+    assert list(told) == (["better", "worse"] if answer == "worse" else ["not settled"])
+    if answer == "worse":
+        assert told["worse"].startswith(f"learned {MINUS} fixed = {MINUS}8.5 points [")
+        assert told["worse"].endswith(f"; fixed's step takes 0.50 {TIMES} learned's.")
 
 
 def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> None:
@@ -217,6 +222,62 @@ def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> 
     fill(asked, store, top1)
     ((_, lines),) = details.controls(gather(asked, store))
     assert lines["what it says"].tolist() == ["better (learning)"]
+
+
+def test_an_arm_of_another_backbone_is_no_control(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    fixed = 'resizer = "fixed"\n'
+    file.write_text(file.read_text().replace(fixed, f'{fixed}backbone = "resnet18"\n'))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    assert details.controls(gather(asked, store)) == []
+
+
+@pytest.mark.parametrize(
+    ("gain", "spread", "says"),
+    [
+        (0.0, 0.1, "no difference"),
+        (0.0, 3.0, "not settled"),
+        (0.6, 0.1, "better, within the margin"),
+        (-0.6, 0.1, "worse, within the margin"),
+        (9.0, 0.1, "better"),
+    ],
+)
+def test_what_a_control_says_heeds_the_margin(
+    tmp_path: Path, gain: float, spread: float, says: str
+) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+
+    def accuracy(trial: Trial) -> float:
+        return 50.0 + (trial.seed - 1) * spread + gain if trial.resizer == "learned" else 50.0
+
+    fill(asked, store, accuracy)
+    ((_, lines),) = details.controls(gather(asked, store))
+    assert lines["what it says"].tolist() == [says]
+
+
+def test_rows_say_how_long_they_train_where_that_differs_and_what_is_not_trained_has_no_step(
+    tmp_path: Path,
+) -> None:
+    file = experiment(tmp_path, NARROW).file
+    for name, epochs in (("continued", 1), ("kept", 0)):
+        more = f'[[arm]]\nname = "{name}"\nresizer = "none"\ninput_size = 32\n'
+        file.write_text(file.read_text() + f'{more}init_from = "plain"\nepochs = {epochs}\n')
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    found = gather(asked, store)
+    trained = table.results(found).set_index("arm")["trained for"]
+    assert trained.to_dict() == {
+        **dict.fromkeys(["plain", "fixed", "learned"], "2 epochs"),
+        "continued": "2 epochs + 1 epoch",
+        "kept": "2 epochs",
+    }
+    steps = table.price(found).set_index("arm")["training step"]
+    assert (steps["kept"], steps["continued"]) == (NONE, f"1.00 {TIMES} [1.00, 1.00]")
+    experiment(tmp_path, NARROW)
+    fill(load(str(file)), store, top1)
+    assert "trained for" not in table.results(gather(load(str(file)), store))
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> No
     toy = gather(asked, Store(tmp_path))
     found = overview(verdicts([toy]))
     assert in_short(found).startswith(f"So far, no: top-1 accuracy changes by {MINUS}3.0 points [")
-    assert in_short(found).endswith("] on average; at 64 px and 2 epochs.")
+    assert in_short(found).endswith("] on average; at 64 → 32 px and 2 epochs.")
     assert f"On average {MINUS}3.0 points \\[" in listing([summary(toy)], "report.md", [])
     assert in_short(overview(as_table([]))) == ""
 
@@ -173,7 +173,10 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
     )
     assert in_short(overview(unsure)).startswith("So far, not settled: top-1")
     assert in_short(overview(less)).startswith("So far, not worth its price: top-1")
-    assert f"of the same training time by {MINUS}1.0 points" in in_short(overview(less))
+    assert f"of the same training time by {MINUS}1.0 points; at" in in_short(overview(less))
+    other = less.assign(trials=[("others",)], equal_time_difference=None)
+    two = in_short(overview(pd.concat([less, other], ignore_index=True)))
+    assert f"by {MINUS}1.0 points where that was measured; at 64 → 32 px" in two
 
 
 def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_earlier_ones(
@@ -186,16 +189,16 @@ def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_ear
     screen = first_screen([early, settling], str, shown)
     assert "+7.0 points" in screen
     assert "+51.0 points" not in screen
-    assert "Of 1 earlier one: better in 1, worse in none." in screen
-    assert "earlier one" not in first_screen([settling], str, shown[:1])
-    folded = screen.partition("<summary>Early, small experiments</summary>")
+    assert "Of 1 other: better in 1, worse in none." in screen
+    assert "Of 1 other" not in first_screen([settling], str, shown[:1])
+    folded = screen.partition("<summary>The other experiments</summary>")
     assert "overview.svg" in folded[0]
     assert "overview-early.svg" in folded[2]
     assert f"On CPU a training step takes 2.0 {TIMES} plain's time." in screen
     assert [one.group for one in (early, settling)] == ["single questions", "answers"]
     made = [replace(one, generated=True, trials=("others",)) for one in early.verdicts]
     both = first_screen([replace(early, verdicts=made), settling], str, shown)
-    assert "- **Can it help at all?** Better where" in both
+    assert "- **Can it help?** Generated images: better where" in both
     assert len(figures([early])) == 1
 
 
@@ -284,8 +287,8 @@ def test_generated_images_tell_whether_it_can_help_but_not_whether_it_does(tmp_p
     fill(asked, Store(tmp_path), better)
     found = verdicts([gather(asked, Store(tmp_path))])
     assert told(found) == {
-        "Can it help at all?": "Better where the class is only in detail that a 2x reduction "
-        "erases: +89.1 points."
+        "Can it help?": "Generated images: better where the class is only in detail "
+        "that a 2x reduction erases, +89.1 points."
     }
     assert lines(found) == []
 

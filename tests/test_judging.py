@@ -159,7 +159,7 @@ def hostile(stream: np.random.Generator) -> Verdict:
     points = 100.0 * (ours.hits.mean(axis=1) - theirs.hits.mean(axis=1))
     if stream.random() < 0.3:
         points[stream.integers(seeds)] = stream.choice([math.nan, math.inf])
-    looks = Looks((int(stream.integers(1, 5)), 6), verdicts=int(stream.choice([1, 24])))
+    looks = Looks((int(stream.integers(1, 5)), 5), verdicts=int(stream.choice([1, 24])))
     priors = [NO_PRIOR, Prior(np.array(1.5), np.array(1e-6)), Prior(np.array(4.0), np.array(900.0))]
     return judge(
         by_seed(*points),

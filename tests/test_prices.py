@@ -62,6 +62,21 @@ def test_a_price_at_a_measured_size_needs_that_size_alone() -> None:
     assert found.difference.mean == pytest.approx((-1 - 1.5 + 0.5) / 3)
 
 
+def test_nobody_pays_more_for_a_plain_image_that_is_no_better() -> None:
+    ours = pipeline("learned", 2.5, [41.0, 43.0, 43.5])
+    worse = pipeline("48 px", 2.0, [39.0, 40.0, 41.5])
+    found = equal(ours, [SMALL, worse])
+    assert found is None, "nothing dearer was measured"
+    found = equal(ours, [SMALL, replace(worse, price=Price(3.0))])
+    assert found
+    assert found.difference.interval() == estimate([1.0, 2.0, 1.5]).interval()
+    found = equal(ours, [SMALL, worse, LARGE])  # three quarters of the way from 32 to 64 px
+    assert found
+    shares = [0.25 * s + 0.75 * b for s, b in zip((40, 41, 42), (50, 51.5, 52), strict=True)]
+    wanted = [t - plain for t, plain in zip((41, 43, 43.5), shares, strict=True)]
+    assert found.difference.mean == pytest.approx(np.mean(wanted))
+
+
 def test_beyond_what_was_measured_there_is_no_difference() -> None:
     for price in (0.5, 9.0):
         assert equal(pipeline("learned", price, [1.0, 2.0]), [SMALL, LARGE]) is None

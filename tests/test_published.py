@@ -93,6 +93,21 @@ def test_what_was_learnt_points_to_no_place_in_the_log_since_reports_quote_it() 
     assert not re.findall(r"\b(?:all|see|as|entries) (?:above|below)\b", "\n".join(learnt))
 
 
+@pytest.mark.parametrize(
+    ("name", "learnt"),
+    [
+        ("search-recipe", "Larger images and four epochs more"),
+        ("controls-fine", "a frozen random module lets a quarter to a half of the shapes through"),
+        ("controls-nette-small", "what the trained module does to its own noise is real work"),
+        ("seed-table-small", "A harmless start does not help here"),
+    ],
+)
+def test_a_page_has_what_was_learnt_of_its_own_run_from_whichever_entry_names_it(
+    name: str, learnt: str
+) -> None:
+    assert learnt in (PUBLISHED / name / "report.md").read_text()
+
+
 @pytest.mark.parametrize("name", IDS)
 def test_at_most_forty_words_stand_between_the_question_and_the_first_figure(name: str) -> None:
     """Of a page that has no figure, before what it holds for."""

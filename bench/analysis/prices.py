@@ -48,14 +48,14 @@ class Offer(NamedTuple):
 
 @dataclass(frozen=True)
 class EqualPrice:
-    """Treatment minus the plain pipeline of its price, interpolated between two sizes."""
+    """Treatment minus the plain pipeline of its price, as `bought` has it."""
 
     difference: Estimate
     sides: tuple[int, ...]  # of the plain images that it lies between, pixels
 
 
 def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPrice | None:
-    """The difference at the treatment's price, seed by seed between the sizes that bracket it.
+    """The difference at the treatment's price, seed by seed, to the plain image that it buys.
 
     None beyond the sizes that were measured, and below two seeds that all three have.
 
@@ -72,7 +72,7 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
         bracket = bracketed(treatment.price, others)
         if bracket is None:
             return None
-        small, large, share = bracket
+        small, large, share = bought(treatment.price, others, bracket[1])
         plain = (1 - share) * small.accuracy + share * large.accuracy
         differences.append((treatment.accuracy - plain).dropna())
         errors.append(_price_error(treatment, small, large, share))
@@ -86,7 +86,11 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
     return EqualPrice(replace(found, errors=(error,)), tuple(sides))
 
 
-def bracketed(price: Price, others: Iterable[Pipeline]) -> tuple[Pipeline, Pipeline, float] | None:
+Bracket = tuple[Pipeline, Pipeline, float]
+"""A cheaper and a dearer plain size, and the share of the way from the one to the other."""
+
+
+def bracketed(price: Price, others: Iterable[Pipeline]) -> Bracket | None:
     """The nearest plain sizes on both sides of a price, and the share of the way between them.
 
     At the price of the largest one, it is on both sides; beyond what was measured, there is None.
@@ -97,6 +101,19 @@ def bracketed(price: Price, others: Iterable[Pipeline]) -> tuple[Pipeline, Pipel
             step = large.price.value - small.price.value
             return small, large, (price.value - small.price.value) / step if step > 0 else 0.0
     return None
+
+
+def bought(price: Price, others: Iterable[Pipeline], large: Pipeline) -> Bracket:
+    """The best plain size that is no dearer, and the way from there to `large`, if that is better.
+
+    Nobody pays more for less: where accuracy falls with the size, the smaller image stands alone.
+    """
+    no_dearer = [one for one in others if one.plain and one.price.value <= price.value]
+    small = max(no_dearer, key=lambda one: float(one.accuracy.mean()))
+    step = large.price.value - small.price.value
+    if step <= 0 or large.accuracy.mean() <= small.accuracy.mean():
+        return small, small, 0.0
+    return small, large, (price.value - small.price.value) / step
 
 
 def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: float) -> Error:

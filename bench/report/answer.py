@@ -14,7 +14,7 @@ from bench.analysis.lengths import reached
 from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices, timed_elsewhere
-from bench.report.words import MINUS
+from bench.report.words import MINUS, TIMES
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,23 @@ def answers(evidence: Evidence) -> list[Answer]:
     second = evidence.secondary_of(evidence.judged[0][0])
     if len(told) == 1 and second and second.answer in SETTLED:
         shown = _difference(evidence.experiment.spec.secondary, second)
-        told.append(Answer(second.answer, f"{shown}.", place=""))
+        told.append(Answer(second.answer, f"{shown}{_dearer(evidence)}.", place=""))
     return told
+
+
+def _dearer(evidence: Evidence) -> str:
+    """What a step of the secondary comparison's baseline takes, as a clause; "" if not known."""
+    ours, theirs = evidence.experiment.spec.secondary or ("", "")
+    row = evidence.judged[0][0]
+    other = next((one for one in evidence.beside(row) if one.arm.name == theirs), None)
+    price = step_over(other, row) if other and row.arm.name == ours else ""
+    return f"; {theirs}'s step takes {price} {ours}'s" if price else ""
+
+
+def step_over(row: Row, other: Row) -> str:
+    """A training step, as a multiple of another arm's of the context; "" if not known."""
+    its, others = (of.times.get("train") for of in (row, other))
+    return f"{words.number(its.value / others.value, 2)} {TIMES}" if its and others else ""
 
 
 def in_words(evidence: Evidence) -> str:
@@ -125,6 +140,8 @@ def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     if verdict.is_small:
         return f"{shown}; within the margin of {counted(verdict.margin_pct, 'point')}."
     assert finds is not None
+    if verdict.answer in SETTLED:
+        return f"{shown}."
     if len(evidence.judged) > 1:
         return f"{shown}; detectable: {words.points(finds)}."
     return f"{shown}; this design would have found {words.points(finds)}."

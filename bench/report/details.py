@@ -14,9 +14,9 @@ from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
 from bench.errors import counted
 from bench.report import words
-from bench.report.answer import compared, why_not
+from bench.report.answer import compared, step_over, why_not
 from bench.report.table import known
-from bench.report.words import MINUS, NONE, TIMES
+from bench.report.words import MINUS, NONE
 from bench.spec.controls import STANDARD
 
 MOST_CLASSES = 12
@@ -53,18 +53,22 @@ def _title(control: Row, treatment: Row) -> str:
     if name is None:
         return control.arm.name
     title = STANDARD[name].title.format(px=control.trial.input_size)
-    ours, its = (of.times.get("train") for of in (treatment, control))
-    if name == "time" and ours and its:  # as it was matched once, and as it is measured here
-        title += f" ({words.number(its.value / ours.value, 2)} {TIMES})"
+    if name == "time" and (price := step_over(control, treatment)):
+        title += f" ({price} {treatment.arm.name}'s)"  # matched once, and as it is measured here
     return title
 
 
 def _says(one: Beside) -> str:
-    arm = one.row.arm
+    arm, small = one.row.arm, one.standing in ("better", "worse") and one.is_small
+    within = ", within the margin" if small else ""
     if arm.control is None:
-        return f"{one.standing} ({arm.isolates})" if arm.isolates else one.standing
+        return f"{one.standing}{within}" + (f" ({arm.isolates})" if arm.isolates else "")
     shows = STANDARD[arm.control].shows
-    says = {"better": shows, "worse": "the control is better"}
+    says = {
+        "better": shows + within,
+        "worse": f"the control is better{within}",
+        "no difference": "no difference",
+    }
     return says.get(one.standing, f"not settled whether {shows}")
 
 
@@ -81,7 +85,7 @@ def axes(evidence: Evidence) -> pd.DataFrame:
 def equal_price(evidence: Evidence) -> pd.DataFrame:
     """What the plain pipeline reaches at each price of a treatment; which arm surely beats it."""
     lines = []
-    for row in one_by_one(evidence):
+    for row, _ in evidence.judged:
         for one in paid(evidence, row):
             beaten = {"dominated": one.dominating, "on the front": "none", "open": "not settled"}
             line = {"at equal": one.price}
@@ -90,8 +94,8 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
                 line["difference to it, points"] = words.difference(
                     one.equal.difference.interval(), ""
                 )
-            line["arm no dearer and more accurate"] = beaten[one.front]
-            if one.equal or one.front != "open":
+            line["a measured arm, surely no dearer and more accurate"] = beaten[one.front]
+            if one.equal or one.front == "dominated":
                 lines.append(_where(evidence, row) | line)
     return known(lines)
 

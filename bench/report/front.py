@@ -8,6 +8,7 @@ from typing import get_args
 
 import pandas as pd
 
+from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.overview import Line, Overview, overview, settling
 from bench.analysis.verdicts import as_table
 from bench.errors import counted
@@ -125,11 +126,18 @@ def in_short(whole: Overview) -> str:
     if len(matched):
         less = words.points_span(matched["equal_time_difference"])
         text += f", against a plain image of the same training time by {less} points"
-    text += f"; at {words.span(real['input_size'], str)} px"
+        text += " where that was measured" if len(matched) < len(real) else ""
+    text += f"; at {_sizes(real)} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
         unit = "epoch" if max(epochs) == 1 else "epochs"
         text += f" and {words.span(epochs, str)} {unit}"
     return f"{text}."
+
+
+def _sizes(real: pd.DataFrame) -> str:
+    """Few sizes each, many by their span."""
+    sizes = real["size"].unique()
+    return words.span(real["input_size"], str) if len(sizes) > ONE_BY_ONE else words.join(sizes)
 
 
 def comparisons(real: pd.DataFrame, address: Address) -> pd.DataFrame:

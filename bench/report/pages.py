@@ -147,12 +147,17 @@ def markdown(
 
 
 def _log(folder: Path, name: str) -> str:
-    """The newest entry of the log about a published experiment, without its mark; "" of another."""
+    """The newest entry of the log about a published experiment, without its mark; "" of another.
+
+    Its heading is `date · name`; it may name several, and go on behind a colon.
+    """
     log = folder.parent.parent / "LOG.md"
     if folder.parent != PUBLISHED or not log.exists():
         return ""
     entries = log.read_text("utf-8").split("\n## ")[1:]
-    return next((one for one in entries if one.splitlines()[0].endswith(f"· {name}")), "")
+    named = (re.search(r" · ([^:\n]*)", one) for one in entries)
+    about = (found[1].split(", ") if found else [] for found in named)
+    return next((one for one, names in zip(entries, about, strict=True) if name in names), "")
 
 
 def _learnt(entry: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from bench.analysis.evidence import Evidence, Row
+from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import ONE_BY_ONE
 from bench.analysis.prices import PRICES, equal_side, multiple
 from bench.analysis.statistics import t_interval
@@ -32,7 +32,7 @@ TEX: dict[str, str | int | None] = {
     TIMES: r"$\times$",
 }
 
-START = "starts from"
+START, TRAINED = "starts from", "trained for"
 
 Line = dict[str, str]
 """What is shown of a row, by the column's heading."""
@@ -120,11 +120,11 @@ def _beside(evidence: Evidence, rows: Iterable[Row], lines: Sequence[Line]) -> p
 def known(lines: Sequence[Line]) -> pd.DataFrame:
     """The lines as a table, without the columns that tell nothing.
 
-    Such as have no value, `ok` alone, or one start for all.
+    Such as have no value, `ok` alone, or one start or length of training for all.
     """
     table = pd.DataFrame(lines).fillna(NONE)
     empty = table.isin([NONE, "ok"]).all()
-    empty |= (table.columns == START) & (table.nunique() == 1) & (len(table) > 1)
+    empty |= table.columns.isin([START, TRAINED]) & (table.nunique() == 1) & (len(table) > 1)
     return table.loc[:, ~empty]
 
 
@@ -185,6 +185,15 @@ def _place(evidence: Evidence, row: Row) -> Line:
     }
 
 
+def _trained(evidence: Evidence, row: Row) -> str:
+    """How long, what it starts from before it; a dash where that is an axis."""
+    if {"epochs", "steps"} & set(evidence.axes):
+        return NONE
+    found = holds_for(evidence, row)
+    stages = words.lengths(found["started_from"]), words.lengths([found["length"]])
+    return " + ".join(filter(None, stages)) or NONE
+
+
 def _start(evidence: Evidence, row: Row) -> str:
     """The weights that the row's trials start from."""
     named = dict.fromkeys(to for field, to in row.arm.arms.items() if field != "match")
@@ -214,6 +223,7 @@ def _accuracy(evidence: Evidence, row: Row) -> Line:
     clean = t_interval(row.seeds["clean_top1_pct"].dropna())
     difference = f"difference to {evidence.experiment.baseline}, points"
     return {
+        TRAINED: _trained(evidence, row),
         "seeds": f"{row.accuracy.n} of {len(row.seeds)}",
         "status": _status(row),
         words.TOP1: words.mean(row.accuracy),

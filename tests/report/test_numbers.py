@@ -22,6 +22,7 @@ from tests.fakes import (
     WIDE,
     experiment,
     fill,
+    page_text,
     read_page,
     shown,
     time_all,
@@ -87,7 +88,7 @@ def test_an_arm_that_could_not_be_timed_is_told_with_the_reason(tmp_path: Path) 
         if one["trial"]["resizer"] == "learned":
             one["reason"] = "out of memory"
     write_record(folder, record)
-    page = make(asked, store, tmp_path / "out").markdown.read_text()
+    page = page_text(gather(asked, store))
     assert page.count("- **learned not timed**: out of memory\n") == 1
 
 
@@ -121,7 +122,7 @@ def test_what_others_reach_stands_beside_the_results(tmp_path: Path) -> None:
     asked.file.write_text(told + asked.file.read_text())
     asked = load(str(asked.file))
     fill(asked, store, top1)
-    text = make(asked, store, tmp_path / "out").markdown.read_text()
+    text = page_text(gather(asked, store))
     assert "| a blog, 224 px | 65.2 | its table \\| 1 |" in text
     assert "Under their own conditions, not compared with ours." in text
 
@@ -174,7 +175,7 @@ def test_the_controls_stand_in_a_table_after_the_figure_and_before_the_price(
 def test_of_many_contexts_the_controls_are_folded_a_table_for_each(tmp_path: Path) -> None:
     backbones = ["resnet10t", "resnet18", "regnetx_002"]
     found = controlled(tmp_path, lambda _: 40.0, f"backbone = {backbones}")
-    text = make(found.experiment, found.store, tmp_path / "out").markdown.read_text()
+    text = page_text(found)
     assert "## What the controls say" not in text
     told = text.split("<summary><h2>What the controls say</h2></summary>")[1].split("</details>")[0]
     for name in ("resnet10t", "resnet18", "regnetx\\_002"):

@@ -25,6 +25,7 @@ from tests.fakes import (
     NARROW,
     experiment,
     fill,
+    page_text,
     read_page,
     shown,
     time_all,
@@ -43,8 +44,7 @@ def page_of(folder: Path, answer: Callable[[Trial], float | str | None]) -> tupl
 def test_what_has_ended_badly_is_continued_by_a_retry(tmp_path: Path) -> None:
     asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     fill(asked, store, lambda trial: "oom" if trial.seed == 0 else top1(trial))
-    page = make(asked, store, tmp_path / "out").markdown.read_text()
-    assert f"Continue with `{asked.command} --retry`." in page
+    assert f"Continue with `{asked.command} --retry`." in page_text(gather(asked, store))
 
 
 def test_the_page_is_complete_in_itself_and_links_only_to_what_is_beside_it(
