@@ -209,6 +209,9 @@ def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path)
     assert "in 2 of 4 comparisons" in told(every)["Does it help?"]
     (line,) = lines(pd.concat([narrow, named(narrow, "again")], ignore_index=True))
     assert "+51.0 points [+49.3, +52.7]" in line
+    fewer = named(narrow, "a part").assign(trials=[narrow["trials"][0][1:]])
+    (line,) = lines(pd.concat([fewer, narrow], ignore_index=True))
+    assert "[toy](toy)" in line
 
 
 def test_each_comparison_is_a_line_and_those_too_many_for_a_figure_are_one_average(

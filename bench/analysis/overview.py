@@ -19,8 +19,13 @@ ANSWERS = "answer-"
 
 
 def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Each comparison once, as the experiment has it that asked the fewest at a time."""
-    return verdicts.sort_values(["level", "experiment"], kind="stable").drop_duplicates("trials")
+    """Each comparison once, as the experiment has it that asked the fewest at a time.
+
+    One of some of the seeds of another is none beside it.
+    """
+    once = verdicts.sort_values(["level", "experiment"], kind="stable").drop_duplicates("trials")
+    trials = [frozenset(keys) for keys in once["trials"]]
+    return once.loc[[not any(one < other for other in trials) for one in trials]]
 
 
 @dataclass(frozen=True)
