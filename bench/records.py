@@ -31,9 +31,6 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A time that was measured; its logarithm is taken."""
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
 class Environment(TypedDict):
     """What ran it; speeds are compared within one such environment only."""
 
@@ -63,7 +60,7 @@ class CurveRow(TypedDict, total=False):
     lr: float  # of the epoch's last step
     train_s: float  # training alone so far, seconds
     val_loss: float  # nat; absent where the epoch was not validated, as is the next
-    top1_pct: Finite
+    top1_pct: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Spectrum(TypedDict):

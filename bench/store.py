@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-PREDICTIONS = ("image", "label", "predicted", "probability")
-"""The columns of predictions.parquet."""
-
-
 class Store:
     """A folder of trials and timings: `results/local`, or one published experiment."""
 
@@ -212,7 +208,7 @@ class Store:
         except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
             self.damaged[str(path)] = f"{path} is damaged: {error}".splitlines()[0]
             return False
-        return set(PREDICTIONS) <= columns
+        return {"image", "label", "predicted", "probability"} <= columns
 
     def predictions(self, key: str) -> pd.DataFrame:
         """A row for each validation image: image, label, predicted, probability (of the label)."""

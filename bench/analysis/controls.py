@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import Answer
-from bench.analysis.statistics import Interval, simultaneous
+from bench.analysis.statistics import Interval, estimate, simultaneous
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     alike = [row for row in others if _ground(row) == _ground(treatment)]
     controls = [row for row in others if row.arm.control] or alike
     found = [
-        (row, evidence.moderated(pair))
+        (row, estimate(pair.differences, evidence.prior(pair)))
         for row in controls
         if (pair := evidence.pair(treatment, row.arm.name)) and len(pair.trials) > 1
     ]

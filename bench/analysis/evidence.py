@@ -17,13 +17,11 @@ from bench.analysis.judging import SETTLED, Verdict, verdicts
 from bench.analysis.pairs import Pair, Predicted, pairs
 from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
-    Estimate,
     Interval,
     Prior,
     Ratio,
     by_seed,
     differences,
-    estimate,
     geometric_mean,
     noise_floor,
     t_interval,
@@ -269,10 +267,6 @@ class Evidence:
     def _peers(self) -> Peers:
         treatment, *_ = self.experiment.spec.primary or ("",)
         return Peers(self.table, treatment, self.predicted)
-
-    def moderated(self, pair: Pair) -> Estimate:
-        """A difference of the treatment, its variance moderated as that of a verdict is."""
-        return estimate(pair.differences, self.prior(pair))
 
     def prior(self, pair: Pair) -> Prior:
         """What the other differences of the treatment say of the variance of this one."""

@@ -14,7 +14,7 @@ from scipy import special
 from bench.analysis.moderated import prior_df, variances_of
 from bench.analysis.statistics import (
     LEVEL,
-    Estimate,
+    NO_PRIOR,
     Floats,
     Interval,
     Prior,
@@ -156,23 +156,15 @@ def summary(comparisons: Iterable[Comparison]) -> Summary | None:
     the prior of each.
     """
     found = [list(one.differences.values()) for one in distinct(comparisons)]
-    moderated = [one for one in _moderated(found) if one.errors and one.errors[0].se]
-    return random_effects(
-        [one.mean for one in moderated], [one.errors[0].se ** 2 for one in moderated]
-    )
+    variances, prior = variances_of(found), NO_PRIOR
+    if variances.count > 1:
+        prior = Prior(np.minimum(prior_df(variances), variances.df.sum()), variances.pooled)
+    moderated = [estimate(one, prior) for one in found]
+    known = [one for one in moderated if one.errors and one.errors[0].se]
+    return random_effects([one.mean for one in known], [one.errors[0].se ** 2 for one in known])
 
 
-def _moderated(differences: Sequence[Sequence[float]]) -> list[Estimate]:
-    variances = variances_of(differences)
-    if variances.count < 2:
-        return [estimate(one) for one in differences]
-    prior = Prior(np.minimum(prior_df(variances), variances.df.sum()), variances.pooled)
-    return [estimate(one, prior) for one in differences]
-
-
-def share_of_headroom(
-    gains: Sequence[float], headrooms: Sequence[float], level: float = LEVEL
-) -> Ratio | None:
+def share_of_headroom(gains: Sequence[float], headrooms: Sequence[float]) -> Ratio | None:
     """How much of what all the pixels bring the treatment brings: 1 is all of it.
 
     The ratio of two means of pairs, with Fieller's interval. Pairs are seeds of one comparison, or
@@ -191,20 +183,15 @@ def share_of_headroom(
     n = pairs.shape[1]
     if n < 2:
         return None
-    gain, headroom = pairs.mean(axis=1).tolist()
-    t = float(special.stdtrit(n - 1, (1 + level) / 2))
-    bounds = _fieller(pairs, t) if headroom > 0 else None
-    return Ratio(gain / headroom, *bounds, n) if bounds else None
-
-
-def _fieller(pairs: Floats, t: float) -> tuple[float, float] | None:
-    """Where t² (variance of gain - ratio · headroom) reaches (gain - ratio · headroom)²."""
     gain, headroom = pairs.mean(axis=1)
-    of_mean = t**2 * np.cov(pairs) / pairs.shape[1]
+    t = float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
+    # it ends where t² (variance of gain - ratio · headroom) reaches (gain - ratio · headroom)²
+    of_mean = t**2 * np.cov(pairs) / n
     a = headroom**2 - of_mean[1, 1]
     b = gain * headroom - of_mean[0, 1]
     c = gain**2 - of_mean[0, 0]
-    if a <= 1e-9 * headroom**2:
+    if headroom <= 0 or a <= 1e-9 * headroom**2:
         return None
     root = math.sqrt(max(0.0, b**2 - a * c))
-    return float((b - root) / a), float((b + root) / a)
+    value, low, high = (float(end) for end in (gain / headroom, (b - root) / a, (b + root) / a))
+    return Ratio(value, low, high, n)

@@ -87,6 +87,7 @@ def verdict_rows(evidence: Evidence) -> list[VerdictRow]:
 def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
     base, found = evidence.baseline_of(row), verdict.difference
     ours, theirs = (tuple(map(str, one.seeds["key"])) for one in (row, base))
+    title = DATASETS[row.trial.dataset].title if row.trial.dataset in DATASETS else ""
     return VerdictRow(
         experiment=evidence.experiment.name,
         treatment=row.arm.name,
@@ -112,7 +113,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         **_equal_time(evidence, row),
         front_end=row.trial.resizer not in ("none", base.trial.resizer),
         generated=is_generated(row.trial),
-        subject=_subject(row.trial.dataset),
+        subject=title.partition(": ")[2],
         tuned=evidence.search is not None,
         recipe_for=evidence.experiment.spec.recipe_for,
         trials=tuple(sorted({*ours, *theirs})),
@@ -156,8 +157,3 @@ def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
 def is_generated(trial: Trial) -> bool:
     """Whether the trial's images are."""
     return trial.dataset in DATASETS and DATASETS[trial.dataset].generator is not None
-
-
-def _subject(dataset: str) -> str:
-    title = DATASETS[dataset].title if dataset in DATASETS else ""
-    return title.partition(": ")[2]

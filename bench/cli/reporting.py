@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,6 @@ from bench.cli.options import Changes, Small, experiments, opened, own_store, va
 from bench.errors import InputError, counted
 from bench.opening import note_owner
 from bench.paths import EXPERIMENTS, PUBLISHED, results_with
-from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
 from bench.store import Store
@@ -179,21 +178,11 @@ def _export_model(key: str, form: Literal["onnx", "pt2"]) -> None:
 
 
 def _export_curves(experiment: Experiment, store: Store) -> None:
+    """Write the curve of each finished trial, by step, in a folder of its name; old ones go."""
     names, records = experiment.trial_names, store.trials(experiment.runs)
     ended = {names[key]: r for key, r in records.items() if r and r["status"] == "ok"}
     if not ended:
         raise InputError(f"{experiment.name}: nothing is finished yet; {experiment.command} first")
-    write_curves(ended, folder := store.root / experiment.name / "tensorboard")
-    shown = f"tensorboard --logdir {shlex.quote(near(folder))}"
-    say(f"curves of {counted(len(ended), 'trial')}: {shown}")
-
-
-def write_curves(records: Mapping[str, TrialRecord], folder: Path) -> None:
-    """Put the curve of each record, by step, in a folder of its name; what was there makes way.
-
-    Raises:
-        InputError: without TensorBoard.
-    """
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -201,9 +190,9 @@ def write_curves(records: Mapping[str, TrialRecord], folder: Path) -> None:
     except ModuleNotFoundError as error:
         said = "--tensorboard needs TensorBoard: pip install 'resizer-bench[tensorboard]'"
         raise InputError(said) from error
-    if folder.exists():
+    if (folder := store.root / experiment.name / "tensorboard").exists():
         shutil.rmtree(folder)
-    for name, record in records.items():
+    for name, record in ended.items():
         began = datetime.fromisoformat(record["started"]).timestamp()
         writer = EventFileWriter(str(folder / name.replace("/", "-")))
         for row in record["curve"]:
@@ -212,3 +201,5 @@ def write_curves(records: Mapping[str, TrialRecord], folder: Path) -> None:
             at = {"step": row["step"], "wall_time": began + row["train_s"]}
             writer.add_event(Event(summary=Summary(value=told), **at))
         writer.close()
+    shown = f"tensorboard --logdir {shlex.quote(near(folder))}"
+    say(f"curves of {counted(len(ended), 'trial')}: {shown}")

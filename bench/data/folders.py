@@ -27,9 +27,6 @@ BYTES_PER_PIXEL = 12
 AT_ONCE = 1000  # headers that are asked for together
 MOST_NAMED = 1000  # files that one error names
 
-Passed = dict[str, list[str]]
-"""Why files or folders were passed over -> which."""
-
 
 class Found(NamedTuple):
     name: str  # "<class folder>/<file>", in UTF-8 whatever the file system has
@@ -104,7 +101,7 @@ class Scan:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.passed: Passed = {}
+        self.passed: dict[str, list[str]] = {}  # files or folders passed over, by the reason
         self.closed: list[str] = []  # folders that could not be read, with the reason
         for entry in self._entries(root):
             if entry.name not in SPLITS:

@@ -45,12 +45,6 @@ class Trained:
     capture: str | None = None
     """Of a GPU: "ok" where its steps were captured, else why they were not."""
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Those of `METRICS` that every trial has."""
-        of = self.predictions
-        return {"top1_pct": of.top1_pct, "val_loss": of.val_loss, "train_s": self.train_s}
-
 
 def train(
     model: nn.Module,

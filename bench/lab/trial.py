@@ -63,7 +63,8 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         weights.save(model, folder / WEIGHTS)
         for name in FILES:
             synced(folder / name)
-        metrics = trained.metrics
+        of = trained.predictions
+        metrics = {"top1_pct": of.top1_pct, "val_loss": of.val_loss, "train_s": trained.train_s}
         if models.knows_imagenet(trial, trials):
             metrics |= clean_top1(dataset, trained.predictions)
         record |= {

@@ -127,17 +127,13 @@ def in_short(whole: Overview) -> str:
         less = words.points_span(matched["equal_time_difference"])
         text += f", against a plain image of the same training time by {less} points"
         text += " where that was measured" if len(matched) < len(real) else ""
-    text += f"; at {_sizes(real)} px"
+    sizes = real["size"].unique()  # few are named each, many by their span
+    shown = words.span(real["input_size"], str) if len(sizes) > ONE_BY_ONE else words.join(sizes)
+    text += f"; at {shown} px"
     if epochs := [n for n, unit in real["length"] if unit == "epochs"]:
         unit = "epoch" if max(epochs) == 1 else "epochs"
         text += f" and {words.span(epochs, str)} {unit}"
     return f"{text}."
-
-
-def _sizes(real: pd.DataFrame) -> str:
-    """Few sizes each, many by their span."""
-    sizes = real["size"].unique()
-    return words.span(real["input_size"], str) if len(sizes) > ONE_BY_ONE else words.join(sizes)
 
 
 def comparisons(real: pd.DataFrame, address: Address) -> pd.DataFrame:

@@ -129,11 +129,9 @@ def _listed(library: str) -> list[str]:
 
 def check_datasets(trials: Iterable[Trial], file: Path) -> None:
     """Raise InputError at the first dataset that nobody knows."""
-    for name in {trial.dataset for trial in trials} - set(DATASETS):
-        if name not in known_names():
-            raise InputError(
-                f"{shown(file)}: unknown dataset {name!r}{one_of(name, known_names())}"
-            )
+    known = known_names()
+    for name in {trial.dataset for trial in trials} - set(known):
+        raise InputError(f"{shown(file)}: unknown dataset {name!r}{one_of(name, known)}")
 
 
 def published_pace(folder: Path) -> dict[str, Pace]:
@@ -143,7 +141,8 @@ def published_pace(folder: Path) -> dict[str, Pace]:
     """
     stores = [Store(one) for one in sorted(folder.glob("*/"))]
     records = (record for store in stores for record in store.trials(store.kept()).values())
-    measured = ((_trial(one), one) for one in records if one and _device(one) == "cpu")
+    ended = (one for one in records if one and one["status"] == "ok")
+    measured = ((_trial(one), one) for one in ended if one["environment"]["device"] == "cpu")
     return _pace((trial, one) for trial, one in measured if trial)
 
 
@@ -153,11 +152,6 @@ def _trial(record: TrialRecord) -> Trial | None:
         return Trial(**record["trial"])
     except ValidationError:
         return None
-
-
-def _device(record: TrialRecord) -> str:
-    environment = record.get("environment")
-    return environment["device"] if environment else ""
 
 
 def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
@@ -170,16 +164,15 @@ def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
         timed = record["status"] == "ok" and record["steps"] and "reused_from" not in record
         if timed and trial.speed_key not in pace:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
-            environment = record.get("environment")
+            environment = record["environment"]
             step_s = seconds * _share(environment) / record["steps"]
-            device = environment["device_name"] if environment else "an unknown device"
-            pace[trial.speed_key] = Pace(step_s, device)
+            pace[trial.speed_key] = Pace(step_s, environment["device_name"])
     return pace
 
 
-def _share(environment: Environment | None) -> float:
+def _share(environment: Environment) -> float:
     """What a trial has of its device: of a processor, its threads."""
-    if environment is None or environment["device"] != "cpu":
+    if environment["device"] != "cpu":
         return 1.0
     return min(1.0, environment["threads"] / cores())
 

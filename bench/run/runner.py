@@ -172,7 +172,8 @@ def smoke(
     experiment: Experiment, store: Store, listener: Listener, *, where: Mapping[str, str]
 ) -> list[TrialRecord]:
     """Take training steps of every distinct arm at full size; returns the failed ones' records."""
-    todo = timing.subjects(select(experiment, experiment.trials, where).values())
+    chosen = select(experiment, experiment.trials, where)
+    todo = {trial.speed_key: trial for trial in reversed(chosen.values())}  # one of each speed
     prepare(experiment, todo.values(), store, listener)
     listener(SmokePlanned(len(todo)))
     records = [_smoke(trial, store, listener) for trial in todo.values()]

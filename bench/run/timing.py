@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -24,11 +24,6 @@ LEAST_QUIET = 3
 """With fewer undisturbed rounds than this, disturbed ones count, too, and the record says so."""
 ALIKE = ("device_name", "driver", "precision", "threads", "torch")
 """A round that was measured under other values of these is not of the same sitting."""
-
-
-def subjects(trials: Iterable[Trial]) -> dict[str, Trial]:
-    """One trial for each distinct speed, by speed key."""
-    return {trial.speed_key: trial for trial in reversed(list(trials))}
 
 
 def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:

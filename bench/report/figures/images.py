@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import matplotlib as mpl
 import numpy as np
@@ -15,8 +15,6 @@ from bench.report.figures import style
 from bench.report.figures.style import Drawing
 
 MOST_ARMS = 12
-Pictures = Mapping[str, NDArray[np.float64]]
-"""One image: as it is loaded ("input"), plainly resized ("plain"), by the resizer ("output")."""
 
 
 def images(evidence: Evidence) -> Drawing | None:

@@ -52,23 +52,17 @@ def differences(evidence: Evidence) -> Drawing | None:
     ax = figure.subplots()
     _ground(ax, margin, span)
     ax.set_xlabel(f"top-1 accuracy minus that of {baseline}, points")
-    styles = style.arm_styles(evidence.arms.values())
+    styles, alts = style.arm_styles(evidence.arms.values()), list[str]()
     for y, (row, found) in zip(style.name_lines(ax, groups), drawn, strict=True):
         look, seeds = styles[row.arm.name], evidence.gain(row).tolist()
         ax.plot(seeds, [y + 0.24] * len(seeds), "|", color=look.colour, ms=5, alpha=0.7)
         _interval(ax, y, _ends(found), look, width=3.0 if row.verdict else 1.8)
-        shown = words.mean(found, signed=True)
+        shown, here = words.mean(found, signed=True), words.place(row.context, evidence.axes)
         ax.text(1.01, y, shown, transform=ax.get_yaxis_transform(), va="center", fontsize=10)
-    alts = [_told(evidence, row, found) for row, found in drawn[:MOST_IN_ALT]]
+        alts.append(f"{row.arm.name}{f' on {here}' if here else ''} {shown} points")
     cut = any(low < span[0] or high > span[1] for _, low, high in known)
     caption = _caption(margin, drawn) + (" An arrow: the interval goes on." if cut else "")
-    return style.drawing(figure, "differences", caption, "; ".join(alts))
-
-
-def _told(evidence: Evidence, row: Row, found: Interval) -> str:
-    here = words.place(row.context, evidence.axes)
-    shown = words.mean(found, signed=True)
-    return f"{row.arm.name}{f' on {here}' if here else ''} {shown} points"
+    return style.drawing(figure, "differences", caption, "; ".join(alts[:MOST_IN_ALT]))
 
 
 def _caption(margin: float, drawn: Sequence[tuple[Row, Interval]]) -> str:
