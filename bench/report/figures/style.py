@@ -107,7 +107,7 @@ def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
 def _columns(names: Sequence[str]) -> int:
     """The most columns, filled one after another, in which a legend is as wide as its figure."""
     size = STYLE["legend.fontsize"]
-    widths = np.array([TextPath((0, 0), name, size=size).get_extents().width for name in names])
+    widths = np.array([np.ptp(TextPath((0, 0), name, size=size).vertices[:, 0]) for name in names])
     for columns in range(len(names), 1, -1):
         widest = [float(part.max()) + MARK * size for part in np.array_split(widths, columns)]
         if sum(widest) <= WIDTH * POINTS - size:
