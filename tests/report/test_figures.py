@@ -188,6 +188,16 @@ def test_a_legend_of_many_arms_fits_its_figure_and_leaves_the_panel_its_height(l
     assert axes[0].get_window_extent().height > 150
 
 
+def test_names_without_a_letter_that_shows_have_a_legend_all_the_same() -> None:
+    figure, _ = style.panels(
+        1, dict.fromkeys([" ", "\N{NO-BREAK SPACE}"], style.ArmStyle("#000", "s"))
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        " ",
+        "\N{NO-BREAK SPACE}",
+    ]
+
+
 def test_a_dollar_in_a_name_is_a_dollar_in_every_figure(tmp_path: Path) -> None:
     asked = experiment(tmp_path, NARROW)
     file = asked.file

@@ -15,8 +15,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
@@ -107,7 +108,8 @@ def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
 def _columns(names: Sequence[str]) -> int:
     """The most columns, filled one after another, in which a legend is as wide as its figure."""
     size = STYLE["legend.fontsize"]
-    widths = np.array([np.ptp(TextPath((0, 0), name, size=size).vertices[:, 0]) for name in names])
+    font, measured = FontProperties(size=size), text_to_path.get_text_width_height_descent
+    widths = np.array([measured(name, font, False)[0] for name in names])
     for columns in range(len(names), 1, -1):
         widest = [float(part.max()) + MARK * size for part in np.array_split(widths, columns)]
         if sum(widest) <= WIDTH * POINTS - size:
