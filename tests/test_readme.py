@@ -18,7 +18,7 @@ from bench.paths import PROJECT, PUBLISHED
 from bench.publish import BEGIN, END, README
 from bench.report.render import slug
 from bench.report.summary import read_summary
-from bench.report.words import MINUS
+from bench.report.words import MINUS, TIMES
 from bench.run.runner import run
 from bench.spec.files import load
 from bench.store import Store
@@ -60,6 +60,9 @@ def test_the_advice_is_short_and_its_numbers_are_those_of_the_answers() -> None:
     (at_its_time,) = re.findall(rf"\| training time \| 32 to 56 \| {MINUS}([0-9.]+) ", report)
     (whole,) = re.findall(rf"\| whole \| {MINUS}([0-9.]+) points", report)
     ends = (equal.difference, equal.low, equal.high)
+    steps = re.findall(rf"^\| (?:learned|whole) \| [0-9 →]+ \| ([0-9.]+) {TIMES}", report, re.M)
+    assert "all pixels, at nearly twice its\nstep" in advice
+    assert 1.8 < float(steps[1]) / float(steps[0]) < 2
     told = [*(f"{end:.1f}" for end in ends), at_its_time, whole]
     assert re.findall(r"\d+\.\d+", advice) == told
 

@@ -20,7 +20,7 @@ class Beside:
     @property
     def is_small(self) -> bool:
         """Whether the difference, whatever its sign, is within the margin."""
-        return max(abs(self.difference.low), abs(self.difference.high)) < self.margin_pct
+        return self.difference.is_within(self.margin_pct)
 
     @property
     def standing(self) -> Answer:

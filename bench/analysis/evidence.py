@@ -385,8 +385,8 @@ def _times(
     recipes = Counter((one.speed_key, other.speed_key) for one, other in both)
     shares = np.array(list(recipes.values())) / len(both)
     timed = [[evidence.seconds(label, key) for key in keys] for keys in recipes]
-    found, untrained = {}, both[0][0].epochs == 0
-    for phase in [name for name in timed[0][0] if name != "train" or not untrained]:
+    found, trained = {}, both[0][0].epochs != 0
+    for phase in [name for name in timed[0][0] if name != "train" or trained]:
         rounds = [[seconds.get(phase, []) for seconds in pair] for pair in timed]
         if len({len(of) for pair in rounds for of in pair}) == 1 and len(rounds[0][0]) > 1:
             logs = [np.log(np.array(ours) / np.array(base)) for ours, base in rounds]

@@ -108,8 +108,7 @@ class Verdict:
     @property
     def is_small(self) -> bool:
         """Whether the difference, whatever its sign, is within the margin."""
-        sure = max(abs(self.difference.low), abs(self.difference.high)) < self.margin_pct
-        return sure or self.answer == "no difference"
+        return self.difference.is_within(self.margin_pct) or self.answer == "no difference"
 
 
 def verdicts(

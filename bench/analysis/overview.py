@@ -21,7 +21,7 @@ ANSWERS = "answer-"
 def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Each comparison once, as the experiment has it that asked the fewest at a time.
 
-    One of some of the seeds of another is none beside it.
+    One over a part of another's seeds is not counted beside it.
     """
     once = verdicts.sort_values(["level", "experiment"], kind="stable").drop_duplicates("trials")
     trials = [frozenset(keys) for keys in once["trials"]]

@@ -48,14 +48,14 @@ class Offer(NamedTuple):
 
 @dataclass(frozen=True)
 class EqualPrice:
-    """Treatment minus the plain pipeline of its price, as `bought` has it."""
+    """Treatment minus the plain image that its price buys."""
 
     difference: Estimate
     sides: tuple[int, ...]  # of the plain images that it lies between, pixels
 
 
 def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPrice | None:
-    """The difference at the treatment's price, seed by seed, to the plain image that it buys.
+    """The difference, seed by seed, to the plain image that the treatment's price buys.
 
     None beyond the sizes that were measured, and below two seeds that all three have.
 

@@ -45,6 +45,10 @@ class Interval:
         """Of the longer side: the other one may end at what accuracies allow."""
         return max(self.high - self.mean, self.mean - self.low)
 
+    def is_within(self, margin: float) -> bool:
+        """Whether all of it lies closer to zero than the margin."""
+        return max(abs(self.low), abs(self.high)) < margin
+
 
 @dataclass(frozen=True)
 class Error:

@@ -33,7 +33,6 @@ CHECKED = 200
 """Validation images at most that the file is checked on."""
 MAY_DIFFER = 0.01
 """Share of them whose class may be another than on record, where training rounded otherwise."""
-LEVEL = 0.95  # of the interval of the accuracy on the card
 
 
 def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str] = ()) -> None:
@@ -134,7 +133,7 @@ def card(
     data = record["data"]
     top1 = record["metrics"]["top1_pct"]["value"]
     right = round(top1 / 100 * data["val_images"])
-    ends = binomtest(right, data["val_images"]).proportion_ci(LEVEL, method="wilson")
+    ends = binomtest(right, data["val_images"]).proportion_ci(0.95, method="wilson")
     accuracy = f"{top1:.1f} % [{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
     size, classes = trial.evaluated_size, data["classes"]
     asked = "\n\n".join(told) or "No report here has an experiment of this trial."
@@ -147,7 +146,7 @@ Takes (B, 3, {size}, {size}) uint8 images and gives {len(classes)} logits, in th
 {", ".join(classes)}.
 
 - **Top-1 accuracy:** {accuracy} of {data["val_images"]} images \
-({data.get("scored_on", "val")}), one seed: the interval is that of the images alone.
+({data.get("scored_on", "val")}), one seed: the interval, of 95 %, is of the images alone.
 - **Checked:** {checked - differing} of {checked} validation images are classified as on record.
 - **Trained on:** {data["train_images"]} images of {data["name"]} ({data["origin"]}), content \
 {data["fingerprint"][:12]}.

@@ -44,7 +44,7 @@ class Stepper:
         self.state = training.begin(self.model, trial, 1000, 100, device, self.precision)
         self.layout = torch.channels_last if trial.channels_last else torch.contiguous_format
         self.part = trial.micro_batch or trial.batch_size  # images that go through at once
-        # of its own: a step that first makes its noise does not draw from the processor's streams
+        # its own, since a call that draws from the processor's streams is not captured
         self.stream = torch.Generator()
         self.images = self._pixels(trial.input_size)
         self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
