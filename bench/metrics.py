@@ -49,8 +49,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-LEAST_BUSY = 0.8
-"""A step in which the device works for a smaller share of the time is bound by its launches."""
+LEAST_BUSY = 0.8  # a step in which the device works less of the time is bound by its launches
 
 
 class Measured(TypedDict):

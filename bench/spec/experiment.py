@@ -192,12 +192,13 @@ class Cell:
 
     @property
     def context(self) -> Fields:
-        return context_of(self.axes)
+        """The axis values without the seed."""
+        return {name: value for name, value in self.axes.items() if name != "seed"}
 
     @property
     def label(self) -> str:
         """The words for its context."""
-        return context_label(self.context)
+        return context_label(self.axes)
 
 
 @dataclass(frozen=True)
@@ -289,13 +290,13 @@ class Experiment(Asked):
     @cached_property
     def sittings(self) -> dict[str, Sitting]:
         """What is timed, by the label of the context."""
-        return {label: self._sitting(cells) for label, cells in self.by_context.items()}
-
-    def _sitting(self, cells: Sequence[Cell]) -> Sitting:
-        subjects = {cell.trial.speed_key: cell.trial for cell in reversed(cells)}
-        first = next((cell for cell in cells if cell.arm == self.baseline), cells[0])
-        reference = subjects[first.trial.speed_key]
-        return Sitting(tuple(subjects.values()), reference, self.spec.timing)
+        found = {}
+        for label, cells in self.by_context.items():
+            subjects = {cell.trial.speed_key: cell.trial for cell in reversed(cells)}
+            first = next((cell for cell in cells if cell.arm == self.baseline), cells[0])
+            reference = subjects[first.trial.speed_key]
+            found[label] = Sitting(tuple(subjects.values()), reference, self.spec.timing)
+        return found
 
     @cached_property
     def trial_names(self) -> dict[str, str]:
@@ -321,19 +322,13 @@ class Experiment(Asked):
 
     @property
     def baseline(self) -> str:
-        """The arm that differences are taken to."""
         return self.spec.baseline
 
 
-def context_label(context: Mapping[str, object]) -> str:
-    """The words for one combination of axis values.
+def context_label(axes: Mapping[str, object]) -> str:
+    """The words for one combination of axis values, the seed left out.
 
-    >>> context_label({"dataset": "imagewoof", "num_resblocks": 2})
+    >>> context_label({"dataset": "imagewoof", "num_resblocks": 2, "seed": 0})
     'dataset imagewoof, num_resblocks 2'
     """
-    return ", ".join(f"{name} {value}" for name, value in context.items())
-
-
-def context_of(axes: Mapping[str, object]) -> Fields:
-    """The axis values of a cell without the seed."""
-    return {name: value for name, value in axes.items() if name != "seed"}
+    return ", ".join(f"{name} {value}" for name, value in axes.items() if name != "seed")

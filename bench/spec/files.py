@@ -65,9 +65,11 @@ def crossed(
         sizes=cross.open,
         matched=cross.matched,
     )
-    if made.changes and _trials(made) == _trials(load(str(file), small=made.small, sizes=sizes)):
-        said = "no trial changes: [axes] and arms have their own, or have no use for it"
-        raise InputError(f"{shown(file)}:{variants.options(made.changes)}: {said}")
+    if made.changes:
+        plain = load(str(file), small=made.small, sizes=sizes)
+        if {*made.trials, *made.sizes} == {*plain.trials, *plain.sizes}:
+            said = "no trial changes: [axes] and arms have their own, or have no use for it"
+            raise InputError(f"{shown(file)}:{variants.options(made.changes)}: {said}")
     return made
 
 
@@ -75,10 +77,6 @@ def _idle(arm: Arm, keys: Mapping[str, set[str]], others: Iterable[str]) -> bool
     """Whether a standard control has nothing to tell: its trials are one of the others' own."""
     own = keys[arm.name]
     return bool(arm.control and own and any(own <= keys[other] for other in others))
-
-
-def _trials(experiment: Experiment) -> set[str]:
-    return {*experiment.trials, *experiment.sizes}
 
 
 def read(name: str, *, small: bool = False, changes: Fields | None = None) -> Asked:

@@ -9,15 +9,7 @@ from typing import Literal, cast
 
 from pydantic import ValidationError
 
-from bench.spec.experiment import (
-    EQUAL,
-    Arm,
-    Cell,
-    ExperimentFile,
-    SizeRequest,
-    context_label,
-    context_of,
-)
+from bench.spec.experiment import EQUAL, Arm, Cell, ExperimentFile, SizeRequest, context_label
 from bench.spec.mistakes import sentence
 from bench.spec.ranges import of_seed
 from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, laid_over
@@ -46,15 +38,13 @@ class Cross:
             dict(zip(spec.axes, values, strict=True))
             for values in itertools.product(*spec.axes.values())
         ]
-        self._contexts = [context_label(context_of(axes)) for axes in self._axes]
+        self._contexts = [context_label(axes) for axes in self._axes]
 
     def cells(self) -> Iterator[Cell]:
         for arm in self.spec.arm:
-            seeds = self.spec.axes.get("seed", [])[: arm.seeds]
+            seeds = self.spec.axes.get("seed", [])[: arm.seeds] or [None]
             for place, axes in enumerate(self._axes):
-                if axes.get("seed") not in (seeds or [None]):
-                    continue
-                if trial := self._trial(arm.name, place, ()):
+                if axes.get("seed") in seeds and (trial := self._trial(arm.name, place, ())):
                     yield Cell(arm.name, axes, trial)
 
     def _trial(self, name: str, place: int, asking: tuple[str, ...]) -> Trial | None:

@@ -120,8 +120,7 @@ class Space:
     def chosen(self, choose: Callable[[str, Range], object]) -> Fields:
         """A value for every range that the arm uses, given what is chosen before it."""
         values: Fields = {}
-        deciding_first = sorted(self.ranges, key=lambda name: name not in DECIDING)
-        for name in deciding_first:
+        for name in sorted(self.ranges, key=lambda name: name not in DECIDING):
             if self._used(name, values):
                 values[name] = choose(name, self.ranges[name])
         return values

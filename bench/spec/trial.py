@@ -24,14 +24,6 @@ from resizer.specs import ANTIALIASED, RESIZERS, check_name
 Fields = dict[str, Any]
 """Fields of a trial, or of a table in an experiment's file, by name."""
 
-RESIZER_OPTIONS = (
-    "num_resblocks",
-    "num_kernels",
-    "interpolation",
-    "antialias",
-    "zero_init",
-    "negative_slope",
-)
 UNWRITTEN = ("zero_init", "negative_slope")
 """Options that are None where they have their default: so they left older keys as they were."""
 AS_NONE: dict[str, object] = {
@@ -46,11 +38,8 @@ AS_NONE: dict[str, object] = {
 SEMANTICS = {"data": 1, "resizer": 1, "training": 1}
 """Raise one when the same fields would give another result: old records then no longer match."""
 
-TIMING_VERSION = 5
-"""Raise it when speeds are measured otherwise: those on record then match no more."""
-
-MATCHING_VERSIONS = {"equal_gmacs": 2, "equal_time": 4}
-"""Raise one when sizes of that equal cost are found otherwise."""
+TIMING_VERSION = 5  # raise it when speeds are measured otherwise: those on record match no more
+MATCHING_VERSIONS = {"equal_gmacs": 2, "equal_time": 4}  # likewise, of sizes of that equal cost
 
 CANONICAL = object()
 """The context of `Trial.model_validate` that tells it that its fields went through `canonical`."""
@@ -68,12 +57,6 @@ SETTING_FIELDS = (
 )
 """Speeds and memory under other values of these are not comparable."""
 
-MODEL_FIELDS = ("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS)
-TRAINED_FIELDS = ("frozen", "frozen_resizer_norm", "optimizer", "clip_norm")
-LOADING_FIELDS = ("resample", "load_antialias", "eval_size")
-SPEED_FIELDS = (*MODEL_FIELDS, *TRAINED_FIELDS, *SETTING_FIELDS, *LOADING_FIELDS)
-"""What the speed of a trial depends on, besides the machine."""
-
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -81,7 +64,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 Part = Literal["resizer", "backbone"]
 Length = tuple[int, Literal["epochs", "steps"]]
-"""How long a trial trains."""
 
 
 class Trial(BaseModel):
@@ -110,8 +92,7 @@ class Trial(BaseModel):
 
     resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
     backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
-    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # parts that stay as
-    # they are at the start
+    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # parts not trained
     frozen_resizer_norm: Literal["batch"] | None = None  # a frozen resizer normalises by the batch
     # in training, and in validation by what it gathered there; None: by its initial statistics
 
@@ -205,7 +186,7 @@ class Trial(BaseModel):
 
     @property
     def setting(self) -> tuple[object, ...]:
-        """What must be equal where speeds and memory are compared; see SETTING_FIELDS."""
+        """The values of SETTING_FIELDS."""
         return tuple(getattr(self, name) for name in SETTING_FIELDS)
 
     @property
@@ -247,11 +228,18 @@ class Trial(BaseModel):
         return Trial(**fields | {name: value for name, value in own.items() if value is not None})
 
     def total_steps(self, images: int) -> int:
-        """Optimiser steps in all, with so many images to train on.
-
-        The last, incomplete batch of an epoch is left out.
-        """
+        """Optimiser steps in all; the last, incomplete batch of an epoch is left out."""
         return self.steps or (self.epochs or 0) * (images // self.batch_size)
+
+
+RESIZER_OPTIONS = tuple(
+    name for name in Trial.model_fields if any(name in of.options for of in RESIZERS.values())
+)
+MODEL_FIELDS = ("backbone", "resizer", "input_size", "output_size", *RESIZER_OPTIONS)
+TRAINED_FIELDS = ("frozen", "frozen_resizer_norm", "optimizer", "clip_norm")
+LOADING_FIELDS = ("resample", "load_antialias", "eval_size")
+SPEED_FIELDS = (*MODEL_FIELDS, *TRAINED_FIELDS, *SETTING_FIELDS, *LOADING_FIELDS)
+"""What the speed of a trial depends on, besides the machine."""
 
 
 @cache
@@ -314,7 +302,10 @@ def canonical(given: Mapping[str, object]) -> Fields:
         else:
             _drop(fields, defaults)
     _collapse_loading(fields)
-    _collapse_parts(fields)
+    part = fields.get("micro_batch")
+    whole = fields.get("batch_size", Trial.model_fields["batch_size"].default)
+    if type(part) is type(whole) is int and part >= whole:
+        del fields["micro_batch"]  # it holds the whole batch
     return fields
 
 
@@ -339,14 +330,6 @@ def _collapse_loading(fields: Fields) -> None:
     trained = {"eval_resample": resample, "eval_antialias": fields.get("load_antialias", True)}
     trained["eval_size"] = fields.get("input_size")
     _drop(fields, [name for name, value in trained.items() if _means(fields.get(name), value)])
-
-
-def _collapse_parts(fields: Fields) -> None:
-    """Drop a micro_batch that holds the whole batch."""
-    part = fields.get("micro_batch")
-    whole = fields.get("batch_size", Trial.model_fields["batch_size"].default)
-    if type(part) is type(whole) is int and part >= whole:
-        del fields["micro_batch"]
 
 
 def _collapse_resizer(fields: Fields, resizer: str) -> None:
