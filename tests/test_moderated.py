@@ -12,7 +12,6 @@ from scipy import special, stats
 from bench.analysis.moderated import (
     MOST_DF,
     MOST_LENT_DF,
-    NOTHING,
     Variances,
     bartlett,
     moderated,
@@ -25,6 +24,7 @@ from bench.analysis.moderated import (
 from bench.analysis.simulation import RUNS, Design, called, drawn, p_values
 from bench.analysis.statistics import NO_PRIOR, Prior, estimate, simultaneous
 
+NOTHING = variances_of([])
 FALSE = 0.055 + 2 * math.sqrt(0.05 * 0.95 / RUNS)
 """At most 5.5 % of verdicts are false, as far as so many runs can tell."""
 

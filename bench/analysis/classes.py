@@ -29,8 +29,11 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     """Of a treatment's row; None without predictions of two seeds."""
     arms = [row.arm.name, evidence.experiment.baseline]
     pair = evidence.pair(row, arms[1])
-    both = predictions_of(pair, evidence.predicted) if pair and len(pair.trials) > 1 else None
-    if pair is None or both is None:
+    if (
+        pair is None
+        or len(pair.trials) < 2
+        or not (both := predictions_of(pair, evidence.predicted))
+    ):
         return None
     ours, theirs = (arm.hits for arm in both)
     labels, first = both[0].labels, str(pair.trials["ours_key"].iloc[0])
@@ -41,7 +44,9 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     gains = (by_class[0] - by_class[1]).to_numpy()  # classes x seeds
     moved = (_said(labels, both[0], names) - _said(labels, both[1], names)).loc[here]
     only = [ours.all(axis=0) & ~theirs.any(axis=0), theirs.all(axis=0) & ~ours.any(axis=0)]
-    images = _images(evidence, first)
+    shown = evidence.predicted(first)
+    assert shown is not None
+    images = shown["image"].sort_values().astype(str).to_numpy(dtype=object)
     return Classes(
         pd.DataFrame(means, index=here),
         simultaneous(moderated(gains)),
@@ -55,13 +60,6 @@ def _names(evidence: Evidence, key: str, least: int) -> list[str]:
     named, spec = facts.get("classes", []), DATASETS.get(facts.get("name", ""))
     readable = [spec.classes.get(name, name) if spec else name for name in named]
     return readable if len(named) >= least else [str(label) for label in range(least)]
-
-
-def _images(evidence: Evidence, key: str) -> NDArray[np.object_]:
-    """Their names, in the order of `Predictions`."""
-    table = evidence.predicted(key)
-    assert table is not None
-    return np.asarray(table.sort_values("image")["image"].astype(str), dtype=object)
 
 
 def _said(labels: NDArray[np.int64], arm: Predictions, names: list[str]) -> pd.DataFrame:

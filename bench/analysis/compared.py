@@ -65,16 +65,10 @@ def read(file: Path, baseline: str) -> Trials:
         trial=pd.Series(trials, dtype=object),
         recipe=[_lineage(trial, known) for trial in trials],
     )
-    in_turn = named.groupby("name")["recipe"].transform(_numbered)
-    return Trials(named.assign(name=named["name"] + in_turn), baseline)
-
-
-def _numbered(recipes: pd.Series[str]) -> pd.Series[str]:
-    """What is added to an arm's name for each of its recipes, where its seeds have several."""
-    numbers, distinct = pd.factorize(recipes)
-    return pd.Series(
-        [f", recipe {n + 1}" if len(distinct) > 1 else "" for n in numbers], recipes.index
-    )
+    recipes = named.groupby("name")["recipe"]
+    several = recipes.transform("nunique") > 1  # which an arm's seeds have in turn
+    numbers = ", recipe " + recipes.transform(lambda of: pd.factorize(of)[0] + 1).astype(str)
+    return Trials(named.assign(name=named["name"] + numbers.where(several, "")), baseline)
 
 
 def _lineage(trial: Trial, known: Mapping[str, Trial]) -> str:
@@ -90,8 +84,7 @@ def recipe(trial: Trial) -> str:
 
 
 def _trial(line: Mapping[Hashable, object]) -> Trial:
-    known = {name for name, value in line.items() if value is not None}
-    given = {name: line[name] for name in Trial.model_fields if name in known}
+    given = {name: line[name] for name in Trial.model_fields if line.get(name) is not None}
     if "frozen" in given:
         given["frozen"] = ast.literal_eval(str(given["frozen"]))
     return Trial.model_validate(given, context=CANONICAL)

@@ -22,11 +22,8 @@ from bench.analysis.statistics import (
     estimate,
 )
 
-LEAST_SEEDS = 3
-"""Fewer paired seeds than this get no verdict."""
-
-ONE_BY_ONE = 2
-"""Up to so many verdicts of an experiment are told each by itself, of more their average."""
+LEAST_SEEDS = 3  # fewer paired ones get no verdict
+ONE_BY_ONE = 2  # so many verdicts of an experiment are told each by itself, of more their average
 
 Answer = Literal["better", "worse", "no difference", "not settled", "no verdict"]
 SETTLED = ("better", "worse", "no difference")
@@ -45,8 +42,7 @@ Reason = Literal[
 """Why there is no verdict."""
 
 
-Standing = Literal["before", "look", "exploratory"]
-"""Before a declared look; at one; behind the last."""
+Standing = Literal["before", "look", "exploratory"]  # before a declared look, at one, past all
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class Looks:
     @classmethod
     def of(cls, declared: Sequence[int] | None, planned: int, verdicts: int = 1) -> Looks:
         """As declared, or else one look, at the number of seeds that the file asks for."""
-        return cls(tuple(sorted(set(declared))) if declared else (planned,), max(1, verdicts))
+        return cls(tuple(sorted(set(declared))) if declared else (planned,), verdicts)
 
     @property
     def level(self) -> float:

@@ -28,7 +28,6 @@ from bench.analysis.statistics import (
 class Comparison:
     """A treatment against a baseline in one context of one experiment."""
 
-    name: str
     differences: Mapping[int, float]  # treatment minus baseline, points, by seed
     baseline_runs: frozenset[str]  # keys of the baseline's trials
 
@@ -54,7 +53,7 @@ def _merged(group: Sequence[Comparison]) -> Comparison:
     if mean.empty:
         return max(group, key=lambda one: len(one.differences))
     runs = frozenset[str]().union(*(one.baseline_runs for one in group))
-    return Comparison("; ".join(dict.fromkeys(one.name for one in group)), dict(mean), runs)
+    return Comparison(dict(mean), runs)
 
 
 @dataclass(frozen=True)

@@ -26,33 +26,19 @@ from scipy import special
 
 from bench.analysis.statistics import NO_PRIOR, Estimate, Floats, Prior, estimate
 
-MOST_DF = 4.0
-"""A prior has at most so many degrees of freedom, whatever is behind it."""
-
-MOST_LENT_DF = 1.5
-"""And so many where nothing but other experiments is behind it, whose spread may be another."""
-
-SHARED = 0.25
-"""Correlation of the variances of two differences that share the treatment's runs: 0.5 squared."""
-
-HOMOGENEITY = 0.05
-"""Level of Bartlett's test; where it refutes that variances are alike, there is no prior."""
-
-AGREEMENT = 0.10
-"""Level of the F test of lent variances against the experiment's own; lent ones go where it does"""
+MOST_DF = 4.0  # degrees of freedom of a prior, whatever is behind it
+MOST_LENT_DF = 1.5  # where nothing but other experiments is behind it, whose spread may be another
+SHARED = 0.25  # correlation of variances of two differences that share the treatment's runs: 0.5²
+HOMOGENEITY = 0.05  # level of Bartlett's test; where it refutes equal variances, there is no prior
+AGREEMENT = 0.10  # level of the F test that leaves lent variances aside for the experiment's own
 
 
 @dataclass(frozen=True)
 class Variances:
-    """Sample variances of the differences of one experiment.
+    """Sample variances of the differences of one experiment."""
 
-    Args:
-        values: (..., differences), points squared.
-        df: (differences,) degrees of freedom of each.
-    """
-
-    values: Floats
-    df: Floats
+    values: Floats  # (..., differences), points squared
+    df: Floats  # (differences,) degrees of freedom of each
 
     @property
     def count(self) -> int:
@@ -70,12 +56,7 @@ class Variances:
         >>> Variances(np.ones(1), np.full(1, 2.0)).effective_df
         2.0
         """
-        if not self.count:
-            return 0.0
         return float(self.df.sum() / (1 + SHARED * (self.count - 1)))
-
-
-NOTHING = Variances(np.empty(0), np.empty(0))
 
 
 def variances_of(differences: Iterable[ArrayLike]) -> Variances:
@@ -104,7 +85,8 @@ def prior_of(
         others: of the experiment's other differences of the treatment in the same regime.
         lent: of other experiments of the same regime, one `Variances` each.
     """
-    own, behind = _join([_one(judged, df), others]), others.effective_df * (1 - SHARED)
+    tested = Variances(np.asarray(judged, dtype=float)[..., None], np.array([df], dtype=float))
+    own, behind = _join([tested, others]), others.effective_df * (1 - SHARED)
     alone = _prior(own, behind, others)
     lent = [one for one in lent if one.count]
     if not lent:
@@ -198,13 +180,8 @@ def _agreement(own: Variances, lent: Variances, lent_df: float) -> Floats:
     return np.asarray(2 * np.minimum(ratio, 1 - ratio), dtype=float)
 
 
-def _one(variance: ArrayLike, df: float) -> Variances:
-    return Variances(np.asarray(variance, dtype=float)[..., None], np.array([df], dtype=float))
-
-
 def _join(several: Sequence[Variances]) -> Variances:
+    """Those of several, one at least of which has some."""
     shape = np.broadcast_shapes(*(one.values.shape[:-1] for one in several if one.count))
     values = [np.broadcast_to(one.values, (*shape, one.count)) for one in several if one.count]
-    if not values:
-        return NOTHING
     return Variances(np.concatenate(values, axis=-1), np.concatenate([one.df for one in several]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,7 @@ from bench.analysis.effects import average
 from bench.analysis.judging import ONE_BY_ONE, SETTLED
 from bench.analysis.statistics import LEVEL, Interval, Ratio, t_interval
 
-ANSWERS = "answer-"
-"""What the names of the experiments begin with that were designed to settle the question."""
+ANSWERS = "answer-"  # begins the names of experiments that were designed to settle the question
 
 
 def distinct(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -128,10 +128,8 @@ def settling(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_scale(lines: Sequence[Line]) -> dict[tuple[int, int], list[Line]]:
     """The lines by the pixels that are loaded and that the backbone gets, the smallest first."""
-    found: dict[tuple[int, int], list[Line]] = {}
-    for line in sorted(lines, key=_scale):
-        found.setdefault(_scale(line)[:2], []).append(line)
-    return found
+    groups = groupby(sorted(lines, key=_scale), lambda line: _scale(line)[:2])
+    return {sizes: list(group) for sizes, group in groups}
 
 
 def _scale(line: Line) -> tuple[int, int, str, int, int]:
@@ -143,6 +141,6 @@ def _scale(line: Line) -> tuple[int, int, str, int, int]:
 
 def _compared(real: pd.DataFrame, column: str) -> list[meta.Comparison]:
     return [
-        meta.Comparison(one["experiment"], one[column], frozenset(one["baseline_trials"]))
-        for _, one in real.iterrows()
+        meta.Comparison(differences, frozenset(runs))
+        for differences, runs in zip(real[column], real["baseline_trials"], strict=True)
     ]

@@ -33,22 +33,14 @@ NEEDED += ["dataset", "backbone", "input_size", "output_size", "epochs", "steps"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms of one context, their trials side by side.
-
-    Args:
-        regime: of the first arm.
-        trials: by seed, of those that both finished: `ours`, `theirs` in %, and the `key` of each.
-        asked: the keys of all, finished or not.
-        ended: seeds whose trials of both arms ended, well or not.
-        planned: seeds that both arms have in the file.
-    """
+    """Two arms of one context, their trials side by side."""
 
     context: str
-    regime: Regime
-    trials: pd.DataFrame
-    asked: frozenset[str]
-    ended: int
-    planned: int
+    regime: Regime  # of the first arm
+    trials: pd.DataFrame  # by seed, of those that both finished: ours, theirs in %, and either key
+    asked: frozenset[str]  # the keys of all, finished or not
+    ended: int  # seeds whose trials of both arms ended, well or not
+    planned: int  # seeds that both arms have in the file
 
     @cached_property
     def differences(self) -> pd.Series[float]:
@@ -74,10 +66,7 @@ class Predictions(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        """Whether the mean accuracy is not above that of the best constant answer.
-
-        Above: by two standard errors of an accuracy on so many images.
-        """
+        """Whether the mean accuracy is not two standard errors above the best constant answer's."""
         images = len(self.labels)
         constant = float(np.unique(self.labels, return_counts=True)[1].max()) / images
         error = math.sqrt(constant * (1 - constant) / images)
@@ -85,11 +74,7 @@ class Predictions(NamedTuple):
 
 
 def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
-    """`arm` and `to` in each context that has both, on the same data.
-
-    Args:
-        table: of the whole experiment or a part, as `Store.table` makes it.
-    """
+    """`arm` and `to` in each context of `Store.table`, or of a part, with both on the same data."""
     if arm == to:
         return
     named = table.reindex(columns=NEEDED).set_index(["context", "seed"])
@@ -97,22 +82,19 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     both = ours.join(theirs.add_suffix("_theirs"), how="inner")
     states = both[["status", "status_theirs"]]
     both["ended"], both["ok"] = (states != "missing").all(axis=1), (states == "ok").all(axis=1)
-    for context, rows in both.groupby("context", dropna=False, sort=False):
-        if (rows["dataset"] == rows["dataset_theirs"]).all():
-            yield _pair("" if pd.isna(context) else str(context), rows.droplevel("context"))
-
-
-def _pair(context: str, both: pd.DataFrame) -> Pair:
     names = {"top1_pct": "ours", "top1_pct_theirs": "theirs"}
     names |= {"key": "ours_key", "key_theirs": "theirs_key"}
-    return Pair(
-        context,
-        regime_of(both.iloc[0]),
-        both.loc[both["ok"], list(names)].rename(columns=names).dropna().sort_index(),
-        frozenset({*both["key"], *both["key_theirs"]}),
-        ended=int(both["ended"].sum()),
-        planned=len(both),
-    )
+    for context, rows in both.groupby("context", dropna=False, sort=False):
+        if (rows["dataset"] == rows["dataset_theirs"]).all():
+            ended_well = rows.loc[rows["ok"], list(names)].rename(columns=names)
+            yield Pair(
+                "" if pd.isna(context) else str(context),
+                regime_of(rows.iloc[0]),
+                ended_well.droplevel("context").dropna().sort_index(),
+                frozenset({*rows["key"], *rows["key_theirs"]}),
+                ended=int(rows["ended"].sum()),
+                planned=len(rows),
+            )
 
 
 def regime_of(trial: pd.Series[Any]) -> Regime:

@@ -20,9 +20,7 @@ from bench.analysis.pairs import Pair, Predicted, Predictions, Regime, of_treatm
 from bench.analysis.statistics import Prior
 from bench.paths import PUBLISHED
 
-VERSION = 2
-"""Raise it when the same published tables give other lines."""
-
+VERSION = 2  # raise it when the same published tables give other lines
 LENDERS = (
     "ablate-backbones-small",
     "ablate-blocks-small",
@@ -55,10 +53,17 @@ class Peers:
     """
 
     def __init__(self, table: pd.DataFrame, treatment: str, predicted: Predicted) -> None:
+        @cache
+        def one_class(key: str) -> bool:
+            said = predicted(key)
+            if said is None:
+                return False
+            labels, answers = said["label"].to_numpy(), said[["predicted"]].to_numpy().T
+            return Predictions(labels, answers).one_class
+
         found = of_treatment(table, treatment)
         self.predicted = predicted
         self.keys = frozenset[str]().union(*(one.asked for one in found))
-        one_class = cache(lambda key: _one_class(predicted(key)))
         self.lending = [
             one
             for one in found
@@ -72,18 +77,8 @@ class Peers:
         return prior_among(pair.differences, near, lent(pair.regime, self.keys | pair.asked))
 
 
-def _one_class(table: pd.DataFrame | None) -> bool:
-    if table is None:
-        return False
-    return Predictions(table["label"].to_numpy(), table[["predicted"]].to_numpy().T).one_class
-
-
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
-    """The variances of each published experiment of a regime.
-
-    Args:
-        own: keys of the trials that are judged; a difference that rests on one of them is not lent.
-    """
+    """The variances of a regime, by published experiment; none that rests on a trial of `own`."""
     table = _kept()
     same = np.all([table[name] == value for name, value in regime._asdict().items()], axis=0)
     apart = [not own & set(keys.split()) for keys in table["keys"]]
@@ -106,22 +101,22 @@ def _kept() -> pd.DataFrame:
     return pd.read_csv(FILE, comment="#")
 
 
-def text(published: Path = PUBLISHED) -> str:
+def text() -> str:
     """What `pooled.csv` holds."""
     origin = (
         f"# Version {VERSION}. Made by `python -m bench.analysis.pooled` from "
         "the tables of its LENDERS: variances over seeds, points squared, of a treatment's "
         "differences to other arms.\n"
     )
-    return origin + collected(published).to_csv(index=False)
+    return origin + collected().to_csv(index=False)
 
 
-def collected(published: Path = PUBLISHED) -> pd.DataFrame:
+def collected() -> pd.DataFrame:
     """The lines of those that lend; each pair of trials once, at its first mention."""
     lines = [
         {"experiment": name} | line
         for name in LENDERS
-        for _, context in pd.read_csv(published / name / "table.csv").groupby(
+        for _, context in pd.read_csv(PUBLISHED / name / "table.csv").groupby(
             "context", dropna=False, sort=False
         )
         for line in variances(context)
