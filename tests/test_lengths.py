@@ -90,7 +90,7 @@ def test_the_ratio_holds_what_the_rounds_of_the_timing_may_be_wrong_by(tmp_path:
 def test_each_seed_takes_the_time_of_its_own_recipe(tmp_path: Path) -> None:
     found = evidence(tmp_path, seeds=4, learned=TURNS)
     line = of(found, "learned").line
-    slow = line.trials[1].speed_key
+    slow = line.rows[0].trials[1].speed_key
     timed = found.timings[line.rows[0].label]["subjects"][slow]
     timed["seconds"]["train"] = [4.0, 8.0, 12.0]
     timed["metrics"]["train_images_per_s"]["value"] = 50.0

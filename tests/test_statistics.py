@@ -9,12 +9,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.analysis.statistics import by_seed, differences, noise_floor, t_interval, time_ratio
+from bench.analysis.evidence import Evidence
+from bench.analysis.statistics import noise_floor, t_interval, time_ratio
+from bench.paths import PUBLISHED
+from bench.spec.files import load
+from bench.store import Store
 
 
-def pairs(plain: list[float], learned: list[float]) -> pd.DataFrame:
-    """Seeds x arms."""
-    return pd.DataFrame({"plain": plain, "learned": learned})
+def difference(rows: list[tuple[str, int, float, str]], arm: str) -> pd.Series[float]:
+    """An arm minus plain, of (arm, seed, accuracy, status)."""
+    table = pd.DataFrame(rows, columns=["arm", "seed", "top1_pct", "status"]).assign(context="c")
+    return Evidence(load("quick"), table, {}, {}, Store(PUBLISHED)).difference("c", arm, "plain")
 
 
 def test_the_interval_agrees_with_scipys_one_sample_test() -> None:
@@ -33,20 +38,19 @@ def test_one_value_has_a_mean_but_no_interval() -> None:
 
 def test_the_difference_is_paired_by_seed_and_agrees_with_scipys_paired_test() -> None:
     plain, learned = [50.0, 60.0, 70.0, 40.0], [52.0, 61.5, 73.0, 42.0]
-    got = t_interval(differences(pairs(plain, learned), "learned", "plain").tolist())
+    rows = [("plain", seed, of, "ok") for seed, of in enumerate(plain)]
+    rows += [("learned", seed, of, "ok") for seed, of in enumerate(learned)]
+    got = t_interval(difference(rows, "learned"))
     wanted = stats.ttest_rel(learned, plain).confidence_interval(0.95)
     assert (got.low, got.high) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_a_seed_that_one_arm_did_not_finish_is_left_out_of_the_pairs() -> None:
-    rows = [("plain", seed, 50.0 + seed) for seed in (0, 1, 2)]
-    rows += [("learned", seed, 51.0 + seed) for seed in (2, 1, 0)]
-    table = pd.DataFrame(rows, columns=["arm", "seed", "top1_pct"])
-    table = table.assign(context="c", status="ok")
-    table.loc[(table["arm"] == "learned") & (table["seed"] == 2), "status"] = "failed"
-    paired = by_seed(table).loc["c"]
-    assert differences(paired, "learned", "plain").to_dict() == {0: 1.0, 1: 1.0}
-    assert differences(paired, "learned", "not run").empty
+    rows = [("plain", seed, 50.0 + seed, "ok") for seed in (0, 1, 2)]
+    states = {2: "failed", 1: "ok", 0: "ok"}
+    rows += [("learned", seed, 51.0 + seed, state) for seed, state in states.items()]
+    assert difference(rows, "learned").to_dict() == {0: 1.0, 1: 1.0}
+    assert difference(rows, "not run").empty
 
 
 def test_a_ratio_of_times_is_paired_by_round_and_found_with_its_interval() -> None:

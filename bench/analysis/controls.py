@@ -44,7 +44,7 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     alike = [row for row in others if _ground(row) == _ground(treatment)]
     controls = [row for row in others if row.arm.control] or alike
     found = [
-        (row, estimate(pair.differences, evidence.prior(pair)))
+        (row, estimate(pair.differences, evidence.peers.prior(pair)))
         for row in controls
         if (pair := evidence.pair(treatment, row.arm.name)) and len(pair.trials) > 1
     ]

@@ -18,16 +18,14 @@ from bench.analysis.pairs import Pair, Predicted, pairs
 from bench.analysis.pooled import Peers
 from bench.analysis.statistics import (
     Interval,
-    Prior,
     Ratio,
-    by_seed,
-    differences,
+    estimate,
     geometric_mean,
     noise_floor,
     t_interval,
 )
 from bench.records import SearchRecord, TimedArm, TimingRecord, TrialRecord
-from bench.spec.experiment import Arm, Experiment, context_label
+from bench.spec.experiment import Arm, Experiment
 from bench.spec.trial import Fields, Trial
 from bench.store import Store, as_table
 
@@ -40,9 +38,9 @@ class Row:
     """One line of the results: the trials of an arm in a context, one for each seed."""
 
     arm: Arm
-    trials: Sequence[Trial]  # one for each seed
+    trials: Mapping[int, Trial]  # by seed
     context: Fields  # axis values; the first of them, where the arm does not use an axis
-    contexts: frozenset[str]  # the labels of all that it answers, this one among them
+    contexts: Sequence[str]  # the labels of all that it answers, this one first
     seeds: pd.DataFrame  # its lines of the store's table
     difference: Interval | None  # to the baseline arm; None for that arm itself, or other data
     verdict: Verdict | None  # of the primary comparison's treatment; `difference` is then its own
@@ -52,12 +50,12 @@ class Row:
     @property
     def label(self) -> str:
         """Of its context."""
-        return context_label(self.context)
+        return self.contexts[0]
 
     @property
     def trial(self) -> Trial:
         """Of the first seed."""
-        return self.trials[0]
+        return next(iter(self.trials.values()))
 
     @property
     def terms(self) -> tuple[object, ...]:
@@ -67,14 +65,14 @@ class Row:
     @cached_property
     def setting(self) -> tuple[object, ...]:
         """As `Trial.setting`; all values of a field that seeds take in turn."""
-        fields = zip(*(trial.setting for trial in self.trials), strict=True)
+        fields = zip(*(trial.setting for trial in self.trials.values()), strict=True)
         values = (tuple(dict.fromkeys(of)) for of in fields)
         return tuple(of if len(of) > 1 else of[0] for of in values)
 
     @cached_property
     def size(self) -> str:
         """As `Trial.size`; of all its trials, where seeds take sizes in turn."""
-        return ", ".join(dict.fromkeys(trial.size for trial in self.trials))
+        return ", ".join(dict.fromkeys(trial.size for trial in self.trials.values()))
 
     @property
     def top1(self) -> pd.Series[float]:
@@ -126,10 +124,7 @@ class Evidence:
         return list({id(record): record for record in self.timings.values()}.values())
 
     def floor(self, label: str, phase: str) -> float | None:
-        """How far apart two measurements of one arm may be in a context: 1.02 is 2 %.
-
-        None below two rounds of both.
-        """
+        """How far apart two measurements of an arm may be: 1.02 is 2 %; None below two rounds."""
         sitting = self.timings.get(label)
         once = self.seconds(label, sitting.get("reference", "")) if sitting else {}
         again = sitting.get("again", {}) if sitting else {}
@@ -139,7 +134,7 @@ class Evidence:
     def timed(self, label: str, speed_key: str) -> TimedArm | None:
         """What a context's sitting measured of the trials with a speed key."""
         sitting = self.timings.get(label)
-        return sitting.get("subjects", {}).get(speed_key) if sitting else None
+        return sitting["subjects"].get(speed_key) if sitting else None
 
     def seconds(self, label: str, speed_key: str) -> dict[str, list[float]]:
         """Of a call, by phase, round by round of the context's sitting."""
@@ -163,9 +158,9 @@ class Evidence:
     @cached_property
     def axes(self) -> list[str]:
         """The axes that take several values, the seed left out."""
-        several = [n for n, values in self.experiment.spec.axes.items() if len(values) > 1]
-        known = [name for name in AXIS_ORDER if name in several]
-        return known + [name for name in several if name not in (*known, "seed")]
+        axes = self.experiment.spec.axes.items()
+        several = [name for name, values in axes if len(values) > 1 and name != "seed"]
+        return sorted(several, key=[*AXIS_ORDER, *several].index)
 
     @cached_property
     def by_arm(self) -> dict[tuple[str, str], pd.DataFrame]:
@@ -185,18 +180,15 @@ class Evidence:
         here = self.table[self.table["context"] == row.label]
         return next(pairs(here, row.arm.name, to), None)
 
-    @cached_property
-    def _top1(self) -> pd.DataFrame:
-        return by_seed(self.table)
-
     def top1(self, label: str) -> pd.DataFrame:
         """Accuracies, %, of a context's trials that ended well: seeds x arms."""
-        here = self._top1.index.get_level_values("context") == label
-        return self._top1[here].droplevel("context")
+        done = self.table[(self.table["context"] == label) & (self.table["status"] == "ok")]
+        return done.pivot(index="seed", columns="arm", values="top1_pct")
 
     def difference(self, label: str, arm: str, to: str) -> pd.Series[float]:
-        """One arm's accuracy minus another's, points by seed of a context."""
-        return differences(self.top1(label), arm, to)
+        """One arm's accuracy minus another's, points by seed of a context that both finished."""
+        both = self.top1(label).reindex(columns=[arm, to])
+        return (both[arm] - both[to]).dropna()
 
     def gain(self, row: Row) -> pd.Series[float]:
         """The row's accuracy minus the baseline arm's, points by seed."""
@@ -204,8 +196,8 @@ class Evidence:
 
     def gain_by_recipe(self, row: Row) -> list[pd.Series[float]]:
         """The same, apart for each recipe that the row's seeds take in turn."""
-        trials, gain = self.trials_of(row.label, row.arm.name), self.gain(row)
-        recipes = [recipe(trials[seed]) for seed in gain.index]
+        gain = self.gain(row)
+        recipes = [recipe(row.trials[seed]) for seed in gain.index]
         return [of for _, of in gain.groupby(recipes, sort=False)]
 
     @cached_property
@@ -216,13 +208,13 @@ class Evidence:
     @cached_property
     def rows(self) -> list[Row]:
         """The results, context by context, arms in the order of the file."""
-        found: dict[tuple[object, ...], list[Fields]] = {}
-        for context, arm in product(self.experiment.contexts, self.experiment.spec.arm):
-            both = [(context_label(context), of) for of in (arm.name, self.experiment.baseline)]
+        found: dict[tuple[object, ...], list[str]] = {}
+        for label, arm in product(self.experiment.by_context, self.experiment.spec.arm):
+            both = [(label, of) for of in (arm.name, self.experiment.baseline)]
             if both[0] in self.by_arm:
                 keys = (tuple(trial.key for trial in self.trials_of(*of).values()) for of in both)
-                found.setdefault((arm.name, *keys), []).append(context)
-        return [_row(self, str(arm), contexts) for (arm, *_), contexts in found.items()]
+                found.setdefault((arm.name, *keys), []).append(label)
+        return [_row(self, str(arm), labels) for (arm, *_), labels in found.items()]
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -252,7 +244,7 @@ class Evidence:
             self.table,
             compared,
             spec.margin_pct,
-            self._peers,
+            self.peers,
             looks=spec.looks,
             unequal=len({self.tried(arm) for arm in compared}) > 1,
         )
@@ -264,13 +256,10 @@ class Evidence:
         return cache(lambda key: store.predictions(key) if store.has_predictions(key) else None)
 
     @cached_property
-    def _peers(self) -> Peers:
+    def peers(self) -> Peers:
+        """The treatment's differences, each of which tells of the others' spread."""
         treatment, *_ = self.experiment.spec.primary or ("",)
         return Peers(self.table, treatment, self.predicted)
-
-    def prior(self, pair: Pair) -> Prior:
-        """What the other differences of the treatment say of the variance of this one."""
-        return self._peers.prior(pair)
 
     @property
     def judged(self) -> list[tuple[Row, Verdict]]:
@@ -338,10 +327,9 @@ def holds_for(evidence: Evidence, row: Row) -> Fields:
     }
 
 
-def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
+def _row(evidence: Evidence, arm: str, labels: Sequence[str]) -> Row:
     """Of the trials that an arm, and the baseline arm, have in each of some contexts."""
     primary, baseline = evidence.experiment.spec.primary, evidence.experiment.baseline
-    labels = [context_label(context) for context in contexts]
     label = labels[0]
     trials, base = (evidence.trials_of(label, of) for of in (arm, baseline))
     first = next(iter(trials.values()))
@@ -353,9 +341,9 @@ def _row(evidence: Evidence, arm: str, contexts: Sequence[Fields]) -> Row:
         difference = verdict.difference if verdict else plain
     return Row(
         arm=evidence.arms[arm],
-        trials=list(trials.values()),
-        context=contexts[0],
-        contexts=frozenset(labels),
+        trials=trials,
+        context=evidence.experiment.by_context[label][0].context,
+        contexts=labels,
         seeds=evidence.by_arm[label, arm],
         difference=difference,
         verdict=verdict,
@@ -390,5 +378,5 @@ def _times(
         rounds = [[seconds.get(phase, []) for seconds in pair] for pair in timed]
         if len({len(of) for pair in rounds for of in pair}) == 1 and len(rounds[0][0]) > 1:
             logs = [np.log(np.array(ours) / np.array(base)) for ours, base in rounds]
-            found[phase] = geometric_mean(shares @ np.array(logs))
+            found[phase] = geometric_mean(estimate(shares @ np.array(logs)))
     return found

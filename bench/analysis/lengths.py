@@ -18,15 +18,15 @@ import pandas as pd
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import (
     Error,
-    Estimate,
     Floats,
     Price,
     Ratio,
     estimate,
+    geometric_mean,
     relative,
     together,
 )
-from bench.spec.trial import LENGTHS, Fields, Trial
+from bench.spec.trial import LENGTHS, Fields
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Line:
     rows: Sequence[Row]  # the shortest first
     images: pd.DataFrame  # trained on, one once an epoch: seeds that every length has x lengths
     top1: pd.DataFrame  # %, likewise
-    trials: dict[int, Trial]  # of the first length, by seed
     speeds: pd.Series[float]  # of training, images/s, by seed: they may take recipes in turn
 
     @property
@@ -84,13 +83,12 @@ def lines(evidence: Evidence) -> list[Line]:
 def _line(evidence: Evidence, rows: Sequence[Row]) -> Line:
     ordered = sorted(rows, key=lambda row: row.trial.length)
     first = ordered[0]
-    trials = evidence.trials_of(first.label, first.arm.name)
     timed = evidence.timed_of(first.label, first.arm.name)
     metrics = [one["metrics"]["train_images_per_s"]["value"] for one in timed if one]
-    speeds = pd.Series(metrics, list(trials), dtype=float)
+    speeds = pd.Series(metrics, list(first.trials), dtype=float)
     images = pd.concat([_images(evidence, row) for row in ordered], axis=1, join="inner")
     top1 = pd.concat([row.top1 for row in ordered], axis=1, join="inner")
-    return Line(ordered, images, top1, trials, speeds)
+    return Line(ordered, images, top1, speeds)
 
 
 def _elsewhere(row: Row) -> Fields:
@@ -99,9 +97,9 @@ def _elsewhere(row: Row) -> Fields:
 
 def _images(evidence: Evidence, row: Row) -> pd.Series[int]:
     """What each of the row's trials that ended well has trained on, by seed."""
-    records, known = evidence.records, evidence.experiment.trials
-    keys = row.seeds[row.seeds["status"] == "ok"].set_index("seed")["key"]
-    return keys.map(lambda key: records[key]["steps"] * known[key].batch_size)
+    records, seeds = evidence.records, row.top1.index
+    images = [records[row.trials[s].key]["steps"] * row.trials[s].batch_size for s in seeds]
+    return pd.Series(images, seeds)
 
 
 def reached(evidence: Evidence) -> list[Reached]:
@@ -129,13 +127,14 @@ def _base_of(evidence: Evidence, line: Line, lines: Sequence[Line]) -> Line | No
 
 def _reached(evidence: Evidence, line: Line, base: Line | None, target: float) -> Reached:
     when = _when(line, target)
+    seconds = estimate(when - np.log(line.speeds.reindex(when.index)))
     return Reached(
         line,
         target,
         seeds=len(line.top1),
         sooner=int((line.top1.iloc[:, 0] >= target).sum()),
         never=int((line.top1.max(axis="columns") < target).sum()),
-        seconds=_exponential(estimate(when - np.log(line.speeds.reindex(when.index)))),
+        seconds=geometric_mean(seconds) if seconds.n else None,
         ratio=_over(evidence, line, base, target) if base else None,
     )
 
@@ -150,7 +149,7 @@ def _when(line: Line, target: float) -> pd.Series[float]:
 def _steps(line: Line, target: float) -> pd.Series[float]:
     """The same in steps, whose batches differ where arms, or recipes, have their own."""
     when = _when(line, target)
-    return when - np.log([line.trials[seed].batch_size for seed in when.index])
+    return when - np.log([line.rows[0].trials[seed].batch_size for seed in when.index])
 
 
 def _crossing(images: Floats, top1: Floats, target: float) -> float:
@@ -167,7 +166,7 @@ def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Rati
     steps = (_steps(line, target) - _steps(baseline, target)).dropna()
     label, found = line.rows[0].label, dict[int, Price]()
     for seed in steps.index:
-        keys = [one.trials[seed].speed_key for one in (line, baseline)]
+        keys = [one.rows[0].trials[seed].speed_key for one in (line, baseline)]
         step = relative(*(evidence.seconds(label, key).get("train", []) for key in keys))
         if step is None:
             return None
@@ -176,12 +175,4 @@ def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Rati
     whole, recipes = estimate(times), Counter(found.values())
     parts = [Error(n / len(times) * of.se / of.value, of.df) for of, n in recipes.items()]
     errors = tuple(together(error, *parts) for error in whole.errors)
-    return _exponential(replace(whole, errors=errors))
-
-
-def _exponential(logarithm: Estimate) -> Ratio | None:
-    """Of a mean of logarithms with its interval; None of no seed."""
-    if not logarithm.n:
-        return None
-    found = logarithm.interval()
-    return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high), logarithm.n)
+    return geometric_mean(replace(whole, errors=errors)) if whole.n else None

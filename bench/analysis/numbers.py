@@ -38,7 +38,7 @@ def _numbers(evidence: Evidence, row: Row) -> dict[str, object]:
 
 
 def _of_all(row: Row, name: str) -> object:
-    values = {getattr(trial, name) for trial in row.trials}
+    values = {getattr(trial, name) for trial in row.trials.values()}
     return values.pop() if len(values) == 1 else None
 
 

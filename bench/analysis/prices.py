@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -77,8 +77,8 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
         differences.append((treatment.accuracy - plain).dropna())
         errors.append(_price_error(treatment, small, large, share))
         sides += [small.side, large.side]
-    found = estimate(pd.concat(differences), prior) if differences else None
-    if not (found and found.errors):
+    found = estimate(pd.concat(differences), prior)
+    if not found.errors:
         return None
     parts = zip(differences, errors, strict=True)
     moved = together(*(Error(one.se * len(of) / found.n, one.df) for of, one in parts))
@@ -169,9 +169,9 @@ def on_front(
 
 def _time(evidence: Evidence, label: str, trial: Trial, its: Trial) -> Price | None:
     """Of a training step, as a multiple of the treatment's, paired by round of its sitting."""
-    sittings = (evidence.seconds(label, of.speed_key) for of in (trial, its))
-    ours, theirs = (seconds.get("train", []) for seconds in sittings)
-    return relative(ours, theirs)
+    return relative(
+        *(evidence.seconds(label, of.speed_key).get("train", []) for of in (trial, its))
+    )
 
 
 def _arithmetic(evidence: Evidence, label: str, trial: Trial, _its: Trial) -> Price | None:
@@ -204,7 +204,7 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     @cache
     def prior_beside(name: str) -> Prior:
         pair = evidence.pair(treatment, name)
-        return evidence.prior(pair) if pair else prior
+        return evidence.peers.prior(pair) if pair else prior
 
     def moderated(name: str, differences: pd.Series[float]) -> Estimate:
         return estimate(differences, prior_beside(name))
@@ -223,46 +223,39 @@ def _offers(evidence: Evidence, price: str, treatment: Row) -> list[Offer]:
     One for each recipe that seeds take in turn; none where the treatment has no price in one, or
     nothing is to compare with.
     """
-    alike = [row for row in evidence.beside(treatment) if row.terms == treatment.terms]
-    rows = [(row, evidence.trials_of(row.label, row.arm.name)) for row in (treatment, *alike)]
-    rows = [(row, trials) for row, trials in rows if same_settings(trials, rows[0][1])]
-    seeds = rows[0][1].keys()
-    whole = [trials for _, trials in rows if trials.keys() >= seeds]
+    beside = (row for row in evidence.beside(treatment) if row.terms == treatment.terms)
+    rows = [row for row in (treatment, *beside) if same_settings(row, treatment)]
+    whole = [row.trials for row in rows if row.trials.keys() >= treatment.trials.keys()]
     recipes = defaultdict[tuple[str, ...], list[int]](list)
-    for seed in seeds:
+    for seed in treatment.trials:
         recipes[tuple(trials[seed].speed_key for trials in whole)].append(seed)
-    offers = [_offer(evidence, price, rows, of) for of in recipes.values()]
-    return [one for one in offers if one] if all(offers) else []
+    offers = []
+    for seeds in recipes.values():
+        ours, *others = (_priced(evidence, price, row, treatment, seeds) for row in rows)
+        found = [one for one in others if one]
+        if not (ours and found):
+            return []
+        offers.append(Offer(ours, found))
+    return offers
 
 
-def same_settings(ours: Mapping[int, Trial], theirs: Mapping[int, Trial]) -> bool:
+def same_settings(ours: Row, theirs: Row) -> bool:
     """Whether a step is the same work seed by seed: recipes may have batches of their own."""
-    shared = ours.keys() & theirs.keys()
-    return all(ours[seed].setting == theirs[seed].setting for seed in shared)
-
-
-def _offer(
-    evidence: Evidence, price: str, rows: Sequence[tuple[Row, dict[int, Trial]]], of: Sequence[int]
-) -> Offer | None:
-    """What the seeds `of` one recipe have of some rows, the treatment's first."""
-    label, its = rows[0][0].label, rows[0][1][of[0]]
-    ours, *others = (
-        _priced(evidence, price, row, [trials[seed] for seed in of if seed in trials], label, its)
-        for row, trials in rows
-    )
-    found = [one for one in others if one]
-    return Offer(ours, found) if ours and found else None
+    shared = ours.trials.keys() & theirs.trials.keys()
+    return all(ours.trials[seed].setting == theirs.trials[seed].setting for seed in shared)
 
 
 def _priced(
-    evidence: Evidence, price: str, row: Row, trials: Sequence[Trial], label: str, its: Trial
+    evidence: Evidence, price: str, row: Row, treatment: Row, seeds: Sequence[int]
 ) -> Pipeline | None:
-    """Some trials of a row, beside the treatment's; None unless all have one price."""
+    """Some seeds of a row, beside the treatment's; None unless all have one price."""
+    trials = [row.trials[seed] for seed in seeds if seed in row.trials]
     if len({one.speed_key for one in trials}) != 1:
         return None
-    trial, cost = trials[0], PRICES[price](evidence, label, trials[0], its)
-    accuracy = row.top1[row.top1.index.isin([one.seed for one in trials])]
+    trial, its = trials[0], treatment.trials[seeds[0]]
+    cost = PRICES[price](evidence, treatment.label, trial, its)
     plain = trial.resizer == "none" and _validated(trial) == _validated(its)
+    accuracy = row.top1[row.top1.index.isin(seeds)]
     return Pipeline(row.arm.name, trial.input_size, plain, cost, accuracy) if cost else None
 
 
@@ -273,13 +266,9 @@ def _validated(trial: Trial) -> tuple[object, ...]:
 
 
 def equal_side(evidence: Evidence, price: str, treatment: Row) -> float | None:
-    """How large a plain image a price of the treatment pays for, pixels.
+    """How large a plain image the treatment's price, one of PRICES, pays for, pixels.
 
-    Between two sizes that were measured the price is taken to grow with the area; beyond them
-    nothing is said.
-
-    Args:
-        price: one of PRICES.
+    Between two sizes that were measured it is taken to grow with the area; None beyond them.
     """
     offers = _offers(evidence, price, treatment)
     found = bracketed(offers[0].treatment.price, offers[0].others) if offers else None
@@ -293,6 +282,5 @@ def multiple(evidence: Evidence, row: Row, metric: str) -> float | None:
     """The row's metric over its baseline's, where both were measured in one setting."""
     base = evidence.baseline_of(row)
     over = base.speed.get(metric, math.nan)
-    trials = [evidence.trials_of(row.label, of.arm.name) for of in (row, base)]
-    alike = METRICS[metric].counted or same_settings(*trials)
+    alike = METRICS[metric].counted or same_settings(row, base)
     return row.speed[metric] / over if metric in row.speed and over > 0 and alike else None

@@ -8,25 +8,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 Floats: TypeAlias = NDArray[np.float64]
 
-LEVEL = 0.95
-
-LARGEST = 100.0
-"""No two accuracies are further apart, points: intervals end there."""
-
-POWER = 0.8
-"""What is found in four of five experiments is detectable."""
-
-LEAST_SE = 1e-9
-"""Less is rounding of what has no spread, points."""
-
-SURE = 1e4
-"""So many standard errors are found by any test."""
+LEVEL = 0.95  # of intervals
+LARGEST = 100.0  # no two accuracies are further apart, points: intervals end there
+POWER = 0.8  # what is found in four of five experiments is detectable
+LEAST_SE = 1e-9  # less is rounding of what has no spread, points
+SURE = 1e4  # so many standard errors are found by any test
 
 
 @dataclass(frozen=True)
@@ -115,15 +106,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Prior:
-    """What other differences say of a variance.
+    """What other differences say of a variance."""
 
-    Args:
-        df: degrees of freedom; 0 where they say nothing.
-        variance: points squared; of no meaning where `df` is 0.
-    """
-
-    df: Floats
-    variance: Floats
+    df: Floats  # degrees of freedom; 0 where they say nothing
+    variance: Floats  # points squared; of no meaning where `df` is 0
 
     def moderate(self, variance: ArrayLike, df: float) -> tuple[Floats, Floats]:
         """The moderated variance, points squared, and its degrees of freedom.
@@ -165,13 +151,13 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     return estimate(values).interval(level)
 
 
-def simultaneous(family: Sequence[Estimate], error: float = 1 - LEVEL) -> list[Interval]:
-    """Intervals that all hold at once with probability 1 - error: Bonferroni over the family.
+def simultaneous(family: Sequence[Estimate]) -> list[Interval]:
+    """Intervals that all hold at once at `LEVEL`: Bonferroni over the family.
 
     A family are the controls of one context, or the axis effects of one experiment. Dunnett's
     would be 3 % narrower for nine controls; it needs equal variances.
     """
-    level = 1 - error / max(1, len(family))
+    level = 1 - (1 - LEVEL) / max(1, len(family))
     return [one.interval(level) for one in family]
 
 
@@ -185,22 +171,6 @@ def together(*errors: Error) -> Error:
     spread = sum(v**2 / error.df for v, error in zip(variances, errors, strict=True))
     total = sum(variances)
     return Error(math.sqrt(total), total**2 / spread if spread else math.inf)
-
-
-def by_seed(table: pd.DataFrame, column: str = "top1_pct") -> pd.DataFrame:
-    """A column of the store's table, paired: (context, seed) x arm, of trials that ended well."""
-    done = table.loc[table["status"] == "ok", ["context", "seed", "arm", column]]
-    return done.pivot(index=["context", "seed"], columns="arm", values=column)
-
-
-def differences(pairs: pd.DataFrame, arm: str, to: str) -> pd.Series[float]:
-    """`arm` minus `to` by seed, where both ended well.
-
-    Args:
-        pairs: seeds x arms, one context of `by_seed`.
-    """
-    both = pairs.reindex(columns=[arm, to])
-    return (both[arm] - both[to]).dropna()
 
 
 @dataclass(frozen=True)
@@ -217,18 +187,18 @@ class Ratio:
         return max(self.value, 1 / self.value) > floor and not self.low <= 1 <= self.high
 
 
-def time_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Ratio:
+def time_ratio(ours: ArrayLike, theirs: ArrayLike) -> Ratio:
     """Ratio of two arms' seconds, paired by round: a t interval over the logarithms.
 
     >>> time_ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value.__round__(3)
     2.0
     """
-    return geometric_mean(np.log(np.asarray(ours) / np.asarray(theirs)), level)
+    return geometric_mean(estimate(np.log(np.asarray(ours) / np.asarray(theirs))))
 
 
-def geometric_mean(logs: ArrayLike, level: float = LEVEL) -> Ratio:
-    """Of ratios, given by their logarithms, with the t interval over these."""
-    found = t_interval(logs, level)
+def geometric_mean(logarithm: Estimate) -> Ratio:
+    """Of ratios, from the mean of their logarithms."""
+    found = logarithm.interval()
     value, low, high = (math.exp(v) for v in (found.mean, found.low, found.high))
     return Ratio(value, low, high, found.n)
 

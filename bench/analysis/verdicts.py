@@ -85,9 +85,11 @@ def verdict_rows(evidence: Evidence) -> list[VerdictRow]:
 
 
 def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
-    base, found = evidence.baseline_of(row), verdict.difference
+    base, found, step = evidence.baseline_of(row), verdict.difference, row.times.get("train")
     ours, theirs = (tuple(map(str, one.seeds["key"])) for one in (row, base))
-    title = DATASETS[row.trial.dataset].title if row.trial.dataset in DATASETS else ""
+    data = DATASETS.get(row.trial.dataset)
+    equal = {one.price: one.equal for one in paid(evidence, row)}.get("training time")
+    at_time = equal.difference.interval() if equal else None
     return VerdictRow(
         experiment=evidence.experiment.name,
         treatment=row.arm.name,
@@ -109,11 +111,14 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         headroom=_headroom(evidence, row, base),
         margin_pct=verdict.margin_pct,
         baseline_top1_pct=base.accuracy.mean,
-        **_step(evidence, row),
-        **_equal_time(evidence, row),
+        step_ratio=step.value if step else None,
+        step_beyond_noise=step.differs(evidence.floor(row.label, "train") or 1.0) if step else None,
+        equal_time_difference=at_time.mean if at_time else None,
+        equal_time_low=at_time.low if at_time else None,
+        equal_time_high=at_time.high if at_time else None,
         front_end=row.trial.resizer not in ("none", base.trial.resizer),
         generated=is_generated(row.trial),
-        subject=title.partition(": ")[2],
+        subject=data.title.partition(": ")[2] if data else "",
         tuned=evidence.search is not None,
         recipe_for=evidence.experiment.spec.recipe_for,
         trials=tuple(sorted({*ours, *theirs})),
@@ -123,35 +128,16 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
 
 def _headroom(evidence: Evidence, row: Row, base: Row) -> dict[int, float]:
     """What the baseline gains by the treatment's pixels; empty where no arm tells."""
-    px, ours = row.trial.input_size, evidence.trials_of(row.label, row.arm.name)
     for other in evidence.beside(row):
         plain = other.trial.resizer == "none" and other.terms == row.terms
-        larger = other.trial.input_size == px > base.trial.input_size
-        theirs = evidence.trials_of(row.label, other.arm.name)
-        if plain and larger and same_settings(ours, theirs):
+        larger = other.trial.input_size == row.trial.input_size > base.trial.input_size
+        if plain and larger and same_settings(row, other):
             return _by_seed(evidence.difference(row.label, other.arm.name, base.arm.name))
     return {}
 
 
 def _by_seed(values: pd.Series[float]) -> dict[int, float]:
     return dict(zip(values.index.tolist(), values.tolist(), strict=True))
-
-
-def _step(evidence: Evidence, row: Row) -> dict[str, Any]:
-    if (step := row.times.get("train")) is None:
-        return {}
-    beyond = step.differs(evidence.floor(row.label, "train") or 1.0)
-    return {"step_ratio": step.value, "step_beyond_noise": beyond}
-
-
-def _equal_time(evidence: Evidence, row: Row) -> dict[str, Any]:
-    """The columns of the comparison at equal training time, where plain images bracket it."""
-    equal = {one.price: one.equal for one in paid(evidence, row)}.get("training time")
-    if equal is None:
-        return {}
-    found = equal.difference.interval()
-    names = ("equal_time_difference", "equal_time_low", "equal_time_high")
-    return dict(zip(names, (found.mean, found.low, found.high), strict=True))
 
 
 def is_generated(trial: Trial) -> bool:
