@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from bench.analysis.controls import beside
-from bench.analysis.effects import effects
+from bench.analysis.effects import beside, effects
 from bench.analysis.evidence import Evidence, gather
 from bench.analysis.prices import paid
 from bench.errors import InputError

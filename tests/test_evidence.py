@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.analysis import pooled, verdicts
+from bench.analysis.drawn import numbers
 from bench.analysis.evidence import gather
-from bench.analysis.numbers import numbers
 from bench.errors import InputError
 from bench.report import details, environment, table
 from bench.report.answer import answers

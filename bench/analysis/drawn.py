@@ -1,13 +1,14 @@
-"""What figures draw: points, lines and fronts of an experiment's rows."""
+"""What figures draw: points, lines and fronts of an experiment's rows; and these as numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Sequence
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.statistics import Interval
 from bench.metrics import METRICS
 from bench.records import SearchRecord
 
@@ -34,32 +35,24 @@ def at_axis(evidence: Evidence, axis: str) -> pd.DataFrame:
 def curves(evidence: Evidence) -> pd.DataFrame:
     """A line for each validated epoch of each trial that ended well, in each context."""
     done = evidence.table[evidence.table["status"] == "ok"]
-    named = ["arm", "context", "dataset", "seed"]
-    points = [
-        {name: line[name] for name in named}
-        | {"epoch": point["epoch"], "top1_pct": point["top1_pct"]}
-        for line in done[[*named, "key"]].to_dict("records")
-        for point in evidence.records[line["key"]].get("curve", [])
-        if "top1_pct" in point
-    ]
+    points: list[dict[Hashable, object]] = []
+    for line in done[["arm", "context", "dataset", "seed", "key"]].to_dict("records"):
+        curve = evidence.records[line.pop("key")].get("curve", [])
+        scores = [(row["epoch"], row["top1_pct"]) for row in curve if "top1_pct" in row]
+        points += [line | {"epoch": epoch, "top1_pct": score} for epoch, score in scores]
     return pd.DataFrame(points)
 
 
 def spectra(evidence: Evidence) -> pd.DataFrame:
     """Mean power by cycles per image of what the backbone gets, for each trial that ended well."""
     done = evidence.table[evidence.table["status"] == "ok"]
-    return pd.DataFrame(
-        {"arm": line["arm"], "context": line["context"], "cycles": cycles, "power": power}
-        for line in done[["arm", "context", "key"]].to_dict("records")
-        for cycles, power in _spectrum(evidence, str(line["key"]))
-    )
-
-
-def _spectrum(evidence: Evidence, key: str) -> Iterator[tuple[float, float]]:
-    kept = evidence.records[key].get("spectrum", {})
-    side = evidence.experiment.trials[key].backbone_size
-    frequencies, powers = kept.get("frequency", []), kept.get("output", [])
-    return ((round(f * side, 3), power) for f, power in zip(frequencies, powers, strict=True))
+    points: list[dict[Hashable, object]] = []
+    for line in done[["arm", "context", "key"]].to_dict("records"):
+        kept = evidence.records[line["key"]].get("spectrum", {})
+        side = evidence.experiment.trials[line.pop("key")].backbone_size
+        power = zip(kept.get("frequency", []), kept.get("output", []), strict=True)
+        points += [line | {"cycles": round(at * side, 3), "power": of} for at, of in power]
+    return pd.DataFrame(points)
 
 
 def plain_lines(rows: Sequence[Row]) -> list[list[Row]]:
@@ -94,3 +87,42 @@ def scored(record: SearchRecord, arm: str) -> pd.DataFrame:
         for one in tuned["configurations"]
         if one["values"]
     )
+
+
+NAMES, WHOLE = ("dataset", "backbone", "resizer"), ("input_size", "output_size", "epochs", "steps")
+"""Fields of the trials, texts and whole numbers."""
+
+
+def numbers(evidence: Evidence) -> pd.DataFrame:
+    """Means with their intervals and counts, speeds, and times as multiples of the baseline's.
+
+    Accuracies in %, differences in points; `_low` and `_high` end the interval of the level beside.
+    A field of which seeds take several values in turn is empty.
+    """
+    table = pd.DataFrame([_numbers(evidence, row) for row in evidence.rows])
+    return table.astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def _numbers(evidence: Evidence, row: Row) -> dict[str, object]:
+    told: dict[str, object] = {"experiment": evidence.experiment.name, "arm": row.arm.name}
+    told["role"] = row.arm.role
+    for name in (*NAMES, *WHOLE):
+        values = {getattr(trial, name) for trial in row.trials.values()}
+        told[name] = values.pop() if len(values) == 1 else None
+    told |= {name: str(row.context[name]) for name in evidence.axes if name not in told}
+    told |= _interval("top1_pct", row.accuracy) | _interval("difference", row.difference)
+    told["verdict"] = row.verdict.answer if row.verdict else None
+    told |= row.speed
+    for phase, ratio in row.times.items():
+        told |= {f"{phase}_ratio": ratio.value}
+        told |= {f"{phase}_ratio_{end}": getattr(ratio, end) for end in ("low", "high")}
+    return told
+
+
+def _interval(name: str, found: Interval | None) -> dict[str, object]:
+    if found is None or not found.n:
+        return {}
+    ends = {"mean": found.mean, "n": found.n}
+    if found.n > 1:
+        ends |= {"low": found.low, "high": found.high, "level": found.level}
+    return {f"{name}_{end}": value for end, value in ends.items()}

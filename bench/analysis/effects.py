@@ -1,4 +1,4 @@
-"""The gain over contexts: its average, and what each axis does to it."""
+"""The gain: beside the controls of its context, on average over contexts, and by axis."""
 
 from __future__ import annotations
 
@@ -6,8 +6,53 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.analysis.evidence import Evidence
+from bench.analysis.evidence import Evidence, Row
+from bench.analysis.judging import Answer
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The treatment beside one other arm."""
+
+    row: Row  # the other arm's
+    difference: Interval  # treatment minus it, points; simultaneous with the other arms'
+    margin_pct: float
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the difference, whatever its sign, is within the margin."""
+        return self.difference.is_within(self.margin_pct)
+
+    @property
+    def standing(self) -> Answer:
+        """What the treatment is, compared with the arm; without any spread nothing is settled."""
+        low, high = self.difference.low, self.difference.high
+        if low < high and not low <= 0 <= high:
+            return "better" if low > 0 else "worse"
+        return "no difference" if low < high and self.is_small else "not settled"
+
+
+def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
+    """The treatment against every control of its context that shares two seeds with it.
+
+    They are one family: the intervals hold together, and their variances are moderated. Without a
+    control of the standard list, every other arm of its data and backbone is one, but for those
+    with which verdicts deal: the baseline arm, and that of a secondary comparison.
+    """
+    spec = evidence.experiment.spec
+    apart = (treatment.arm.name, evidence.experiment.baseline, *(spec.secondary or ()))
+    others = [row for row in evidence.beside(treatment) if row.arm.name not in apart]
+    data = treatment.trial.dataset, treatment.trial.backbone
+    alike = [row for row in others if (row.trial.dataset, row.trial.backbone) == data]
+    controls = [row for row in others if row.arm.control] or alike
+    found = [
+        (row, estimate(pair.differences, evidence.peers.prior(pair)))
+        for row in controls
+        if (pair := evidence.pair(treatment, row.arm.name)) and len(pair.trials) > 1
+    ]
+    both = zip(found, simultaneous([one for _, one in found]), strict=True)
+    return [Beside(row, interval, spec.margin_pct) for (row, _), interval in both]
 
 
 @dataclass(frozen=True)
@@ -21,11 +66,7 @@ class Effect:
 
 
 def average(gains: pd.DataFrame) -> Estimate | None:
-    """The mean gain, paired by seed; None below two seeds that all comparisons have.
-
-    Args:
-        gains: comparisons x seeds, treatment minus baseline, points.
-    """
+    """The mean of gains (comparisons x seeds, points); None below two seeds that all have."""
     values = gains.dropna(axis="columns").mean()
     return estimate(values.tolist()) if len(values) > 1 else None
 

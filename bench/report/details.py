@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.analysis.classes import Classes
-from bench.analysis.controls import Beside, beside
 from bench.analysis.crossed import Crossed
-from bench.analysis.effects import effects
+from bench.analysis.effects import Beside, beside, effects
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached

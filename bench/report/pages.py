@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 from bench.analysis.classes import classes
+from bench.analysis.drawn import numbers
 from bench.analysis.evidence import Evidence, gather
-from bench.analysis.numbers import numbers
 from bench.paths import PUBLISHED
 from bench.records import write_whole
 from bench.report import answer, details, environment, made, render, table, tuning, words
