@@ -1,7 +1,7 @@
 """Publishing: an experiment into `results/published/`, and the pages made of all that is there.
 
-What is copied are numbers, per-image predictions and plots; weights and pictures stay behind, but
-for one trial of each arm in `WITH_WEIGHTS`.
+What is copied are numbers, per-image predictions and plots, and pictures of generated images.
+Weights stay behind, but for one trial of each arm in `WITH_WEIGHTS`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
 from bench.data.library import fingerprint, pixels
-from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.opening import again, load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED, WEIGHTS
@@ -31,14 +31,16 @@ from bench.records import (
     write_record,
     write_whole,
 )
+from bench.report import front, implementations, render
+from bench.report.figures.images import hidden
+from bench.report.figures.style import Drawing
 from bench.report.made import STAMP
+from bench.report.pages import make
+from bench.report.summary import read_summary
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
 from bench.spec.trial import Trial
 from bench.store import Store, copy_folder
-
-if TYPE_CHECKING:
-    from bench.report.figures.style import Drawing
 
 WITH_WEIGHTS = {"answer-equal-price": ("plain", "learned")}
 """Arms of experiments of which one trial is published with its weights, the same seed of each."""
@@ -50,8 +52,7 @@ END = "<!-- written by `resizer-bench publish`: end -->"
 def publish(experiment: Experiment, store: Store) -> Path:
     """Copy what is finished of the experiment, write its report there and renew the README.
 
-    What was published of it before makes way once all is copied. Pictures go along of generated
-    data only.
+    What was published of it before makes way once all is copied.
 
     Raises:
         InputError: outside a checkout; or if nothing is finished yet, the experiment is not one of
@@ -81,8 +82,7 @@ def publish(experiment: Experiment, store: Store) -> Path:
                 shutil.rmtree(folder / room)
             if (Path(staged) / room).exists():
                 (Path(staged) / room).rename(folder / room)
-    _make(experiment, Store(folder))
-    _write_pages()
+    _make([experiment])
     return folder
 
 
@@ -99,11 +99,7 @@ def _places(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]
 
 
 def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
-    """Of `_places`, those that have a record.
-
-    Raises:
-        InputError: if a record is damaged, or what is beside it: a report would leave it out.
-    """
+    """Of `_places`, those with a record; InputError if it, or what is beside it, is damaged."""
     places, read = _places(experiment, store), Store(store.root)
     found = {what: at for what, at in places.items() if read_record(at, KINDS[what[0]])}
     for key in (key for kind, key in found if kind == "trials"):
@@ -115,7 +111,7 @@ def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
 
 
 def _copy(experiment: Experiment, folders: Iterable[Path], store: Store, to: Path) -> None:
-    """Copy the records of the experiment, weights and real images left out."""
+    """Copy the records of the experiment, and beside them what is published of each kind."""
     weighty = _with_weights(experiment, store)
     for folder in dict.fromkeys(folders):  # one sitting may be of several contexts
         kind, key = folder.parent.name, folder.name
@@ -125,8 +121,7 @@ def _copy(experiment: Experiment, folders: Iterable[Path], store: Store, to: Pat
             continue
         if kind == "trials":
             files = ["predictions.parquet", *([WEIGHTS] if key in weighty else [])]
-            dataset = experiment.trials[key].dataset
-            if dataset in DATASETS and DATASETS[dataset].generator:
+            if is_generated(experiment.trials[key]):
                 files.append("pictures.npz")
         copy_record(folder, target, *files)
 
@@ -148,14 +143,10 @@ def renew() -> int:
         InputError: outside a checkout.
     """
     need_checkout()
-    from bench.report import implementations
-
     there = published()
-    for experiment in there:
-        _make(experiment, Store(PUBLISHED / experiment.name))
     if record := read_record(PUBLISHED / implementations.NAME, FormsRecord):
         implementations.save(record, PUBLISHED / implementations.NAME)
-    _write_pages()
+    _make(there)
     return len(there)
 
 
@@ -169,14 +160,12 @@ def need_checkout() -> None:
     marked(README.read_text("utf-8"))
 
 
-def _make(experiment: Experiment, store: Store) -> None:
-    from bench.report.pages import make
-
-    make(experiment, store, store.root)
-    (store.root / STAMP).unlink()  # what is published is not resumed
-
-
-def _write_pages() -> None:
+def _make(experiments: Iterable[Experiment]) -> None:
+    """The published reports of some experiments, and the pages of them all."""
+    for one in experiments:
+        folder = PUBLISHED / one.name
+        make(one, Store(folder), folder)
+        (folder / STAMP).unlink()  # what is published is not resumed
     for path, text in pages().items():
         write_whole(path, text)
 
@@ -257,11 +246,7 @@ def published() -> list[Experiment]:
 
 
 def marked(readme: str) -> tuple[str, str]:
-    """What stands before and after the part that `publish` writes.
-
-    Raises:
-        InputError: if a mark is missing.
-    """
+    """What stands before and after the part that `publish` writes; InputError without its marks."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -271,34 +256,29 @@ def marked(readme: str) -> tuple[str, str]:
 
 def pages() -> dict[Path, str]:
     """The texts and figures that are made of all that is published: the README, and the list."""
-    from bench.report import front, render
-    from bench.report.summary import read_summary
-
     asked = published()
     folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
     found = [one for folder in folders if (one := read_summary(folder))]
     before, after = marked(README.read_text("utf-8"))
-    drawn, hidden = front.figures(found), _hidden(asked)
+    figures, lost = front.figures(found), _lost(asked)
     first = front.first_screen(
         found,
-        lambda name: f"results/published/{name}/report.md",
-        [render.picture(one, "results/published") for one in drawn],
-        [render.picture(one, "results/published") for one in hidden],
+        "results/published/{}/report.md".format,
+        [render.picture(one, "results/published") for one in figures],
+        [render.picture(one, "results/published") for one in lost],
         not_run=_not_run({one.name for one in asked}),
         took=_took(),
     )
-    files = {f"{one.name}.svg": one.file for one in (*drawn, *hidden)}
-    files |= {f"{one.name}-dark.svg": one.dark for one in (*drawn, *hidden)}
-    files |= {"README.md": front.listing(found, "report.md", drawn)}
+    files = {f"{one.name}.svg": one.file for one in (*figures, *lost)}
+    files |= {f"{one.name}-dark.svg": one.dark for one in (*figures, *lost)}
+    files |= {"README.md": front.listing(found, "report.md", figures)}
     files |= {"index.html": front.front_page(found), "leaderboard.csv": _leaderboard(asked)}
     own = {PUBLISHED / name: text for name, text in files.items()}
     return {README: f"{before}{BEGIN}\n\n{first}\n{END}{after}", **own}
 
 
-def _hidden(asked: Iterable[Experiment]) -> list[Drawing]:
+def _lost(asked: Iterable[Experiment]) -> list[Drawing]:
     """What a plain resize loses, of the first experiment that kept pictures of a gain."""
-    from bench.report.figures.images import hidden
-
     for one in asked:
         if any(map(is_generated, one.trials.values())):
             evidence = gather(one, Store(PUBLISHED / one.name))
@@ -310,8 +290,6 @@ def _hidden(asked: Iterable[Experiment]) -> list[Drawing]:
 
 def _leaderboard(asked: Iterable[Experiment]) -> str:
     """The arms of all published experiments by their accuracy, as CSV."""
-    import pandas as pd
-
     files = [PUBLISHED / one.name / "summary.csv" for one in asked]
     tables = [pd.read_csv(file) for file in files if file.exists()]
     trained = [table for table in tables if "top1_pct_mean" in table]
@@ -326,12 +304,11 @@ def _leaderboard(asked: Iterable[Experiment]) -> str:
 def _not_run(there: Container[str]) -> str:
     """Which of the questions that are shipped were not asked yet at their full size."""
     waiting = [read(name).spec for name in shipped() if name not in there]
-    sizes = [spec.axes.get("input_size", [spec.trial.get("input_size")]) for spec in waiting]
     if not waiting:
         return ""
+    sizes = [spec.axes.get("input_size", [spec.trial.get("input_size")]) for spec in waiting]
     most = max((size for of in sizes for size in of if isinstance(size, int)), default=0)
-    count = f"{len(waiting)} of {len(shipped())} questions"
-    return f"Not run at full size: {count}, up to {most} px."
+    return f"Not run at full size: {len(waiting)} of {len(shipped())} questions, up to {most} px."
 
 
 def _took() -> str:
