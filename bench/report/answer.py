@@ -28,30 +28,35 @@ class Answer:
 
 
 def answers(evidence: Evidence) -> list[Answer]:
-    """At most two verdicts one by one; of more, one answer over all of them.
-
-    Beneath a single one stands that of the secondary comparison, once it is settled.
-    """
+    """At most two verdicts one by one, or one and its settled second; of more, one answer."""
     if not evidence.experiment.spec.train:
         return [_cost(evidence)]
     if not evidence.judged:
         return [_without_verdict(evidence)]
     if len(evidence.judged) > ONE_BY_ONE:
         return [_over_all(evidence)]
-    told = [_verdict(evidence, *one) for one in evidence.judged]
-    second = evidence.secondary_of(evidence.judged[0][0])
-    if len(told) == 1 and second and second.answer in SETTLED:
+    (row, _), *others = evidence.judged
+    told = [
+        Answer(
+            badge=verdict.answer,
+            sentence=_sentence(evidence, verdict),
+            place=_holds_for(evidence, [row]),
+            at=words.place(row.context, evidence.axes) if others else "",
+        )
+        for row, verdict in evidence.judged
+    ]
+    second = evidence.secondary_of(row)
+    if not others and second and second.answer in SETTLED:
         shown = _difference(evidence.experiment.spec.secondary, second)
-        told.append(Answer(second.answer, f"{shown}{_dearer(evidence)}.", place=""))
+        told.append(Answer(second.answer, f"{shown}{_dearer(evidence, row)}.", place=""))
     return told
 
 
-def _dearer(evidence: Evidence) -> str:
+def _dearer(evidence: Evidence, row: Row) -> str:
     """What a step of the secondary comparison's baseline takes, as a clause; "" if not known."""
     ours, theirs = evidence.experiment.spec.secondary or ("", "")
-    row = evidence.judged[0][0]
     other = next((one for one in evidence.beside(row) if one.arm.name == theirs), None)
-    price = step_over(other, row) if other and row.arm.name == ours else ""
+    price = step_over(other, row) if other else ""
     return f"; {theirs}'s step takes {price} {ours}'s" if price else ""
 
 
@@ -104,24 +109,13 @@ def scope(evidence: Evidence) -> str:
 
 
 def _data(evidence: Evidence) -> list[str]:
-    trials, records = evidence.experiment.trials, evidence.records
-    found = {trials[key].dataset: of["data"] for key, of in records.items() if of.get("data")}
-    names = dict.fromkeys(trial.dataset for trial in trials.values())
-    counts = {
-        name: f" ({of['train_images']:,} training, {of['val_images']:,} validation images)"
-        for name, of in found.items()
-    }
-    return [name + counts.get(name, "") for name in names]
-
-
-def _verdict(evidence: Evidence, row: Row, verdict: Verdict) -> Answer:
-    several = len(evidence.judged) > 1
-    return Answer(
-        badge=verdict.answer,
-        sentence=_sentence(evidence, verdict),
-        place=_holds_for(evidence, [row]),
-        at=words.place(row.context, evidence.axes) if several else "",
-    )
+    trials = evidence.experiment.trials
+    told = {trial.dataset: trial.dataset for trial in trials.values()}
+    for key, record in evidence.records.items():
+        if of := record.get("data"):
+            images = f"{of['train_images']:,} training, {of['val_images']:,} validation images"
+            told[trials[key].dataset] = f"{trials[key].dataset} ({images})"
+    return list(told.values())
 
 
 def _difference(pair: tuple[str, str] | None, verdict: Verdict) -> str:
@@ -130,21 +124,19 @@ def _difference(pair: tuple[str, str] | None, verdict: Verdict) -> str:
 
 def _sentence(evidence: Evidence, verdict: Verdict) -> str:
     pair = evidence.experiment.spec.primary
-    found, finds = verdict.difference, verdict.detectable
-    if not found.n:
+    if not verdict.difference.n:
         return f"No seed of {words.join(pair or ())} has ended well."
     shown = _difference(pair, verdict)
     if verdict.reason:
         return f"{shown}; {why_not(verdict)}."
-    shown += f", {counted(found.n, 'seed')}"
+    shown += f", {counted(verdict.difference.n, 'seed')}"
     if verdict.is_small:
         return f"{shown}; within the margin of {counted(verdict.margin_pct, 'point')}."
-    assert finds is not None
     if verdict.answer in SETTLED:
         return f"{shown}."
-    if len(evidence.judged) > 1:
-        return f"{shown}; detectable: {words.points(finds)}."
-    return f"{shown}; this design would have found {words.points(finds)}."
+    assert verdict.detectable is not None
+    finds = "detectable:" if len(evidence.judged) > 1 else "this design would have found"
+    return f"{shown}; {finds} {words.points(verdict.detectable)}."
 
 
 def why_not(verdict: Verdict) -> str:
@@ -186,15 +178,12 @@ def _over_all(evidence: Evidence) -> Answer:
 def _in_time(evidence: Evidence) -> str:
     """How much longer the treatment trains to the accuracies that are asked for; "" of none."""
     arm = evidence.treated[0].arm.name
-    found = [
-        (f"{one.target_pct:g}", one.ratio)
-        for one in reached(evidence)
-        if one.line.arm == arm and one.ratio
-    ]
-    if not found:
+    found = [(one.target_pct, one.ratio) for one in reached(evidence) if one.line.arm == arm]
+    ratios = [ratio for _, ratio in found if ratio]
+    targets = dict.fromkeys(f"{target:g}" for target, ratio in found if ratio)
+    if not ratios:
         return ""
-    targets, ratios = zip(*found, strict=True)
-    return f". To {words.join(dict.fromkeys(targets))} % it takes {words.ratios(ratios)} as long."
+    return f". To {words.join(targets)} % it takes {words.ratios(ratios)} as long."
 
 
 def _on_average(evidence: Evidence, ending: str) -> str:
@@ -219,9 +208,8 @@ def _without_verdict(evidence: Evidence) -> Answer:
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
     elif evidence.treated:
-        several = len(evidence.treated) > 1
-        over = f" over {len(evidence.treated)} comparisons" if several else ""
-        sentence = _on_average(evidence, f"{over}.")
+        n = len(evidence.treated)
+        sentence = _on_average(evidence, f" over {n} comparisons." if n > 1 else ".")
     else:
         sentence = "No comparison is named as the primary one: intervals, and no verdict."
     return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))

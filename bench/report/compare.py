@@ -1,7 +1,4 @@
-"""Two reports side by side: two experiments, or two runs of one, compared where they can be.
-
-What cannot be compared is listed with the reason.
-"""
+"""Two reports side by side, compared where they can be; the rest is listed with the reason."""
 
 from __future__ import annotations
 
@@ -45,11 +42,7 @@ class Comparison:
 
 
 def side(folder: Path, label: str) -> Side:
-    """Read a report's table and summary.
-
-    Raises:
-        InputError: if there is no report in `folder`.
-    """
+    """Read a report's table and summary; InputError if there is no report in `folder`."""
     summary, table = read_summary(folder), folder / "table.csv"
     if summary is None or not table.exists():
         raise InputError(f"no report in {folder}: run the experiment, or resizer-bench report it")

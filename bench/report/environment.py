@@ -11,13 +11,12 @@ from bench.analysis.evidence import Evidence
 from bench.data.specs import DATASETS
 from bench.errors import counted
 from bench.metrics import LEAST_BUSY
-from bench.records import DataFacts, Environment, TimingRecord, TrialRecord
+from bench.records import Environment, TimingRecord, TrialRecord
 from bench.report import words
 
 PLACES = ("device", "device_name", "driver", "threads", "precision", "platform")
 VERSIONS = ("python", "torch", "torchvision", "timm", "numpy", "pillow")
-COMPARED = (*PLACES, *VERSIONS)
-"""Trials that differ in one of these are not of one environment."""
+COMPARED = (*PLACES, *VERSIONS)  # trials that differ in one are not of one environment
 
 
 def devices(evidence: Evidence) -> list[str]:
@@ -30,22 +29,19 @@ def _devices(records: Iterable[TrialRecord | TimingRecord]) -> list[str]:
     return list(dict.fromkeys(map(_device, _environments(records))))
 
 
-def _machine(env: Environment) -> tuple[object, object]:
-    return env.get("device"), env.get("device_name")
-
-
 def _device(env: Environment) -> str:
-    threads = ""
-    if env.get("threads") and env.get("device") == "cpu":
-        threads = counted(env["threads"], "thread")
-    inside = filter(None, [env.get("device_name"), threads, env.get("precision")])
-    return f"{env.get('device', '?')} ({', '.join(map(str, inside))})"
+    threads = counted(env["threads"], "thread") if env["device"] == "cpu" else ""
+    inside = filter(None, [env["device_name"], threads, env["precision"]])
+    return f"{env['device']} ({', '.join(inside)})"
 
 
 def timed_elsewhere(evidence: Evidence) -> str:
     """On what times were taken, where it is none of the machines of the trials; else ""."""
-    ran, timed = (_environments(of) for of in (evidence.records.values(), evidence.sittings))
-    if not ran or all(_machine(one) in map(_machine, ran) for one in timed):
+    ran, timed = (
+        {(env["device"], env["device_name"]) for env in _environments(of)}
+        for of in (evidence.records.values(), evidence.sittings)
+    )
+    if not ran or timed <= ran:
         return ""
     where = words.join(_devices(evidence.sittings))
     return f"Times were taken on {where}; the trials ran elsewhere."
@@ -53,24 +49,26 @@ def timed_elsewhere(evidence: Evidence) -> str:
 
 def warnings(evidence: Evidence) -> Iterator[str]:
     """What a reader must know before comparing the numbers."""
-    ran = _environments(evidence.records.values())
-    on_cpu = any(env.get("device") == "cpu" for env in ran)
+    records = evidence.records.values()
+    ran = _environments(records)
+    on_cpu = any(env["device"] == "cpu" for env in ran)
     for name in COMPARED if on_cpu else [one for one in COMPARED if one != "threads"]:
         values = _values(ran, name)
         if len(values) > 1 and name not in evidence.axes:
             yield f"The trials differ in {name.replace('_', ' ')}: {_counted(values)}."
     if elsewhere := timed_elsewhere(evidence):
         yield elsewhere
-    made = Counter(record.get("loader", "pillow") for record in evidence.records.values())
+    made = Counter(record.get("loader", "pillow") for record in records)
     if len(made) > 1:
         yield (
             f"The trials differ in what made their batches: {_counted(made)}; pixels then differ "
             "by a level here and there."
         )
-    taken = Counter(record.get("capture", "ok") for record in evidence.records.values())
+    taken = Counter(record.get("capture", "ok") for record in records)
     if refused := [f"{why} ({counted(n, 'trial')})" for why, n in taken.items() if why != "ok"]:
         yield f"Steps not captured, which take the processor's time: {words.join(refused)}."
-    for name, doubt in doubts(evidence.records.values()).items():
+    facts = [record["data"] for record in records if "data" in record]
+    for name, doubt in {one["name"]: one["doubt"] for one in facts if one.get("doubt")}.items():
         yield f"{name}: {doubt}."
     for context, timing in evidence.timings.items():
         if timing["status"] != "ok":
@@ -78,16 +76,14 @@ def warnings(evidence: Evidence) -> Iterator[str]:
             yield f"Timing {context or 'the arms'} ended as {ended}."
     shares = [(row.arm.name, evidence.busy(row)) for row in evidence.rows]
     low = (arm for arm, share in shares if share is not None and share < LEAST_BUSY)
-    bound = list(dict.fromkeys(low))
-    if bound:
+    if bound := dict.fromkeys(low):
         yield (
             f"Bound by launches: a training step of {words.join(bound)} keeps the GPU busy for "
             f"less than {100 * LEAST_BUSY:.0f} % of its time, and so takes the processor's time."
         )
     trials = evidence.experiment.trials.values()
     photographs = {name for name, of in DATASETS.items() if not of.generator}  # of ImageNet, all
-    of_imagenet = [trial for trial in trials if trial.dataset in photographs]
-    if weights := {trial.pretrained for trial in of_imagenet} - {None}:
+    if weights := {one.pretrained for one in trials if one.dataset in photographs} - {None}:
         of_file = "The weights of a checkpoint, if they know ImageNet,"
         whose = "Published weights" if True in weights else of_file
         yield (
@@ -147,9 +143,3 @@ def _counted(values: Counter[str], noun: str = "trial") -> str:
     if len(values) < 2:
         return "".join(values)
     return words.join(f"{value} ({counted(n, noun)})" for value, n in values.items())
-
-
-def doubts(records: Iterable[TrialRecord]) -> dict[str, str]:
-    """Why a dataset may not be the published one of its name, by its name; those in doubt alone."""
-    facts: list[DataFacts] = [record["data"] for record in records if "data" in record]
-    return {one["name"]: doubt for one in facts if (doubt := one.get("doubt"))}

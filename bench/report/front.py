@@ -22,8 +22,7 @@ from bench.report.words import MINUS, NONE, TIMES
 
 QUESTION = "Does a learned image resizer help a vision model, and is it worth what it costs?"
 
-Address = Callable[[str], str]
-"""Where an experiment's report is."""
+Address = Callable[[str], str]  # of an experiment's report, by its name
 
 
 def write_index(root: Path) -> None:
@@ -40,17 +39,9 @@ def front_page(found: Iterable[Summary]) -> str:
 
 
 def listing(found: Iterable[Summary], page: str, drawings: Iterable[Drawing]) -> str:
-    """The page of all these reports, in Markdown.
-
-    Args:
-        page: the name of a report's page.
-        drawings: `figures` of the reports.
-    """
+    """The page of all these reports, in Markdown, with their `figures` and links to each `page`."""
     newest = sorted(found, key=lambda one: (one.date, one.name), reverse=True)
-
-    def address(name: str) -> str:
-        return f"{name}/{page}"
-
+    address = f"{{}}/{page}".format
     verdicts = as_table(v for one in newest for v in one.verdicts)
     whole, answers = overview(verdicts), overview(settling(verdicts)[0])
     groups = {name: [one for one in newest if one.group == name] for name in get_args(Group)}
@@ -94,7 +85,7 @@ def first_screen(
     whole = overview(ours)
     priced = set(whole.real.loc[whole.real["step_ratio"].notna(), "experiment"])
     timed = [one.environments["timing"] for one in found if one.name in priced]
-    text = render.markdown(
+    return render.markdown(
         "front.md.j2",
         answer=in_short(whole),
         figures=figures,
@@ -107,7 +98,6 @@ def first_screen(
         not_run=not_run,
         took=took,
     )
-    return Markdown(text)
 
 
 def in_short(whole: Overview) -> str:

@@ -23,8 +23,7 @@ SCOPE = (
     "step: 128 → 64 px, 1 block, ResNet-10-T, batch 64"
 )
 FP32, BF16 = "ours, fp32", "ours, bf16"
-ALIKE = "published, fp32"
-"""The published module in the layout of ours."""
+ALIKE = "published, fp32"  # in the layout of ours
 AIMS = (
     ("training step", "train", FP32, PUBLISHED_FORM, 1.5),
     ("training step", "train", BF16, PUBLISHED_FORM, 4.0),
@@ -34,8 +33,7 @@ AIMS = (
     ("whole step", "whole", BF16, "published, bf16", 1.5),
 )
 """What, phase, form, the form that it is compared with, and how many times as fast it should be."""
-MOST_MEMORY = 0.35
-"""What ours should take at most of the published form's peak memory in training."""
+MOST_MEMORY = 0.35  # of the published form's peak in training
 
 
 def save(record: FormsRecord, folder: Path) -> None:
@@ -129,5 +127,5 @@ def forms(record: FormsRecord) -> pd.DataFrame:
 
 def speeds(record: FormsRecord) -> dict[str, float]:
     """Of the machine: the medians of the rounds."""
-    rounds = [one["speeds"] for one in record["rounds"]]
-    return {name: median(one[name] for one in rounds) for name in sorted(rounds[0])}
+    rounds = record["rounds"]
+    return {name: median(one["speeds"][name] for one in rounds) for name in rounds[0]["speeds"]}

@@ -51,11 +51,7 @@ def stamp(experiment: Experiment, store: Store) -> str:
 
 
 def code_digest(bench: Path) -> str:
-    """16 hex digits of the sources that a report depends on.
-
-    Args:
-        bench: the folder of the package.
-    """
+    """16 hex digits of the sources that a report depends on, in the folder of the package."""
     digest = hashlib.sha256()
     for room in ("analysis", "report", "metrics.py", "records.py", "store.py"):
         for path in sorted([bench / room, *(bench / room).rglob("*")]):

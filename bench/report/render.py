@@ -23,14 +23,12 @@ from bench.report import words
 from bench.report.figures.style import Drawing
 from bench.report.table import is_numeric
 
-MOST_UNBROKEN = 34
-"""So many letters of a cell stay on one line."""
+MOST_UNBROKEN = 34  # letters of a cell: so many stay on one line
+UNBROKEN = re.compile(rf" (?=[±%→{words.TIMES}]|px\b)|(?<=[±→]) ")  # between number and unit
 
 
 class Markdown(str):
     """Text that is Markdown already, and enters a template as it is."""
-
-    __slots__ = ()
 
 
 def escaped(value: object) -> object:
@@ -92,11 +90,6 @@ def code(text: str) -> Markdown:
     return Markdown(f"`{text.replace('`', '')}`")
 
 
-def one_line(text: str) -> Markdown:
-    """Several lines of a template as one."""
-    return Markdown(" ".join(text.split()))
-
-
 def slug(text: str) -> str:
     """What a heading is linked by, as code hosts make it.
 
@@ -106,17 +99,24 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w-]", "", text.lower().replace(" ", "-"))
 
 
-def markdown(template: str, **content: object) -> str:
+def markdown(template: str, **content: object) -> Markdown:
     """The text of a page, of one of our templates."""
-    text = _environment().get_template(template).render(content)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    env = Environment(
+        loader=PackageLoader("bench.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=escaped,
+    )
+    env.globals |= {"words": words, "counted": counted, "figure": figure, "table": table}
+    env.globals |= {"link": link, "badge": badge}
+    env.filters |= {"code": code, "raw": Markdown, "slug": slug}
+    text = env.get_template(template).render(content)
+    return Markdown(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
 
 def html(
-    text: str,
-    title: str,
-    drawings: Mapping[str, Drawing] | None = None,
-    colours: Mapping[str, str] | None = None,
+    text: str, title: str, drawings: Mapping[str, Drawing] = {}, colours: Mapping[str, str] = {}
 ) -> str:
     """The page of a text in Markdown, complete in itself.
 
@@ -127,25 +127,11 @@ def html(
     """
     parser = MarkdownIt("commonmark", {"xhtmlOut": False}).enable("table")
     tokens = parser.parse(text)
-    _head_rows(tokens, colours or {})
-    _set(tokens, drawings or {})
+    _head_rows(tokens, colours)
+    _set(tokens, drawings)
     body = parser.renderer.render(tokens, parser.options, {})
     shell = Environment(loader=PackageLoader("bench.report"), autoescape=True)
     return shell.get_template("shell.html.j2").render(title=title, body=body)
-
-
-def _environment() -> Environment:
-    env = Environment(
-        loader=PackageLoader("bench.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=escaped,
-    )
-    env.globals |= {"words": words, "counted": counted, "figure": figure, "table": table}
-    env.globals |= {"link": link, "badge": badge}
-    env.filters |= {"code": code, "line": one_line, "raw": Markdown, "slug": slug}
-    return env
 
 
 def _set(tokens: Sequence[Token], drawings: Mapping[str, Drawing]) -> None:
@@ -169,7 +155,7 @@ def _set(tokens: Sequence[Token], drawings: Mapping[str, Drawing]) -> None:
             tokens[i - 1].content += "<figcaption>"
             token.children = (token.children or [])[2:]  # the image, and the line's end
         for child in token.children or []:
-            child.content = _unbroken(child.content)
+            child.content = UNBROKEN.sub("\N{NO-BREAK SPACE}", child.content)
 
 
 def _as_html(token: Token, content: str) -> None:
@@ -186,11 +172,6 @@ def _drawing(inline: Token, drawings: Mapping[str, Drawing]) -> Drawing | None:
     first = inline.children[0] if inline.children else inline
     source = str(first.attrs.get("src", ""))
     return drawings.get(PurePosixPath(source).stem)
-
-
-def _unbroken(text: str) -> str:
-    """Numbers stay on one line with their signs and units."""
-    return re.sub(rf" (?=[±%→{words.TIMES}]|px\b)|(?<=[±→]) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _head_rows(tokens: Sequence[Token], colours: Mapping[str, str]) -> None:

@@ -17,10 +17,8 @@ from bench.records import write_whole
 from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
-CHECKS = "check-"
-"""What the names of experiments on the harness itself begin with."""
-SCHEMA = 9
-"""Raised when the fields of a summary, an answer or a verdict change."""
+CHECKS = "check-"  # begins the names of experiments on the harness itself
+SCHEMA = 9  # raised when the fields of a summary, an answer or a verdict change
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
 
@@ -62,17 +60,11 @@ SUMMARIES = TypeAdapter(Summary)
 
 
 def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
-    """What is kept of a report.
-
-    Args:
-        figure: the name of the page's first figure.
-        alt: what it shows, in words.
-    """
+    """What is kept of a report; `figure` and `alt` are of the page's first figure."""
     trials = evidence.experiment.trials
     finished = {key: one for key, one in evidence.records.items() if one["status"] == "ok"}
-    done = list(finished.values())
-    timed = [one.get("environment", {}) for one in evidence.sittings]
-    dated = [*evidence.records.values(), *evidence.sittings]
+    done, timed = list(finished.values()), evidence.sittings
+    dated = [*evidence.records.values(), *timed]
     return Summary(
         name=evidence.experiment.name,
         question=evidence.experiment.spec.question,
@@ -86,7 +78,7 @@ def summary(evidence: Evidence, figure: str = "", alt: str = "") -> Summary:
         fingerprints={trials[k].dataset: one["data"]["fingerprint"] for k, one in finished.items()},
         environments={
             "trials": dict(done[-1].get("environment", {})) if done else {},
-            "timing": dict(timed[-1]) if timed else {},
+            "timing": dict(timed[-1].get("environment", {})) if timed else {},
         },
         comparisons=len(evidence.treated),
         generated=all(map(is_generated, trials.values())),
@@ -115,16 +107,11 @@ def read_summary(folder: Path) -> Summary | None:
 
 
 def told_of(root: Path, key: str) -> list[str]:
-    """Question, verdict and scope of each report in `root` whose experiment has the trial.
-
-    Args:
-        root: a folder of results, or one published experiment.
-    """
+    """Question, verdict and scope of each report with the trial, in `root` or right beneath it."""
     tables = [root / "table.csv", *sorted(root.glob("*/table.csv"))]
     folders = [path.parent for path in tables if path.exists() and key in path.read_text("utf-8")]
-    summaries = [(folder, read_summary(folder)) for folder in folders]
     return [
         f"**{one.question}** ({one.name})\n\n{(folder / 'answer.md').read_text('utf-8').strip()}"
-        for folder, one in summaries
-        if one
+        for folder in folders
+        if (one := read_summary(folder))
     ]

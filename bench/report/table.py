@@ -1,7 +1,4 @@
-"""The tables of results: frames of texts, a line for each arm in each context.
-
-One definition serves the page, the CSV file, the terminal and a paper.
-"""
+"""Results as texts, a line for each arm in each context: for page, CSV file, terminal, paper."""
 
 from __future__ import annotations
 
@@ -19,23 +16,15 @@ from bench.analysis.statistics import t_interval
 from bench.metrics import METRICS
 from bench.records import LoadedWeights, TrialRecord
 from bench.report import words
-from bench.report.words import NONE, TIMES
+from bench.report.words import MINUS, NONE, SIZES, TIMES
 
-SIZES = ("input_size", "output_size")
 PHASES = {"train": "training step", "infer": "inference", "latency": "latency at batch 1"}
 ENDED_WELL = ("ok", "not trained")
-NUMBER = re.compile(rf"[+{words.MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
-TEX: dict[str, str | int | None] = {
-    words.MINUS: "$-$",
-    "±": r"$\pm$",
-    "→": r"$\to$",
-    TIMES: r"$\times$",
-}
-
+NUMBER = re.compile(rf"[+{MINUS}-]?\d[\d,]*(\.\d+)?(e-?\d+)?( .*)?")
+TEX = str.maketrans({MINUS: "$-$", "±": r"$\pm$", "→": r"$\to$", TIMES: r"$\times$", NONE: "--"})
 START, TRAINED = "starts from", "trained for"
 
-Line = dict[str, str]
-"""What is shown of a row, by the column's heading."""
+Line = dict[str, str]  # what is shown of a row, by the column's heading
 
 
 def results(evidence: Evidence) -> pd.DataFrame:
@@ -118,10 +107,7 @@ def _beside(evidence: Evidence, rows: Iterable[Row], lines: Sequence[Line]) -> p
 
 
 def known(lines: Sequence[Line]) -> pd.DataFrame:
-    """The lines as a table, without the columns that tell nothing.
-
-    Such as have no value, `ok` alone, or one start or length of training for all.
-    """
+    """The lines as a table without columns of no value, `ok` alone, or one start or length."""
     table = pd.DataFrame(lines).fillna(NONE)
     empty = table.isin([NONE, "ok"]).all()
     empty |= table.columns.isin([START, TRAINED]) & (table.nunique() == 1) & (len(table) > 1)
@@ -153,15 +139,11 @@ def _lost(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def latex(frame: pd.DataFrame, caption: str | None = None) -> str:
-    """A table for a paper, with booktabs.
-
-    Args:
-        caption: as plain text; makes the table a float.
-    """
+    """A table for a paper, with booktabs; a caption, as plain text, makes it a float."""
     sides = "".join("r" if is_numeric(frame[name]) else "l" for name in frame)
     told = re.sub(r"([&%$#_{}])", r"\\\1", caption) if caption else None
     text = frame.to_latex(index=False, escape=True, column_format=sides, caption=told)
-    return text.replace(NONE, "--").translate(str.maketrans(TEX))
+    return text.translate(TEX)
 
 
 def is_numeric(column: pd.Series[str]) -> bool:
@@ -178,11 +160,7 @@ def _place(evidence: Evidence, row: Row) -> Line:
     """What tells a row from the others: its value of each axis, its arm, its sizes."""
     axes = [name for name in evidence.axes if name not in SIZES]
     line = {name: words.plain(getattr(row.trial, name)) for name in axes}
-    return line | {
-        "arm": row.arm.name,
-        "image, px": row.size,
-        START: _start(evidence, row),
-    }
+    return line | {"arm": row.arm.name, "image, px": row.size, START: _start(evidence, row)}
 
 
 def _trained(evidence: Evidence, row: Row) -> str:
@@ -205,14 +183,13 @@ def _start(evidence: Evidence, row: Row) -> str:
 
 def checkpoints(records: Iterable[TrialRecord]) -> list[str]:
     """What of each checkpoint trials start from."""
-    loaded = [of for one in records if (of := one.get("weights"))]
-    return list(dict.fromkeys(map(_taken, loaded)))
-
-
-def _taken(weights: LoadedWeights) -> str:
-    head = "its classifying layer too" if weights["head"] else "a new classifying layer"
-    share = f"{weights['loaded']} of {weights['tensors']} tensors"
-    return f"{_file(weights)}: {share}, {head}"
+    heads = {True: "its classifying layer too", False: "a new classifying layer"}
+    told = [
+        f"{_file(of)}: {of['loaded']} of {of['tensors']} tensors, {heads[of['head']]}"
+        for one in records
+        if (of := one.get("weights"))
+    ]
+    return list(dict.fromkeys(told))
 
 
 def _file(weights: LoadedWeights) -> str:

@@ -13,18 +13,9 @@ from bench.spec.trial import SETTING_FIELDS, Length
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"
-AXES = {
-    "dataset": "{}",
-    "backbone": "{}",
-    "resizer": "{}",
-    "interpolation": "{}",
-    "input_size": "input {} px",
-    "output_size": "output {} px",
-}
-"""How a value of an axis is put into words; any other: its name and the value."""
-
-MOST_VALUES = 6
-"""So many values of an axis are listed where it is said for what a comparison holds."""
+SIZES = ("input_size", "output_size")
+NAMELESS = ("dataset", "backbone", "resizer", "interpolation")  # axes: the value says enough
+MOST_VALUES = 6  # of an axis, that are listed where it is said for what a comparison holds
 
 
 def points(value: float, *, signed: bool = False) -> str:
@@ -100,13 +91,12 @@ def ratios(found: Sequence[Ratio]) -> str:
     return f"{span([one.value for one in found])} {TIMES}"
 
 
-def span(values: Iterable[float], show: Callable[[float], str] | None = None) -> str:
+def span(values: Iterable[float], show: Callable[[float], str] = lambda n: number(n, 2)) -> str:
     """The least and the most, or the one that both are.
 
     >>> span([2.04, 1.3, 1.5]), span([1.0, 1.001])
     ('1.3 to 2.0', '1.0')
     """
-    show = show or (lambda value: number(value, 2))
     found = sorted(values)
     low, high = show(found[0]), show(found[-1])
     return low if low == high else f"{low} to {high}"
@@ -172,11 +162,7 @@ def _stage(lengths: Iterable[Length]) -> str:
 
 
 def holds_for(table: pd.DataFrame) -> str:
-    """For what comparisons hold: data, sizes, backbones, values of other axes, length.
-
-    Args:
-        table: a row each, with the columns of `VerdictRow` from `dataset` to `started_from`.
-    """
+    """For what comparisons hold, each a row with the columns of the analysis's `holds_for`."""
     told = [join(table[name].unique()) for name in ("dataset", "size", "backbone")]
     told[1] += " px"
     for name in table["others"].iloc[0]:
@@ -184,10 +170,8 @@ def holds_for(table: pd.DataFrame) -> str:
         first, *rest = values
         among = rest if len(rest) < MOST_VALUES else [f"{len(rest)} more"]
         told.append(join([values[first], *among]))
-    by_start: dict[tuple[Length, ...], dict[Length, None]] = {}
-    for length, start in zip(table["length"], table["started_from"], strict=True):
-        by_start.setdefault(start, {})[length] = None
-    trained = [lengths(of, start) for start, of in by_start.items()]
+    by_start = table["length"].groupby(table["started_from"], sort=False)
+    trained = [lengths(of, start) for start, of in by_start]
     return ", ".join(filter(None, [*told, join(trained, "or")]))
 
 
@@ -210,12 +194,14 @@ def axis_value(name: str, value: object) -> str:
     """
     if name in ("epochs", "steps") and isinstance(value, int):
         return counted(value, name.removesuffix("s"))
-    return NONE if value is None else AXES.get(name, f"{name} {{}}").format(plain(value))
+    if value is None or name in NAMELESS:
+        return plain(value)
+    return f"{name.removesuffix('_size')} {value} px" if name in SIZES else f"{name} {plain(value)}"
 
 
 def axis_label(name: str) -> str:
     """An axis with its unit, for a figure."""
-    return f"{name}, px" if name in ("input_size", "output_size") else name
+    return f"{name}, px" if name in SIZES else name
 
 
 def place(context: Mapping[str, object], axes: Sequence[str]) -> str:
