@@ -8,6 +8,7 @@ import re
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from bench.report import render
 from bench.report.figures import style
@@ -16,7 +17,7 @@ from bench.report.words import NONE
 
 NASTY = ["a|b", "<i>x</i>", "*bold*", "$x$", "`code`", "[link](http://x)", "&lt;", "a_b_c", "1. a"]
 NASTY += ["- a", "# a", "a\\|b", "---", "> a", "![x](y)", "\\", "<!-- x", "+1.5 ± 0.2", "~~a~~"]
-DRAWING = Drawing("f", "A *caption*.", "alt [x]", "<svg viewBox='0 0 1 1'></svg>")
+DRAWING = Drawing("f", "A *caption*.", "alt [x]", "<svg viewBox='0 0 1 1'></svg>", Figure())
 
 
 def body(text: str, **shown: Drawing) -> str:

@@ -31,7 +31,6 @@ def test_arms_that_choose_from_different_values_share_an_axis(
         for arm, values in choices.items()
     }
     figure = tuning._slices(spaces, scored, STYLES).figure
-    assert figure
     (ax,) = figure.axes
     assert [label.get_text() for label in ax.get_xticklabels()] == labels
     drawn = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata())]

@@ -1,4 +1,4 @@
-"""What stands beneath the answer, each a table of texts: controls, price, verdicts, seeds."""
+"""What stands beneath the answer, each a table of texts: controls, price, verdicts, tuning."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from bench.analysis.judging import ONE_BY_ONE, Verdict
 from bench.analysis.lengths import Reached, reached
 from bench.analysis.prices import paid
 from bench.errors import counted
+from bench.records import SearchRecord
 from bench.report import words
 from bench.report.answer import compared, step_over, why_not
 from bench.report.table import known
 from bench.report.words import MINUS, NONE
 from bench.spec.controls import STANDARD
+from bench.spec.trial import Fields
+from bench.spec.tuning import search_seed
 
-MOST_CLASSES = 12
-"""Of more classes than these, no table tells which is taken for which."""
+MOST_CLASSES = 12  # of more, no table tells which is taken for which
 
 
 def one_by_one(evidence: Evidence) -> list[Row]:
@@ -86,16 +88,17 @@ def equal_price(evidence: Evidence) -> pd.DataFrame:
     lines = []
     for row, _ in evidence.judged:
         for one in paid(evidence, row):
+            if not one.equal and one.front != "dominated":
+                continue
             beaten = {"dominated": one.dominating, "on the front": "none", "open": "not settled"}
-            line = {"at equal": one.price}
+            line = {"where": words.place(row.context, evidence.axes) or NONE}
+            line["at equal"] = one.price
             if one.equal:
+                found = one.equal.difference.interval()
                 line["plain image, px"] = words.span(one.equal.sides, str)
-                line["difference to it, points"] = words.difference(
-                    one.equal.difference.interval(), ""
-                )
+                line["difference to it, points"] = words.difference(found, "")
             line["a measured arm, surely no dearer and more accurate"] = beaten[one.front]
-            if one.equal or one.front == "dominated":
-                lines.append(_where(evidence, row) | line)
+            lines.append(line)
     return known(lines)
 
 
@@ -106,8 +109,7 @@ def targets(evidence: Evidence) -> pd.DataFrame:
         line = {"accuracy, %": f"{one.target_pct:g}"}
         shown = [name for name in evidence.axes if name in one.line.context]
         line |= {name: words.plain(one.line.context[name]) for name in shown}
-        line |= {"arm": one.line.arm, "image, px": one.line.rows[0].size}
-        line["training, s"] = _when(one)
+        line |= {"arm": one.line.arm, "image, px": one.line.rows[0].size, "training, s": _when(one)}
         line[f"over {baseline}'s"] = words.ratio(one.ratio) if one.ratio else NONE
         lines.append(line)
     return known(lines)
@@ -123,16 +125,12 @@ def _when(one: Reached) -> str:
     return f"of {counted(one.seeds, 'seed')}, {words.join(seeds)}"
 
 
-def _where(evidence: Evidence, row: Row) -> dict[str, str]:
-    """A cell that tells the row's context, where there are several."""
-    return {"where": words.place(row.context, evidence.axes)} if evidence.axes else {}
-
-
 def verdicts(evidence: Evidence) -> pd.DataFrame:
     """Every verdict with what it rests on, that of the secondary comparison after its primary."""
     lines, spec = [], evidence.experiment.spec
     for row, verdict in evidence.judged:
-        where, recipes = _where(evidence, row), evidence.gain_by_recipe(row)
+        where = {"where": words.place(row.context, evidence.axes) or NONE}
+        recipes = evidence.gain_by_recipe(row)
         lines.append(where | _rests_on(spec.primary, verdict))
         if len(recipes) > 1:
             means = (words.points(gain.mean(), signed=True) for gain in recipes)
@@ -160,12 +158,10 @@ def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
 def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:
     """The primary comparison in one context, seed by seed, with McNemar's test."""
     arms = [row.arm.name, evidence.experiment.baseline]
-    pairs = evidence.top1(row.label)[arms].dropna()
-    shown = pairs.map(words.points).add_suffix(", %")
-    gain = pairs[arms[0]] - pairs[arms[1]]
+    shown = evidence.top1(row.label)[arms].dropna().map(words.points).add_suffix(", %")
+    gain = evidence.gain(row)
     shown["difference, points"] = [words.points(one, signed=True) for one in gain]
-    for i, arm in enumerate(arms):
-        shown[f"only {arm} right"] = [str(of[i]) for of in found.discordant]
+    shown[[f"only {arm} right" for arm in arms]] = found.discordant
     shown["p (McNemar)"] = [f"{p:.2g}" for p in found.p_values]
     return shown.reset_index().astype(str)
 
@@ -191,3 +187,43 @@ def recipe(evidence: Evidence) -> pd.DataFrame:
     fields = pd.DataFrame([trial.model_dump(exclude_none=True) for trial in trials], dtype=object)
     told = [(name, words.join(fields[name].dropna().map(str).unique())) for name in fields]
     return pd.DataFrame(told, columns=["field", "value"])
+
+
+def pairs(fields: Fields) -> str:
+    """Each field with its value."""
+    told = {n: words.number(v) if isinstance(v, float) else v for n, v in fields.items()}
+    return ", ".join(f"{name} {value}" for name, value in told.items())
+
+
+def search_seeds(evidence: Evidence, record: SearchRecord) -> str:
+    """Of the trials that scored the configurations."""
+    found = {search_seed(evidence.experiment.spec, arm) for arm in record["arms"]}
+    return words.join(map(str, sorted(found)))
+
+
+def tuned(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
+    """Each retrained arm: what was chosen, its score in the search and after retraining."""
+    retrained = {row.arm.name: row.accuracy for row in evidence.rows}
+    lines = []
+    for arm, of in record["arms"].items():
+        by_number = {one["number"]: one for one in of["configurations"]}
+        for rank, number in enumerate(of["best"], start=1):
+            name = arm if rank == 1 else f"{arm} #{rank}"
+            accuracy, found = retrained.get(name), by_number[number]
+            lines.append(
+                {
+                    "arm": name,
+                    "chosen": pairs(found["chosen"]),
+                    "held-out, %": words.points(found["values"][0]) if found["values"] else NONE,
+                    "validation, %": words.mean(accuracy),
+                    "seeds": str(accuracy.n) if accuracy else NONE,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def importances(record: SearchRecord) -> pd.DataFrame:
+    """The importance of each field, by arm; empty where there is none."""
+    shares = pd.DataFrame({arm: of["importances"] for arm, of in record["arms"].items()})
+    shown = shares.map(words.percent, na_action="ignore").fillna(NONE)
+    return shown.rename_axis("field").reset_index()

@@ -16,9 +16,7 @@ from bench.report.figures import style
 from bench.report.figures.style import INK, Drawing
 
 PRICES = ("train_images_per_s", "gmacs")
-MOST_LINES = 32
-"""With more rows than this, only the baseline's and the treatment's are drawn, if these are not
-more; else there is no figure, and the table has it."""
+MOST_LINES = 32  # of more rows, the controls are left out; if more are left, there is no figure
 
 
 def cost(evidence: Evidence) -> Drawing | None:
@@ -77,7 +75,7 @@ def _limit(ax: Axes, rows: Sequence[Row], name: str) -> None:
     means = [row.accuracy.mean for row in rows]
     known = [(row.speed[name], row.accuracy) for row in rows if row.accuracy.n > 1]
     room = max(1.0, max(means) - min(means))
-    ax.set_ylim(style.reach(means, [(of.mean, of.low, of.high) for _, of in known], room))
+    ax.set_ylim(style.reach(means, [of for _, of in known], room))
     style.at_most_all(ax)
     low, high = ax.get_ylim()
     below = [x for x, one in known if one.low < low]

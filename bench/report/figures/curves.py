@@ -1,8 +1,8 @@
-"""Accuracy over training and by each axis; the spectrum of what the backbone gets."""
+"""Accuracy over training and by each axis, or two; the spectrum of what the backbone gets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,14 @@ from bench.analysis.evidence import Evidence
 from bench.errors import counted
 from bench.report import words
 from bench.report.figures import style
-from bench.report.figures.style import ArmStyle, Drawing
+from bench.report.figures.style import ArmStyle, Drawing, Styles
 from bench.spec.experiment import context_label
 
-MOST_CURVES, MOST_SPECTRA = 8, 4
-"""Panels: with more contexts, one for each dataset over all its contexts; and the first alone."""
-MOST_COLOURED = 4
-"""With more arms than these, those that are not compared by the verdict are grey."""
-MOST_DOTS = 500
-"""With more trials than these only the means are drawn."""
+MOST_CURVES = 8  # panels: of more contexts, one for each dataset over all its contexts
+MOST_SPECTRA = 4  # panels: of more contexts, the first alone
+MOST_COLOURED = 4  # of more arms, those that are not compared by the verdict are grey
+MOST_DOTS = 500  # of more trials, the means alone
+MOST_BESIDE = 3  # of more sizes, two panels in a line would be too narrow for their numbers
 
 
 def curves(evidence: Evidence) -> Drawing | None:
@@ -32,9 +31,9 @@ def curves(evidence: Evidence) -> Drawing | None:
         return None
     few, titles = points["context"].nunique() <= MOST_CURVES, _titles(evidence)
     by_panel = points.groupby("context" if few else "dataset", sort=False)
-    styles = style.arm_styles(evidence.arms.values())
-    greyed = {n for n, arm in evidence.arms.items() if arm.role == "control"}
-    greyed = greyed if len(styles) > MOST_COLOURED else set()
+    styles, greyed = style.arm_styles(evidence.arms.values()), set[str]()
+    if len(styles) > MOST_COLOURED:
+        greyed = {name for name, arm in evidence.arms.items() if arm.role == "control"}
     named = {name: look for name, look in styles.items() if name not in greyed}
     figure, axes = style.panels(len(by_panel), named)
     for ax, (name, lines) in zip(axes, by_panel, strict=True):
@@ -95,24 +94,20 @@ def by_time(evidence: Evidence) -> Drawing | None:
     )
 
 
-def _by_seconds(ax: Axes, lines: Sequence[lengths.Line], styles: Mapping[str, ArmStyle]) -> None:
-    everything: list[float] = []
+def _by_seconds(ax: Axes, lines: Sequence[lengths.Line], styles: Styles) -> None:
     for line in lines:
         colour, marker = styles[line.arm]
-        everything += line.seconds
         shown = [row.accuracy for row in line.rows]
         means, halves = [of.mean for of in shown], [of.half_width for of in shown]
         ax.errorbar(
             line.seconds, means, halves, fmt=f"{marker}-", color=colour, lw=1, elinewidth=1.2
         )
-    style.logarithmic(ax, everything)
+    style.logarithmic(ax, [seconds for line in lines for seconds in line.seconds])
     style.at_most_all(ax)
 
 
 def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
-    """Accuracy of every trial by its value of `axis`, a panel for each dataset; of others alone."""
-    if axis == "dataset":
-        return None
+    """Accuracy of every trial by its value of `axis`, a panel for each dataset."""
     done = drawn.at_axis(evidence, axis)
     if done.empty:
         return None
@@ -130,36 +125,27 @@ def by_axis(evidence: Evidence, axis: str) -> Drawing | None:
     )
 
 
-def _by_value(
-    ax: Axes, styles: Mapping[str, ArmStyle], done: pd.DataFrame, axis: str, *, dots: bool
-) -> None:
+def _by_value(ax: Axes, styles: Styles, done: pd.DataFrame, axis: str, *, dots: bool) -> None:
     """The arms of a value side by side; those of a number at that number."""
     values = done[axis].convert_dtypes()
     numbers = pd.api.types.is_numeric_dtype(values)
     labels = values.astype(object).where(values.notna(), words.NONE).map(str)
     order = labels[values.sort_values(na_position="first").index] if numbers else labels
     names = sorted(order.unique(), key=lambda label: label != words.NONE)
-    arms = [name for name in styles if name in set(done["arm"])]
+    arms = {name: look for name, look in styles.items() if name in set(done["arm"])}
     if dots:
-        _strips(ax, styles, done.assign(label=labels), names, arms, apart=not numbers)
+        _strips(ax, arms, done.assign(label=labels), names, apart=not numbers)
     end = 0.0 if numbers else 0.4 - 0.4 / len(arms)  # as strips stand about a value
     means = done.groupby([labels, "arm"])["top1_pct"].mean().unstack().reindex(names)
-    for arm, beside in zip(arms, np.linspace(-end, end, len(arms)), strict=True):
-        xs, of = np.arange(len(names)) + beside, styles[arm]
-        line = "-" if numbers else "none"
+    for (arm, of), beside in zip(arms.items(), np.linspace(-end, end, len(arms)), strict=True):
+        xs, line = np.arange(len(names)) + beside, "-" if numbers else "none"
         ax.plot(xs, means[arm], ls=line, color=of.colour, marker=of.marker, ms=6, lw=1)
     style.name_columns(ax, range(len(names)), names)
     style.at_most_all(ax)
 
 
 def _strips(
-    ax: Axes,
-    styles: Mapping[str, ArmStyle],
-    done: pd.DataFrame,
-    names: Sequence[str],
-    arms: Sequence[str],
-    *,
-    apart: bool,
+    ax: Axes, styles: Styles, done: pd.DataFrame, names: Sequence[str], *, apart: bool
 ) -> None:
     """A dot for each trial, the arms of a value beside one another where they stand `apart`."""
     import seaborn as sns  # and SciPy's statistics with it, which most reports do without
@@ -170,14 +156,52 @@ def _strips(
         y="top1_pct",
         hue="arm",
         order=names,
-        hue_order=arms,
-        palette=[styles[name].colour for name in arms],
+        hue_order=list(styles),
+        palette=[look.colour for look in styles.values()],
         dodge=apart,
         jitter=False,
         size=4,
         alpha=0.6,
         legend=False,
         ax=ax,
+    )
+
+
+def heat(evidence: Evidence) -> Drawing | None:
+    """The mean difference by backbone and size, a panel for each dataset; of two and more of both.
+
+    The mean is over the other axes, each of whose values counts alike.
+    """
+    points = pd.DataFrame(
+        [
+            (row.trial.dataset, row.trial.backbone, row.size, row.difference.mean)
+            for row in evidence.treated
+            if row.difference and row.difference.n
+        ],
+        columns=["dataset", "backbone", "size", "points"],
+    )
+    sizes = points["size"].nunique()
+    if min(points["backbone"].nunique(), sizes) < 2:
+        return None
+    by_dataset = list(points.groupby("dataset", sort=False))
+    most = float(points["points"].abs().max()) or 1.0
+    figure, axes = style.panels(len(by_dataset), {}, columns=1 if sizes > MOST_BESIDE else 2)
+    for ax, (dataset, of) in zip(axes, by_dataset, strict=True):
+        table = of.pivot_table("points", "backbone", "size", sort=False)
+        ax.pcolormesh(table, cmap="coolwarm", vmin=-2 * most, vmax=2 * most)
+        ax.grid(visible=False)
+        ax.invert_yaxis()
+        for (y, x), value in np.ndenumerate(table.to_numpy()):
+            text = words.points(value, signed=True) if np.isfinite(value) else words.NONE
+            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color="black")
+        style.name_columns(ax, np.arange(table.shape[1]) + 0.5, list(table.columns))
+        ax.set_yticks(np.arange(table.shape[0]) + 0.5, map(style.in_lines, table.index))
+        ax.set(title=dataset, xlabel="image, px", ylabel="")
+    return style.drawing(
+        figure,
+        "by-backbone-and-size",
+        f"Mean difference to {evidence.experiment.baseline}, points, over other axes and seeds.",
+        "Difference by backbone and image size; the numbers are in the results table.",
     )
 
 

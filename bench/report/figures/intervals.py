@@ -12,31 +12,25 @@ from matplotlib.markers import CARETLEFT, CARETRIGHT
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.overview import Line, by_scale
 from bench.analysis.prices import multiple
-from bench.analysis.statistics import LEVEL, Interval
+from bench.analysis.statistics import LEVEL, Interval, Ratio
 from bench.errors import counted
 from bench.report import words
 from bench.report.figures import style
-from bench.report.figures.style import ArmStyle, Drawing, Ends
+from bench.report.figures.style import ArmStyle, Drawing
 
-MOST_LINES = 60
-"""With more rows than these, those of the primary comparison alone are drawn."""
-
+MOST_LINES = 60  # of more rows, those of the primary comparison alone
 MOST_IN_ALT = 12
 MOST_PRICES = 40
-LEARNED = ArmStyle(style.TREATMENT, "D")
-AT_EQUAL_TIME = ArmStyle(style.COLOURS[1], "^")
 LEGEND = {
-    "over the plain pipeline": LEARNED,
-    "over a plain image of the same training time": AT_EQUAL_TIME,
+    "over the plain pipeline": ArmStyle(style.TREATMENT, "D"),
+    "over a plain image of the same training time": ArmStyle(style.COLOURS[1], "^"),
 }
-APART = 0.17
-"""Of a line's height: how far its two markers are from its middle."""
+APART = 0.17  # of a line's height: how far its two markers are from its middle
 
 
 def differences(evidence: Evidence) -> Drawing | None:
     """Differences to the baseline arm, points: a line for each row, under its context's name."""
-    drawn = [(row, row.difference) for row in evidence.compared if row.difference]
-    drawn = [(row, found) for row, found in drawn if found.n]
+    drawn = [(row, found) for row in evidence.compared if (found := row.difference) and found.n]
     if len(drawn) > MOST_LINES:
         drawn = [(row, found) for row, found in drawn if row.verdict][:MOST_LINES]
     if not drawn:
@@ -46,7 +40,7 @@ def differences(evidence: Evidence) -> Drawing | None:
     for row, _ in drawn:
         groups.setdefault(words.place(row.context, evidence.axes), []).append(row.arm.name)
     points = [-margin, margin, *(seed for row, _ in drawn for seed in evidence.gain(row))]
-    known = [_ends(found) for _, found in drawn if found.n > 1]
+    known = [found for _, found in drawn if found.n > 1]
     span = style.reach(points, known, max(points) - min(points))
     figure = style.sheet(0.9 + 0.3 * (len(drawn) + len(groups) * bool(evidence.axes)))
     ax = figure.subplots()
@@ -56,11 +50,11 @@ def differences(evidence: Evidence) -> Drawing | None:
     for y, (row, found) in zip(style.name_lines(ax, groups), drawn, strict=True):
         look, seeds = styles[row.arm.name], evidence.gain(row).tolist()
         ax.plot(seeds, [y + 0.24] * len(seeds), "|", color=look.colour, ms=5, alpha=0.7)
-        _interval(ax, y, _ends(found), look, width=3.0 if row.verdict else 1.8)
+        _interval(ax, y, found, look, width=3.0 if row.verdict else 1.8)
         shown, here = words.mean(found, signed=True), words.place(row.context, evidence.axes)
         ax.text(1.01, y, shown, transform=ax.get_yaxis_transform(), va="center", fontsize=10)
         alts.append(f"{row.arm.name}{f' on {here}' if here else ''} {shown} points")
-    cut = any(low < span[0] or high > span[1] for _, low, high in known)
+    cut = any(one.low < span[0] or one.high > span[1] for one in known)
     caption = _caption(margin, drawn) + (" An arrow: the interval goes on." if cut else "")
     return style.drawing(figure, "differences", caption, "; ".join(alts[:MOST_IN_ALT]))
 
@@ -84,20 +78,20 @@ def price(evidence: Evidence) -> Drawing | None:
         return None
     baseline, styles = evidence.experiment.baseline, style.arm_styles(evidence.arms.values())
     places = [words.place(row.context, evidence.axes) or row.arm.name for row in rows]
-    steps = [(of.value, of.low, of.high) for of in (row.times["train"] for row in rows)]
-    counted = [multiple(evidence, row, "gmacs") or float("nan") for row in rows]
-    shown = {"training step": steps, "multiply-adds per image": [(n, n, n) for n in counted]}
+    steps = [row.times["train"] for row in rows]
+    counts = [multiple(evidence, row, "gmacs") or float("nan") for row in rows]
+    shown = {"training step": steps, "multiply-adds per image": [Ratio(n, n, n, 1) for n in counts]}
     figure = style.sheet(0.8 + 0.25 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
-    for ax, (title, known) in zip(panels, shown.items(), strict=True):
-        for y, row, ends in zip(style.name_lines(ax, {"": places}), rows, known, strict=True):
-            _interval(ax, y, ends, styles[row.arm.name])
+    for ax, (title, ratios) in zip(panels, shown.items(), strict=True):
+        for y, row, ratio in zip(style.name_lines(ax, {"": places}), rows, ratios, strict=True):
+            _interval(ax, y, ratio, styles[row.arm.name])
         ax.axvline(1, color=style.INK, linewidth=1)
         ax.set_title(title)
-        style.logarithmic(ax, [1.0, *(end for ends in known for end in ends if end == end)])
+        ends = [end for of in ratios for end in (of.value, of.low, of.high) if end == end]
+        style.logarithmic(ax, [1.0, *ends])
     figure.supxlabel(f"multiples of {baseline}'s, {words.TIMES}", fontsize=11)
-    ratios = [words.ratio(row.times["train"]) for row in rows]
-    told = [f"{place}: {ratio}" for place, ratio in zip(places, ratios, strict=True)]
+    told = [f"{place}: {words.ratio(step)}" for place, step in zip(places, steps, strict=True)]
     return style.drawing(
         figure,
         "price",
@@ -107,7 +101,7 @@ def price(evidence: Evidence) -> Drawing | None:
 
 
 @mpl.rc_context(style.STYLE)
-def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
+def overview(lines: Sequence[Line], name: str) -> Drawing | None:
     """The treatment's differences: to the plain pipeline, and to a plain image of its time."""
     scales = by_scale(lines)
     if not scales:
@@ -122,17 +116,15 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
         for (loaded, small), group in scales.items()
     }
     treated = [(line.difference, line.equal_time) for line in ordered]
-    found = [ours for ours, _ in treated] + [at_equal for _, at_equal in treated]
-    known = [_ends(one) for one in found if one]
-    points = [-1.0, 1.0, *(mean for mean, _, _ in known)]
+    known = [one for both in treated for one in both if one]
+    points = [-1.0, 1.0, *(one.mean for one in known)]
     figure = style.sheet(1.05 + 0.225 * (len(lines) + len(scales)))
     ax = figure.subplots()
     _ground(ax, 1.0, style.reach(points, known, 0.4 * (max(points) - min(points))))
-    for y, (ours, at_equal) in zip(style.name_lines(ax, groups), treated, strict=True):
-        if ours:
-            _interval(ax, y - APART, _ends(ours), LEARNED)
-        if at_equal:
-            _interval(ax, y + APART, _ends(at_equal), AT_EQUAL_TIME)
+    for y, both in zip(style.name_lines(ax, groups), treated, strict=True):
+        for one, look, apart in zip(both, LEGEND.values(), (-APART, APART), strict=True):
+            if one:
+                _interval(ax, y + apart, one, look)
     levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
     told = f"Intervals have {words.join(levels)}"
     told += f", at equal time {words.percent(LEVEL)}" if any(of for _, of in treated) else ""
@@ -148,11 +140,7 @@ def overview(lines: Sequence[Line], name: str = "overview") -> Drawing | None:
 
 
 def _label(line: Line, usual: Mapping[str, str]) -> str:
-    """What tells an experiment from the others of its scale.
-
-    Args:
-        usual: the treatment and the backbone that need not be named.
-    """
+    """What tells an experiment from others of its scale; its arm and backbone unless `usual`."""
     first, n = line.first, len(line.verdicts)
     stages = [[length] for length in first["started_from"]] + [line.verdicts["length"].unique()]
     parts = [words.join(line.verdicts["dataset"].unique()), " + ".join(map(words.lengths, stages))]
@@ -172,10 +160,6 @@ def _in_short(line: Line, usual: Mapping[str, str]) -> str:
     return f"{_label(line, usual)}: {text}{at_equal}"
 
 
-def _ends(found: Interval) -> Ends:
-    return found.mean, found.low, found.high
-
-
 def _ground(ax: Axes, margin: float, span: tuple[float, float]) -> None:
     """Zero, and the margin around it."""
     ax.axvspan(-margin, margin, color=style.BAND, linewidth=0, zorder=0)
@@ -183,12 +167,12 @@ def _ground(ax: Axes, margin: float, span: tuple[float, float]) -> None:
     ax.set_xlim(span)
 
 
-def _interval(ax: Axes, y: float, ends: Ends, look: ArmStyle, width: float = 2.2) -> None:
+def _interval(ax: Axes, y: float, of: Interval | Ratio, look: ArmStyle, width: float = 2.2) -> None:
     """An interval and its mean; an arrow where it goes on beyond the panel."""
-    mean, low, high = ends
-    ax.hlines(y, low, high, color=look.colour, linewidth=width)
+    mean = of.value if isinstance(of, Ratio) else of.mean
+    ax.hlines(y, of.low, of.high, color=look.colour, linewidth=width)
     ax.plot([mean], [y], look.marker, color=look.colour, markersize=6.5)
     start, end = ax.get_xlim()
-    for x, beyond, arrow in ((start, low < start, CARETLEFT), (end, high > end, CARETRIGHT)):
+    for x, beyond, arrow in ((start, of.low < start, CARETLEFT), (end, of.high > end, CARETRIGHT)):
         if beyond:
             ax.plot([x], [y], linestyle="", marker=arrow, color=look.colour, ms=8, clip_on=False)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from io import BytesIO, StringIO
+from io import StringIO
 from itertools import cycle
+from pathlib import Path
 from textwrap import fill, wrap
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
+from bench.analysis.statistics import Interval
 from bench.spec.experiment import Arm
 
 # Okabe and Ito's, the light ones darkened: each stands out from white and from near-black alike.
@@ -38,17 +40,10 @@ POINTS = 72  # an inch
 MARK = 4.8  # of a legend, in font sizes: a marker with its room, and that between columns
 LINE = 0.2  # inches, of a legend
 
-MOST_LETTERS = 26
-"""Names of so many in all fit under one of two panels in a line."""
-
-LETTERS_BESIDE = 24
-"""Longer names beside or beneath a panel take several lines: in one they would leave it no room."""
-
-LETTERS_ABOVE = 68
-"""Of names above panels so many fit in a line."""
-
-MANY_TIMES = 30
-"""Where values differ by more, labels at 1, 2 and 5 of each decade would run into one another."""
+MOST_LETTERS = 26  # of the names beneath a panel: so many in all fit under one of two in a line
+LETTERS_BESIDE = 24  # of a line of a name beside or beneath a panel, which is left its room
+LETTERS_ABOVE = 68  # of a line of names above panels
+MANY_TIMES = 30  # apart, labels at 1, 2 and 5 of each decade would run into one another
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
@@ -76,15 +71,15 @@ STYLE: dict[Any, Any] = {
 }
 PLATE = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
 
-Ends = tuple[float, float, float]
-"""A mean, and the low and the high end of its interval."""
-
 
 class ArmStyle(NamedTuple):
     """How an arm is drawn."""
 
     colour: str
     marker: str
+
+
+Styles = Mapping[str, ArmStyle]
 
 
 def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
@@ -94,7 +89,7 @@ def arm_styles(arms: Iterable[Arm]) -> dict[str, ArmStyle]:
     return {arm.name: roles.pop(arm.role) if arm.role in roles else next(others) for arm in arms}
 
 
-def legend(figure: Figure, styles: Mapping[str, ArmStyle]) -> None:
+def legend(figure: Figure, styles: Styles) -> None:
     """Name the arms above the panels, in as many lines as they need."""
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=7, label=name)
@@ -122,7 +117,7 @@ def sheet(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def panels(n: int, arms: Mapping[str, ArmStyle], columns: int = 2) -> tuple[Figure, list[Axes]]:
+def panels(n: int, arms: Styles, columns: int = 2) -> tuple[Figure, list[Axes]]:
     """A figure of `n` panels, at most `columns` in a line; the arms, if any, are named above."""
     columns = min(n, columns)
     lines = -(-n // columns)
@@ -159,10 +154,7 @@ def name_columns(ax: Axes, places: ArrayLike, names: Sequence[str]) -> None:
 
 
 def name_lines(ax: Axes, groups: Mapping[str, Sequence[str]]) -> list[int]:
-    """Name the lines of a panel from its top, each group under its own name, if that has one.
-
-    Returns: where each line is.
-    """
+    """Name the lines of a panel from its top, a named group under its name; where each line is."""
     y, ticks = 0, dict[int, str]()
     for group, names in groups.items():
         if group:
@@ -178,11 +170,11 @@ def name_lines(ax: Axes, groups: Mapping[str, Sequence[str]]) -> list[int]:
     return list(ticks)
 
 
-def reach(points: Sequence[float], intervals: Iterable[Ends], room: float) -> tuple[float, float]:
+def reach(points: Sequence[float], found: Iterable[Interval], room: float) -> tuple[float, float]:
     """The ends of an axis: of all points, and of intervals up to `room` beyond these."""
     low, high = min(points), max(points)
-    found = [(max(start, low - room), min(end, high + room)) for _, start, end in intervals]
-    low, high = min([low, *(start for start, _ in found)]), max([high, *(end for _, end in found)])
+    ends = [(max(one.low, low - room), min(one.high, high + room)) for one in found]
+    low, high = min([low, *(start for start, _ in ends)]), max([high, *(end for _, end in ends)])
     edge = 0.04 * (high - low) or 1.0
     return low - edge, high + edge
 
@@ -210,7 +202,7 @@ class Drawing:
     caption: str
     alt: str  # what it shows, for who cannot see it
     source: str  # SVG in the colours of a file, without its background
-    figure: Figure | None = field(default=None, repr=False, compare=False)
+    figure: Figure = field(repr=False, compare=False)
 
     @property
     def inline(self) -> str:
@@ -229,15 +221,11 @@ class Drawing:
         """Such a file for a dark page."""
         return _coloured(self.file, DARK)
 
-    @property
-    def pdf(self) -> bytes:
+    def write_pdf(self, path: Path) -> None:
         """For a paper."""
-        assert self.figure
-        out = BytesIO()
         with mpl.rc_context(STYLE):
             metadata = {"CreationDate": None}
-            self.figure.savefig(out, format="pdf", transparent=True, metadata=metadata)
-        return out.getvalue()
+            self.figure.savefig(path, format="pdf", transparent=True, metadata=metadata)
 
 
 def drawing(figure: Figure, name: str, caption: str, alt: str) -> Drawing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,17 +11,15 @@ from matplotlib.axes import Axes
 from bench.analysis import drawn
 from bench.analysis.evidence import Evidence
 from bench.metrics import METRICS, Metric
+from bench.records import SearchRecord
 from bench.report import words
 from bench.report.figures import style
-from bench.report.figures.style import ArmStyle, Drawing
-from bench.report.tuning import ranges
-from bench.spec.ranges import Range, Scalar
+from bench.report.figures.style import ArmStyle, Drawing, Styles
+from bench.spec.ranges import Range, parsed
 
 HELD_OUT = "held-out top-1, %"
 
-Scored = Mapping[str, pd.DataFrame]
-"""By arm, a line for each configuration that has a score, in the order of the search."""
-Styles = Mapping[str, ArmStyle]
+Scored = Mapping[str, pd.DataFrame]  # by arm, a line for each scored configuration, in order
 
 
 def tuning(evidence: Evidence) -> Iterator[Drawing]:
@@ -35,6 +33,14 @@ def tuning(evidence: Evidence) -> Iterator[Drawing]:
     yield _slices(ranges(record), scored, styles)
     if len(record["settings"]["objectives"]) > 1:
         yield _front(METRICS[record["settings"]["objectives"][1]], scored, styles)
+
+
+def ranges(record: SearchRecord) -> dict[str, dict[str, Range]]:
+    """What each arm chose from, by field."""
+    return {
+        arm: {name: found for name, written in space.items() if (found := parsed(written))}
+        for arm, space in record["spaces"].items()
+    }
 
 
 def _dots(ax: Axes, look: ArmStyle, xs: pd.Series[float], rows: pd.DataFrame) -> None:
@@ -64,13 +70,13 @@ def _history(scored: Scored, styles: Styles) -> Drawing:
 
 
 def _slices(spaces: Mapping[str, dict[str, Range]], scored: Scored, styles: Styles) -> Drawing:
-    fields: dict[str, list[Range]] = {}
-    for space in spaces.values():
-        for name, of in space.items():
-            fields.setdefault(name, []).append(of)
-    figure, axes = style.panels(len(fields), styles)
-    for ax, (name, of_arms) in zip(axes, fields.items(), strict=True):
-        kinds, chosen = {of.kind for of in of_arms}, _choices(of_arms)
+    names = dict.fromkeys(name for space in spaces.values() for name in space)
+    figure, axes = style.panels(len(names), styles)
+    for ax, name in zip(axes, names, strict=True):
+        of_arms = [space[name] for space in spaces.values() if name in space]
+        kinds = {of.kind for of in of_arms}
+        values = dict.fromkeys(value for of in of_arms for value in of.values)  # numbers in order
+        chosen = sorted(values, key=lambda value: math.inf if isinstance(value, str) else value)
         tried = {arm: rows.dropna(subset=[name]) for arm, rows in scored.items() if name in rows}
         for arm, rows in tried.items():
             places = rows[name].map(chosen.index) if kinds == {"choice"} else rows[name]
@@ -87,12 +93,6 @@ def _slices(spaces: Mapping[str, dict[str, Range]], scored: Scored, styles: Styl
         "Every configuration in each of the fields that were chosen; the other fields vary along.",
         f"{HELD_OUT} of every configuration against each chosen field.",
     )
-
-
-def _choices(of_arms: Sequence[Range]) -> list[Scalar]:
-    """Every value that some arm chooses from; numbers in their order."""
-    values = dict.fromkeys(value for of in of_arms for value in of.values)
-    return sorted(values, key=lambda value: math.inf if isinstance(value, str) else value)
 
 
 def _front(second: Metric, scored: Scored, styles: Styles) -> Drawing:
