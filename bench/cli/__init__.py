@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from bench import __version__
 from bench.cli import options, planning, reporting, upkeep
 from bench.cli.console import near, out, say
 from bench.cli.options import Small, fields, opened, own_store, pairs
@@ -24,7 +25,6 @@ from bench.paths import PUBLISHED
 from bench.run.processes import DiedError
 from bench.spec.experiment import Experiment
 from bench.store import Store
-from bench.version import __version__
 
 if TYPE_CHECKING:
     from bench.run.executors import Choose
@@ -115,10 +115,7 @@ def search(
 
 @contextmanager
 def _shown(display: Display, store: Store, minutes: float | None) -> Iterator[None]:
-    """Show what is done in here; when it is stopped, say what is left, where that is known.
-
-    The exit status is then 0 where the run's time was up.
-    """
+    """Show what is done in here; when it is stopped, say what is left, where that is known."""
     from bench.run.plan import make_plan
     from bench.run.stopping import SignalledError, stoppable
 
