@@ -165,7 +165,7 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     experiment = write_experiment()
     good = next(iter(experiment.trials.values()))
     broken = Trial(**{**good.model_dump(), "backbone": "test_resnett"})
-    weights = [waited_for(timing.weigh(trial, 2)) for trial in (good, broken)]
+    weights = [waited_for(timing.weigh(trial)) for trial in (good, broken)]
     assert not weights[0].reason
     assert weights[1].reason.startswith("unknown backbone 'test_resnett'")
     sitting = Sitting((good, broken), good, experiment.spec.timing)

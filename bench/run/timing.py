@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.data.library import Dataset, class_count, fingerprint, open_dataset
+from bench.data.library import class_count, fingerprint, open_dataset
 from bench.events import Listener, MeasuringBegun, Round
 from bench.metrics import Weight, as_metrics
 from bench.records import RoundRecord, TimedArm, TimingRecord, read_sound, write_record
@@ -29,11 +29,10 @@ ALIKE = ("device_name", "driver", "precision", "threads", "torch")
 def unfinished(experiment: Experiment, store: Store, *, retry: bool) -> dict[Path, Sitting]:
     """The sittings that are not on record, or lack an arm that is to be tried again, by folder."""
     folders = {store.sitting_folder(sitting): sitting for sitting in experiment.sittings.values()}
-    records = {folder: read_sound(folder, TimingRecord) for folder in folders}
     return {
-        folder: folders[folder]
-        for folder, record in records.items()
-        if record is None or (retry and _reasons(record))
+        folder: sitting
+        for folder, sitting in folders.items()
+        if (record := read_sound(folder, TimingRecord)) is None or (retry and _reasons(record))
     }
 
 
@@ -63,12 +62,10 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     """
     if (folder / "record.json").exists():
         shutil.rmtree(folder)
-    classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
-    datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
     listener(MeasuringBegun("timing", sitting.settings.rounds * (len(sitting.subjects) + 1)))
     try:
-        rounds = await take_rounds(folder / "rounds", sitting, datasets, classes, listener)
-        weights = [await weigh(trial, classes[trial.dataset]) for trial in sitting.subjects]
+        rounds = await take_rounds(folder / "rounds", sitting, listener)
+        weights = [await weigh(trial) for trial in sitting.subjects]
         record = assembled(sitting, rounds, weights)
     except DiedError as error:
         record = {"status": "failed", "reason": str(error), "subjects": {}}
@@ -76,17 +73,10 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
         write_record(folder, record)
 
 
-async def take_rounds(
-    folder: Path,
-    sitting: Sitting,
-    datasets: Mapping[str, Dataset],
-    classes: Mapping[str, int],
-    listener: Listener,
-) -> list[RoundRecord]:
-    """Rounds until enough of them are undisturbed, or as many again were disturbed.
-
-    A round in which other load took more than its share of the processor is disturbed.
-    """
+async def take_rounds(folder: Path, sitting: Sitting, listener: Listener) -> list[RoundRecord]:
+    """Rounds until enough of them are undisturbed, or as many again were disturbed."""
+    classes = {trial.dataset: class_count(trial.dataset) for trial in sitting.subjects}
+    datasets = {name: open_dataset(name) for name in classes if fingerprint(name)}
     rounds: list[RoundRecord] = []
     number = 0
     while more_rounds([one["disturbance"]["disturbed"] for one in rounds], sitting.settings.rounds):
@@ -201,16 +191,15 @@ def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict
     }
 
 
-async def weigh(trial: Trial, classes: int) -> Weight:
+async def weigh(trial: Trial) -> Weight:
     """What the trial's training and its inference take, each measured in a process of its own."""
-    training = await _weigh(trial, classes, "train")
-    inference = await _weigh(trial, classes, "infer")
+    training, inference = await _weigh(trial, "train"), await _weigh(trial, "infer")
     metrics = {**training.metrics, **inference.metrics}
     return replace(training, metrics=metrics, reason=training.reason or inference.reason)
 
 
-async def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
+async def _weigh(trial: Trial, use: Literal["train", "infer"]) -> Weight:
     try:
-        return await perform(jobs.weigh, trial, classes, use)
+        return await perform(jobs.weigh, trial, class_count(trial.dataset), use)
     except DiedError as error:
         return Weight({}, None, str(error))
