@@ -32,7 +32,12 @@ def merge(store: Store, other: Path) -> Counter[str]:
         InputError: if it is no such folder, a record of it is damaged or contradicts another, or a
             file of it cannot be copied.
     """
-    records = [one for kind in KINDS for one in _records(other / kind)]
+    records = [
+        (folder, cast("Json", record))
+        for kind, of in KINDS.items()
+        for folder in entries(other / kind)
+        if (record := read_record(folder, of))
+    ]
     begun = [at / "snapshot.pt" for at in entries(other / "unfinished")]
     begun = [file for file in begun if modified(file) is not None]
     if not (records or begun) or other.resolve() == store.root.resolve():
@@ -52,21 +57,10 @@ def merge(store: Store, other: Path) -> Counter[str]:
     return taken
 
 
-def _records(room: Path) -> Iterator[tuple[Path, Json]]:
-    """Each folder of a kind that has a record, and the record."""
-    for folder in entries(room):
-        if record := read_record(folder, KINDS[room.name]):
-            yield folder, cast("Json", record)
-
-
 def _sorted_out(
     store: Store, other: Path, records: Iterable[tuple[Path, Json]]
 ) -> tuple[list[Pair], list[Pair]]:
-    """Of the records of the other folder, those to be taken, and those that are here as well.
-
-    Raises:
-        InputError: if one contradicts what is here, or another.
-    """
+    """Of the records of the other folder, those to be taken, and those that are here as well."""
     wanted, alike = [], []
     own = {store.trial_folder(key): of for key, of in store.trials(store.kept()).items() if of}
     seen = {of["data"]["name"]: (at, of["data"]) for at, of in own.items() if "data" in of}

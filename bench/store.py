@@ -92,8 +92,7 @@ class Store:
         """The record of each context's sitting that is finished, by the context's label."""
         folders = self.timing_folders(experiment)
         records = {folder: self._read(folder, TimingRecord) for folder in set(folders.values())}
-        found = {context: records[folder] for context, folder in folders.items()}
-        return {c: record for c, record in found.items() if record}
+        return {c: record for c, folder in folders.items() if (record := records[folder])}
 
     def search_folder(self, name: str) -> Path:
         return self.root / "searches" / name
@@ -113,8 +112,8 @@ class Store:
         """How many configurations of each arm of a search have ended, in whatever way."""
         record = self.search(name)
         arms = record["arms"].items() if record else ()
-        states = {arm: [one["state"] for one in of["configurations"]] for arm, of in arms}
-        return Counter({arm: len(of) - of.count("running") for arm, of in states.items()})
+        tried = ((arm, one["state"]) for arm, of in arms for one in of["configurations"])
+        return Counter(arm for arm, state in tried if state != "running")
 
     def best(self, name: str) -> dict[str, list[Fields]]:
         """The best configurations of each arm of a search that has any, the very best first."""
@@ -157,8 +156,8 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """The matched sizes, pixels, by the key of a `SizeRequest`."""
-        records = {path.name: self.size(path.name) for path in entries(self.root / "sizes")}
-        return {key: record["size"] for key, record in records.items() if record}
+        keys = [path.name for path in entries(self.root / "sizes")]
+        return {key: record["size"] for key in keys if (record := self.size(key))}
 
     def size(self, key: str) -> SizeRecord | None:
         """The record of a matched size: size, ratio of the costs met, what was matched to what."""

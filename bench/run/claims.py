@@ -25,10 +25,7 @@ POLL_S = 3.0  # between two looks at what another process is doing
 
 @contextmanager
 def claim(store: Store, name: str) -> Iterator[bool]:
-    """Hold a trial's key, or something else by name; False if another one has it.
-
-    That may be another process, or another task of this one.
-    """
+    """Hold a trial's key, or something else by name; False if another process, or task, has it."""
     lease = _lease(store.root / "claims" / name)
     if lease.is_locked or not _acquired(lease):
         yield False
@@ -54,23 +51,16 @@ async def waiting_claim(store: Store, name: str, listener: Listener) -> AsyncIte
 def _acquired(lease: SoftFileLease) -> bool:
     path = Path(lease.lock_file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_unwritten(path)
+    # A machine that lost power leaves empty files, which would be taken for a living holder's.
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        if not found.st_size and time.time() - found.st_mtime > LEASE_S:
+            path.unlink()
     for _ in range(2):  # the first try clears away what a dead process has left
         with suppress(Timeout):
             lease.acquire(timeout=0)
             return True
     return False
-
-
-def _clear_unwritten(path: Path) -> None:
-    """Remove a lease that has been empty for long: a machine that lost power leaves such files.
-
-    A holder writes its own at once, and an empty one would be taken for that of a living holder.
-    """
-    with suppress(FileNotFoundError):
-        found = path.stat()
-        if not found.st_size and time.time() - found.st_mtime > LEASE_S:
-            path.unlink()
 
 
 @cache

@@ -29,17 +29,12 @@ class Keeper:
         for key, record in store.trials(runs).items():
             self._score(key, record)
 
-    def _score(self, key: str, record: TrialRecord | None) -> set[str]:
-        """Take a trial into account. Returns: those that were the best before it."""
-        if not record or "top1_pct" not in record["metrics"]:
-            return set()
-        scored, surpassed = (record["metrics"]["top1_pct"]["value"], key), set()
-        for group in self.groups.get(key, ()):
-            before = self.best.setdefault(group, scored)
-            if before < scored:
-                surpassed.add(before[1])
-                self.best[group] = scored
-        return surpassed
+    def _score(self, key: str, record: TrialRecord | None) -> None:
+        """Take a trial into account."""
+        if record and "top1_pct" in record["metrics"]:
+            scored = record["metrics"]["top1_pct"]["value"], key
+            for group in self.groups.get(key, ()):
+                self.best[group] = max(scored, self.best.get(group, scored))
 
     @property
     def needed(self) -> set[str]:
@@ -49,8 +44,9 @@ class Keeper:
     def ended(self, key: str) -> None:
         """Delete what is needed no more now that a trial has ended, of those that ended so."""
         self.ours.add(key)
-        surpassed = self._score(key, self.store.trial(key))
-        for lost in (self.ours & {key, *surpassed}) - self.needed:
+        there = self.ours & {key, *self.needed}
+        self._score(key, self.store.trial(key))
+        for lost in there - self.needed:
             (self.store.trial_folder(lost) / WEIGHTS).unlink(missing_ok=True)
 
 

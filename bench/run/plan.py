@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from bench.data.library import fingerprint, images, known_names
 from bench.data.specs import DATASETS
 from bench.errors import InputError
 from bench.machine import cores
-from bench.records import Environment, TrialRecord
+from bench.records import TrialRecord
 from bench.spec.experiment import Experiment
 from bench.spec.mistakes import shown
 from bench.spec.trial import Trial
@@ -26,7 +27,7 @@ from resizer.specs import nearest, one_of
 
 @dataclass(frozen=True)
 class Pace:
-    step_s: float  # seconds of a training step, with all that comes with it
+    step_s: float  # seconds of a training step, with its part of loading and validation
     device: str  # its name
 
 
@@ -80,10 +81,11 @@ def make_plan(
     here = _smoked(experiment, store) | _pace(ended) if missing else {}
     pace = {**(published or {}), **here}
     counts = {name: images(name, "train") for name in {one.dataset for one in missing.values()}}
-    seconds = {}
-    for key, trial in missing.items():
-        if (count := counts[trial.dataset]) and trial.speed_key in pace:
-            seconds[key] = pace[trial.speed_key].step_s * trial.total_steps(count)
+    seconds = {
+        key: pace[trial.speed_key].step_s * trial.total_steps(count)
+        for key, trial in missing.items()
+        if (count := counts[trial.dataset]) and trial.speed_key in pace
+    }
     lent = {missing[key].speed_key for key in seconds} - here.keys()
     return Plan(experiment, states, seconds, sorted({pace[speed].device for speed in lent}))
 
@@ -139,52 +141,38 @@ def published_pace(folder: Path) -> dict[str, Pace]:
 
     Of a GPU it is not known how many trials it had at once.
     """
-    stores = [Store(one) for one in sorted(folder.glob("*/"))]
-    records = (record for store in stores for record in store.trials(store.kept()).values())
-    ended = (one for one in records if one and one["status"] == "ok")
-    measured = ((_trial(one), one) for one in ended if one["environment"]["device"] == "cpu")
-    return _pace((trial, one) for trial, one in measured if trial)
-
-
-def _trial(record: TrialRecord) -> Trial | None:
-    """The trial of a record; None where the code of its front end is not here."""
-    try:
-        return Trial(**record["trial"])
-    except ValidationError:
-        return None
+    measured = []
+    for store in map(Store, sorted(folder.glob("*/"))):
+        for record in store.trials(store.kept()).values():
+            if record and record["status"] == "ok" and record["environment"]["device"] == "cpu":
+                with suppress(ValidationError):  # where the code of its front end is not here
+                    measured.append((Trial(**record["trial"]), record))
+    return _pace(measured)
 
 
 def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
-    """What a step of a finished trial took of a whole device, by speed key.
-
-    It is of all that the trial took, loading and validation included.
-    """
+    """What a step of a finished trial took of a whole device, by speed key."""
     pace: dict[str, Pace] = {}
     for trial, record in ended:
         timed = record["status"] == "ok" and record["steps"] and "reused_from" not in record
         if timed and trial.speed_key not in pace:
             seconds = record.get("wall_s", record["metrics"]["train_s"]["value"])
-            environment = record["environment"]
-            step_s = seconds * _share(environment) / record["steps"]
+            environment, share = record["environment"], 1.0
+            if environment["device"] == "cpu":  # of which it had its threads alone
+                share = min(1.0, environment["threads"] / cores())
+            step_s = seconds * share / record["steps"]
             pace[trial.speed_key] = Pace(step_s, environment["device_name"])
     return pace
 
 
-def _share(environment: Environment) -> float:
-    """What a trial has of its device: of a processor, its threads."""
-    if environment["device"] != "cpu":
-        return 1.0
-    return min(1.0, environment["threads"] / cores())
-
-
 def _smoked(experiment: Experiment, store: Store) -> dict[str, Pace]:
     """What a step took in smoke runs, which have the device for themselves, by speed key."""
-    if not (store.root / "smoke").exists():
-        return {}
     trials = {trial.speed_key: trial for trial in experiment.trials.values()}
-    smoked = {key: store.smoke(trial) for key, trial in trials.items()}
-    ok = {key: record for key, record in smoked.items() if record and record["status"] == "ok"}
-    return {key: Pace(record["seconds_per_step"], "here") for key, record in ok.items()}
+    return {
+        key: Pace(record["seconds_per_step"], "here")
+        for key, trial in trials.items()
+        if (record := store.smoke(trial)) and record["status"] == "ok"
+    }
 
 
 def select(

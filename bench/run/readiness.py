@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
 from bench.errors import InputError, counted
@@ -67,11 +67,10 @@ def check_same_data(dataset: str, keys: Iterable[str], store: Store) -> None:
     """Raise InputError if finished ones of these trials saw other files of the dataset's name."""
     here = {"fingerprint": fingerprint(dataset), "pixels": pixels(dataset)}
     for key, record in store.trials(keys).items():
-        facts: Mapping[str, object] = {}
-        if record and record["status"] == "ok" and record["data"]["name"] == dataset:
-            facts = record["data"]
+        if not (record and record["status"] == "ok" and record["data"]["name"] == dataset):
+            continue
         for what, now in here.items():
-            if (seen := facts.get(what, now)) != now:
+            if (seen := record["data"].get(what, now)) != now:
                 raise InputError(
                     f"trial {key} was run on other files called {dataset!r} ({what} "
                     f"{str(seen)[:12]}, now {str(now)[:12]}): import these under another name, or "

@@ -11,12 +11,7 @@ class SignalledError(KeyboardInterrupt):
     """A run was stopped by the signal of this number."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
-
-    @property
-    def status(self) -> int:
-        """The program's exit status: 0 where only its time was up."""
-        return 0 if self.number == signal.SIGALRM else 128 + self.number
+        self.status = 0 if number == signal.SIGALRM else 128 + number  # of the program's exit
 
 
 @contextmanager

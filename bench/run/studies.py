@@ -41,12 +41,7 @@ from bench.store import Store
 CANDIDATES = 24
 """TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
 GOOD_SHARE = 0.25  # importances are of reaching the best so many of the configurations (PED-ANOVA)
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
-
-
-Score = tuple[TrialState, tuple[float, ...] | None]
-"""How a configuration ended, and the values of the objectives if it came to them."""
 
 
 def tune(
@@ -92,12 +87,7 @@ class Tuner:
     """One process at work on the studies of a search."""
 
     def __init__(
-        self,
-        search: Search,
-        store: Store,
-        listener: Listener,
-        evaluate: Evaluate,
-        workers: int = 1,
+        self, search: Search, store: Store, listener: Listener, evaluate: Evaluate, workers: int = 1
     ) -> None:
         self.search, self.store, self.listener, self.evaluate = search, store, listener, evaluate
         self.workers = workers
@@ -232,26 +222,25 @@ class Tuner:
             self.running -= 1
         self.export()
 
-    async def _scored(self, arm: str, proposal: optuna.Trial) -> Score:
-        space = self.search.spaces[arm]
-        chosen = space.chosen(partial(_suggested, proposal))
+    async def _scored(self, arm: str, drawn: optuna.Trial) -> tuple[TrialState, list[float] | None]:
+        """How a configuration ended, and the values of the objectives if it came to them."""
+        chosen = self.search.spaces[arm].chosen(partial(_suggested, drawn))
         trial = self.search.trial(arm, chosen)
-        proposal.set_user_attr("chosen", chosen)
-        proposal.set_user_attr("key", trial.key)
-        self.listener(Proposed(arm, proposal.number, chosen, trial))
-        record = await self.evaluate(trial, proposal, self.listener)
+        drawn.set_user_attr("chosen", chosen)
+        drawn.set_user_attr("key", trial.key)
+        self.listener(Proposed(arm, drawn.number, chosen, trial))
+        record = await self.evaluate(trial, drawn, self.listener)
         if record["status"] == "pruned":
             return TrialState.PRUNED, None
         if record["status"] != "ok":
-            proposal.set_user_attr("failed", f"{record['status']}: {record['reason']}")
+            drawn.set_user_attr("failed", f"{record['status']}: {record['reason']}")
             return TrialState.FAIL, None
-        values = tuple(record["metrics"][name]["value"] for name in self.settings.objectives)
-        return TrialState.COMPLETE, values
+        metrics = record["metrics"]
+        return TrialState.COMPLETE, [metrics[name]["value"] for name in self.settings.objectives]
 
     def export(self, *, weighed: bool = False) -> None:
         """Write what the studies hold to the search's record, at the end with importances."""
         with self.gate:
-            arms = {arm: self._exported(study, weighed) for arm, study in self.studies.items()}
             record: SearchRecord = {
                 "status": "ok",
                 "reason": "",
@@ -261,23 +250,22 @@ class Tuner:
                 "pruner": self._pruner_arguments or {"name": "none"},
                 "settings": self.settings.model_dump(),
                 "spaces": written(self.search.spec),
-                "arms": arms,
+                "arms": {arm: self._exported(of, weighed) for arm, of in self.studies.items()},
             }
             write_record(self.folder, record)
 
     def _exported(self, study: optuna.Study, weighed: bool) -> TunedArm:
-        rows = [self._row(trial) for trial in counted(study)]
-        done = [trial for trial in study.best_trials if trial.state == TrialState.COMPLETE]
-        if len(self.settings.objectives) == 1:
+        done, several = study.best_trials, len(self.settings.objectives) > 1
+        if not several:
             done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         best: dict[str, FrozenTrial] = {}
         for trial in sorted(done, key=lambda one: (-one.values[0], one.number)):
             best.setdefault(trial.user_attrs["key"], trial)
         numbers = [trial.number for trial in best.values()]
         return {
-            "configurations": rows,
+            "configurations": [self._row(trial) for trial in counted(study)],
             "best": numbers[: self.settings.retrain],
-            "front": numbers if len(self.settings.objectives) > 1 else [],
+            "front": numbers if several else [],
             "importances": importances(study) if weighed else {},
         }
 
@@ -316,7 +304,7 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
-        if trial.state in (*FINISHED, TrialState.RUNNING) or "failed" in trial.user_attrs
+        if trial.state in NAMES or "failed" in trial.user_attrs
     ]
 
 
