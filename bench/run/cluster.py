@@ -21,13 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import (
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.data import library
@@ -43,7 +37,7 @@ from bench.run.processes import DiedError, perform
 from bench.spec.trial import Fields, Trial
 
 MOST_RETRIES = 3  # so often a trial is begun again whose node was lost
-LOST = (NodeDiedError, ObjectLostError, WorkerCrashedError)
+LOST = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.WorkerCrashedError)
 
 TELL_S = 2.0  # seconds between two reports of a trial that is under way
 PIECE = 2**25  # bytes of a dataset's file that go to a node at once
@@ -51,8 +45,6 @@ AHEAD = 2  # so many pieces wait for a node that is slower than the disk
 T = TypeVar("T")
 Files = dict[str, bytes]
 """By path below a folder."""
-Content = tuple[str | None, str | None]
-"""Fingerprint and pixels of a dataset."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Order:
     inherited: Files  # of the trials that it goes back to, below the folder of all trials
     home: str  # the driver's node
     data: Path  # the dataset's folder there
-    content: Content  # that its dataset must have
+    content: tuple[str | None, str | None]  # fingerprint and pixels that its dataset must have
     threads: int
     timeout_s: float
 
@@ -131,9 +123,9 @@ class Cluster:
                     return told
                 for event in told:
                     tell(event)
-        except RayTaskError as error:
+        except exceptions.RayTaskError as error:
             raise error.cause from None  # as the node raised it
-        except OutOfMemoryError:
+        except exceptions.OutOfMemoryError:
             raise DiedError("its node ended it for lack of memory") from None
         except BaseException:
             ray.cancel(stream)
@@ -183,7 +175,7 @@ def _reach(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _content(dataset: str) -> Content:
+def _content(dataset: str) -> tuple[str | None, str | None]:
     return library.fingerprint(dataset), library.pixels(dataset)
 
 
@@ -211,10 +203,7 @@ def _keep(folder: Path, files: Files, retries: int) -> None:
 
 
 def _on_a_node(order: Order) -> Iterator[list[Event] | Files]:
-    """Run a trial in a fresh process, in a folder that is then removed.
-
-    It gives what the trial tells, now and then, and last its files.
-    """
+    """Run a trial in a fresh process; gives what it tells, now and then, and last its files."""
     told: list[Event] = []
     with tempfile.TemporaryDirectory() as place, asyncio.Runner() as runner:
         work = runner.get_loop().create_task(_trained(order, Path(place), told.append))
@@ -244,11 +233,7 @@ async def _trained(order: Order, place: Path, tell: Listener) -> Files:
 
 
 def _stage(order: Order, node: str) -> None:
-    """Have the data on this node: those of the driver's machine, and no others.
-
-    Raises:
-        InputError: if it has other data of this name.
-    """
+    """Have the data on this node: those of the driver's machine, and no others."""
     dataset = order.data.name
     if library.fingerprint(dataset) is None:
         place = library.data_dir() / dataset

@@ -1,9 +1,8 @@
 """The doors into the laboratory: what fresh processes are asked to do.
 
-`bench.run.processes.call` runs each in a process of its own. This is the only module of the room
-that knows `bench.lab`, and it imports it when a job runs: torch is never loaded by the program that
-plans and reports. What a job does, the function says that it opens on to; its first argument is
-told what happens on the way.
+No other module of the room knows `bench.lab`, which is imported when a job runs: the program that
+plans and reports never loads torch. What a job does, the function says that it opens on to; its
+first argument is told what happens on the way.
 """
 
 from __future__ import annotations

@@ -6,18 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import events
 from bench.data.library import class_count
 from bench.errors import InputError
-from bench.events import (
-    Begin,
-    End,
-    Listener,
-    MeasuringBegun,
-    OnRecord,
-    PlanMade,
-    SmokePlanned,
-    Waiting,
-)
+from bench.events import Listener
 from bench.opening import again
 from bench.records import SizeRecord, TrialRecord, write_record
 from bench.run import jobs, keeping, timing
@@ -51,7 +43,7 @@ def match_sizes(experiment: Experiment, store: Store, listener: Listener) -> Exp
         return experiment
     requests = experiment.sizes.values()
     prepare(experiment, [request.like for request in requests], store, listener)
-    listener(MeasuringBegun("sizes", len(requests)))
+    listener(events.MeasuringBegun("sizes", len(requests)))
     waited_for(_match_all(experiment, store, listener))
     return again(store, experiment)
 
@@ -117,7 +109,7 @@ def run(
     # By all of its trials: were it by those left, what goes on might get other threads than it had.
     executor = choose(experiment.runs.values(), cards) if todo else None
     on_record = len(planned.states) - planned.counts["missing"]
-    listener(PlanMade(len(todo), on_record, executor.places if executor else ""))
+    listener(events.PlanMade(len(todo), on_record, executor.places if executor else ""))
     if executor:
         waited_for(_train(experiment, todo, store, executor, listener))
         planned = make_plan(experiment, store)
@@ -153,12 +145,12 @@ async def _train(
         if trial.key not in keeper.ours and not open_still(trial.key):
             theirs.add(trial.key)
             if record := store.trial(trial.key):
-                listener(OnRecord(trial, record))
+                listener(events.OnRecord(trial, record))
 
     while left := {key: one for key, one in todo.items() if key not in keeper.ours | theirs}:
         await take_all(left, executor.workers, take)
         if elsewhere := sum(map(open_still, left)):
-            listener(Waiting(elsewhere))
+            listener(events.Waiting(elsewhere))
             await asyncio.sleep(POLL_S)
 
 
@@ -175,14 +167,14 @@ def smoke(
     chosen = select(experiment, experiment.trials, where)
     todo = {trial.speed_key: trial for trial in reversed(chosen.values())}  # one of each speed
     prepare(experiment, todo.values(), store, listener)
-    listener(SmokePlanned(len(todo)))
+    listener(events.SmokePlanned(len(todo)))
     records = [_smoke(trial, store, listener) for trial in todo.values()]
     return [record for record in records if record["status"] != "ok"]
 
 
 def _smoke(trial: Trial, store: Store, listener: Listener) -> TrialRecord:
     folder = store.smoke_folder(trial)
-    listener(Begin(trial))
+    listener(events.Begin(trial))
     try:
         call(jobs.smoke, trial, folder, listener=listener, timeout_s=SMOKE_TIMEOUT_S)
     except (TimedOutError, DiedError) as error:
@@ -190,5 +182,5 @@ def _smoke(trial: Trial, store: Store, listener: Listener) -> TrialRecord:
         write_record(folder, ended(trial, "failed", reason))
     record = store.smoke(trial)
     assert record
-    listener(End(trial, record))
+    listener(events.End(trial, record))
     return record
