@@ -321,7 +321,7 @@ def test_a_plan_tells_hours_and_price_of_several_devices(
     each_s = {arm: per_step * number for arm, number in steps.items()}
     assert here.elapsed_s(1) == pytest.approx(sum(here.seconds.values()))
     assert here.elapsed_s(99) == pytest.approx(each_s["learned"] + each_s["warmer"])
-    lines = cost_lines(elsewhere, 99, 2.0)
+    lines = list(cost_lines(elsewhere, 99, 2.0))
     assert lines[0].startswith("on 99 devices: ")
     assert lines[0].endswith(" at 2 an hour; timing comes on top")
     assert lines[1] == "by the published pace of Toy"

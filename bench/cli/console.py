@@ -75,8 +75,7 @@ def wrapped_table(
     whole = max((len(line[0]) for line in lines), default=0) <= out.width // 3
     for i, heading in enumerate(headings):
         side: Literal["left", "right"] = "right" if heading in right else "left"
-        whole_here = whole and i == 0
-        table.add_column(plain(heading), justify=side, no_wrap=whole_here, overflow="fold")
+        table.add_column(plain(heading), justify=side, no_wrap=whole and i == 0, overflow="fold")
     for line in lines:
         table.add_row(*map(plain, line))
     return table

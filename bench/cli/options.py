@@ -58,11 +58,7 @@ Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")
 Minutes = Annotated[
     float | None,
     typer.Option(
-        "--for",
-        metavar="MINUTES",
-        min=0.01,
-        max=1e6,
-        help="Stop after so long; again = go on.",
+        "--for", metavar="MINUTES", min=0.01, max=1e6, help="Stop after so long; again = go on."
     ),
 ]
 

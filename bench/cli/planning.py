@@ -134,15 +134,13 @@ def plan(
         say(f"{key}  {state:8} {experiment.trial_names[key]}")
 
 
-def search_lines(asked: Asked, store: Store) -> list[str]:
+def search_lines(asked: Asked, store: Store) -> Iterator[str]:
     """What each tuned arm chooses from, and how far its search is; a line each."""
     assert asked.spec.search
-    tried, lines = store.tried(asked.name), []
+    tried, asked_for = store.tried(asked.name), counted(asked.spec.search.trials, "configuration")
     for arm, space in spaces(asked.spec).items():
         ranges = "; ".join(f"{name}: {of}" for name, of in space.ranges.items())
-        asked_for = counted(asked.spec.search.trials, "configuration")
-        lines.append(f"{arm}: {tried[arm]} of {asked_for} of {ranges}")
-    return lines
+        yield f"{arm}: {tried[arm]} of {asked_for} of {ranges}"
 
 
 def plan_table(plan: Plan) -> Table:
@@ -190,32 +188,28 @@ def plan_lines(
         yield f"`{experiment.command} --smoke` takes steps of every arm and gives estimates"
 
 
-def arm_lines(experiment: Experiment) -> list[str]:
+def arm_lines(experiment: Experiment) -> Iterator[str]:
     """What each arm tells and what it starts from, a line for each that says either."""
-    lines = []
     for arm in experiment.spec.arm:
         starts = {to: None for field, to in arm.arms.items() if field != "match"}
-        parts = [arm.isolates, f"starts from {' and '.join(starts)}" if starts else ""]
+        parts = (arm.isolates, f"starts from {' and '.join(starts)}" if starts else "")
         if any(parts):
-            lines.append(f"{arm.name}: {'; '.join(part for part in parts if part)}")
-    return lines
+            yield f"{arm.name}: {'; '.join(filter(None, parts))}"
 
 
-def design_lines(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+def design_lines(experiment: Experiment, table: pd.DataFrame) -> Iterator[str]:
     """What the primary comparison will find, and how many seeds its margin takes."""
     from bench.analysis.planning import designs
     from bench.data.library import images
 
     spec = experiment.spec
     if not (spec.primary and spec.train):
-        return []
+        return
     found = designs(table, spec.primary, spec.looks, lambda name: images(name, "val"))
-    lines = [
-        finds(design, spec.margin_pct) + (f" ({context})" if context else "")
-        for context, design in list(found.items())[:MOST_DESIGNS]
-    ]
-    left = len(found) - len(lines)
-    return [*lines, counted(left, "more comparison")] if left else lines
+    for context, design in list(found.items())[:MOST_DESIGNS]:
+        yield finds(design, spec.margin_pct) + (f" ({context})" if context else "")
+    if (left := len(found) - MOST_DESIGNS) > 0:
+        yield counted(left, "more comparison")
 
 
 def finds(design: Design, margin_pct: float) -> str:
@@ -245,19 +239,20 @@ def time_left(plan: Plan, keys: Iterable[str]) -> str:
     return duration(sum(known)) if missing else "-"
 
 
-def cost_lines(plan: Plan, devices: int, hourly: float | None) -> list[str]:
+def cost_lines(plan: Plan, devices: int, hourly: float | None) -> Iterator[str]:
     """What the missing trials take on several devices, and their price; by whose pace, if lent."""
-    elapsed, lines = plan.elapsed_s(devices), []
-    if elapsed and (devices > 1 or hourly is not None):
+    elapsed = plan.elapsed_s(devices)
+    if not elapsed:
+        return
+    if devices > 1 or hourly is not None:
         hours = devices * elapsed / 3600
         price = f", {hours * hourly:,.2f} at {hourly:g} an hour" if hourly is not None else ""
-        lines.append(
+        yield (
             f"on {counted(devices, 'device')}: {duration(elapsed)}, {hours:.1f} device "
             f"hours{price}; timing comes on top"
         )
-    if elapsed and plan.lent:
-        lines.append(f"by the published pace of {', '.join(plan.lent)}")
-    return lines
+    if plan.lent:
+        yield f"by the published pace of {', '.join(plan.lent)}"
 
 
 def shortened(words: list[str], most: int = 4) -> str:

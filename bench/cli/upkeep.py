@@ -22,9 +22,7 @@ def info() -> None:
     """Show device, versions and the data found."""
     from bench.lab import device, environment
 
-    here = device.pick()
-    facts = environment.describe(here, "auto")
-    for fact, value in facts.items():
+    for fact, value in environment.describe(device.pick(), "auto").items():
         say(f"{fact:14} {'-' if value is None else value}")
     list_data()
 

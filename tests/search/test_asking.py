@@ -116,8 +116,8 @@ def test_a_single_configuration_is_told_in_the_singular(
 ) -> None:
     path = written(tmp_path)
     path.write_text(path.read_text().replace("\ntrials = 3", "\ntrials = 1"))
-    told = search_lines(read(str(path)), store)
-    assert told[0].startswith("plain: 0 of 1 configuration of lr:")
+    told = next(search_lines(read(str(path)), store))
+    assert told.startswith("plain: 0 of 1 configuration of lr:")
     Display(Console())(SearchBegun(1, {"plain": 0}))
     assert capsys.readouterr().out == "1 configuration of each arm; on record: 0 of plain\n"
 
