@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,9 +32,14 @@ class FixedResizer(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = checked_size(output_size)
-        check_interpolation(interpolation, antialias=antialias)
-        self.interpolation = interpolation
-        self.antialias = antialias
+        self.interpolation, self.antialias = interpolation, antialias
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"unknown interpolation {interpolation!r}{one_of(interpolation, INTERPOLATIONS)}"
+            )
+        if antialias and interpolation not in ANTIALIASED:
+            has = " and ".join(ANTIALIASED)
+            raise ValueError(f"interpolation {interpolation!r} has no antialias; {has} have")
 
     def forward(self, images: Tensor) -> Tensor:
         return resize(
@@ -72,13 +76,9 @@ def resize(images: Tensor, size: tuple[int, int], *, interpolation: str, antiali
                 f"bilinear from {tuple(images.shape[2:])} to {size} is deterministic on a GPU only "
                 "by another, slower algorithm, unless it halves both sides or leaves them"
             )
-    if interpolation in ANTIALIASED:
-        return F.interpolate(
-            images, size, mode=interpolation, align_corners=False, antialias=antialias
-        )
-    return F.interpolate(
-        images, size, mode="nearest-exact" if interpolation == "nearest" else interpolation
-    )
+    mode = "nearest-exact" if interpolation == "nearest" else interpolation
+    corners = False if interpolation in ANTIALIASED else None
+    return F.interpolate(images, size, mode=mode, align_corners=corners, antialias=antialias)
 
 
 def strict(images: Tensor) -> bool:
@@ -118,19 +118,17 @@ def resize_lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 @cache  # a copy to a GPU waits for it: it could not be part of a captured step
 def lanczos_table(before: int, after: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The weights on a device, whatever mode torch is in; what is traced must not be kept."""
-    with torch.inference_mode(False):
-        return torch.as_tensor(lanczos_weights(before, after), dtype=dtype, device=device)
+    """(after, before) weights that sum to one in each row: Pillow's, of each output pixel.
 
-
-def lanczos_weights(before: int, after: int, radius: int = 3) -> npt.NDArray[np.float64]:
-    """(after, before) weights that sum to one in each row: Pillow's, of each output pixel."""
+    They are made whatever mode torch is in; what is traced must not be kept.
+    """
     scale = max(before / after, 1.0)
     centres = (np.arange(after) + 0.5) * before / after
     x = (np.arange(before) + 0.5 - centres[:, None]) / scale
-    weights = np.sinc(x) * np.sinc(x / radius) * (np.abs(x) < radius)
-    table: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return table
+    weights = np.sinc(x) * np.sinc(x / 3) * (np.abs(x) < 3)
+    rows = weights / weights.sum(axis=1, keepdims=True)
+    with torch.inference_mode(False):
+        return torch.as_tensor(rows, dtype=dtype, device=device)
 
 
 def checked_size(size: Size) -> tuple[int, int]:
@@ -145,15 +143,3 @@ def checked_size(size: Size) -> tuple[int, int]:
     raise ValueError(
         f"output_size is {size!r}; it takes a positive number of pixels, or (height, width)"
     )
-
-
-def check_interpolation(interpolation: str, *, antialias: bool) -> None:
-    """Raise ValueError unless the interpolation is known and has the antialias asked of it."""
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            f"unknown interpolation {interpolation!r}{one_of(interpolation, INTERPOLATIONS)}"
-        )
-    if antialias and interpolation not in ANTIALIASED:
-        raise ValueError(
-            f"interpolation {interpolation!r} has no antialias; {' and '.join(ANTIALIASED)} have"
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -61,8 +60,12 @@ def fused(layers: nn.Sequential) -> nn.Sequential:
 
 
 def widened(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Module:
-    """The same convolution to an output of that size, four pixels at a time where that pays."""
-    if not can_spread(conv, size):
+    """The same convolution to an output of that size, four pixels at a time where that pays.
+
+    It does where whole blocks of 2x2 pixels have few channels: a CPU computes them in vectors of
+    16, of which 3 use little.
+    """
+    if conv.out_channels > 4 or size[0] % 2 or size[1] % 2:
         return conv
     kernel, bias = (nn.Parameter(tensor.detach(), requires_grad=False) for tensor in spread(conv))
     wide = nn.Conv2d(
@@ -70,14 +73,6 @@ def widened(conv: nn.Conv2d, size: tuple[int, int]) -> nn.Module:
     )
     wide.weight, wide.bias = kernel, bias
     return nn.Sequential(wide, nn.PixelShuffle(2))
-
-
-def can_spread(conv: nn.Conv2d, size: Sequence[int]) -> bool:
-    """Whether an output of that height and width is whole blocks of 2x2 pixels, of few channels.
-
-    A CPU computes channels in vectors of 16, of which 3 use little.
-    """
-    return conv.out_channels <= 4 and size[0] % 2 == size[1] % 2 == 0
 
 
 def spread(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:

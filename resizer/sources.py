@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
@@ -18,7 +19,6 @@ INSTALLED = ("site-packages", "dist-packages")
 SHIPPED = (
     "bench",
     "resizer",
-    "resizer.building",
     "resizer.fixed",
     "resizer.folded",
     "resizer.learned",
@@ -52,16 +52,12 @@ def source_digest(implementation: str) -> str:
     That is the class's file, and whatever modules of theirs it imports, at any depth; not the
     standard library, installed packages, or this project. Nothing is executed. Data files, and
     names that are only known when the code runs, are not seen.
-
-    Raises:
-        ValueError: if there is no such module.
     """
-    module = implementation.partition(":")[0]
     with working_directory_importable():
-        modules = own_modules(module)
+        modules = own_modules(implementation.partition(":")[0])
     digests = {name: _digest(path.read_bytes()) for name, path in modules.items()}
     if len(digests) == 1:
-        return next(iter(digests.values()))
+        return digests.popitem()[1]
     lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
     return _digest("".join(lines).encode())
 
@@ -73,7 +69,8 @@ def own_modules(module: str) -> dict[str, Path]:
     waiting = [*_with_parents(module)]
     while waiting:
         name = waiting.pop()
-        if name in seen or (name != module and _is_shipped(name)):
+        shipped = name in SHIPPED or name.startswith("bench.")
+        if name in seen or (shipped and name != module):
             continue
         seen.add(name)
         path = module_file(name)
@@ -125,12 +122,7 @@ def _with_parents(module: str) -> Iterator[str]:
     >>> list(_with_parents("a.b.c"))
     ['a', 'a.b', 'a.b.c']
     """
-    parts = module.split(".")
-    return (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-
-
-def _is_shipped(module: str) -> bool:
-    return module in SHIPPED or module.startswith("bench.")
+    return accumulate(module.split("."), "{}.{}".format)
 
 
 def _is_installed(module: str, path: Path) -> bool:
@@ -139,48 +131,41 @@ def _is_installed(module: str, path: Path) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def _imports(source: bytes, package: str) -> tuple[str, ...]:
+def _imports(source: bytes, package: str) -> frozenset[str]:
     """The modules that a file may import, wherever in it; none where it cannot be parsed.
 
-    `from a import b` names `a` and `a.b`, as `b` may be a module.
+    `from a import b` names `a` and `a.b`, as `b` may be a module. A call of `import_module("a")`
+    or `__import__("a")` counts, too.
     """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # compiled, or not Python
-        return ()
-    found: dict[str, None] = {}
+        return frozenset()
+    found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name: None for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(node, package)
-            found |= {f"{base}.{alias.name}".strip("."): None for alias in node.names}
-            found |= {base: None} if base else {}
-        elif isinstance(node, ast.Call) and (named := _called(node, package)):
-            found[named] = None
-    return tuple(found)
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                base = _full("." * node.level + (node.module or ""), package)
+                found |= {base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)}
+            case ast.Call(
+                ast.Name("import_module" | "__import__")
+                | ast.Attribute(attr="import_module" | "__import__"),
+                [ast.Constant(str(name)), *_],
+            ):
+                found.add(_full(name, package))
+    return frozenset(found - {""})
 
 
-def _base(node: ast.ImportFrom, package: str) -> str:
-    """What an import is from, in full: `from ..c import d` in the package a.b is from a.c."""
-    if not node.level:
-        return node.module or ""
+def _full(name: str, package: str) -> str:
+    """A module's name in full: `..c` in the package a.b is a.c."""
+    own = name.lstrip(".")
+    if own == name:
+        return name
     parts = package.split(".")
-    kept = parts[: len(parts) - node.level + 1]
-    return ".".join([*kept, *([node.module] if node.module else [])])
-
-
-def _called(node: ast.Call, package: str) -> str | None:
-    """The module that `import_module("name")` or `__import__("name")` names, if it is written."""
-    called = node.func.attr if isinstance(node.func, ast.Attribute) else None
-    called = node.func.id if isinstance(node.func, ast.Name) else called
-    if called not in ("import_module", "__import__") or not node.args:
-        return None
-    first = node.args[0]
-    if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
-        return None
-    level = len(first.value) - len(first.value.lstrip("."))
-    return _base(ast.ImportFrom(first.value.lstrip(".") or None, [], level), package)
+    kept = parts[: len(parts) - (len(name) - len(own)) + 1]
+    return ".".join([*kept, own] if own else kept)
 
 
 def _digest(content: bytes) -> str:

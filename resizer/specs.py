@@ -64,14 +64,6 @@ def check_name(name: str) -> None:
         )
 
 
-def refuse_unknown_options(name: str, given: Iterable[str], allowed: Iterable[str]) -> None:
-    """Raise ValueError at the first given option that the resizer does not have."""
-    allowed = sorted(allowed)
-    for option in given:
-        if option not in allowed:
-            raise ValueError(f"resizer {name!r} has no option {option!r}{one_of(option, allowed)}")
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """The words that point from a misspelt name to the nearest known one.
 

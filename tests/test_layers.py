@@ -34,8 +34,7 @@ REPORT = (*ANALYSIS, "bench.report", "bench.events")
 OPENED = (*SPEC, *SAVED, "bench.cli")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "resizer": ("resizer.building", "resizer.specs"),
-    "resizer.building": ("resizer.sources", "resizer.specs", TORCH),
+    "resizer": ("resizer.sources", "resizer.specs", TORCH),
     "resizer.specs": (),
     "resizer.sources": (),
     "resizer.fixed": ("resizer", TORCH),
