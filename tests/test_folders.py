@@ -13,7 +13,7 @@ import pytest
 
 from bench.data import folders, incoming, library
 from bench.data.decoding import COMPOSITED, SCALED, TURNED
-from bench.data.folders import Reading, read_folder
+from bench.data.folders import Folder, Reading
 from bench.errors import InputError, told
 from bench.events import ignore
 from bench.machine import cores
@@ -178,7 +178,7 @@ def test_decoding_ahead_is_bounded_in_bytes(
     for i in range(count):
         picture(pictures / "train" / "a" / f"{i}.png", side=side)
     monkeypatch.setattr(folders, "DECODE_BYTES", 2 * folders.BYTES_PER_PIXEL * side * side)
-    reading = Reading(read_folder(pictures, "set"), ignore)
+    reading = Reading(Folder(pictures, "set"), ignore)
     assert reading.decoded_bytes == 3 * (count * side * side + 3 * 16)
     tracemalloc.start()
     try:

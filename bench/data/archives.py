@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import lzma
 import os
+import re
 import tarfile
 import urllib.error
 import urllib.request
@@ -25,7 +26,7 @@ MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 
 LONGEST_NAME = 1000  # of a member, folders included, bytes
 TIMEOUT_S = 30.0
-LONGEST_LENGTH = 18  # digits of a length that is taken for one
+LENGTH = re.compile("[0-9]{1,18}")  # what a server says that is taken for one
 UNREACHABLE = (
     urllib.error.URLError,
     TimeoutError,  # of an answer that does not come
@@ -48,7 +49,8 @@ def download(address: str, to: Path, free: int, tell: Listener) -> None:
     """
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:
-            total = _length(answer)
+            said = str(answer.headers.get("Content-Length", "")).strip()
+            total = int(said) if LENGTH.fullmatch(said) else 0  # bytes; 0: not known
             if total > free:
                 raise InputError(
                     f"{address} has {gigabytes(total)}; {gigabytes(free)} are free in {to.parent}"
@@ -66,12 +68,6 @@ def download(address: str, to: Path, free: int, tell: Listener) -> None:
         ) from e
     if total and done != total:
         raise InputError(f"{address} broke off after {done} of {total} bytes; fetch it again")
-
-
-def _length(answer: http.client.HTTPResponse) -> int:
-    """What the server says that it sends, bytes; 0 where it says nothing that is a length."""
-    said = str(answer.headers.get("Content-Length", "")).strip()
-    return int(said) if said.isascii() and said.isdigit() and len(said) <= LONGEST_LENGTH else 0
 
 
 def _copy(answer: http.client.HTTPResponse, to: Path, total: int, tell: Listener) -> int:
@@ -142,15 +138,12 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
 
 def _refuse_too_large(archive: Path, unpacked: int, size: int, free: int) -> None:
     if unpacked > MOST_TIMES * size + MOST_BESIDES:
-        raise InputError(
-            f"{archive.name} unpacks to more than {MOST_TIMES} times its size, as no archive of "
-            "images does; nothing was kept"
-        )
-    if unpacked > free:
-        raise InputError(
-            f"{archive.name} unpacks to more than the {gigabytes(free)} that are free; nothing was "
-            "kept"
-        )
+        most = f"{MOST_TIMES} times its size, as no archive of images does"
+    elif unpacked > free:
+        most = f"the {gigabytes(free)} that are free"
+    else:
+        return
+    raise InputError(f"{archive.name} unpacks to more than {most}; nothing was kept")
 
 
 def _read_to_the_end(tar: tarfile.TarFile) -> None:

@@ -49,7 +49,6 @@ class Loader:
         self.trial = trial
         self.threads = threads
         self.pinned = pinned  # batches lie in memory that a GPU can fetch by itself
-        self.sizes = np.stack([master.heights, master.widths], axis=1)  # (N, 2)
 
     @property
     def per_epoch(self) -> int:
@@ -73,7 +72,7 @@ class Loader:
         """
         trial, count = self.trial, len(self.master)
         order = self._stream("order", epoch).permutation(count)
-        boxes = train_boxes(self.sizes, trial, self._stream("crops", epoch))
+        boxes = train_boxes(self.master.sizes, trial, self._stream("crops", epoch))
         mirrored = self._stream("flips", epoch).random(count) < (0.5 if trial.flip else 0.0)
         some = order[seen * trial.batch_size : self.per_epoch * trial.batch_size]
         return self._batches(some, boxes, mirrored)
@@ -81,12 +80,12 @@ class Loader:
     def evaluate(self) -> Iterator[Batch]:
         """Every image once, in the master's order, by the one declared fit."""
         count = len(self.master)
-        boxes = fit_boxes(self.sizes, self.trial.eval_fit)
+        boxes = fit_boxes(self.master.sizes, self.trial.eval_fit)
         return self._batches(np.arange(count), boxes, np.zeros(count, dtype=bool))
 
     def pictures(self, rows: Rows) -> Batch:
         """The named rows in one batch, fitted as for evaluation."""
-        boxes = fit_boxes(self.sizes[rows], self.trial.eval_fit)
+        boxes = fit_boxes(self.master.sizes[rows], self.trial.eval_fit)
         return self._make(rows, boxes, np.zeros(len(rows), dtype=bool))
 
     def _stream(self, name: str, epoch: int) -> np.random.Generator:
@@ -131,11 +130,10 @@ class Loader:
 def fit_boxes(sizes: NDArray[np.int64], fit: str) -> Boxes:
     """The whole of each image (squash), or its largest central square (center_crop)."""
     height, width = sizes.T.astype(float)
-    if fit == "squash":
-        return np.stack([np.zeros_like(width), np.zeros_like(height), width, height], axis=1)
     side = np.minimum(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return np.stack([left, top, left + side, top + side], axis=1)
+    w, h = (width, height) if fit == "squash" else (side, side)
+    left, top = (width - w) / 2, (height - h) / 2
+    return np.stack([left, top, left + w, top + h], axis=1)
 
 
 def train_boxes(sizes: NDArray[np.int64], trial: Trial, stream: np.random.Generator) -> Boxes:

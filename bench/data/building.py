@@ -13,10 +13,10 @@ import PIL
 from bench.data.decoding import Image
 from bench.data.folders import Folder
 from bench.data.manifest import Manifest, read_manifest
-from bench.data.master import Master, open_split, write_split
+from bench.data.master import Master, write_split
 from bench.data.specs import SPLITS, DatasetSpec
 from bench.errors import InputError, counted, told
-from bench.events import DataRead, Listener
+from bench.events import Listener
 from bench.records import write_whole
 
 Images = Iterable[tuple[str, int, Image]]
@@ -104,15 +104,9 @@ def check_own(images: Folder) -> None:
     for split in SPLITS:
         for folder, count in found[split].items():
             if not count:
-                raise InputError(
-                    f"{images.shown}: class {folder} has no {split} images{_instead(images)}"
-                )
-
-
-def _instead(images: Folder) -> str:
-    """What was passed over, where there might have been images."""
-    why = "; ".join(f"{len(names)} {why}" for why, names in images.passed.items())
-    return f"; passed over: {why}" if why else ""
+                said = f"{images.shown}: class {folder} has no {split} images"
+                passed = "; ".join(f"{len(names)} {why}" for why, names in images.passed.items())
+                raise InputError(said + (f"; passed over: {passed}" if passed else ""))
 
 
 def write(made: Path, splits: Mapping[str, tuple[Images, int]], tell: Listener) -> dict[str, str]:
@@ -123,14 +117,8 @@ def write(made: Path, splits: Mapping[str, tuple[Images, int]], tell: Listener) 
     made.mkdir()
     digests: dict[str, str] = {}
     for split, (images, total) in splits.items():
-        digests |= write_split(made, split, _counted(images, split, total, tell))
+        digests |= write_split(made, split, images, total, tell)
     return digests
-
-
-def _counted(images: Images, split: str, total: int, tell: Listener) -> Images:
-    for done, image in enumerate(images, 1):
-        yield image
-        tell(DataRead(split, done, total))
 
 
 def finish(
@@ -146,7 +134,7 @@ def finish(
         digests: from `write`.
         known: what the manifest says besides; at least "origin" and "fingerprint".
     """
-    counts = {split: class_counts(open_split(made, split), classes) for split in SPLITS}
+    counts = {split: class_counts(Master(made, split), classes) for split in SPLITS}
     facts = {
         "name": place.name,
         "classes": classes,

@@ -56,9 +56,8 @@ class Decoded:
 @cache
 def suffixes() -> frozenset[str]:
     """Of the files that count as images: ".jpeg", …, in lower case; other files are passed over."""
-    return frozenset(
-        suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in FORMATS
-    )
+    kinds = PIL.Image.registered_extensions()
+    return frozenset(suffix for suffix, kind in kinds.items() if kind in FORMATS)
 
 
 def pixel_count(file: Path | IO[bytes]) -> int:

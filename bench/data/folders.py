@@ -6,11 +6,10 @@ import hashlib
 import itertools
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from bench.data.decoding import Decoded, Image, UndecodableError, decode, pixel_count, suffixes
 from bench.data.specs import SPLITS
@@ -34,15 +33,37 @@ class Found(NamedTuple):
     path: Path
 
 
-@dataclass(frozen=True)
 class Folder:
-    """Images in ImageFolder layout, found but not read."""
+    """Images in ImageFolder layout, found but not read.
 
-    shown: str  # what errors call it
-    root: Path  # the folder that has train/ and val/
-    classes: tuple[str, ...]  # class folders in the order of the labels
-    files: Mapping[str, Mapping[str, Sequence[Path]]]  # split -> class folder -> images, sorted
-    passed: Mapping[str, Sequence[str]]  # what was passed over, by the reason
+    Args:
+        root: the folder that has train/ and val/, or the only folder in it that does.
+        shown: what errors call it.
+        classes: class folders in the order of the labels; those of train, sorted, unless given.
+    Raises:
+        InputError: if there is no train/ or no val/, or a folder in them cannot be read.
+        OSError: if `root` cannot be read.
+    """
+
+    def __init__(self, root: Path, shown: str, classes: Sequence[str] = ()) -> None:
+        below = [path for path in root.iterdir() if path.is_dir() and not _hidden(path.name)]
+        if not any((root / split).is_dir() for split in SPLITS) and len(below) == 1:
+            root = below[0]
+        for split in SPLITS:
+            if not (root / split).is_dir():
+                raise InputError(
+                    f"{shown} has no folder {split!r}; wanted is train/<class>/… and val/<class>/…"
+                )
+        self.shown, self.root = shown, root
+        self.passed: dict[str, list[str]] = {}  # files or folders passed over, by the reason
+        self.closed: list[str] = []  # folders that could not be read, with the reason
+        for entry in self._entries(root):
+            if entry.name not in SPLITS:
+                self._pass("beside train and val", entry)
+        self.files = {split: self._classes(root / split) for split in SPLITS}
+        if self.closed:
+            raise InputError(f"{shown} cannot be read: {', '.join(self.closed)}")
+        self.classes = tuple(classes) or tuple(sorted(self.files["train"]))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split -> class folder -> number of images."""
@@ -62,57 +83,19 @@ class Folder:
 
     def found(self, split: str) -> list[Found]:
         """The images of a split in order of name."""
-        label = {folder: i for i, folder in enumerate(self.classes)}
         files = sorted(
-            (path.relative_to(self.root / split).as_posix(), label[folder], path)
-            for folder, paths in self.files[split].items()
-            for path in paths
+            (path.relative_to(self.root / split).as_posix(), label, path)
+            for label, folder in enumerate(self.classes)
+            for path in self.files[split][folder]
         )
-        return [Found(readable(name), number, path) for name, number, path in files]
+        return [Found(readable(name), label, path) for name, label, path in files]
 
-
-def read_folder(root: Path, shown: str, classes: Sequence[str] = ()) -> Folder:
-    """Find the images below `root`; their labels follow `classes`, or else the sorted folders.
-
-    Args:
-        root: the folder that has train/ and val/, or the only folder in it that does.
-        shown: what errors call it.
-    Raises:
-        InputError: if there is no train/ or no val/, or a folder in them cannot be read.
-        OSError: if `root` cannot be read.
-    """
-    below = [path for path in root.iterdir() if path.is_dir() and not _hidden(path.name)]
-    if not any((root / split).is_dir() for split in SPLITS) and len(below) == 1:
-        root = below[0]
-    for split in SPLITS:
-        if not (root / split).is_dir():
-            raise InputError(
-                f"{shown} has no folder {split!r}; wanted is train/<class>/… and val/<class>/…"
-            )
-    scan = Scan(root)
-    files = {split: scan.classes(root / split) for split in SPLITS}
-    if scan.closed:
-        raise InputError(f"{shown} cannot be read: {', '.join(scan.closed)}")
-    return Folder(shown, root, tuple(classes) or tuple(sorted(files["train"])), files, scan.passed)
-
-
-class Scan:
-    """A walk through class folders that notes what it passes over."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.passed: dict[str, list[str]] = {}  # files or folders passed over, by the reason
-        self.closed: list[str] = []  # folders that could not be read, with the reason
-        for entry in self._entries(root):
-            if entry.name not in SPLITS:
-                self._pass("beside train and val", entry)
-
-    def classes(self, split: Path) -> dict[str, list[Path]]:
-        """Class folder -> its images, sorted."""
+    def _classes(self, split: Path) -> dict[str, list[Path]]:
+        """Class folder -> its images."""
         found = {}
         for entry in self._entries(split):
             if entry.is_dir() and not _hidden(entry.name):
-                found[entry.name] = sorted(self._images(Path(entry.path)))
+                found[entry.name] = list(self._images(Path(entry.path)))
             else:
                 image = _is_image(entry.name)
                 self._pass("outside any class folder" if image else _why(entry), entry)
@@ -122,11 +105,10 @@ class Scan:
         waiting = [folder]
         while waiting:
             for entry in self._entries(waiting.pop()):
-                if _hidden(entry.name):
-                    self._pass(_why(entry), entry)
-                elif entry.is_dir(follow_symlinks=False):
+                shown = not _hidden(entry.name)
+                if shown and entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
-                elif entry.is_file() and _is_image(entry.name):
+                elif shown and entry.is_file() and _is_image(entry.name):
                     yield Path(entry.path)
                 else:
                     self._pass(_why(entry), entry)
@@ -189,29 +171,29 @@ class Reading:
         with ThreadPoolExecutor(self._workers, thread_name_prefix="headers") as pool:
             for start in range(0, len(files), AT_ONCE):
                 some = files[start : start + AT_ONCE]
-                counted = pool.map(lambda at: _tried(pixel_count, at[1].path), some)
-                for (split, one), pixels in zip(some, counted, strict=True):
-                    if isinstance(pixels, int):
-                        self.pixels[one.path] = pixels
-                    else:
-                        self.broken[f"{split}/{one.name}"] = str(pixels)
+                headers = [pool.submit(pixel_count, one.path) for _, one in some]
+                for (split, one), header in zip(some, headers, strict=True):
+                    try:
+                        self.pixels[one.path] = header.result()
+                    except UndecodableError as error:
+                        self.broken[f"{split}/{one.name}"] = str(error)
                 tell(DataRead("headers", start + len(some), len(files)))
 
     def images(self, split: str) -> Iterator[tuple[str, int, Image]]:
         """Each image of a split that can be decoded: (name, label, (H, W, 3) uint8), by name."""
         sound = [one for one in self.found[split] if one.path in self.pixels]
-        for one, decoded in self._decoded(sound):
-            if isinstance(decoded, UndecodableError):
-                self.broken[f"{split}/{one.name}"] = str(decoded)
+        for one, result in self._decoded(sound):
+            try:
+                decoded = result.result()
+            except UndecodableError as error:
+                self.broken[f"{split}/{one.name}"] = str(error)
             else:
                 self.changes.update(decoded.changes)
                 yield one.name, one.label, decoded.image
 
-    def _decoded(
-        self, files: Sequence[Found]
-    ) -> Iterator[tuple[Found, Decoded | UndecodableError]]:
+    def _decoded(self, files: Sequence[Found]) -> Iterator[tuple[Found, Future[Decoded]]]:
         """Decode in a few threads, in order, with a bounded number of bytes ahead."""
-        waiting: deque[tuple[Found, Future[Decoded | UndecodableError]]] = deque()
+        waiting: deque[tuple[Found, Future[Decoded]]] = deque()
         ahead = 0
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         try:
@@ -219,12 +201,11 @@ class Reading:
                 ahead += self._cost(one)
                 while waiting and ahead > DECODE_BYTES:
                     first, result = waiting.popleft()
-                    yield first, result.result()
+                    yield first, result
                     ahead -= self._cost(first)
-                waiting.append((one, pool.submit(_tried, decode, one.path)))
+                waiting.append((one, pool.submit(decode, one.path)))
             while waiting:
-                first, result = waiting.popleft()
-                yield first, result.result()
+                yield waiting.popleft()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -244,13 +225,3 @@ class Reading:
         raise InputError(
             f"{len(self.broken)} images in {self.shown} cannot be decoded: {'; '.join(named)}"
         )
-
-
-Result = TypeVar("Result")
-
-
-def _tried(read: Callable[[Path], Result], path: Path) -> Result | UndecodableError:
-    try:
-        return read(path)
-    except UndecodableError as error:
-        return error

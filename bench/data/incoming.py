@@ -1,8 +1,4 @@
-"""How a dataset comes here: fetched, or imported from an archive or a folder.
-
-Its master copy is made in a staging folder and renamed into place when it is complete, by one
-process at a time.
-"""
+"""How a dataset comes here: fetched, or imported from an archive or a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import archives, building
-from bench.data.folders import Reading, read_folder
+from bench.data.folders import Folder, Reading
 from bench.data.library import Dataset, data_dir, entry, open_dataset
 from bench.data.master import file_digest
 from bench.data.specs import BASE_ADDRESS, DATASETS, SPLITS, DatasetSpec
@@ -123,14 +119,19 @@ def _build(
     if path.is_file():
         root = staging / "unpacked"
         archives.unpack(path, root, free_bytes(staging), tell)
-    images = read_folder(root, path.name, tuple(spec.classes) if spec else ())
+    images = Folder(root, path.name, tuple(spec.classes) if spec else ())
     if spec is None:
         building.check_own(images)
     else:
         building.check_published(images, name, spec)
     with warnings.catch_warnings(action="ignore"):  # Pillow's, of large images and damaged EXIF
         reading = Reading(images, tell)
-        _refuse_without_room(path.name, reading.decoded_bytes, staging)
+        needed, free = reading.decoded_bytes, free_bytes(staging)
+        if needed > free:
+            raise InputError(
+                f"{path.name} takes {archives.gigabytes(needed)} decoded; "
+                f"{archives.gigabytes(free)} are free in {data_dir()}"
+            )
         splits = {split: (reading.images(split), len(reading.found[split])) for split in SPLITS}
         digests = building.write(made := staging / "made", splits, tell)
     reading.finish()
@@ -138,12 +139,3 @@ def _build(
     facts = {**known, **content, "changes": reading.changes}
     classes = list(map(readable, images.classes))
     building.finish(made, data_dir() / name, classes, digests, facts)
-
-
-def _refuse_without_room(shown: str, decoded: int, folder: Path) -> None:
-    free = free_bytes(folder)
-    if decoded > free:
-        raise InputError(
-            f"{shown} takes {archives.gigabytes(decoded)} decoded; {archives.gigabytes(free)} are "
-            f"free in {data_dir()}"
-        )

@@ -18,7 +18,7 @@ import platformdirs
 
 from bench.data import building
 from bench.data.manifest import Manifest, again, digest_of, read_manifest
-from bench.data.master import Master, file_digest, open_split
+from bench.data.master import Master, file_digest
 from bench.data.specs import DATASETS, SPLITS, DatasetSpec
 from bench.errors import InputError, counted, told
 from bench.events import DataRead, Listener, ignore
@@ -83,8 +83,7 @@ class Row:
 
 def data_dir() -> Path:
     """`RESIZER_BENCH_DATA`, or else a folder in the platform's cache."""
-    given = os.environ.get("RESIZER_BENCH_DATA")
-    if given:
+    if given := os.environ.get("RESIZER_BENCH_DATA"):
         return expanded(given).absolute()
     return platformdirs.user_cache_path("resizer-bench") / "data"
 
@@ -97,14 +96,12 @@ def known_names() -> list[str]:
 
 def fingerprint(name: str) -> str | None:
     """The fingerprint of a dataset, from its manifest alone; None if it is not there."""
-    manifest = _manifest(name)
-    return manifest.fingerprint if manifest else None
+    return manifest.fingerprint if (manifest := _manifest(name)) else None
 
 
 def pixels(name: str) -> str | None:
     """The digest of a dataset's pixels, from its manifest alone; None if it is not there."""
-    manifest = _manifest(name)
-    return manifest.pixels if manifest else None
+    return manifest.pixels if (manifest := _manifest(name)) else None
 
 
 def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = None) -> Dataset:
@@ -124,7 +121,7 @@ def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = 
     folder, manifest = data_dir() / name, _manifest(name)
     assert manifest is not None
     try:
-        train, val = (open_split(folder, split) for split in SPLITS)
+        train, val = (Master(folder, split) for split in SPLITS)
     except PermissionError as error:
         raise InputError(told(error, folder)) from error
     except (OSError, ValueError, KeyError) as error:
@@ -199,7 +196,7 @@ def verify(name: str, tell: Listener = ignore) -> str:
 def _fits(dataset: Dataset, split: str) -> bool:
     """Whether the images fill the .bin without gaps and have the right counts."""
     master = dataset.split(split)
-    ends = np.cumsum(master.heights * master.widths * 3)
+    ends = np.cumsum(3 * master.sizes.prod(axis=1))
     return bool(
         np.array_equal(master.offsets[1:], ends[:-1])
         and ends[-1] == master.file.stat().st_size

@@ -24,94 +24,83 @@ class DatasetSpec:
     archive: str | None = None  # file name below `BASE_ADDRESS`; its stem is also its top folder
     digests: tuple[str, ...] = ()  # all in circulation, "md5:…" or "sha256:…": any is a match
     generator: str | None = None  # "module:function"
-
-    @property
-    def side(self) -> int | None:
-        """The shorter side of its images, pixels, where its archive was made with one."""
-        last = (self.archive or "").removesuffix(".tgz").rpartition("-")[2]
-        return int(last) if last.isdigit() else None
+    side: int | None = None  # the shorter one of its images, pixels, where it was made with one
 
 
-# (class folder, readable name, train images, val images), as published by fastai.
+_Rows = tuple[tuple[str, str, int, int], ...]
+# Name, what it is, and (class folder, readable name, train images, val images): as fastai has it.
 _IMAGENETTE = (
-    ("n01440764", "tench", 963, 387),
-    ("n02102040", "English springer", 955, 395),
-    ("n02979186", "cassette player", 993, 357),
-    ("n03000684", "chain saw", 858, 386),
-    ("n03028079", "church", 941, 409),
-    ("n03394916", "French horn", 956, 394),
-    ("n03417042", "garbage truck", 961, 389),
-    ("n03425413", "gas pump", 931, 419),
-    ("n03445777", "golf ball", 951, 399),
-    ("n03888257", "parachute", 960, 390),
+    "Imagenette",
+    "10 easy ImageNet classes",
+    (
+        ("n01440764", "tench", 963, 387),
+        ("n02102040", "English springer", 955, 395),
+        ("n02979186", "cassette player", 993, 357),
+        ("n03000684", "chain saw", 858, 386),
+        ("n03028079", "church", 941, 409),
+        ("n03394916", "French horn", 956, 394),
+        ("n03417042", "garbage truck", 961, 389),
+        ("n03425413", "gas pump", 931, 419),
+        ("n03445777", "golf ball", 951, 399),
+        ("n03888257", "parachute", 960, 390),
+    ),
 )
 _IMAGEWOOF = (
-    ("n02086240", "Shih-Tzu", 941, 409),
-    ("n02087394", "Rhodesian ridgeback", 942, 408),
-    ("n02088364", "beagle", 932, 418),
-    ("n02089973", "English foxhound", 580, 224),
-    ("n02093754", "Border terrier", 949, 401),
-    ("n02096294", "Australian terrier", 943, 407),
-    ("n02099601", "golden retriever", 949, 401),
-    ("n02105641", "Old English sheepdog", 928, 422),
-    ("n02111889", "Samoyed", 921, 429),
-    ("n02115641", "dingo", 940, 410),
+    "Imagewoof",
+    "10 dog breeds of ImageNet",
+    (
+        ("n02086240", "Shih-Tzu", 941, 409),
+        ("n02087394", "Rhodesian ridgeback", 942, 408),
+        ("n02088364", "beagle", 932, 418),
+        ("n02089973", "English foxhound", 580, 224),
+        ("n02093754", "Border terrier", 949, 401),
+        ("n02096294", "Australian terrier", 943, 407),
+        ("n02099601", "golden retriever", 949, 401),
+        ("n02105641", "Old English sheepdog", 928, 422),
+        ("n02111889", "Samoyed", 921, 429),
+        ("n02115641", "dingo", 940, 410),
+    ),
 )
 
 
-def _published(
-    title: str, archive: str, rows: tuple[tuple[str, str, int, int], ...], *digests: str
-) -> DatasetSpec:
+def _published(family: tuple[str, str, _Rows], side: int | None, *digests: str) -> DatasetSpec:
+    name, about, rows = family
+    size, suffix = f"{about}, full size", ""
+    if side:
+        size, suffix = f"shortest side {side} px", f"-{side}"
     return DatasetSpec(
-        title,
+        f"{name}, {size}",
         classes={folder: readable for folder, readable, _, _ in rows},
         counts={
             "train": {folder: train for folder, _, train, _ in rows},
             "val": {folder: val for folder, _, _, val in rows},
         },
-        archive=archive,
+        archive=f"{name.lower()}2{suffix}.tgz",
         digests=digests,
+        side=side,
     )
 
 
 DATASETS: dict[str, DatasetSpec] = {
-    "imagenette": _published(
-        "Imagenette, 10 easy ImageNet classes, full size",
-        "imagenette2.tgz",
-        _IMAGENETTE,
-        "md5:fe2fc210e6bb7c5664d602c3cd71e612",
-    ),
-    "imagenette-320": _published(
-        "Imagenette, shortest side 320 px",
-        "imagenette2-320.tgz",
-        _IMAGENETTE,
-        "md5:3df6f0d01a2c9592104656642f5e78a3",
-    ),
-    "imagenette-160": _published(
-        "Imagenette, shortest side 160 px",
-        "imagenette2-160.tgz",
-        _IMAGENETTE,
-        "md5:e793b78cc4c9e9a4ccc0c1155377a412",
-    ),
+    "imagenette": _published(_IMAGENETTE, None, "md5:fe2fc210e6bb7c5664d602c3cd71e612"),
+    "imagenette-320": _published(_IMAGENETTE, 320, "md5:3df6f0d01a2c9592104656642f5e78a3"),
+    "imagenette-160": _published(_IMAGENETTE, 160, "md5:e793b78cc4c9e9a4ccc0c1155377a412"),
     "imagewoof": _published(
-        "Imagewoof, 10 dog breeds of ImageNet, full size",
-        "imagewoof2.tgz",
         _IMAGEWOOF,
+        None,
         "sha256:d6f2ffc7b95663f7701b94cea32db1683b9a50dd389382c7cca024e840af0379",
         "md5:5eaf5bbf4bf16a77c616dc6e8dd5f8e9",
         "md5:9aafe18bcdb1632c4249a76c458465ba",
     ),
     "imagewoof-320": _published(
-        "Imagewoof, shortest side 320 px",
-        "imagewoof2-320.tgz",
         _IMAGEWOOF,
+        320,
         "sha256:4e4905ed7643120daaf9bf3b2ef7f3a7e8396d9bdaf254a38c6f01f618b4973d",
         "md5:af65be7963816efa949fa3c3b4947740",
     ),
     "imagewoof-160": _published(
-        "Imagewoof, shortest side 160 px",
-        "imagewoof2-160.tgz",
         _IMAGEWOOF,
+        160,
         "sha256:663c22f69c2802d85e2a67103c017e047096702ffddf9149a14011b7002539bf",
         "md5:fcd23cc7dfce8837c95a8f9d63a128b7",
     ),

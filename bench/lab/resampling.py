@@ -224,7 +224,7 @@ class ResidentLoader(Loader):
             yield from zip(*(torch.split(part, lengths) for part in made), strict=True)
 
     def _make(self, rows: Rows, boxes: Boxes, mirrored: NDArray[np.bool_]) -> Batch:
-        cut = Cut(self.master.offsets[rows], self.sizes[rows], boxes, mirrored)
+        cut = Cut(self.master.offsets[rows], self.master.sizes[rows], boxes, mirrored)
         numbers = torch.from_numpy(rows).to(self.pixels.device, non_blocking=True)
         return resample(self.pixels, cut, self.trial, self.run), self.labels[numbers]
 
