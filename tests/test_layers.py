@@ -108,7 +108,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench.data.batches": (*DATA, TORCH),
     "bench.lab": (),
     "bench.lab.device": (*LAB, "bench.lab"),
-    "bench.lab.disturbance": ("bench.records",),
     "bench.lab.environment": (*LAB, "bench.lab"),
     "bench.lab.checkpoints": (*LAB, "bench.lab"),
     "bench.lab.capture": (*LAB, "bench.lab"),

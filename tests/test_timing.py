@@ -16,8 +16,7 @@ from bench.analysis.evidence import gather
 from bench.data.library import open_dataset
 from bench.errors import InputError
 from bench.events import Event, Round
-from bench.lab import device, matching, timing
-from bench.lab import disturbance as machine
+from bench.lab import device, environment, matching, timing
 from bench.lab.card import Card
 from bench.metrics import Weight
 from bench.records import RoundRecord, TimingRecord, read_record, write_record
@@ -187,17 +186,17 @@ def test_what_a_gpu_takes_to_search_for_algorithms_is_not_in_its_peak(
 
 
 def test_what_others_take_of_the_processor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = machine.Watch()
+    watch = environment.Watch()
     busy = watch.busy
     if busy is None:
         pytest.skip("needs Linux's /proc/stat")
     time.sleep(0.05)
     wall = (os.cpu_count() or 1) * (time.perf_counter() - watch.began)
-    monkeypatch.setattr(machine, "_busy_s", lambda: busy + wall)
+    monkeypatch.setattr(environment, "_busy_s", lambda: busy + wall)
     found = watch.disturbance()
     assert found["share"] == pytest.approx(1.0, abs=0.2)
     assert found["disturbed"]
-    monkeypatch.setattr(machine, "_busy_s", lambda: busy)
+    monkeypatch.setattr(environment, "_busy_s", lambda: busy)
     assert not watch.disturbance()["disturbed"]
 
 

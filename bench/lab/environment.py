@@ -1,4 +1,4 @@
-"""What ran this: versions, device, threads, precision, revision."""
+"""What ran this: versions, device, threads, precision, revision; and what else was running."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
+import time
 from pathlib import Path
 
 import torch
 
 from bench.lab.device import resolve_precision
 from bench.paths import CHECKOUT
-from bench.records import Environment
+from bench.records import DisturbanceFacts, Environment
+
+STAT = Path("/proc/stat")
+LIMIT = 0.10  # share of the processor's time beyond which other load disturbs a measurement
 
 
 def describe(device: torch.device, precision: str) -> Environment:
@@ -80,3 +85,48 @@ def _output(command: list[str]) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+class Watch:
+    """Whether something else uses the processor, from its making to `disturbance()`."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.busy, self.own, self.switches = _busy_s(), time.process_time(), _switches()
+
+    def disturbance(self) -> DisturbanceFacts:
+        wall = time.perf_counter() - self.began
+        cores = os.cpu_count() or 1
+        share = None
+        if (busy := _busy_s()) is not None and self.busy is not None:
+            others = busy - self.busy - (time.process_time() - self.own)
+            share = max(0.0, others / (wall * cores))
+        load = os.getloadavg()[0]
+        return {
+            "share": share,
+            "switches_per_s": (_switches() - self.switches) / wall,
+            "load": load,
+            "disturbed": judge(share, load, cores),
+        }
+
+
+def judge(share: float | None, load: float, cores: int) -> bool:
+    """Whether a measurement was disturbed: by the share of others, else by the load average.
+
+    >>> judge(0.2, 0.0, 2), judge(0.02, 9.0, 2), judge(None, 4.5, 2), judge(None, 3.5, 2)
+    (True, False, True, False)
+    """
+    return load > 2 * cores if share is None else share > LIMIT
+
+
+def _busy_s() -> float | None:
+    """Seconds that all cores together were at work or taken away, since the system began."""
+    if not STAT.exists():
+        return None
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, STAT.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _switches() -> int:
+    """How often this process was put off the processor."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

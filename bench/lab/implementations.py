@@ -21,8 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.lab import device as devices
 from bench.lab.capture import captured
-from bench.lab.disturbance import Watch
-from bench.lab.environment import describe, now
+from bench.lab.environment import Watch, describe, now
 from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
 from bench.records import AGAIN, PUBLISHED_FORM, FormsRound
 from bench.seeds import seed_for

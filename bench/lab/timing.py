@@ -19,7 +19,6 @@ from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
 from bench.lab.card import Card
-from bench.lab.disturbance import Watch
 from bench.lab.stepper import BLOCK_S, LEAST_BLOCKS, Stepper, cost, timed_batches, timed_blocks
 from bench.lab.training import explain
 from bench.metrics import Weight
@@ -76,7 +75,7 @@ def take_round(
     again: Samples = {}
     failures: dict[str, str] = {}
     seconds = sitting.settings.seconds
-    watch, card = Watch(), Card(device)
+    watch, card = environment.Watch(), Card(device)
     for subject, repeated in turns:
         name = subject.dataset
         try:
