@@ -19,8 +19,9 @@ from bench.lab.stepper import Stepper
 from bench.lab.timing import PHASES
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.test_training import CPU, run, toy
+from tests.test_training import run, toy
 
+CPU = torch.device("cpu")
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "lr": 0.25, "clip_norm": 1.0},
     "adamw": {"lr": 2**-9},
@@ -62,8 +63,8 @@ def losses(one: Trial, *, captured: bool, anew: bool = False) -> list[float]:
         anew: the step is captured once more there, as by a process that goes on.
     """
     model = models.placed(models.build(one, 2), one, CPU).train()
-    state = training.begin(model, one, 10, 5, CPU, "fp32")
-    step = training.stepping(state, one, CPU, "fp32")
+    state = training.begin(model, one, 10, 5)
+    step = training.stepping(state)
     if not captured:
         assert isinstance(step, Captured)
         step = step.step
@@ -71,7 +72,7 @@ def losses(one: Trial, *, captured: bool, anew: bool = False) -> list[float]:
     for number in range(10):
         if number == 4:
             state.optimizer.load_state_dict(state.optimizer.state_dict())
-            step = training.stepping(state, one, CPU, "fp32") if anew else step
+            step = training.stepping(state) if anew else step
         images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8, generator=stream)
         found.append(step(images, torch.randint(2, (8,), generator=stream)).item())
         for group in state.optimizer.param_groups:
@@ -109,8 +110,8 @@ def test_a_trial_is_the_same_captured_and_its_record_says_that_it_was(
 def test_a_model_that_torch_compiles_is_not_captured(replays: list[int]) -> None:
     one = toy(compile="reduce-overhead")
     model = models.build(one, 2)
-    state = training.begin(model, one, 10, 5, CPU, "fp32")
-    assert not isinstance(training.stepping(state, one, CPU, "fp32"), Captured)
+    state = training.begin(model, one, 10, 5)
+    assert not isinstance(training.stepping(state), Captured)
     assert replays == []
 
 

@@ -22,8 +22,6 @@ from bench.records import Json
 from bench.spec.trial import Trial
 from bench.store import Store
 
-CPU = torch.device("cpu")
-
 
 def toy(**fields: Any) -> Trial:
     given = {"dataset": "toy", "backbone": "test_resnet", "input_size": 32, "output_size": 16}
@@ -80,7 +78,7 @@ def test_a_trained_classifier_comes_back_and_predicts_what_was_recorded(store: S
     run(store, one)
     model = models.load(one.key, store.root)
     assert not model.training
-    again = training.validate(model, _val_loader(one), CPU, "fp32")
+    again = training.validate(model, _val_loader(one))
     wanted = store.predictions(one.key)
     assert again.predicted.tolist() == wanted["predicted"].tolist()
     assert again.probability.tolist() == pytest.approx(wanted["probability"].tolist(), abs=1e-5)
@@ -161,8 +159,8 @@ def one_update(one: Trial, precision: str = "fp32", scale: float = 1.0) -> torch
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     constant = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
-    state = State(model, optimizer, constant, scaler, torch.zeros(()))
-    training.update(state, images, labels, one, precision)  # type: ignore[arg-type]
+    state = State(one, precision, model, optimizer, constant, scaler, torch.zeros(()))  # type: ignore[arg-type]
+    training.update(state, images, labels)
     return model
 
 

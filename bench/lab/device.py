@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import InputError
@@ -67,6 +67,12 @@ def resolve_precision(asked: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device.type == "cpu" and cpu_is_faster_in_bf16() else "fp32"
+
+
+def where(model: nn.Module, asked: str) -> tuple[torch.device, Precision]:
+    """The device that the model is on, and the precision that is meant by that which is asked."""
+    device = next(model.parameters()).device
+    return device, resolve_precision(asked, device)
 
 
 def cpu_is_faster_in_bf16() -> bool:
@@ -248,10 +254,8 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in OUT_OF_MEMORY)
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4

@@ -28,22 +28,13 @@ from bench.data.library import Dataset
 from bench.data.master import Master
 from bench.events import ignore
 from bench.lab import device as devices
-from bench.lab import models, training
+from bench.lab import models, resampling, training
 from bench.lab.capture import captured
 from bench.lab.card import Card
 from bench.lab.environment import describe, now
-from bench.lab.resampling import (
-    AVERAGING,
-    Cut,
-    ResidentLoader,
-    Run,
-    fastest_pass,
-    loader,
-    resample,
-    torch_pass,
-)
+from bench.lab.resampling import Run, torch_pass
 from bench.lab.snapshots import Snapshots
-from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
+from bench.lab.stepper import Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Fields, Trial
@@ -95,8 +86,8 @@ def levels_off_pillow(
     mirrored = stream.random(len(sizes)) < 0.5
     given = {**BASE, "backbone": "", "input_size": side, "output_size": 1, "resample": name}
     pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
-    cut = Cut(offsets, sizes, boxes, mirrored)
-    out = resample(pixels, cut, Trial(**given, channels_last=bool(seed % 2)), run)
+    cut = resampling.Cut(offsets, sizes, boxes, mirrored)
+    out = resampling.resample(pixels, cut, Trial(**given, channels_last=bool(seed % 2)), run)
     ours = out.permute(0, 2, 3, 1).cpu().numpy().astype(int)
     wanted = [
         np.asarray(Image.fromarray(image).resize((side, side), FILTERS[name], box=tuple(box)))
@@ -115,30 +106,28 @@ def random_sizes(count: int, largest: int, seed: int) -> NDArray[np.int64]:
 
 def pictures(bench: Bench) -> Iterator[Finding]:
     """Pillow's, of every filter, from boxes of every size, by each form of the pass."""
-    for way, run in dict([("torch", torch_pass), fastest_pass(bench.device)]).items():
+    for way, run in dict([("torch", torch_pass), resampling.fastest_pass(bench.device)]).items():
         levels = [
             levels_off_pillow(
                 run, random_sizes(bench.boxes // 5, 300, seed), side, name, seed, bench.device
             )
-            for name in AVERAGING
+            for name in resampling.AVERAGING
             for seed, side in enumerate((1, 7, 32, 112, 224))
         ]
         most = float(max(one.max() for one in levels))
         mean = float(np.mean([one.mean() for one in levels]))
-        yield within(f"pictures off Pillow's ({way}), levels at most", most, "≤ 1", most <= 1)
-        yield within(
-            f"pictures off Pillow's ({way}), levels on average", mean, "≤ 0.1", mean <= 0.1
-        )
+        what = f"pictures off Pillow's ({way}), levels"
+        yield within(f"{what} at most", most, "≤ 1", most <= 1)
+        yield within(f"{what} on average", mean, "≤ 0.1", mean <= 0.1)
 
 
 def epochs_alike(bench: Bench) -> Iterator[Finding]:
     """An epoch from the device's pixels, and one that Pillow makes and a stream brings."""
     trial = Trial(**{**BASE, "input_size": 32, "output_size": 16, "backbone": ""})
-    theirs = Loader(
-        bench.dataset.train, trial, threads=2, pinned=bench.device.type == "cuda"
-    ).train(1)
-    ours = ResidentLoader(bench.dataset.train, trial, bench.device).train(1)
-    pairs = zip(ours, devices.delivered(theirs, bench.device), strict=True)
+    split, device = bench.dataset.train, bench.device
+    theirs = Loader(split, trial, threads=2, pinned=device.type == "cuda").train(1)
+    ours = resampling.ResidentLoader(split, trial, device).train(1)
+    pairs = zip(ours, devices.delivered(theirs, device), strict=True)
     apart = [
         int((one[0].int() - other[0].int()).abs().max()) + 255 * int((one[1] != other[1]).any())
         for one, other in pairs
@@ -182,12 +171,8 @@ def busy_time(bench: Bench) -> Iterator[Finding]:
 
     median_s(slowly, 0.1)  # until its clock has risen
     found = median_s(slowly, 0.1) / (10 * median_s(kernel, 0.01))
-    yield within(
-        "busy time of 10 kernels, over 10 times that of one",
-        found,
-        "1 ± 0.05",
-        abs(found - 1) <= 0.05,
-    )
+    holds = abs(found - 1) <= 0.05
+    yield within("busy time of 10 kernels, over 10 times that of one", found, "1 ± 0.05", holds)
 
 
 def captured_steps(bench: Bench) -> Iterator[Finding]:
@@ -253,11 +238,10 @@ def gradient_of(bench: Bench, device: torch.device) -> Tensor:
     devices.configure(deterministic=False)
     trial = small_trial()
     model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device).train()
-    first = next(loader(bench.dataset.train, trial, device).train(1))
+    first = next(resampling.loader(bench.dataset.train, trial, device).train(1))
     images, labels = devices.put(first, device)
-    gradients = torch.autograd.grad(
-        F.cross_entropy(model(images), labels), list(model.parameters())
-    )
+    loss = F.cross_entropy(model(images), labels)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
     return torch.cat([one.double().flatten().cpu() for one in gradients])
 
 
@@ -266,12 +250,12 @@ def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) 
     devices.configure(deterministic=deterministic)
     trial = small_trial(deterministic=deterministic)
     rows = np.arange(bench.images) * len(bench.dataset.train) // bench.images
-    data = loader(bench.dataset.train.part(rows), trial, device)
+    data = resampling.loader(bench.dataset.train.part(rows), trial, device)
     model = models.placed(models.build(trial, len(bench.dataset.classes)), trial, device)
     with TemporaryDirectory() as folder:
         facts = {**describe(device, "fp32"), "data": "", "loader": data.name}
         snapshots = Snapshots(Path(folder) / "snapshot", facts, ignore)
-        trained = training.train(model, trial, (data, data), device, "fp32", snapshots, ignore)
+        trained = training.train(model, (data, data), snapshots, ignore)
     devices.configure(deterministic=False)
     return trained.curve[-1]["train_loss"]
 
@@ -311,7 +295,7 @@ def speeds(bench: Bench) -> Iterator[Finding]:
 
 
 def images_per_s(stepper: Stepper, step: Callable[[], object], bench: Bench) -> float:
-    values = timed_blocks(stepper, step, bench.seconds / TURNS, BLOCK_S)
+    values = timed_blocks(stepper, step, bench.seconds / TURNS)
     return stepper.trial.batch_size / statistics.median(values)
 
 

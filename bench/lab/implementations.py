@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.lab import device as devices
 from bench.lab.capture import captured
 from bench.lab.environment import Watch, describe, now
-from bench.lab.stepper import BLOCK_S, Stepper, timed_blocks
+from bench.lab.stepper import Stepper, timed_blocks
 from bench.records import AGAIN, PUBLISHED_FORM, FormsRound
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
@@ -119,7 +119,7 @@ def turn(form: Form, seconds: float) -> dict[str, float]:
         "whole": (whole.train_step, WHOLE),
     }
     return {
-        phase: median(timed_blocks(whole, step, seconds, BLOCK_S)) / sizes["batch_size"]
+        phase: median(timed_blocks(whole, step, seconds)) / sizes["batch_size"]
         for phase, (step, sizes) in steps.items()
     }
 
@@ -129,7 +129,7 @@ def speeds(device: torch.device, seconds: float) -> dict[str, float]:
     stepper = FORMS[PUBLISHED_FORM].stepper(WHOLE)  # it waits for the device
 
     def billions_per_s(amount: int, call: Callable[[], object]) -> float:
-        return amount / median(timed_blocks(stepper, call, seconds, BLOCK_S)) / 1e9
+        return amount / median(timed_blocks(stepper, call, seconds)) / 1e9
 
     found: dict[str, float] = {}
     for name in {form.precision for form in forms().values()}:

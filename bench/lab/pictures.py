@@ -20,9 +20,7 @@ MEASURED = 64  # images whose spectra are averaged
 
 
 @torch.no_grad()
-def save(
-    path: Path, model: Classifier, data: Loader, device: torch.device, precision: devices.Precision
-) -> Spectrum:
+def save(path: Path, model: Classifier, data: Loader) -> Spectrum:
     """Keep a few validation images in `path` (.npz) and give the spectra for the record.
 
     The file has, in 0..1 and (N, H, W, 3): `input`, what is loaded; `plain`, its antialiased
@@ -32,6 +30,7 @@ def save(
         and "plain" there; see `radial_power`.
     """
     model.eval()
+    device, precision = devices.where(model, data.trial.precision)
     rows = np.linspace(0, len(data.master) - 1, min(MEASURED, len(data.master))).astype(int)
     images, _ = devices.put(data.pictures(rows), device)
     with devices.autocast(device, precision):

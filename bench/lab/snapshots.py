@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import first_line
-from bench.events import Listener, Resumed, StartedAnew, StoppedError
+from bench.events import Listener, Resumed, StartedAnew
 from bench.lab import device as devices
 from bench.machine import written_whole
 from bench.records import CurveRow
+from bench.spec.trial import Trial
 
 EVERY_S = 300.0  # a kill loses so much training at the most
 BINDING = ["device", "device_name", "precision", "threads", "platform"]
@@ -31,6 +31,8 @@ BINDING += ["torch", "torchvision", "timm", "numpy", "pillow", "data", "loader"]
 class State:
     """All that a training run is between two of its steps."""
 
+    trial: Trial
+    precision: devices.Precision
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
@@ -41,6 +43,10 @@ class State:
     train_s: float = 0.0  # training alone, evaluation excluded
     curve: list[CurveRow] = field(default_factory=list)  # a row for each whole epoch
     counted: float = 0.0  # the clock when `train_s` was last brought up to date
+
+    @property
+    def device(self) -> torch.device:
+        return self.losses.device
 
     @property
     def epoch_began(self) -> int:
@@ -73,18 +79,16 @@ class Snapshots:
         self.path, self.tell = path, tell
         self.began = self.saved = time.perf_counter()
         self.found: dict[str, Any] = {}
-        if path.exists():
-            self._find()
-
-    def _find(self) -> None:
+        if not path.exists():
+            return
         try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
             why = difference(found["bound"], self.bound)
         except Exception as error:  # of a damaged file torch raises what it likes
-            found, why = {}, f"cannot be read: {first_line(error)}"
+            why = f"cannot be read: {first_line(error)}"
         if why:
-            self.path.unlink()
-            self.tell(StartedAnew(f"its snapshot {why}"))
+            path.unlink()
+            tell(StartedAnew(f"its snapshot {why}"))
         else:
             self.found = found
 
@@ -107,29 +111,20 @@ class Snapshots:
         for name in NUMBERS:
             setattr(state, name, self.found[name])
         state.losses.copy_(self.found["losses"])
-        devices.set_random_state(state.losses.device, self.found["random"])
+        devices.set_random_state(state.device, self.found["random"])
         self.tell(Resumed(state.step, tuple(state.curve)))
-
-    @contextmanager
-    def saving_at_a_stop(self, state: State) -> Iterator[None]:
-        """Save where the state is when nobody wants more for now."""
-        try:
-            yield
-        except StoppedError:
-            self.save(state)
-            raise
 
     def save_if_due(self, state: State) -> None:
         if time.perf_counter() - self.saved >= EVERY_S:
             self.save(state)
 
     def save(self, state: State) -> None:
-        devices.synchronise(state.losses.device)
+        devices.synchronise(state.device)
         state.count(training=True)
         content = {name: getattr(state, name).state_dict() for name in PARTS}
         content |= {name: getattr(state, name) for name in (*NUMBERS, "losses")}
         content |= {
-            "random": devices.random_state(state.losses.device),
+            "random": devices.random_state(state.device),
             "bound": self.bound,
             "resumptions": self.resumptions,
             "wall_s": self.earlier_s + time.perf_counter() - self.began,

@@ -36,18 +36,17 @@ class Stepper:
 
     def __init__(self, trial: Trial, classes: int) -> None:
         devices.configure(deterministic=trial.deterministic)
-        self.trial, self.device = trial, (device := devices.pick())
-        self.precision = devices.resolve_precision(trial.precision, device)
-        self.model: models.Classifier = models.placed(
-            models.build(trial, classes, start=False), trial, device
-        )
-        self.state = training.begin(self.model, trial, 1000, 100, device, self.precision)
+        self.trial, self.device = trial, devices.pick()
+        model = models.build(trial, classes, start=False)
+        self.model = models.placed(model, trial, self.device)
+        self.state = training.begin(self.model, trial, 1000, 100)
+        self.precision = self.state.precision
         self.layout = torch.channels_last if trial.channels_last else torch.contiguous_format
         self.part = trial.micro_batch or trial.batch_size  # images that go through at once
         # its own, since a call that draws from the processor's streams is not captured
         self.stream = torch.Generator()
         self.images = self._pixels(trial.input_size)
-        self.labels = torch.randint(classes, (trial.batch_size,)).to(device)
+        self.labels = torch.randint(classes, (trial.batch_size,)).to(self.device)
 
     @cached_property
     def validated(self) -> torch.Tensor:
@@ -86,7 +85,7 @@ class Stepper:
 
     @cached_property
     def update(self) -> Call[torch.Tensor]:
-        return training.stepping(self.state, self.trial, self.device, self.precision)
+        return training.stepping(self.state)
 
     def launched(self, step: Callable[[Stepper], None]) -> Callable[[], None]:
         """The call of one of these steps, launched as a GPU launches those of a training."""
@@ -100,7 +99,7 @@ class Stepper:
 
     def train_step_by_kernels(self) -> None:
         """The same, never captured: the allocator sees all that it takes."""
-        training.update(self.state, self.images, self.labels, self.trial, self.precision)
+        training.update(self.state, self.images, self.labels)
 
     def train_step_on(self, batches: Iterator[Batch]) -> None:
         """The same on the next of these batches, which is resident from then on."""
@@ -166,7 +165,7 @@ def timed_blocks(
     stepper: Stepper,
     step: Callable[[], object],
     seconds: float,
-    block_s: float,
+    block_s: float = BLOCK_S,
     during: AbstractContextManager[None] | None = None,
 ) -> list[float]:
     """Seconds of a call: the mean over each block of calls that lasts about `block_s` or more.
@@ -198,7 +197,7 @@ def timed_batches(stepper: Stepper, batches: Iterator[Batch], seconds: float) ->
     To a GPU they come several at a time: one by one, the second call would take next to nothing.
     """
     take, many = batchwise(stepper, partial(next, batches))
-    return [value / many for value in timed_blocks(stepper, take, seconds, BLOCK_S)]
+    return [value / many for value in timed_blocks(stepper, take, seconds)]
 
 
 def batchwise(stepper: Stepper, call: Callable[[], object]) -> tuple[Callable[[], None], int]:

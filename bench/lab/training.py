@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from bench.data.batches import Loader
 from bench.errors import InputError
-from bench.events import Epoch, Listener, Step
+from bench.events import Epoch, Listener, Step, StoppedError
 from bench.lab import device as devices
 from bench.lab.capture import Call, Captured, captured
 from bench.lab.snapshots import Snapshots, State
@@ -47,18 +48,12 @@ class Trained:
 
 
 def train(
-    model: nn.Module,
-    trial: Trial,
-    data: tuple[Loader, Loader],
-    device: torch.device,
-    precision: devices.Precision,
-    snapshots: Snapshots,
-    tell: Listener,
+    model: nn.Module, data: tuple[Loader, Loader], snapshots: Snapshots, tell: Listener
 ) -> Trained:
     """Train `model` in place by the trial's recipe, validating as it asks and after the last step.
 
     Args:
-        data: loaders of the train and the val split.
+        data: the trial's loaders of the train and the val split.
         snapshots: where it goes on from, if there is one, and where it is saved now and then.
         tell: hears of every step and every epoch.
     Raises:
@@ -66,22 +61,23 @@ def train(
         DivergedError: at the end of an epoch whose loss is not finite, or that of a validation.
     """
     train_data, val_data = data
+    trial = train_data.trial
     total = trial.total_steps(len(train_data.master))
     if trial.epochs == 0:
-        return Trained([], validate(model, val_data, device, precision), 0.0, 0)
+        return Trained([], validate(model, val_data), 0.0, 0)
     per_epoch = min(total, train_data.per_epoch)
-    state = begin(model, trial, total, per_epoch, device, precision)
+    state = begin(model, trial, total, per_epoch)
     devices.begin_random_streams(seed_for("training noise", trial.dataset, trial.seed))
     snapshots.resume(state)
-    step = stepping(state, trial, device, precision)
+    step = stepping(state)
     predictions = None
     state.count(training=False)
-    with snapshots.saving_at_a_stop(state):
+    try:
         while state.epoch_began < total:
             model.train()
             epoch, seen = len(state.curve) + 1, state.step - state.epoch_began
             batches = itertools.islice(train_data.train(epoch, seen), total - state.step)
-            for images, labels in devices.delivered(batches, device):
+            for images, labels in devices.delivered(batches, state.device):
                 state.lr = state.optimizer.param_groups[0]["lr"]
                 state.losses += step(images, labels)
                 state.scheduler.step()
@@ -95,56 +91,48 @@ def train(
             row: CurveRow = {"epoch": epoch, "step": state.step, "train_loss": train_loss}
             row |= {"lr": state.lr, "train_s": state.train_s}
             if state.step >= total or epoch % trial.eval_every_epochs == 0:
-                predictions = validate(model, val_data, device, precision)
+                predictions = validate(model, val_data)
                 row |= {"val_loss": predictions.val_loss, "top1_pct": predictions.top1_pct}
             state.curve.append(row)
             state.losses.zero_()
             state.count(training=False)
             tell(Epoch(row))
-    predictions = predictions or validate(model, val_data, device, precision)
+    except StoppedError:
+        snapshots.save(state)
+        raise
+    predictions = predictions or validate(model, val_data)
     capture = (step.refusal or "ok") if isinstance(step, Captured) else None
     return Trained(state.curve, predictions, state.train_s, state.step, capture)
 
 
-def begin(
-    model: nn.Module,
-    trial: Trial,
-    total: int,
-    per_epoch: int,
-    device: torch.device,
-    precision: devices.Precision,
-) -> State:
+def begin(model: nn.Module, trial: Trial, total: int, per_epoch: int) -> State:
     """The model's training by the trial's recipe, before the first of `total` steps."""
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
-    scaler = devices.gradient_scaler(device, precision)
-    return State(model, optimizer, scheduler, scaler, torch.zeros((), device=device))
+    device, precision = devices.where(model, trial.precision)
+    scaler, losses = devices.gradient_scaler(device, precision), torch.zeros((), device=device)
+    return State(trial, precision, model, optimizer, scheduler, scaler, losses)
 
 
-def stepping(
-    state: State, trial: Trial, device: torch.device, precision: devices.Precision
-) -> Call[Tensor]:
+def stepping(state: State) -> Call[Tensor]:
     """`update` of this state, of images and labels; captured, unless the trial compiles it."""
+    step = partial(update, state)
+    if state.trial.compile:
+        return step
+    return captured(step, state.device, state.optimizer)
 
-    def step(images: Tensor, labels: Tensor) -> Tensor:
-        return update(state, images, labels, trial, precision)
 
-    return step if trial.compile else captured(step, device, state.optimizer)
-
-
-def update(
-    state: State, images: Tensor, labels: Tensor, trial: Trial, precision: devices.Precision
-) -> Tensor:
+def update(state: State, images: Tensor, labels: Tensor) -> Tensor:
     """Forward, backward, optimiser step on one batch; returns its mean loss, detached.
 
     With a `micro_batch` the gradients of the batch's parts add up to those of its mean loss; batch
     norm then sees the parts.
     """
-    model, optimizer, scaler = state.model, state.optimizer, state.scaler
+    trial, model, optimizer, scaler = state.trial, state.model, state.optimizer, state.scaler
     optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
     part = trial.micro_batch or len(images)
     for some, of in zip(torch.split(images, part), torch.split(labels, part), strict=True):
-        with devices.autocast(images.device, precision):
+        with devices.autocast(images.device, state.precision):
             loss = F.cross_entropy(model(some), of, label_smoothing=trial.label_smoothing)
         loss = loss * (len(some) / len(images))
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -201,15 +189,14 @@ def _at_own_rate(optimizer: torch.optim.Optimizer, part: nn.Module, factor: floa
 
 
 @torch.no_grad()
-def validate(
-    model: nn.Module, data: Loader, device: torch.device, precision: devices.Precision
-) -> Predictions:
+def validate(model: nn.Module, data: Loader) -> Predictions:
     """What the model makes of the val split.
 
     Raises:
         DivergedError: if the mean loss is not finite.
     """
     model.eval()
+    device, precision = devices.where(model, data.trial.precision)
     predicted, probability, losses = [], [], []
     for images, labels in devices.delivered(data.evaluate(), device):
         whole = devices.padded(images, data.trial.batch_size, device)

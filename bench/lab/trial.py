@@ -42,7 +42,7 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
     Args:
         results: has the trials that this one starts from, and its snapshot.
     """
-    with recorded(trial, folder) as (record, device, precision):
+    with recorded(trial, folder) as (record, device):
         if Trial(**trial.model_dump()).key != trial.key:
             changed = f"the code of {trial.resizer!r} or its checkpoint"
             raise InputError(f"{changed} changed during the run")
@@ -57,9 +57,9 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
         snapshots = Snapshots(snapshot_file(results, trial.key), where, tell)
         if snapshots.resumptions:
             record |= {"resumptions": snapshots.resumptions, "wall_s": snapshots.earlier_s}
-        trained = training.train(model, trial, data, device, precision, snapshots, tell)
+        trained = training.train(model, data, snapshots, tell)
         save_predictions(folder / "predictions.parquet", dataset, trained.predictions)
-        spectrum = pictures.save(folder / "pictures.npz", model, data[1], device, precision)
+        spectrum = pictures.save(folder / "pictures.npz", model, data[1])
         weights.save(model, folder / WEIGHTS)
         for name in FILES:
             synced(folder / name)
@@ -83,9 +83,7 @@ def run(tell: Listener, trial: Trial, folder: Path, results: Path) -> None:
 
 
 @contextmanager
-def recorded(
-    trial: Trial, folder: Path
-) -> Iterator[tuple[TrialRecord, torch.device, devices.Precision]]:
+def recorded(trial: Trial, folder: Path) -> Iterator[tuple[TrialRecord, torch.device]]:
     """A trial's record, written at the end; of one that fails it says why, and log.txt where.
 
     Raises:
@@ -94,7 +92,6 @@ def recorded(
     devices.keep_freed_memory()
     devices.take(Share(cores()))
     device = devices.pick()
-    precision = devices.resolve_precision(trial.precision, device)
     record: TrialRecord = {
         "status": "ok",
         "reason": "",
@@ -102,13 +99,13 @@ def recorded(
         "key": trial.key,
         "trial": trial.model_dump(),
         "started": environment.now(),
-        "environment": environment.describe(device, precision),
+        "environment": environment.describe(device, trial.precision),
     }
     folder.mkdir(parents=True, exist_ok=True)
     began, record["wall_s"] = time.perf_counter(), 0.0
     try:
         devices.configure(deterministic=trial.deterministic)
-        yield record, device, precision
+        yield record, device
     except Exception as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
@@ -136,7 +133,7 @@ def _facts(dataset: Dataset, trial: Trial) -> DataFacts:
 
 def smoke(trial: Trial, folder: Path) -> None:
     """Take a few training steps at full size and record how long the last, warm one took."""
-    with recorded(trial, folder) as (record, _, _):
+    with recorded(trial, folder) as (record, _):
         stepper = Stepper(trial, len(open_dataset(trial.dataset).classes))
         stepper.model.train()
         seconds = [stepper.timed(stepper.train_step) for _ in range(SMOKE_STEPS)]

@@ -95,31 +95,29 @@ def _differ(one: Tensor, other: Tensor) -> bool:
 
 def try_training(trial: Trial, device: torch.device) -> None:
     """Raise InputError unless the trial's classifier can be trained, and its resizer resumed."""
+    what = f"resizer {trial.resizer!r}"
     trial = trial.model_copy(update={"compile": None, "micro_batch": None})
-    precision = devices.resolve_precision(trial.precision, device)
     model = models.placed(models.build(trial, IMAGES, start=False), trial, device).train()
     labels = torch.arange(IMAGES, device=device)
     devices.configure(deterministic=trial.deterministic)
     try:
-        state = training.begin(model, trial, 1000, 100, device, precision)
+        state = training.begin(model, trial, 1000, 100)
         for _ in range(2):  # the first may fill what is only kept to be had again
             before = {name: buffer.clone() for name, buffer in unsaved(model.resizer).items()}
             images = torch.rand(IMAGES, 3, *[trial.input_size] * 2, device=device)
-            training.update(state, images, labels, trial, precision)
+            training.update(state, images, labels)
     except BaseException as error:  # a user's own module may raise anything
-        raise InputError(
-            f"resizer {trial.resizer!r} fails in training: {first_line(error)}"
-        ) from error
+        raise InputError(f"{what} fails in training: {first_line(error)}") from error
     finally:
         devices.configure(deterministic=False)
     for name, buffer in unsaved(model.resizer).items():
         if name not in before or not torch.equal(buffer, before[name]):
             raise InputError(
-                f"resizer {trial.resizer!r} changes its buffer {name!r} in training, which is not "
-                "in its state_dict(): a resumed trial would lose it"
+                f"{what} changes its buffer {name!r} in training, which is not in its "
+                "state_dict(): a resumed trial would lose it"
             )
     refuse_outgrown(model.resizer, trial)
-    refuse_unreached(model.resizer, trial)
+    refuse_unreached(model.resizer, what)
 
 
 def refuse_outgrown(trained: nn.Module, trial: Trial) -> None:
@@ -140,13 +138,13 @@ def refuse_outgrown(trained: nn.Module, trial: Trial) -> None:
         ) from error
 
 
-def refuse_unreached(trained: nn.Module, trial: Trial) -> None:
+def refuse_unreached(trained: nn.Module, what: str) -> None:
     """Raise InputError if a resizer has something to learn, and no gradient reaches any of it."""
     learning = {n: p for n, p in trained.named_parameters() if p.requires_grad}
     if learning and all(weight.grad is None for weight in learning.values()):
         raise InputError(
-            f"resizer {trial.resizer!r} would not learn: no gradient reaches its weights "
-            f'({next(iter(learning))}); frozen = ["resizer"] says that this is meant'
+            f"{what} would not learn: no gradient reaches its weights ({next(iter(learning))}); "
+            'frozen = ["resizer"] says that this is meant'
         )
 
 
