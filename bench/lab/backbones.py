@@ -63,21 +63,17 @@ def check(trial: Trial, *, start: bool = True) -> None:
     backbone = build(trial, classes=2, start=start).eval()
     if start:
         load_checkpoint(backbone, trial)
+    what = f"backbone {trial.backbone!r}"
     for side in dict.fromkeys((trial.backbone_size, trial.output_size or trial.evaluated_size)):
-        _try(backbone, trial.backbone, side)
-    weights.rehearse(backbone, f"backbone {trial.backbone!r}")
-
-
-def _try(backbone: nn.Module, name: str, side: int) -> None:
-    """Give the backbone an image of that side; raises as `check`."""
-    try:
-        with torch.no_grad():
-            backbone(torch.zeros(1, 3, side, side))
-    except Exception as error:  # each family has its own way to refuse a size
-        if devices.is_out_of_memory(error):
-            raise InputError(f"backbone {name!r} does not fit in memory at {side} px") from error
-        said = first_line(error)
-        raise SizeRefusedError(f"backbone {name!r} cannot take {side} px: {said}") from error
+        try:
+            with torch.no_grad():
+                backbone(torch.zeros(1, 3, side, side))
+        except Exception as error:  # each family has its own way to refuse a size
+            if devices.is_out_of_memory(error):
+                raise InputError(f"{what} does not fit in memory at {side} px") from error
+            said = first_line(error)
+            raise SizeRefusedError(f"{what} cannot take {side} px: {said}") from error
+    weights.rehearse(backbone, what)
 
 
 def load_checkpoint(backbone: nn.Module, trial: Trial) -> LoadedWeights | None:
@@ -153,13 +149,8 @@ def scale(trial: Trial, backbone: nn.Module) -> dict[str, Sequence[float]]:
             return {"mean": (0.5,) * 3, "std": (0.5,) * 3}
         prepared = torchvision.get_model_weights(name).DEFAULT.transforms()
         return {"mean": prepared.mean, "std": prepared.std}
-    config = _config(backbone)
+    config = cast("Fields", backbone.pretrained_cfg)  # of timm's published weights
     return {"mean": config["mean"], "std": config["std"]}
-
-
-def _config(backbone: nn.Module) -> Fields:
-    """What timm knows of the backbone's published weights."""
-    return cast("Fields", backbone.pretrained_cfg)
 
 
 def classifying_layers(backbone: nn.Module) -> list[str]:
@@ -167,7 +158,7 @@ def classifying_layers(backbone: nn.Module) -> list[str]:
     if _of_torchvision(backbone):
         layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         return layers[-1:]
-    named = _config(backbone)["classifier"]
+    named = cast("Fields", backbone.pretrained_cfg)["classifier"]
     return [named] if isinstance(named, str) else list(named)
 
 

@@ -77,11 +77,10 @@ def _content(path: Path) -> object:
         if path.suffix == ".safetensors":
             return load_file(path)
         return cast("object", torch.load(path, map_location="cpu", weights_only=True))
-    except UnpicklingError as error:  # torch's own text tells how to run what the file holds
-        said = "it is not of torch.save(model.state_dict(), ...), or holds more than tensors"
-        raise InputError(f"{path} cannot be read as weights: {said}") from error
     except Exception as error:  # zip and safetensors raise what they like
         said = first_line(error)[:200]
+        if isinstance(error, UnpicklingError):  # whose text tells how to run what the file holds
+            said = "it is not of torch.save(model.state_dict(), ...), or holds more than tensors"
         raise InputError(f"{path} cannot be read as weights: {said}") from error
 
 

@@ -12,7 +12,6 @@ from bench.events import SizeMatched
 from bench.lab import backbones, models
 from bench.lab import device as devices
 from bench.lab.backbones import SizeRefusedError
-from bench.lab.device import is_out_of_memory
 from bench.lab.environment import describe
 from bench.lab.stepper import Stepper, cost
 from bench.lab.training import explain
@@ -116,7 +115,7 @@ def smallest(request: SizeRequest, ratio: Callable[[int], float]) -> int:
         except SizeRefusedError:
             return None
         except Exception as error:
-            if is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
                 said = f"{backbone} does not fit in memory at {size} px"
             else:
                 said = f"{backbone} fails at {size} px ({explain(error)})"

@@ -112,14 +112,13 @@ def build_resizer(trial: Trial) -> nn.Module | None:
     """The trial's resizer; None for an arm without one."""
     if trial.resizer == "none" or trial.output_size is None:
         return None
+    name = trial.resizer
     try:
-        return resizer.build(trial.resizer, output_size=trial.output_size, **trial.resizer_options)
+        return resizer.build(name, output_size=trial.output_size, **trial.resizer_options)
     except ValueError as error:
         raise InputError(str(error)) from error
     except BaseException as error:  # a user's own module may raise anything
-        raise InputError(
-            f"resizer {trial.resizer!r} cannot be built: {first_line(error)}"
-        ) from error
+        raise InputError(f"resizer {name!r} cannot be built: {first_line(error)}") from error
 
 
 def take_over(model: Classifier, trial: Trial, trials: Path) -> None:

@@ -55,9 +55,7 @@ def load(path: Path) -> State:
     for name, original in json.loads(told.get(SHARED, "{}")).items():
         state[name] = state[original]
     for name in json.loads(told.get(EXTRA, "[]")):
-        packed = state[name]
-        assert isinstance(packed, Tensor)
-        state[name] = torch.load(io.BytesIO(packed.numpy().tobytes()), weights_only=True)
+        state[name] = torch.load(io.BytesIO(state[name].numpy().tobytes()), weights_only=True)
     return state
 
 
