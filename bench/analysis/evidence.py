@@ -180,14 +180,19 @@ class Evidence:
         here = self.table[self.table["context"] == row.label]
         return next(pairs(here, row.arm.name, to), None)
 
-    def top1(self, label: str) -> pd.DataFrame:
-        """Accuracies, %, of a context's trials that ended well: seeds x arms."""
-        done = self.table[(self.table["context"] == label) & (self.table["status"] == "ok")]
-        return done.pivot(index="seed", columns="arm", values="top1_pct")
+    @cached_property
+    def top1(self) -> dict[str, pd.DataFrame]:
+        """Accuracies, %, of the trials that ended well, by a context's label: seeds x arms."""
+        return {
+            str(label): part[part["status"] == "ok"].pivot(
+                index="seed", columns="arm", values="top1_pct"
+            )
+            for label, part in self.table.groupby("context", sort=False)
+        }
 
     def difference(self, label: str, arm: str, to: str) -> pd.Series[float]:
         """One arm's accuracy minus another's, points by seed of a context that both finished."""
-        both = self.top1(label).reindex(columns=[arm, to])
+        both = self.top1[label].reindex(columns=[arm, to])
         return (both[arm] - both[to]).dropna()
 
     def gain(self, row: Row) -> pd.Series[float]:

@@ -158,7 +158,7 @@ def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
 def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:
     """The primary comparison in one context, seed by seed, with McNemar's test."""
     arms = [row.arm.name, evidence.experiment.baseline]
-    shown = evidence.top1(row.label)[arms].dropna().map(words.points).add_suffix(", %")
+    shown = evidence.top1[row.label][arms].dropna().map(words.points).add_suffix(", %")
     gain = evidence.gain(row)
     shown["difference, points"] = [words.points(one, signed=True) for one in gain]
     shown[[f"only {arm} right" for arm in arms]] = found.discordant

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -101,6 +102,13 @@ def slug(text: str) -> str:
 
 def markdown(template: str, **content: object) -> Markdown:
     """The text of a page, of one of our templates."""
+    text = _templates().get_template(template).render(content)
+    return Markdown(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+
+
+@cache
+def _templates() -> Environment:
+    """Each template is compiled once."""
     env = Environment(
         loader=PackageLoader("bench.report"),
         undefined=StrictUndefined,
@@ -111,8 +119,7 @@ def markdown(template: str, **content: object) -> Markdown:
     env.globals |= {"words": words, "counted": counted, "figure": figure, "table": table}
     env.globals |= {"link": link, "badge": badge}
     env.filters |= {"code": code, "raw": Markdown, "slug": slug}
-    text = env.get_template(template).render(content)
-    return Markdown(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+    return env
 
 
 def html(
