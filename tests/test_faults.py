@@ -18,7 +18,7 @@ import pytest
 from bench.opening import load_from
 from bench.paths import PROJECT
 from bench.store import Store
-from tests.conftest import WriteExperiment
+from tests.conftest import toy_toml
 
 KILLS = int(os.environ.get("RESIZER_BENCH_KILLS", "20"))
 RATES = [round(0.001 * (1 + i), 3) for i in range(max(3, KILLS // 10))]
@@ -45,20 +45,32 @@ def table(file: Path, results: Path) -> pd.DataFrame:
     return found.drop(columns=["train_s"]).sort_values(["key", "arm"]).reset_index(drop=True)
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("faults") / "toy.toml"
+    path.write_text(toy_toml(axes=f"lr = {RATES}").replace("epochs = 2", "epochs = 1"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def wanted(file: Path, data_folder: Path) -> pd.DataFrame:
+    """The table of a run that nothing disturbs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+        disturbed(file, file.parent / "calm", "none", 0)
+        return table(file, file.parent / "calm")
+
+
 @pytest.mark.parametrize(("fault", "rounds"), [("kill", KILLS), ("full", 8)])
 def test_a_disturbed_run_loses_nothing_runs_nothing_twice_and_ends_with_the_same_numbers(
-    tmp_path: Path,
     store: Store,
-    write_experiment: WriteExperiment,
+    file: Path,
+    wanted: pd.DataFrame,
     fault: str,
     rounds: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_experiment(axes=f"lr = {RATES}")
-    file = tmp_path / "toy.toml"
-    file.write_text(file.read_text().replace("epochs = 2", "epochs = 1"))
     told = disturbed(file, store.root, fault, rounds)
-    disturbed(file, tmp_path / "calm", fault, 0)
     before: dict[str, str] = {}
     begun_again = 0
     for now, begun, status, said in told:
@@ -70,7 +82,6 @@ def test_a_disturbed_run_loses_nothing_runs_nothing_twice_and_ends_with_the_same
         begun_again += len(set(begun) - set(now))
         before = now
     assert told[-1][2] == 0, told[-1][3]
-    wanted = table(file, tmp_path / "calm")
     assert set(wanted["status"]) == {"ok"}
     pd.testing.assert_frame_equal(table(file, store.root), wanted, check_exact=True)
     stopped = sum(status == 2 for _, _, status, _ in told)
