@@ -16,7 +16,7 @@ from bench.report.words import MINUS, NONE, TIMES
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.fakes import NARROW, QUIET, experiment, fill, time_all, top1
+from tests.fakes import NARROW, QUIET, WIDE, experiment, fill, time_all, top1
 
 
 def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_both(
@@ -150,6 +150,18 @@ def test_of_disturbed_rounds_it_is_told_what_became_of_them(
     assert environment.timing(found).endswith(f" Other load disturbed {told}")
     found.sittings.append(sitting | {"rounds_used": [0], "disturbances": rounds[:1]})
     assert environment.timing(found).endswith(f" Other load disturbed {told}")
+
+
+def test_the_noise_floor_of_several_contexts_is_told_from_the_least_to_the_largest(
+    tmp_path: Path,
+) -> None:
+    asked, store = experiment(tmp_path, WIDE), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    time_all(asked, store)
+    found = gather(asked, store)
+    assert "training step may be 2.5 % apart (noise floor)" in environment.timing(found)
+    found.sittings[-1]["again"]["train"][1] *= 2  # one turn of one context
+    assert "training step may be 2.5 to 233 % apart (noise floor)" in environment.timing(found)
 
 
 def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def timing(evidence: Evidence) -> str:
     told = f"Times are of {counted(used, 'interleaved round')}, "
     told += counted(len(evidence.sittings), "sitting")
     if floors := [of for label in evidence.timings if (of := evidence.floor(label, "train"))]:
-        apart = words.number(100 * (max(floors) - 1), 2)
+        apart = words.span(100 * (of - 1) for of in floors)
         told += ", with 95 % intervals; two measurements of one arm's training step may be "
         told += f"{apart} % apart (noise floor)"
     told += "."
