@@ -18,7 +18,6 @@ from typing import Literal
 import optuna
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
@@ -319,6 +318,9 @@ def importances(study: optuna.Study) -> dict[str, float]:
     varied = [name for name in shared if len({trial.params[name] for trial in done}) > 1]
     if len(done) < 4 or not varied:
         return {}
+    # imports scikit-learn where there is one, which takes seconds
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     evaluator = PedAnovaImportanceEvaluator(
         target_quantile=GOOD_SHARE, region_quantile=1.0, evaluate_on_local=True
     )
