@@ -99,7 +99,11 @@ def _places(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]
 
 
 def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
-    """Of `_places`, those with a record; InputError if it, or what is beside it, is damaged."""
+    """Of `_places`, those with a record.
+
+    Raises:
+        InputError: if a record is damaged, or what is beside it: a report would leave it out.
+    """
     places, read = _places(experiment, store), Store(store.root)
     found = {what: at for what, at in places.items() if read_record(at, KINDS[what[0]])}
     for key in (key for kind, key in found if kind == "trials"):
@@ -260,24 +264,24 @@ def pages() -> dict[Path, str]:
     folders = sorted(path.parent for path in PUBLISHED.glob("*/summary.json"))
     found = [one for folder in folders if (one := read_summary(folder))]
     before, after = marked(README.read_text("utf-8"))
-    figures, lost = front.figures(found), _lost(asked)
+    figures, detail = front.figures(found), _hidden_detail(asked)
     first = front.first_screen(
         found,
         "results/published/{}/report.md".format,
         [render.picture(one, "results/published") for one in figures],
-        [render.picture(one, "results/published") for one in lost],
+        [render.picture(one, "results/published") for one in detail],
         not_run=_not_run({one.name for one in asked}),
         took=_took(),
     )
-    files = {f"{one.name}.svg": one.file for one in (*figures, *lost)}
-    files |= {f"{one.name}-dark.svg": one.dark for one in (*figures, *lost)}
+    files = {f"{one.name}.svg": one.file for one in (*figures, *detail)}
+    files |= {f"{one.name}-dark.svg": one.dark for one in (*figures, *detail)}
     files |= {"README.md": front.listing(found, "report.md", figures)}
     files |= {"index.html": front.front_page(found), "leaderboard.csv": _leaderboard(asked)}
     own = {PUBLISHED / name: text for name, text in files.items()}
     return {README: f"{before}{BEGIN}\n\n{first}\n{END}{after}", **own}
 
 
-def _lost(asked: Iterable[Experiment]) -> list[Drawing]:
+def _hidden_detail(asked: Iterable[Experiment]) -> list[Drawing]:
     """What a plain resize loses, of the first experiment that kept pictures of a gain."""
     for one in asked:
         if any(map(is_generated, one.trials.values())):

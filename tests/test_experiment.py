@@ -16,7 +16,7 @@ from bench.paths import PROJECT
 from bench.run.plan import make_plan
 from bench.run.search import open_search
 from bench.spec.files import load, read, shipped
-from bench.spec.trial import Trial
+from bench.spec.trial import RESIZER_OPTIONS, Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
 
@@ -378,3 +378,9 @@ def test_loading_an_experiment_does_not_import_torch() -> None:
     code = "import sys, bench.spec.files as e; e.load('quick'); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
     assert done.returncode == 0
+
+
+def test_the_fields_that_are_a_resizers_options_are_these_alone() -> None:
+    """They are read off the table of resizers; one more field would enter the keys of speeds."""
+    options = ("num_resblocks", "num_kernels", "interpolation", "antialias", "zero_init")
+    assert set(RESIZER_OPTIONS) == {*options, "negative_slope"}

@@ -163,3 +163,14 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels "):
         readiness.check_same_data("toy", experiment.trials, store)
     assert library.pixels("toy") == library.open_dataset("toy").manifest.pixels
+
+
+def test_a_precision_that_there_is_not_is_no_fault_of_the_front_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sound_front.py").write_text(FRONT.format(init="pass", use="pass", more=""))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf61")
+    own = toy(resizer="sound_front:Front", output_size=8)
+    with pytest.raises(InputError, match=r"^RESIZER_BENCH_PRECISION='bf61' is unknown"):
+        trying.check([own])

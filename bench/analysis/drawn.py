@@ -1,4 +1,4 @@
-"""What figures draw: points, lines and fronts of an experiment's rows; and these as numbers."""
+"""What figures draw: points, lines and fronts of an experiment's rows; and the rows as numbers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ NAMES, WHOLE = ("dataset", "backbone", "resizer"), ("input_size", "output_size",
 
 
 def numbers(evidence: Evidence) -> pd.DataFrame:
-    """Means with their intervals and counts, speeds, and times as multiples of the baseline's.
+    """A row for each arm in each context: means, intervals, counts, speeds, and times as multiples.
 
     Accuracies in %, differences in points; `_low` and `_high` end the interval of the level beside.
     A field of which seeds take several values in turn is empty.

@@ -18,8 +18,8 @@ from bench.analysis.pooled import lent, typical
 from bench.analysis.statistics import POWER, Error, Estimate
 
 MOST_SEEDS = 1_000  # beyond these a plan is no plan
-IMAGE_SD = 40.0  # spread of one image's difference in one seed, points, about its own mean: of
-# published ones, of which two networks trained from scratch differ in a sixth of the images
+# Of published ones, of which two networks trained from scratch differ in a sixth of the images:
+IMAGE_SD = 40.0  # spread of one image's difference in one seed, points, about its own mean
 IMAGES_SHARE = 0.25  # spread of an image's true difference, as a share of that; likewise
 TYPICAL_IMAGES = 3_929  # on so many most published differences were measured
 
@@ -80,14 +80,14 @@ def designs(
     own = frozenset(table["key"])
     for pair in asked:
         lenders = tuple(lent(pair.regime, own))
-        shown = images(pair.regime.dataset)
+        val_images = images(pair.regime.dataset)
         if lenders:
             df = [one.df.sum() for one in lenders]
             variance = float(np.average([one.pooled for one in lenders], weights=df))
         else:  # on fewer images than is typical it spreads more, as each counts for more
             of_seeds = max(0.0, typical() ** 2 - IMAGE_SD**2 / TYPICAL_IMAGES)
-            variance = of_seeds + IMAGE_SD**2 / (shown or TYPICAL_IMAGES)
-        asked_at = Looks.of(looks, pair.planned, len(asked))
+            variance = of_seeds + IMAGE_SD**2 / (val_images or TYPICAL_IMAGES)
+        at_looks = Looks.of(looks, pair.planned, len(asked))
         others = regimes.count(pair.regime) - 1
-        found[pair.context] = Design(math.sqrt(variance), lenders, others, asked_at, shown)
+        found[pair.context] = Design(math.sqrt(variance), lenders, others, at_looks, val_images)
     return found

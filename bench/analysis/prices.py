@@ -60,7 +60,8 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
     None beyond the sizes that were measured, and below two seeds that all three have.
 
     Args:
-        offers: one for each recipe that the treatment's seeds take in turn: each has its price.
+        offers: one, or one for each recipe that the treatment's seeds take in turn: each has its
+            price.
 
     What the price may be wrong by enters by the delta method: it moves the place between the two
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated

@@ -33,8 +33,8 @@ class Design:
     noisy: float = 1.0  # the treatment's spread over that of the others
     uneven: float = 0.0  # standard deviation of the logarithm of an arm's spread
     tails: float = np.inf  # degrees of freedom of the t distribution of a run; inf: normal
-    lent: tuple[float, ...] = ()  # spreads, over the true one, of published experiments of ten
-    # arms and three seeds
+    # spreads, over the true one, of published experiments of ten arms and three seeds
+    lent: tuple[float, ...] = ()
     moderated: bool = True  # whether the prior is used
     stream: int = field(default=20261126, compare=False)
 

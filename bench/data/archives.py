@@ -26,7 +26,7 @@ MOST_TIMES, MOST_BESIDES = 100, 1 << 30
 
 LONGEST_NAME = 1000  # of a member, folders included, bytes
 TIMEOUT_S = 30.0
-LENGTH = re.compile("[0-9]{1,18}")  # what a server says that is taken for one
+LENGTH = re.compile("[0-9]{1,18}")  # of a download, as a server may announce it
 UNREACHABLE = (
     urllib.error.URLError,
     TimeoutError,  # of an answer that does not come

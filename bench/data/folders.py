@@ -105,10 +105,10 @@ class Folder:
         waiting = [folder]
         while waiting:
             for entry in self._entries(waiting.pop()):
-                shown = not _hidden(entry.name)
-                if shown and entry.is_dir(follow_symlinks=False):
+                visible = not _hidden(entry.name)
+                if visible and entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
-                elif shown and entry.is_file() and _is_image(entry.name):
+                elif visible and entry.is_file() and _is_image(entry.name):
                     yield Path(entry.path)
                 else:
                     self._pass(_why(entry), entry)
@@ -168,7 +168,8 @@ class Reading:
 
     def _read_headers(self, tell: Listener) -> None:
         files = [(split, one) for split, found in self.found.items() for one in found]
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="headers") as pool:
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="headers")
+        try:
             for start in range(0, len(files), AT_ONCE):
                 some = files[start : start + AT_ONCE]
                 headers = [pool.submit(pixel_count, one.path) for _, one in some]
@@ -178,6 +179,8 @@ class Reading:
                     except UndecodableError as error:
                         self.broken[f"{split}/{one.name}"] = str(error)
                 tell(DataRead("headers", start + len(some), len(files)))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def images(self, split: str) -> Iterator[tuple[str, int, Image]]:
         """Each image of a split that can be decoded: (name, label, (H, W, 3) uint8), by name."""

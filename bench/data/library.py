@@ -122,12 +122,12 @@ def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = 
     assert manifest is not None
     try:
         train, val = (Master(folder, split) for split in SPLITS)
+        dataset = Dataset(name, manifest, train, val)
+        return dataset.held_out(holdout) if holdout else dataset
     except PermissionError as error:
         raise InputError(told(error, folder)) from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} is damaged: {error}; {again(folder)}") from error
-    dataset = Dataset(name, manifest, train, val)
-    return dataset.held_out(holdout) if holdout else dataset
 
 
 def listing() -> list[Row]:

@@ -32,7 +32,7 @@ class Master:
         split: train or val.
         rows: which of the split's images, where it is a part of it.
     Raises:
-        OSError, ValueError: if a file of it is not there, or cut.
+        OSError, ValueError: if a file of it is not there, or ends before the last of its images.
     """
 
     names: tuple[str, ...]  # of the images, "<class folder>/<file>"

@@ -69,7 +69,7 @@ def resolve_precision(asked: str, device: torch.device) -> Precision:
     return "bf16" if device.type == "cpu" and cpu_is_faster_in_bf16() else "fp32"
 
 
-def where(model: nn.Module, asked: str) -> tuple[torch.device, Precision]:
+def device_and_precision(model: nn.Module, asked: str) -> tuple[torch.device, Precision]:
     """The device that the model is on, and the precision that is meant by that which is asked."""
     device = next(model.parameters()).device
     return device, resolve_precision(asked, device)

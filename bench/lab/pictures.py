@@ -30,7 +30,7 @@ def save(path: Path, model: Classifier, data: Loader) -> Spectrum:
         and "plain" there; see `radial_power`.
     """
     model.eval()
-    device, precision = devices.where(model, data.trial.precision)
+    device, precision = devices.device_and_precision(model, data.trial.precision)
     rows = np.linspace(0, len(data.master) - 1, min(MEASURED, len(data.master))).astype(int)
     images, _ = devices.put(data.pictures(rows), device)
     with devices.autocast(device, precision):

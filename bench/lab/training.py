@@ -108,7 +108,7 @@ def train(
 def begin(model: nn.Module, trial: Trial, total: int, per_epoch: int) -> State:
     """The model's training by the trial's recipe, before the first of `total` steps."""
     optimizer, scheduler = build_optimizer(model, trial, total, per_epoch)
-    device, precision = devices.where(model, trial.precision)
+    device, precision = devices.device_and_precision(model, trial.precision)
     scaler, losses = devices.gradient_scaler(device, precision), torch.zeros((), device=device)
     return State(trial, precision, model, optimizer, scheduler, scaler, losses)
 
@@ -196,7 +196,7 @@ def validate(model: nn.Module, data: Loader) -> Predictions:
         DivergedError: if the mean loss is not finite.
     """
     model.eval()
-    device, precision = devices.where(model, data.trial.precision)
+    device, precision = devices.device_and_precision(model, data.trial.precision)
     predicted, probability, losses = [], [], []
     for images, labels in devices.delivered(data.evaluate(), device):
         whole = devices.padded(images, data.trial.batch_size, device)

@@ -99,6 +99,7 @@ def try_training(trial: Trial, device: torch.device) -> None:
     trial = trial.model_copy(update={"compile": None, "micro_batch": None})
     model = models.placed(models.build(trial, IMAGES, start=False), trial, device).train()
     labels = torch.arange(IMAGES, device=device)
+    devices.resolve_precision(trial.precision, device)  # a wrong one is no fault of the resizer
     devices.configure(deterministic=trial.deterministic)
     try:
         state = training.begin(model, trial, 1000, 100)

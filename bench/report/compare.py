@@ -1,4 +1,7 @@
-"""Two reports side by side, compared where they can be; the rest is listed with the reason."""
+"""Two reports side by side, of two experiments or of two runs of one.
+
+What can be is compared; the rest is listed with the reason.
+"""
 
 from __future__ import annotations
 

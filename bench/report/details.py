@@ -1,4 +1,4 @@
-"""What stands beneath the answer, each a table of texts: controls, price, verdicts, tuning."""
+"""What stands beneath the answer, tables of texts: controls, price, verdicts, seeds, tuning."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def recipe(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(told, columns=["field", "value"])
 
 
-def pairs(fields: Fields) -> str:
+def settings(fields: Fields) -> str:
     """Each field with its value."""
     told = {n: words.number(v) if isinstance(v, float) else v for n, v in fields.items()}
     return ", ".join(f"{name} {value}" for name, value in told.items())
@@ -213,7 +213,7 @@ def tuned(evidence: Evidence, record: SearchRecord) -> pd.DataFrame:
             lines.append(
                 {
                     "arm": name,
-                    "chosen": pairs(found["chosen"]),
+                    "chosen": settings(found["chosen"]),
                     "held-out, %": words.points(found["values"][0]) if found["values"] else NONE,
                     "validation, %": words.mean(accuracy),
                     "seeds": str(accuracy.n) if accuracy else NONE,

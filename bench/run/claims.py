@@ -51,7 +51,7 @@ async def waiting_claim(store: Store, name: str, listener: Listener) -> AsyncIte
 def _acquired(lease: SoftFileLease) -> bool:
     path = Path(lease.lock_file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A machine that lost power leaves empty files, which would be taken for a living holder's.
+    # A machine that lost power leaves empty files; a living holder has written its own at once.
     with suppress(FileNotFoundError):
         found = path.stat()
         if not found.st_size and time.time() - found.st_mtime > LEASE_S:

@@ -27,7 +27,7 @@ from resizer.specs import nearest, one_of
 
 @dataclass(frozen=True)
 class Pace:
-    step_s: float  # seconds of a training step, with its part of loading and validation
+    step_s: float  # seconds of a training step, with all that comes with it
     device: str  # its name
 
 
@@ -151,7 +151,7 @@ def published_pace(folder: Path) -> dict[str, Pace]:
 
 
 def _pace(ended: Iterable[tuple[Trial, TrialRecord]]) -> dict[str, Pace]:
-    """What a step of a finished trial took of a whole device, by speed key."""
+    """What a step of a finished trial took of a whole device, by speed key: loading and all."""
     pace: dict[str, Pace] = {}
     for trial, record in ended:
         timed = record["status"] == "ok" and record["steps"] and "reused_from" not in record

@@ -11,7 +11,9 @@ class SignalledError(KeyboardInterrupt):
     """A run was stopped by the signal of this number."""
 
     def __init__(self, number: int) -> None:
-        self.status = 0 if number == signal.SIGALRM else 128 + number  # of the program's exit
+        self.status = (
+            0 if number == signal.SIGALRM else 128 + number
+        )  # of the exit: 0 where time was up
 
 
 @contextmanager

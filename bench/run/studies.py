@@ -190,9 +190,9 @@ class Tuner:
             return None
         study = self.studies[arm]
         study.sampler = self._sampler(arm, len(study.get_trials(deepcopy=False)))
-        drawn = study.ask()
-        lease.enter_context(self._leased(study, drawn.number))
-        return arm, drawn
+        proposal = study.ask()
+        lease.enter_context(self._leased(study, proposal.number))
+        return arm, proposal
 
     def _leased(self, study: optuna.Study, number: int) -> AbstractContextManager[bool]:
         """Hold a configuration; False if a worker is at it that is alive."""
@@ -208,31 +208,33 @@ class Tuner:
                     given = trial.system_attrs.get("fixed_params", {})
                     study.enqueue_trial(given | trial.params)
 
-    async def _one(self, arm: str, drawn: optuna.Trial) -> None:
+    async def _one(self, arm: str, proposal: optuna.Trial) -> None:
         """Score a configuration and tell Optuna; one that is cut short is left to be taken up."""
         study = self.studies[arm]
         self.running += 1
         try:
-            state, values = await self._scored(arm, drawn)
-            study.tell(drawn, values, state, skip_if_finished=True)
+            state, values = await self._scored(arm, proposal)
+            study.tell(proposal, values, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             pass  # this worker was taken for dead, as while it is stopped, and it is drawn again
         finally:
             self.running -= 1
         self.export()
 
-    async def _scored(self, arm: str, drawn: optuna.Trial) -> tuple[TrialState, list[float] | None]:
+    async def _scored(
+        self, arm: str, proposal: optuna.Trial
+    ) -> tuple[TrialState, list[float] | None]:
         """How a configuration ended, and the values of the objectives if it came to them."""
-        chosen = self.search.spaces[arm].chosen(partial(_suggested, drawn))
+        chosen = self.search.spaces[arm].chosen(partial(_suggested, proposal))
         trial = self.search.trial(arm, chosen)
-        drawn.set_user_attr("chosen", chosen)
-        drawn.set_user_attr("key", trial.key)
-        self.listener(Proposed(arm, drawn.number, chosen, trial))
-        record = await self.evaluate(trial, drawn, self.listener)
+        proposal.set_user_attr("chosen", chosen)
+        proposal.set_user_attr("key", trial.key)
+        self.listener(Proposed(arm, proposal.number, chosen, trial))
+        record = await self.evaluate(trial, proposal, self.listener)
         if record["status"] == "pruned":
             return TrialState.PRUNED, None
         if record["status"] != "ok":
-            drawn.set_user_attr("failed", f"{record['status']}: {record['reason']}")
+            proposal.set_user_attr("failed", f"{record['status']}: {record['reason']}")
             return TrialState.FAIL, None
         metrics = record["metrics"]
         return TrialState.COMPLETE, [metrics[name]["value"] for name in self.settings.objectives]

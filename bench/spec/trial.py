@@ -92,7 +92,7 @@ class Trial(BaseModel):
 
     resizer_from: str | None = None  # key of the trial whose trained resizer it starts from
     backbone_from: str | None = None  # key of the trial whose trained backbone it starts from
-    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # parts not trained
+    frozen: Annotated[tuple[Part, ...], Field(strict=False)] | None = None  # stay as they begin
     frozen_resizer_norm: Literal["batch"] | None = None  # a frozen resizer normalises by the batch
     # in training, and in validation by what it gathered there; None: by its initial statistics
 
