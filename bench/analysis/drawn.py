@@ -94,9 +94,10 @@ NAMES, WHOLE = ("dataset", "backbone", "resizer"), ("input_size", "output_size",
 
 
 def numbers(evidence: Evidence) -> pd.DataFrame:
-    """A row for each arm in each context: means, intervals, counts, speeds, and times as multiples.
+    """A row for each arm in each context: means with intervals and counts, speeds, and times.
 
-    Accuracies in %, differences in points; `_low` and `_high` end the interval of the level beside.
+    Accuracies in %, differences in points, times as multiples of the baseline's. `_low` and `_high`
+    end the interval of the level beside.
     A field of which seeds take several values in turn is empty.
     """
     table = pd.DataFrame([_numbers(evidence, row) for row in evidence.rows])

@@ -193,13 +193,15 @@ def summarised(samples: Sequence[Mapping[str, list[float]]], batch: int) -> dict
 
 async def weigh(trial: Trial) -> Weight:
     """What the trial's training and its inference take, each measured in a process of its own."""
-    training, inference = await _weigh(trial, "train"), await _weigh(trial, "infer")
+    classes = class_count(trial.dataset)
+    training = await _weigh(trial, classes, "train")
+    inference = await _weigh(trial, classes, "infer")
     metrics = {**training.metrics, **inference.metrics}
     return replace(training, metrics=metrics, reason=training.reason or inference.reason)
 
 
-async def _weigh(trial: Trial, use: Literal["train", "infer"]) -> Weight:
+async def _weigh(trial: Trial, classes: int, use: Literal["train", "infer"]) -> Weight:
     try:
-        return await perform(jobs.weigh, trial, class_count(trial.dataset), use)
+        return await perform(jobs.weigh, trial, classes, use)
     except DiedError as error:
         return Weight({}, None, str(error))

@@ -154,7 +154,7 @@ def name_columns(ax: Axes, places: ArrayLike, names: Sequence[str]) -> None:
 
 
 def name_lines(ax: Axes, groups: Mapping[str, Sequence[str]]) -> list[int]:
-    """Name the lines of a panel from its top, a named group under its name; where each line is."""
+    """Name the lines of a panel from its top, each group under its name. Returns: their places."""
     y, ticks = 0, dict[int, str]()
     for group, names in groups.items():
         if group:
