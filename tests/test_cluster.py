@@ -29,6 +29,7 @@ from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.store import Store
 from tests.conftest import WriteExperiment, toy_toml
+from tests.held import WHILE
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra `cluster`)")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -53,11 +54,13 @@ init_from = "plain"
 class Nodes:
     """A head without resources, and nodes of one core and one logical GPU each."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, held_while: Path) -> None:
         os.environ["RESIZER_BENCH_DATA"] = str(data)  # of the head, where the driver is
         head = {"num_cpus": 0, "_system_config": MISSED_SOON}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: dict[Path, Any] = {}
+        self.held_while = held_while
+        self.environment = {"PYTHONPATH": str(PROJECT), WHILE: str(held_while)}
 
     def have(self, *data: Path) -> str:
         """Let there be a node for each folder of data, and no others; the cluster's address."""
@@ -65,17 +68,17 @@ class Nodes:
             self.cluster.remove_node(self.nodes.pop(folder))
         for folder in data:
             if folder not in self.nodes:
-                own = {"RESIZER_BENCH_DATA": str(folder), "PYTHONPATH": str(PROJECT)}
+                own = {"RESIZER_BENCH_DATA": str(folder)} | self.environment
                 node = self.cluster.add_node(num_cpus=1, num_gpus=1, env_vars=own)
                 self.nodes[folder] = node
         return str(self.cluster.address)
 
 
 @pytest.fixture(scope="module")
-def nodes(data_folder: Path) -> Iterator[Nodes]:
+def nodes(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-        made = Nodes(data_folder)
+        made = Nodes(data_folder, tmp_path_factory.mktemp("held") / "while")
         yield made
         made.cluster.shutdown()
 
@@ -102,15 +105,18 @@ def test_a_run_that_loses_a_node_comes_to_what_it_comes_to_here(
     nodes: Nodes,
 ) -> None:
     file = write_experiment(rest=WARM).file
-    file.write_text(file.read_text().replace("epochs = 2", "epochs = 40"))
+    file.write_text(file.read_text().replace(' "learned"\nnum', ' "tests.held:Held"\nnum'))
     experiment = load(str(file))
     under_way: set[str] = set()
+    nodes.held_while.touch()
 
     def lose_one(event: Event) -> None:
-        if isinstance(event, TrialProgress) and isinstance(event.told, Step):
-            under_way.add(event.trial.key)
+        match event:
+            case TrialProgress(trial=trial, told=Step()) if trial.resizer == "tests.held:Held":
+                under_way.add(trial.key)
         if len(under_way) == 2 and len(nodes.nodes) == 2:
             nodes.have(data_folder)
+            nodes.held_while.unlink()
 
     ran(experiment, store, nodes.have(data_folder, tmp_path / "empty"), lose_one)
     assert library.fingerprint("toy")

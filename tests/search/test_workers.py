@@ -189,7 +189,7 @@ def test_what_a_dead_worker_had_drawn_is_taken_up(
 
 
 WORKER = """
-import os, sys, time
+import asyncio, os, sys
 from pathlib import Path
 from bench.data.library import fingerprint
 from bench.run import search, studies
@@ -209,7 +209,8 @@ class Slow(search.Evaluator):
     async def _record(self, trial, asked, listener):
         if store.trial(trial.key) is None:
             note("begin", trial.key)
-            time.sleep(0.4)
+            while not log.with_name("released").exists():
+                await asyncio.sleep(0.02)
             record = result(trial, 100 * trial.lr)
             record["data"] |= {"fingerprint": fingerprint(trial.dataset)}
             write_record(store.trial_folder(trial.key), record)
@@ -261,6 +262,7 @@ def test_a_killed_workers_configuration_is_taken_up_and_none_is_evaluated_twice(
                 assert begun(killed.pid), "the worker evaluated nothing"
                 os.kill(killed.pid, signal.SIGKILL)
                 killed.wait()
+            (tmp_path / "released").touch()
             assert steady.wait(timeout=300) == 0
         finally:
             steady.kill()
