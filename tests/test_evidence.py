@@ -190,6 +190,17 @@ def test_where_a_network_starts_trained_its_place_says_so(tmp_path: Path) -> Non
     assert answer.place == "fine, 64 → 32 px, pretrained resnet10t, 2 epochs"
 
 
+def test_a_verdict_names_the_runs_that_another_may_share_with_it(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    learned = 'resizer = "learned"\n'
+    file.write_text(file.read_text().replace(learned, learned + 'init_from = "fixed"\n'))
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    (line,) = verdicts.verdict_rows(gather(asked, store))
+    shared = {key for key, of in asked.trials.items() if of.resizer in ("none", "fixed")}
+    assert set(line.base_runs) == shared
+
+
 SECONDARY = 'secondary = ["learned", "fixed"]\n'
 
 

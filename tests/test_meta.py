@@ -61,7 +61,7 @@ def test_no_heterogeneity_is_found_where_there_is_less_than_sampling_makes() -> 
     assert two.prediction is None
 
 
-def test_comparisons_that_share_baseline_runs_are_one() -> None:
+def test_comparisons_that_share_a_base_run_are_one() -> None:
     found = distinct(
         [
             comparison([1.0, 2.0], "x", "y"),
@@ -71,7 +71,7 @@ def test_comparisons_that_share_baseline_runs_are_one() -> None:
         ]
     )
     assert [list(one.differences.values()) for one in found] == [[2.0, 3.0], [3.5]]
-    assert [one.baseline_runs for one in found] == [{"x", "y"}, {"z", "w"}]
+    assert [one.base_runs for one in found] == [{"x", "y"}, {"z", "w"}]
     apart = Comparison({7: 1.0}, frozenset({"x"}))
     assert len(distinct([comparison([1.0, 2.0], "x"), apart])[0].differences) == 2
 

@@ -29,7 +29,7 @@ class Comparison:
     """A treatment against a baseline in one context of one experiment."""
 
     differences: Mapping[int, float]  # treatment minus baseline, points, by seed
-    baseline_runs: frozenset[str]  # keys of the baseline's trials
+    base_runs: frozenset[str]  # keys of the baseline's trials, and of those that any starts from
 
     @property
     def mean(self) -> float:
@@ -37,13 +37,13 @@ class Comparison:
 
 
 def distinct(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """Those that share baseline runs made one: the mean of their differences, seed by seed.
+    """Those that share a base run made one: the mean of their differences, seed by seed.
 
     Over the seeds that all of them have; where there is none, the one with the most seeds stands.
     """
     groups: list[list[Comparison]] = []
     for one in comparisons:
-        near = [g for g in groups if any(one.baseline_runs & of.baseline_runs for of in g)]
+        near = [g for g in groups if any(one.base_runs & of.base_runs for of in g)]
         groups = [g for g in groups if g not in near] + [[*(of for g in near for of in g), one]]
     return [_merged(group) for group in groups]
 
@@ -52,7 +52,7 @@ def _merged(group: Sequence[Comparison]) -> Comparison:
     mean = pd.DataFrame([one.differences for one in group]).dropna(axis="columns").mean()
     if mean.empty:
         return max(group, key=lambda one: len(one.differences))
-    runs = frozenset[str]().union(*(one.baseline_runs for one in group))
+    runs = frozenset[str]().union(*(one.base_runs for one in group))
     return Comparison(dict(mean), runs)
 
 

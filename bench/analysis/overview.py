@@ -76,7 +76,7 @@ class Overview:
 
     @property
     def together(self) -> meta.Summary | None:
-        """Random effects over the real ones that share no runs of a baseline."""
+        """Random effects over the real ones that share no base run."""
         return meta.summary(_compared(self.real, "by_seed"))
 
     @property
@@ -142,5 +142,5 @@ def _scale(line: Line) -> tuple[int, int, str, int, int]:
 def _compared(real: pd.DataFrame, column: str) -> list[meta.Comparison]:
     return [
         meta.Comparison(differences, frozenset(runs))
-        for differences, runs in zip(real[column], real["baseline_trials"], strict=True)
+        for differences, runs in zip(real[column], real["base_runs"], strict=True)
     ]

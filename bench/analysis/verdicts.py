@@ -64,7 +64,7 @@ class VerdictRow:
     tuned: bool  # whether its arms were tuned, each for itself
     recipe_for: str | None  # the arm alone for which the recipe of all was tuned
     trials: tuple[str, ...]  # keys
-    baseline_trials: tuple[str, ...]  # those of them that are the baseline's
+    base_runs: tuple[str, ...]  # those of them that are the baseline's, and what any starts from
 
 
 def as_table(rows: Iterable[VerdictRow]) -> pd.DataFrame:
@@ -88,6 +88,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
     base, found, step = evidence.baseline_of(row), verdict.difference, row.times.get("train")
     ours, theirs = (tuple(map(str, one.seeds["key"])) for one in (row, base))
     data = DATASETS.get(row.trial.dataset)
+    parents = {key for one in (row, base) for of in one.trials.values() for key in of.parents}
     equal = {one.price: one.equal for one in paid(evidence, row)}.get("training time")
     at_time = equal.difference.interval() if equal else None
     return VerdictRow(
@@ -122,7 +123,7 @@ def _verdict_row(evidence: Evidence, row: Row, verdict: Verdict) -> VerdictRow:
         tuned=evidence.search is not None,
         recipe_for=evidence.experiment.spec.recipe_for,
         trials=tuple(sorted({*ours, *theirs})),
-        baseline_trials=tuple(sorted(theirs)),
+        base_runs=tuple(sorted({*theirs, *parents})),
     )
 
 

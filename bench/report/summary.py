@@ -18,7 +18,7 @@ from bench.report.answer import Answer, answers, progress, scope
 
 SUMMARY = "summary.json"
 CHECKS = "check-"  # begins the names of experiments on the harness itself
-SCHEMA = 9  # raised when the fields of a summary, an answer or a verdict change
+SCHEMA = 10  # raised when the fields of a summary, an answer or a verdict change
 
 Group = Literal["answers", "single questions", "ablations", "costs", "checks of the harness"]
 

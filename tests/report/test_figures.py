@@ -193,6 +193,17 @@ def test_names_without_a_letter_that_shows_have_a_legend_all_the_same() -> None:
     ]
 
 
+@pytest.mark.parametrize("ends", [(1, 1), (0.999, 1.001), (0.76, 1.34), (1, 4.9), (1, 9), (1, 999)])
+def test_a_logarithmic_axis_of_any_length_has_the_labels_to_read_it_by(
+    ends: tuple[float, float],
+) -> None:
+    ax = style.sheet(2.0).subplots()
+    ax.plot(ends, ends)
+    style.logarithmic(ax, ends)
+    low, high = ax.get_xlim()
+    assert 3 <= sum(low <= tick <= high for tick in ax.get_xticks()) <= 7
+
+
 def test_a_dollar_in_a_name_is_a_dollar_in_every_figure(tmp_path: Path) -> None:
     asked = experiment(tmp_path, NARROW)
     file = asked.file

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from bench.analysis.statistics import Interval
@@ -43,6 +43,7 @@ LINE = 0.2  # inches, of a legend
 MOST_LETTERS = 26  # of the names beneath a panel: so many in all fit under one of two in a line
 LETTERS_BESIDE = 24  # of a line of a name beside or beneath a panel, which is left its room
 LETTERS_ABOVE = 68  # of a line of names above panels
+FEW_TIMES = 5  # apart, one or two labels at 1, 2 and 5 of each decade would be all
 MANY_TIMES = 30  # apart, labels at 1, 2 and 5 of each decade would run into one another
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -186,10 +187,14 @@ def at_most_all(ax: Axes) -> None:
 
 
 def logarithmic(ax: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis of x, with so few labels that none runs into another."""
-    near = max(values) < MANY_TIMES * min(values)
+    """A logarithmic axis of x: labels enough to read it by, and none runs into another."""
+    low, high = min(values), max(values)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1, 3)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < MANY_TIMES * low else (1, 3)))
+    if high < FEW_TIMES * low:
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if high == low:
+        ax.set_xlim(low / 2, 2 * high)
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
