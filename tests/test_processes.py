@@ -15,10 +15,8 @@ from bench.run.processes import DiedError, TimedOutError, call
 
 
 def test_a_process_is_ended_when_its_time_is_up() -> None:
-    began = time.monotonic()
     with pytest.raises(TimedOutError):
         call(sleeper, timeout_s=0.5)
-    assert time.monotonic() - began < 30
 
 
 def test_a_process_that_is_killed_says_so() -> None:
@@ -69,7 +67,7 @@ def data_folder(_: Listener) -> str:
 
 
 def sleeper(_: Listener) -> None:
-    time.sleep(60)
+    time.sleep(86_400)  # whoever waits for its end has not ended it
 
 
 def hanger(_: Listener) -> None:

@@ -20,7 +20,7 @@ def separately(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as a user starts it."""
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
-        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300,
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_trial_goes_on_from_there(
         while seen not in process.stdout.readline():
             assert process.poll() is None
         os.killpg(process.pid, stop)
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=900)
         assert process.returncode == 128 + stop
         said = "stopped with 4 trials left, 1 begun; the same command goes on"
         assert printed.splitlines()[-1] == said
