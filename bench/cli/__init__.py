@@ -259,8 +259,8 @@ app = typer.Typer(
     help="Does a learned image resizer help a vision model, and is it worth what it costs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="To begin: `run quick` takes minutes and needs no download; its report tells how to "
-    "read the others. Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
+    epilog="To begin: `run quick` takes minutes and needs no download. "
+    "Then `list`, `plan NAME`, `run NAME`; or `new NAME` for a question of "
     "your own.",
 )
 groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
