@@ -39,7 +39,7 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
     by_recipe = gather(asked, store).gain_by_recipe(row)
     assert [gain.to_dict() for gain in by_recipe] == [{0: 50.0, 2: 52.0}, {1: 51.0, 3: 53.0}]
     (line,) = details.verdicts(gather(asked, store)).to_dict("records")
-    assert line["by recipe, of which seeds take several in turn"] == "+51.0 and +52.0"
+    assert line["with each recipe that seeds take in turn"] == "+51.0 and +52.0"
     slow, _ = {trial.speed_key for trial in asked.trials.values() if trial.num_kernels}
     unequal = gather(asked, store)
     unequal.timings[row.label]["subjects"][slow]["seconds"]["train"] = [4.0, 8.0, 12.0]

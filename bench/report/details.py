@@ -134,7 +134,7 @@ def verdicts(evidence: Evidence) -> pd.DataFrame:
         lines.append(where | _rests_on(spec.primary, verdict))
         if len(recipes) > 1:
             means = (words.points(gain.mean(), signed=True) for gain in recipes)
-            lines[-1]["by recipe, of which seeds take several in turn"] = words.join(means)
+            lines[-1]["with each recipe that seeds take in turn"] = words.join(means)
         if second := evidence.secondary_of(row):
             lines.append(where | _rests_on(spec.secondary, second))
     return known(lines)
