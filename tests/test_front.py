@@ -103,8 +103,8 @@ def test_short_answers_come_from_the_table(tmp_path: Path) -> None:
         "points."
     )
     assert found["What does it cost?"] == (
-        f"On CPU a training step takes 2.0 {TIMES} plain's time. A plain image of the "
-        f"same training time reaches more in 0 of 1 comparison ({MINUS}51.0 points)."
+        f"On CPU a training step takes 2.0 {TIMES} plain's time. A plain image of that time "
+        f"would reach more in 0 of 1 comparison ({MINUS}51.0 points)."
     )
     assert found["How far does this reach?"] == (
         "fine and coarse, 32 px for the backbone, 1 backbone, 3 seeds."
@@ -176,7 +176,7 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
     assert f"of the same training time by {MINUS}1.0 points; at" in in_short(overview(less))
     other = less.assign(trials=[("others",)], equal_time_difference=None)
     two = in_short(overview(pd.concat([less, other], ignore_index=True)))
-    assert f"by {MINUS}1.0 points where that was measured; at 64 → 32 px" in two
+    assert f"by {MINUS}1.0 points where that is known; at 64 → 32 px" in two
 
 
 def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_earlier_ones(
@@ -257,8 +257,7 @@ def test_what_the_same_training_time_buys_is_beside_the_verdict(tmp_path: Path) 
     (line,) = lines(found)
     assert "+51.0 [+49.5, +52.5]" in line
     assert (
-        f"A plain image of the same training time reaches more in 0 of 1 comparison "
-        f"({MINUS}51.0 points)."
+        f"A plain image of that time would reach more in 0 of 1 comparison ({MINUS}51.0 points)."
     ) in told(found)["What does it cost?"]
 
 

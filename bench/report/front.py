@@ -116,7 +116,7 @@ def in_short(whole: Overview) -> str:
     if len(matched):
         less = words.points_span(matched["equal_time_difference"])
         text += f", against a plain image of the same training time by {less} points"
-        text += " where that was measured" if len(matched) < len(real) else ""
+        text += " where that is known" if len(matched) < len(real) else ""
     sizes = real["size"].unique()  # few are named each, many by their span
     shown = words.span(real["input_size"], str) if len(sizes) > ONE_BY_ONE else words.join(sizes)
     text += f"; at {shown} px"

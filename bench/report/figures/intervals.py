@@ -120,23 +120,26 @@ def overview(lines: Sequence[Line], name: str) -> Drawing | None:
     points = [-1.0, 1.0, *(one.mean for one in known)]
     figure = style.sheet(1.05 + 0.225 * (len(lines) + len(scales)))
     ax = figure.subplots()
-    _ground(ax, 1.0, style.reach(points, known, 0.4 * (max(points) - min(points))))
+    span = style.reach(points, known, 0.4 * (max(points) - min(points)))
+    _ground(ax, 1.0, span)
     for y, both in zip(style.name_lines(ax, groups), treated, strict=True):
         for one, look, apart in zip(both, LEGEND.values(), (-APART, APART), strict=True):
             if one:
                 _interval(ax, y + apart, one, look)
     levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
-    told = f"Intervals have {words.join(levels)}"
-    told += f", at equal time {words.percent(LEVEL)}" if any(of for _, of in treated) else ""
-    figure.supxlabel("top-1 points of the learned resizer", fontsize=11)
+    at_equal = any(of for _, of in treated)
+    caption = f"A row is one experiment, of {words.join(usual.values())} unless others are named. "
+    caption += f"Intervals have {words.join(levels)}"
+    caption += f", at equal time {words.percent(LEVEL)}" if at_equal else ""
+    caption += "; shaded: within a point."
+    if at_equal:
+        caption += " That image lies between two sizes that were run, or is the best no dearer."
+    if any(one.low < span[0] or one.high > span[1] for one in known):
+        caption += " An arrow: the interval goes on."
+    figure.supxlabel("difference in top-1 accuracy, points", fontsize=11)
     style.legend(figure, LEGEND)
-    return style.drawing(
-        figure,
-        name,
-        f"A row is one experiment, of {words.join(usual.values())} unless others are named. "
-        f"{told}; shaded: within a point. An arrow: the interval goes on.",
-        "; ".join(_in_short(line, usual) for line in ordered),
-    )
+    alt = "; ".join(_in_short(line, usual) for line in ordered)
+    return style.drawing(figure, name, caption, alt)
 
 
 def _label(line: Line, usual: Mapping[str, str]) -> str:
