@@ -323,13 +323,20 @@ def holds_for(evidence: Evidence, row: Row) -> Fields:
         "input_size": trial.input_size,
         "output_size": trial.output_size,
         "size": row.size,
-        "backbone": f"pretrained {trial.backbone}" if trial.pretrained else trial.backbone,
+        "backbone": _named(trial),
         "others": {name: row.context[name] for name in others},
         "length": trial.length if evidence.experiment.spec.train else (0, "epochs"),
         "started_from": tuple(
             dict.fromkeys(known[key].length for key in trial.parents if key in known)
         ),
     }
+
+
+def _named(trial: Trial) -> str:
+    """The backbone, and which weights it starts from, unless they are an arm's or random."""
+    if isinstance(trial.pretrained, str):
+        return f"{trial.backbone} from a checkpoint"
+    return f"pretrained {trial.backbone}" if trial.pretrained else trial.backbone
 
 
 def _row(evidence: Evidence, arm: str, labels: Sequence[str]) -> Row:
