@@ -191,7 +191,7 @@ def _on_average(evidence: Evidence, ending: str) -> str:
     rows = evidence.treated
     mean = average(pd.DataFrame(map(evidence.gain, rows)))
     if mean is None:
-        return "Fewer than two seeds are in every comparison: there is no interval."
+        return "Fewer than two seeds have every comparison: there is no interval."
     over = " on average" if len(rows) > 1 else ""
     return f"{compared(evidence)} = {words.difference(mean.interval())}{over}{ending}"
 
@@ -234,5 +234,7 @@ def _cost(evidence: Evidence) -> Answer:
     sentence, baseline = "Nothing is timed yet.", evidence.experiment.baseline
     if rows:
         ratios = words.ratios([row.times["train"] for row in rows])
-        sentence = f"A training step of {rows[0].arm.name} takes {ratios} as long as {baseline}'s."
+        sizes = words.join(dict.fromkeys(row.size for row in rows))
+        sentence = f"A training step of {rows[0].arm.name} takes {ratios} as long as {baseline}'s"
+        sentence += f", at {sizes} px."
     return Answer("cost", sentence, _holds_for(evidence, rows or evidence.rows))
