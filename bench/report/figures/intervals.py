@@ -133,7 +133,8 @@ def overview(lines: Sequence[Line], name: str) -> Drawing | None:
     caption += f", at equal time {words.percent(LEVEL)}" if at_equal else ""
     caption += "; shaded: within a point."
     if at_equal:
-        caption += " That image lies between two sizes that were run, or is the best no dearer."
+        caption += " The image of equal time lies between two that were run, "
+        caption += "or is the best no dearer."
     if any(one.low < span[0] or one.high > span[1] for one in known):
         caption += " An arrow: the interval goes on."
     figure.supxlabel("difference in top-1 accuracy, points", fontsize=11)
