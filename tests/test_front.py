@@ -154,28 +154,30 @@ def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> No
     fill(asked, Store(tmp_path), worse)
     toy = gather(asked, Store(tmp_path))
     found = overview(verdicts([toy]))
-    assert in_short(found).startswith(f"So far, no: top-1 accuracy changes by {MINUS}3.0 points [")
-    assert in_short(found).endswith("] on average; at 64 → 32 px and 2 epochs.")
+    assert in_short(found, "CPU").startswith(
+        f"So far, no: top-1 accuracy changes by {MINUS}3.0 points ["
+    )
+    assert in_short(found, "CPU").endswith("] on average; at 64 → 32 px and 2 epochs.")
     assert f"On average {MINUS}3.0 points \\[" in listing([summary(toy)], "report.md", [])
-    assert in_short(overview(as_table([]))) == ""
+    assert in_short(overview(as_table([])), "CPU") == ""
 
 
 def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
     tmp_path: Path,
 ) -> None:
     found = verdicts([evidence(tmp_path / "toy", NARROW, controls=True)])
-    assert in_short(overview(found)).startswith(
+    assert in_short(overview(found), "CPU").startswith(
         "So far, not settled: top-1 accuracy changes by +51.0 points, against a plain image of "
         "the same training time by +51.0 points; at"
     )
     unsure, less = (
         found.assign(equal_time_difference=-1.0, equal_time_high=high) for high in (0.1, -0.1)
     )
-    assert in_short(overview(unsure)).startswith("So far, not settled: top-1")
-    assert in_short(overview(less)).startswith("So far, not worth its price: top-1")
-    assert f"of the same training time by {MINUS}1.0 points; at" in in_short(overview(less))
+    assert in_short(overview(unsure), "CPU").startswith("So far, not settled: top-1")
+    assert in_short(overview(less), "CPU").startswith("So far, not worth its price on CPU: top-1")
+    assert f"of the same training time by {MINUS}1.0 points; at" in in_short(overview(less), "CPU")
     other = less.assign(trials=[("others",)], equal_time_difference=None)
-    two = in_short(overview(pd.concat([less, other], ignore_index=True)))
+    two = in_short(overview(pd.concat([less, other], ignore_index=True)), "CPU")
     assert f"by {MINUS}1.0 points where that is known; at 64 → 32 px" in two
 
 

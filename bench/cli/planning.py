@@ -33,24 +33,27 @@ MOST_DESIGNS = 4  # a plan tells so many contexts at the most
 
 
 def list_experiments() -> None:
-    """Show the experiments: what each asks, its size, how far it is, how long it will take."""
+    """Show the experiments: what each asks, how far it is, how long it takes, what is published."""
     from bench.run.plan import make_plan, published_pace
 
     store, pace = own_store(), published_pace(PUBLISHED)
     lines, refused = [], []
     for name in shipped():
-        asked, progress = read(name), ("search", "-", "?")
+        asked, progress = read(name), ("search", "?")
         try:
             if not asked.spec.search or _is_tuned(asked, store):
                 planned = make_plan(*opened(name, small=False), pace)
-                size, done = (str(n or "-") for n in (len(planned.states), planned.counts["ok"]))
-                progress = size, done, time_left(planned, planned.states)
+                done = f"{planned.counts['ok']} of {len(planned.states)}" if planned.states else "-"
+                progress = done, time_left(planned, planned.states)
         except InputError as error:  # of one, which keeps nobody from the others
-            progress = "?", "?", "?"
+            progress = "?", "?"
             refused.append(str(error))
-        lines.append((name, *progress, asked.spec.question))
-    progressed = ("trials", "finished", "time left")
-    out.print(wrapped_table(("experiment", *progressed, "question"), lines, right=progressed))
+        sizes = {"full": name, "small": f"{name}-small"}.items()
+        published = "\n".join(size for size, of in sizes if (PUBLISHED / of).is_dir()) or "-"
+        lines.append((name, *progress, published, asked.spec.question))
+    progressed = ("finished", "time left")
+    titles = ("experiment", *progressed, "published", "question")
+    out.print(wrapped_table(titles, lines, right=progressed))
     for line in refused:
         say(line)
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")

@@ -85,13 +85,14 @@ def first_screen(
     whole = overview(ours)
     priced = set(whole.real.loc[whole.real["step_ratio"].notna(), "experiment"])
     timed = [one.environments["timing"] for one in found if one.name in priced]
+    timed_on = words.join(dict.fromkeys(str(one.get("device")).upper() for one in timed))
     return render.markdown(
         "front.md.j2",
-        answer=in_short(whole),
+        answer=in_short(whole, timed_on),
         figures=figures,
         whole=whole,
         others=overview(others).real,
-        timed_on=words.join(dict.fromkeys(str(one.get("device")).upper() for one in timed)),
+        timed_on=timed_on,
         costs={one.name: one.answers[0].sentence for one in found if one.group == "costs"},
         address=address,
         pictures=pictures,
@@ -100,7 +101,7 @@ def first_screen(
     )
 
 
-def in_short(whole: Overview) -> str:
+def in_short(whole: Overview, timed_on: str) -> str:
     """The answer of all that was compared on real images, with its scale; "" without any."""
     real = whole.real
     if real.empty:
@@ -111,7 +112,7 @@ def in_short(whole: Overview) -> str:
         found, change = ("yes" if mean.low > 0 else "no"), f"{words.difference(mean)} on average"
     matched = real[real["equal_time_difference"].notna()]
     if len(matched) and (matched["equal_time_high"] < 0).all():
-        found = "not worth its price"
+        found = f"not worth its price on {timed_on}"
     text = f"So far, {found}: top-1 accuracy changes by {change}"
     if len(matched):
         less = words.points_span(matched["equal_time_difference"])

@@ -62,8 +62,9 @@ def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
     monkeypatch.setattr(console.out, "width", 120)
     planning.list_experiments()
     told = capsys.readouterr().out
-    assert re.search(r"quick +18 +- +\d+ min +Does the learned resizer carry", told)
-    assert re.search(r"search-quick +search +- +\? ", told)
+    assert re.search(r"quick +0 of 18 +\d+ min +full +Does the learned resizer carry", told)
+    assert re.search(r"search-quick +search +\? +full ", told)
+    assert re.search(r"grid +0 of \d+ +\? +small ", told)
     monkeypatch.chdir(tmp_path)
     planning.new("mine")
     planning.plan("mine.toml")
