@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of packages that are installed; what is in them counts by its version."""
+STDLIB = Path(os.__file__).parent
 
 SHIPPED = (
     "bench",
@@ -34,9 +36,13 @@ def source_file(implementation: str) -> Path:
     """The file that `package.module:Class` is in, found without running it.
 
     Raises:
-        ValueError: if there is no such module.
+        ValueError: if there is no such module, or its name is that of one of Python's own.
     """
     module = implementation.partition(":")[0]
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(
+            f"resizer {implementation!r}: Python has a module of this name: give the file another"
+        )
     with working_directory_importable():
         found = module_file(module)
     if found is None:
@@ -74,7 +80,7 @@ def own_modules(module: str) -> dict[str, Path]:
             continue
         seen.add(name)
         path = module_file(name)
-        if path is None or _is_installed(name, path):
+        if path is None or _is_installed(path):
             continue
         source = path.read_bytes()
         if source.strip():  # an empty __init__.py decides nothing
@@ -125,9 +131,8 @@ def _with_parents(module: str) -> Iterator[str]:
     return accumulate(module.split("."), "{}.{}".format)
 
 
-def _is_installed(module: str, path: Path) -> bool:
-    top = module.partition(".")[0]
-    return top in sys.stdlib_module_names or bool({*path.parts} & {*INSTALLED})
+def _is_installed(path: Path) -> bool:
+    return path.is_relative_to(STDLIB) or bool({*path.parts} & {*INSTALLED})
 
 
 @lru_cache(maxsize=1000)

@@ -113,6 +113,13 @@ def test_a_module_of_ones_own_beside_the_shipped_ones_is_in_the_key() -> None:
     assert set(found) == {"resizer.muller"}  # asked for by its name; what it imports is shipped
 
 
+def test_a_module_called_as_one_of_pythons_is_in_the_key_and_is_no_front_end(code: Path) -> None:
+    prefix = write(code, {"@front.py": "import profile", "profile.py": "x = 1"})
+    assert set(own_modules(f"{prefix}front")) == {f"{prefix}front", "profile"}
+    with pytest.raises(ValueError, match="Python has a module of this name"):
+        key("profile:Front")
+
+
 def test_a_module_in_folders_that_are_no_packages_is_found(code: Path) -> None:
     prefix = write(code, {"@outer/inner/front.py": "import @helper", "@helper.py": "N = 1"})
     name = f"{prefix}outer.inner.front"
