@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 DENIED = (errno.EACCES, errno.EPERM)
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
+"""What moves a cursor, and halves of characters that stand for no byte, either."""
 
 
 class InputError(ValueError):
@@ -57,17 +58,21 @@ def machine_trouble(error: BaseException) -> str:
     """What is wrong with the machine, if that is what an error says; "" if not."""
     if isinstance(error, OSError) and error.errno in MACHINE:
         return MACHINE[error.errno] + (f" ({error.filename})" if error.filename else "")
-    return next((told for said, told in SAID if said in str(error)), "")
+    return next((told for said, told in SAID if said in text(error)), "")
 
 
 def readable(text: str) -> str:
-    r"""The text on one line: bytes that are not UTF-8, and what moves a cursor, are written out.
+    r"""The text on one line: bytes that are not UTF-8, and what CONTROL finds, are written out.
 
     >>> readable("caf\udce9\x1b[31m.png")
     'caf\\xe9\\x1b[31m.png'
     """
-    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], whole)
+    whole = _written_out(text).encode("utf-8", "surrogateescape")
+    return _written_out(whole.decode("utf-8", "backslashreplace"))
+
+
+def _written_out(text: str) -> str:
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def counted(n: float, noun: str) -> str:
@@ -115,9 +120,17 @@ def _names(user: int, group: int) -> str:
     return ":".join(names)
 
 
+def text(error: BaseException) -> str:
+    """What an error says; nothing where a user's own fails at that, too."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException) -> str:
     """
     >>> first_line(ValueError("too small\\nand more"))
     'ValueError: too small'
     """
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{type(error).__name__}: {text(error)}".splitlines()[0]

@@ -382,4 +382,4 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
     with written_whole(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # an error may say halves of characters

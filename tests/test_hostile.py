@@ -222,7 +222,9 @@ def damaged(content: bytes, at: Path, store: Store) -> str:
     return why
 
 
-@pytest.mark.parametrize("text", ["[/x]", "[bold]", "mine [k=4]", "a\udcffb", "$x_1$ | y"])
+@pytest.mark.parametrize(
+    "text", ["[/x]", "[bold]", "mine [k=4]", "a\udcffb", "$x_1$ | y", "\ud800"]
+)
 def test_the_terminal_shows_a_users_text_as_it_is(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,4 +234,4 @@ def test_the_terminal_shows_a_users_text_as_it_is(
     monkeypatch.setattr(console, "out", Console(file=shown, width=80))
     console.say(text)
     console.out.print(console.wrapped_table([text], [[text]], right=()))
-    assert shown.getvalue().count(text.replace("\udcff", "\\xff")) == 3
+    assert shown.getvalue().count(text.replace("\udcff", "\\xff").replace("\ud800", "\\ud800")) == 3

@@ -180,6 +180,25 @@ def test_an_arm_that_cannot_be_timed_is_on_record_with_the_reason_and_the_others
     assert record["subjects"][broken.speed_key]["seconds"] == {}
 
 
+def test_an_arm_that_leaves_while_it_is_timed_does_not_take_the_others_with_it(
+    store: Store, write_experiment: WriteExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving_front = "from torch import nn\nclass Front(nn.Identity):\n    def forward(self, x): "
+    leaving_front += "raise SystemExit(7)"
+    (tmp_path / "leaving_front.py").write_text(leaving_front)
+    monkeypatch.chdir(tmp_path)
+    experiment = write_experiment()
+    good = next(iter(experiment.trials.values()))
+    changed = {"resizer": "leaving_front:Front", "output_size": 8}
+    leaving = Trial(**good.model_dump() | changed)
+    sitting = Sitting((good, leaving), good, experiment.spec.timing)
+    call(jobs.take_round, store.root / "0", 0, sitting, {}, {"toy": 2})
+    taken: Any = read_record(store.root / "0", RoundRecord)
+    assert taken["samples"].keys() == {good.speed_key}
+    assert taken["failures"][leaving.speed_key] == "SystemExit: 7"
+    assert waited_for(timing.weigh(leaving)).reason == "SystemExit: 7"
+
+
 def test_a_timing_whose_process_dies_is_a_record_that_retry_takes_up(
     store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

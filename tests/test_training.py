@@ -117,11 +117,14 @@ def test_uint8_and_unit_float_images_are_the_same_to_a_classifier() -> None:
         ({"lr": 1e30, "optimizer": "sgd"}, "the training loss is nan in epoch"),
         ({"lr": 1e30, "optimizer": "sgd", "batch_size": 16, "epochs": 1}, "the validation loss is"),
         ({"batch_size": 6, "input_size": 8000}, ""),
+        ({"batch_size": 5}, "SystemExit: half a character: \ud800"),
     ],
 )
 def test_a_trial_that_fails_is_a_row_with_its_reason(
     store: Store, fields: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "SystemExit" in reason:
+        monkeypatch.setattr(models, "build", _leave)
     if not reason:
         monkeypatch.setattr(models, "build", _out_of_memory)
         reason = "DefaultCPUAllocator: can't allocate memory"
@@ -131,6 +134,10 @@ def test_a_trial_that_fails_is_a_row_with_its_reason(
     assert record["metrics"] == {}
     log = store.trial_folder(toy(**fields).key) / "log.txt"
     assert "Traceback" in log.read_text()
+
+
+def _leave(*_: Any, **__: Any) -> Any:
+    raise SystemExit("half a character: \ud800")
 
 
 def _out_of_memory(*_: Any, **__: Any) -> Any:

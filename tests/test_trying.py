@@ -98,6 +98,12 @@ BAD = {
     "contrast of the batch": (
         "pass", "x = (x - x.mean()) / (x.std() + 1)", "", "another picture .* where others are",
     ),
+    "whole numbers": ("pass", "return self.pool(x).int()", "", r"gives torch.int32 on cpu, not"),
+    "nowhere": ("pass", "return self.pool(x).to('meta')", "", r"gives torch.float32 on meta, not"),
+    "threads": ("torch.set_num_threads(3)", "pass", "", "changes torch's number of threads, for"),
+    "speechless": (
+        "raise type('E', (Exception,), {'__str__': lambda _: 1 / 0})", "pass", "", "be built: E: "
+    ),
     "exits": ("import os; os._exit(0)", "pass", "", "ended with exit status 0"),
 }  # fmt: skip
 

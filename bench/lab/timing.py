@@ -80,7 +80,7 @@ def take_round(
         name = subject.dataset
         try:
             taken = turn(subject, classes[name], datasets.get(name), seconds, card)
-        except Exception as error:
+        except BaseException as error:  # a user's own module may raise anything
             failures[subject.speed_key] = explain(error)
         else:
             if repeated:
@@ -144,7 +144,7 @@ def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weigh
     try:
         metrics = measured_weight(subject, classes, use, memory)
         return Weight(metrics, memory.method, reserved_mib=memory.reserved_mib())
-    except Exception as error:
+    except BaseException as error:  # a user's own module may raise anything
         return Weight({}, memory.method, explain(error))
 
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 
 from bench.data.library import Dataset, open_dataset
-from bench.errors import InputError, MachineError, machine_trouble
-from bench.events import Listener
+from bench.errors import InputError, MachineError, machine_trouble, text
+from bench.events import Listener, StoppedError
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
 from bench.lab.resampling import loader
@@ -25,7 +25,7 @@ from bench.lab.training import Predictions, explain
 from bench.machine import Share, cores, synced
 from bench.metrics import as_metrics
 from bench.paths import WEIGHTS, snapshot_file
-from bench.records import DataFacts, TrialRecord, write_record
+from bench.records import DataFacts, TrialRecord, write_record, write_whole
 from bench.spec.trial import Trial
 
 SMOKE_STEPS = 3
@@ -106,12 +106,14 @@ def recorded(trial: Trial, folder: Path) -> Iterator[tuple[TrialRecord, torch.de
     try:
         devices.configure(deterministic=trial.deterministic)
         yield record, device
-    except Exception as error:
+    except StoppedError:
+        raise
+    except BaseException as error:  # a user's own module may raise anything
         if trouble := machine_trouble(error):
-            raise MachineError(f"{trouble}: {error}".splitlines()[0]) from error
+            raise MachineError(f"{trouble}: {text(error)}".splitlines()[0]) from error
         record["status"] = "oom" if devices.is_out_of_memory(error) else "failed"
         record["reason"] = explain(error)
-        (folder / "log.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        write_whole(folder / "log.txt", traceback.format_exc())
     record["finished"] = environment.now()
     record["wall_s"] += time.perf_counter() - began
     write_record(folder, record)

@@ -15,6 +15,14 @@ from bench.spec.trial import Trial
 IMAGES = 3
 """Of a training step that is only tried: one or two may be special to a module."""
 
+SHARED = {
+    "default dtype": torch.get_default_dtype,
+    "default device": torch.get_default_device,
+    "number of threads": torch.get_num_threads,
+    "recording of gradients": torch.is_grad_enabled,
+}
+"""What torch has once for all arms of a process, as they are timed in."""
+
 ROUNDING = 1e-2
 """A resizer's outputs for an image may differ by so much of their mean size."""
 
@@ -35,8 +43,13 @@ def check(trials: Iterable[Trial]) -> None:
     device = devices.pick()
     for trial in networks.values():
         backbones.check(trial)
+    before = {name: get() for name, get in SHARED.items()}
     for trial in fronts.values():
         try_resizer(trial)
+        for name in (name for name, get in SHARED.items() if get() != before[name]):
+            raise InputError(
+                f"resizer {trial.resizer!r} changes torch's {name}, for other arms, too"
+            )
         if trial.deterministic and device.type == "cuda":
             refuse_undeterministic(trial, device)
     for trial in own.values():
@@ -60,6 +73,8 @@ def try_resizer(trial: Trial) -> None:
         shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
         if shape != wanted:
             raise InputError(f"{what} gives {shape}, not {wanted}")
+        if not given.is_floating_point() or given.device.type != "cpu":
+            raise InputError(f"{what} gives {given.dtype} on {given.device}, not floats on cpu")
     weights.rehearse(front, what)
     if ":" in trial.resizer:
         refuse_unsteady(front, what, trial.evaluated_size)
