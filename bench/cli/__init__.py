@@ -303,6 +303,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what the terminal's encoding lacks becomes "?"
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        _give_up("the working directory is gone: change to one that is there")
+    try:
         app()
     except (InputError, DiedError) as error:
         _give_up(str(error))

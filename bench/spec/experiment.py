@@ -158,7 +158,7 @@ class ExperimentFile(Table):
     primary: tuple[str, str] | None = None  # (treatment, baseline)
     secondary: tuple[str, str] | None = None  # (treatment, another arm): tested, at the same level,
     # only where the primary comparison is settled
-    margin_pct: Positive = 1.0
+    margin_pct: Fraction100 = 1.0
     looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
     # given, the error shared out over them; one, at the number of seeds in [axes], unless any
     reference: tuple[Reference, ...] = ()

@@ -202,8 +202,10 @@ def _check(spec: ExperimentFile) -> None:
     for name in arms:
         if arms.count(name) > 1:
             raise ValueError(f"two arms are named {name!r}")
-        if not name.isprintable():
-            raise ValueError(f"[arm {name!r}]: a name takes printable characters, on one line")
+        if not name.isprintable() or name != name.strip():
+            raise ValueError(
+                f"[arm {name!r}]: a name is printable, on one line, without spaces at its ends"
+            )
     for name, values in spec.axes.items():
         if any(value in values[:place] for place, value in enumerate(values)):  # 1, 1.0 and true
             raise ValueError(f"[axes] {name} = {values} names a value twice")

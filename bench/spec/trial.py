@@ -83,7 +83,7 @@ class Trial(BaseModel):
     resizer: str = "none"
     input_size: Pixels  # side of the loaded image, pixels
     output_size: Pixels | None = None  # side of what the backbone gets, pixels
-    num_resblocks: Count | None = None
+    num_resblocks: Annotated[int, Field(ge=0, le=1000)] | None = None
     num_kernels: Annotated[int, Field(ge=1)] | None = None
     interpolation: Literal["nearest", "bilinear", "bicubic", "area", "lanczos"] | None = None
     antialias: bool | None = None

@@ -113,3 +113,13 @@ def test_a_users_module_that_does_not_load_is_one_sentence(
     assert done.returncode == 2
     assert "resizer 'broken_front:Front' cannot be built: SyntaxError" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_working_directory_that_is_gone_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = "resizer-bench: the working directory is gone: change to one that is there\n"
+    assert command("list") == (2, "", said)
