@@ -13,7 +13,7 @@ import pytest
 
 from bench.data import folders, incoming, library
 from bench.data.decoding import COMPOSITED, SCALED, TURNED
-from bench.data.folders import Folder, Reading
+from bench.data.folders import TRAINED, Folder, Reading
 from bench.errors import InputError, told
 from bench.events import ignore
 from bench.machine import cores
@@ -28,10 +28,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """The folder `set` with one image in each of two classes, in train and val."""
-    for split in ("train", "val"):
+    """The folder `set` with one image in each of two classes, in train and another in val."""
+    for split, side in (("train", 4), ("val", 5)):
         for name in ("a", "b"):
-            picture(tmp_path / "set" / split / name / "0.png")
+            picture(tmp_path / "set" / split / name / "0.png", side)
     return tmp_path / "set"
 
 
@@ -157,6 +157,16 @@ def test_changes_are_counted_told_at_import_and_by_verify(pictures: Path) -> Non
     assert f"{TURNED}: 2 images" in library.notes(library.open_dataset("mine"))
 
 
+def test_images_that_are_in_val_as_in_train_are_told_whatever_they_are_called(
+    pictures: Path,
+) -> None:
+    picture(pictures / "train" / "b" / "one.png", 6)
+    picture(pictures / "val" / "b" / "other.bmp", 6)
+    dataset = incoming.import_local(pictures, name="mine")
+    assert dataset.manifest.changes == {TRAINED: 1}
+    assert library.notes(dataset) == ["in val as in train, pixel by pixel: 1 image"]
+
+
 def test_the_pixels_tell_apart_what_names_and_sizes_do_not(pictures: Path) -> None:
     first = incoming.import_local(pictures, name="first")
     path = pictures / "train" / "a" / "0.png"
@@ -179,7 +189,7 @@ def test_decoding_ahead_is_bounded_in_bytes(
         picture(pictures / "train" / "a" / f"{i}.png", side=side)
     monkeypatch.setattr(folders, "DECODE_BYTES", 2 * folders.BYTES_PER_PIXEL * side * side)
     reading = Reading(Folder(pictures, "set"), ignore)
-    assert reading.decoded_bytes == 3 * (count * side * side + 3 * 16)
+    assert reading.decoded_bytes == 3 * (count * side * side + 16 + 2 * 25)
     tracemalloc.start()
     try:
         assert sum(1 for _ in reading.images("train")) == count + 1

@@ -27,6 +27,10 @@ AT_ONCE = 1000  # headers that are asked for together
 MOST_NAMED = 1000  # files that one error names
 
 
+TRAINED = "in val as in train, pixel by pixel"
+"""Among the changes: what is validated on such images is not what was learnt of others."""
+
+
 class Found(NamedTuple):
     name: str  # "<class folder>/<file>", in UTF-8 whatever the file system has
     label: int
@@ -157,6 +161,7 @@ class Reading:
         self.found = {split: images.found(split) for split in SPLITS}
         self.broken: dict[str, str] = {}  # "<split>/<name>" -> why it cannot be decoded
         self.changes: Counter[str] = Counter()
+        self._trained: set[bytes] = set()  # digests of the training images that were read
         self.pixels: dict[Path, int] = {}
         self._workers = min(8, cores())
         self._read_headers(tell)
@@ -192,6 +197,11 @@ class Reading:
                 self.broken[f"{split}/{one.name}"] = str(error)
             else:
                 self.changes.update(decoded.changes)
+                digest = hashlib.blake2b(decoded.image.tobytes(), digest_size=16).digest()
+                if split == "train":
+                    self._trained.add(digest)
+                elif digest in self._trained:
+                    self.changes[TRAINED] += 1
                 yield one.name, one.label, decoded.image
 
     def _decoded(self, files: Sequence[Found]) -> Iterator[tuple[Found, Future[Decoded]]]:
