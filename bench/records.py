@@ -333,7 +333,10 @@ def read_record(folder: Path | str, kind: type[Kind]) -> Kind | None:
     """
     try:
         with open(f"{folder}/record.json", "rb") as file:  # noqa: PTH123 # Path is slower here
-            record = json.loads(file.read())
+            content = file.read()
+        record = json.loads(content)
+        if b"\\ud" in content.lower():  # a half of a character is none that a table could hold
+            json.dumps(record, ensure_ascii=False).encode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError, IsADirectoryError):

@@ -149,6 +149,7 @@ RECORDS: dict[str, bytes] = {
     "numbers for a curve": record(curve=[1, 2]),
     "an empty spectrum": record(spectrum={}),
     "latin": "{'é'}".encode("latin-1"),
+    "half a character": record(reason="\ud800"),
 }
 CASES = [
     *(("archive", name) for name in ARCHIVES),

@@ -117,7 +117,7 @@ def test_uint8_and_unit_float_images_are_the_same_to_a_classifier() -> None:
         ({"lr": 1e30, "optimizer": "sgd"}, "the training loss is nan in epoch"),
         ({"lr": 1e30, "optimizer": "sgd", "batch_size": 16, "epochs": 1}, "the validation loss is"),
         ({"batch_size": 6, "input_size": 8000}, ""),
-        ({"batch_size": 5}, "SystemExit: half a character: \ud800"),
+        ({"batch_size": 5}, r"SystemExit: half a character: \ud800"),
     ],
 )
 def test_a_trial_that_fails_is_a_row_with_its_reason(

@@ -180,6 +180,12 @@ def test_names_of_what_a_store_has_of_its_own_are_refused(tmp_path: Path, name: 
         load(str(tmp_path / f"{name}.toml"))
 
 
+def test_a_file_whose_name_no_table_can_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a\udcff.toml").write_text(toml())
+    with pytest.raises(InputError, match="names that are not UTF-8"):
+        load(str(tmp_path / "a\udcff.toml"))
+
+
 def test_two_files_of_one_name_do_not_replace_each_others_results(
     tmp_path: Path, store: Store
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ OWN = ("cost", "looks", "margin_pct", "recipe_for", "targets_pct")
 OF_TRIAL = [name for name in Trial.model_fields if name not in ARM_FIELDS]
 """Fields that a file may set."""
 DEEPEST = 16  # tables and lists in one another, in a file
+NO_TEXT = re.compile("[\ud800-\udfff]")  # of bytes that are not UTF-8: no table can hold it
 STORED = ("trials", "timings", "sizes", "searches", "smoke", "names", "claims", "unfinished")
 MADE = ("comparisons", "checks", "check-resizer", "published", "index.html")
 RESERVED = (*STORED, *MADE)
@@ -116,7 +118,7 @@ def _parsed(file: Path) -> Fields:
 
 
 def _check_values(raw: Fields) -> None:
-    """Raise ValueError at the first number that TOML does not promise, or what is nested deeply."""
+    """Raise ValueError at the first value that TOML does not promise, or what is nested deeply."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), raw)]
     while waiting:
         at, value = waiting.pop()
@@ -131,6 +133,8 @@ def _check_values(raw: Fields) -> None:
             raise ValueError(f"{where} is a whole number of more than 64 bits")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{where} = {value}: it is no finite number")
+        elif isinstance(value, str) and NO_TEXT.search(value):
+            raise ValueError(f"{where} = {value!r}: it is no text in UTF-8")
 
 
 def shipped() -> list[str]:
@@ -158,6 +162,10 @@ def _find(name: str) -> Path:
 
 def check_name(file: Path) -> None:
     """Raise InputError if the results of a file could not have its name."""
+    if NO_TEXT.search(str(file)):
+        raise InputError(
+            f"{file}: neither a file nor its folders may have names that are not UTF-8"
+        )
     if file.stem.endswith("-small"):
         raise InputError(f"{file.name}: a name that ends in -small is that of a --small run")
     if file.stem.startswith(".") or file.stem.lower() in RESERVED:

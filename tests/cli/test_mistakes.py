@@ -42,6 +42,7 @@ from tests.conftest import WriteExperiment
             "--smoke takes one arm after the other, here",
         ),
         (["plan", "quick", "--set", "epochs=5\nlr=0.1"], "[trial] epochs = '5\\nlr=0.1': input"),
+        (["report", "quick", "--set", "backbone=\udcff"], "'\\udcff': it is no text in UTF-8"),
         (["plan", "quick", "--set", "epochs=many"], "[trial] epochs = 'many': input should be a"),
         (["plan", "search-quick", "--set", "lr=1"], "what a search chooses from stands in its"),
         (["plan", "finetune", "--set", "pretrained=/no.pt"], "'/no.pt': there is no such file"),
