@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,10 @@ def test_a_module_of_ones_own_beside_the_shipped_ones_is_in_the_key() -> None:
     assert set(found) == {"resizer.muller"}  # asked for by its name; what it imports is shipped
 
 
-def test_a_module_called_as_one_of_pythons_is_in_the_key_and_is_no_front_end(code: Path) -> None:
+def test_a_module_called_as_one_of_pythons_is_in_the_key_and_is_no_front_end(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "profile", raising=False)  # torch may have imported it
     prefix = write(code, {"@front.py": "import profile", "profile.py": "x = 1"})
     assert set(own_modules(f"{prefix}front")) == {f"{prefix}front", "profile"}
     with pytest.raises(ValueError, match="Python has a module of this name"):
