@@ -144,8 +144,9 @@ def prior_df(variances: Variances) -> Floats:
     if variances.count < 2:
         return np.full(logs.shape[:-1], np.inf)
     beyond = logs.var(axis=-1, ddof=1) - special.polygamma(1, half).mean()
-    found = 2 * trigamma_inverse(np.maximum(beyond, 1e-6))
-    return np.where(beyond > 0, found, np.inf)
+    found, spread = np.full(beyond.shape, np.inf), beyond > 0
+    found[spread] = 2 * trigamma_inverse(np.maximum(beyond[spread], 1e-6))
+    return found
 
 
 def trigamma_inverse(values: ArrayLike) -> Floats:
@@ -157,11 +158,20 @@ def trigamma_inverse(values: ArrayLike) -> Floats:
     array([1.e-02, 1.e+00, 5.e+01])
     """
     x = np.asarray(values, dtype=float)
-    y = 0.5 + 1 / x
-    for _ in range(20):
-        trigamma = special.polygamma(1, y)
-        y = y + trigamma * (1 - trigamma / x) / special.polygamma(2, y)
-    return np.asarray(y, dtype=float)
+    y = np.asarray(0.5 + 1 / x)
+    moving = np.ones(x.shape, dtype=bool)
+    for _ in range(10):
+        # two steps at a time: at the end rounding lets some go to and fro between two neighbours
+        after = _step(_step(before := y[moving], x[moving]), x[moving])
+        y[moving] = after
+        moving[moving] = after != before
+    return y
+
+
+def _step(y: Floats, x: Floats) -> Floats:
+    """One of Newton's; the derivatives of digamma are zeta functions."""
+    trigamma, tetragamma = special.zeta(2, y), -2 * special.zeta(3, y)
+    return np.asarray(y + trigamma * (1 - trigamma / x) / tetragamma, dtype=float)
 
 
 def bartlett(variances: Variances) -> Floats:
