@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -74,7 +74,7 @@ class Row:
         """As `Trial.size`; of all its trials, where seeds take sizes in turn."""
         return ", ".join(dict.fromkeys(trial.size for trial in self.trials.values()))
 
-    @property
+    @cached_property
     def top1(self) -> pd.Series[float]:
         """Accuracies, %, by seed that ended well."""
         return self.seeds[self.seeds["status"] == "ok"].set_index("seed")["top1_pct"]
@@ -177,8 +177,12 @@ class Evidence:
 
     def pair(self, row: Row, to: str) -> Pair | None:
         """The row's arm and another in its context; None where that has no such arm."""
-        here = self.table[self.table["context"] == row.label]
-        return next(pairs(here, row.arm.name, to), None)
+        return self._pairs(row.arm.name, to).get(row.label)
+
+    @cached_property
+    def _pairs(self) -> Callable[[str, str], dict[str, Pair]]:
+        """Two arms in each context that has both, by its label."""
+        return cache(lambda arm, to: {of.context: of for of in pairs(self.table, arm, to)})
 
     @cached_property
     def top1(self) -> dict[str, pd.DataFrame]:

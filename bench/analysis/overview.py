@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -66,7 +67,16 @@ class Overview:
 
     real: pd.DataFrame  # each comparison once
     generated: pd.DataFrame  # likewise, the settled ones, the largest gain first
-    lines: list[Line]
+    told: pd.DataFrame  # the real ones as their experiments have them
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Each real verdict once; those of an experiment that has too many for that, as one."""
+        sizes = self.told.groupby("experiment")["experiment"].transform("size")
+        alone, many = distinct(self.told[sizes <= ONE_BY_ONE]), self.told[sizes > ONE_BY_ONE]
+        groups = [alone.loc[[i]] for i in alone.index]
+        groups += [group for _, group in many.groupby("experiment", sort=False)]
+        return [Line(group) for group in groups]
 
     @property
     def alike(self) -> list[Line]:
@@ -101,17 +111,7 @@ def overview(verdicts: pd.DataFrame) -> Overview:
     generated = whole["generated"].astype(bool)
     settled = whole[generated & whole["answer"].isin(SETTLED)].drop_duplicates("dataset")
     settled = settled.sort_values("difference", ascending=False)
-    lines = _lines(verdicts[~verdicts["generated"].astype(bool)])
-    return Overview(whole[~generated], settled, lines)
-
-
-def _lines(real: pd.DataFrame) -> list[Line]:
-    """Each distinct verdict; those of an experiment that has too many for that, as one."""
-    sizes = real.groupby("experiment")["experiment"].transform("size")
-    alone, many = distinct(real[sizes <= ONE_BY_ONE]), real[sizes > ONE_BY_ONE]
-    groups = [alone.loc[[i]] for i in alone.index]
-    groups += [group for _, group in many.groupby("experiment", sort=False)]
-    return [Line(group) for group in groups]
+    return Overview(whole[~generated], settled, verdicts[~verdicts["generated"].astype(bool)])
 
 
 def settling(verdicts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
+
+
+Line = Mapping[Hashable, Any]
+"""Of a table, by column: plain Python reads few lines ten times as fast as pandas does."""
 
 
 class Regime(NamedTuple):
@@ -77,29 +81,56 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
     """`arm` and `to` in each context of `Store.table`, or of a part, with both on the same data."""
     if arm == to:
         return
-    named = table.reindex(columns=NEEDED).set_index(["context", "seed"])
-    ours, theirs = (named[named["arm"] == name] for name in (arm, to))
-    both = ours.join(theirs.add_suffix("_theirs"), how="inner")
-    states = both[["status", "status_theirs"]]
-    both["ended"], both["ok"] = (states != "missing").all(axis=1), (states == "ok").all(axis=1)
-    names = {"top1_pct": "ours", "top1_pct_theirs": "theirs"}
-    names |= {"key": "ours_key", "key_theirs": "theirs_key"}
-    for context, rows in both.groupby("context", dropna=False, sort=False):
-        if (rows["dataset"] == rows["dataset_theirs"]).all():
-            ended_well = rows.loc[rows["ok"], list(names)].rename(columns=names)
+    ours, theirs = (_by_seed(table, name) for name in (arm, to))
+    for context, mine in ours.items():
+        others = theirs.get(context, {})
+        both = {seed: (one, others[seed]) for seed, one in mine.items() if seed in others}
+        if both and all(one["dataset"] == other["dataset"] for one, other in both.values()):
             yield Pair(
-                "" if pd.isna(context) else str(context),
-                regime_of(rows.iloc[0]),
-                ended_well.droplevel("context").dropna().sort_index(),
-                frozenset({*rows["key"], *rows["key_theirs"]}),
-                ended=int(rows["ended"].sum()),
-                planned=len(rows),
+                context,
+                regime_of(next(iter(both.values()))[0]),
+                _side_by_side(both),
+                frozenset(of["key"] for trials in both.values() for of in trials),
+                ended=sum("missing" not in _states(trials) for trials in both.values()),
+                planned=len(both),
             )
 
 
-def regime_of(trial: pd.Series[Any]) -> Regime:
-    """Of a row of the table; without a resizer the backbone's size is the image's."""
-    known = trial.dropna()
+def _by_seed(table: pd.DataFrame, arm: str) -> dict[str, dict[int, Line]]:
+    """An arm's lines by the label of their context, and by seed."""
+    found: dict[str, dict[int, Line]] = {}
+    lines = table.reindex(columns=NEEDED)[table["arm"] == arm]
+    for line in lines.to_dict("records"):
+        context = "" if pd.isna(line["context"]) else str(line["context"])
+        found.setdefault(context, {})[line["seed"]] = line
+    return found
+
+
+def _states(trials: Iterable[Line]) -> set[str]:
+    return {of["status"] for of in trials}
+
+
+def _side_by_side(both: Mapping[int, tuple[Line, Line]]) -> pd.DataFrame:
+    """Accuracies and keys, by seed, of those that both finished."""
+    found = {
+        seed: trials
+        for seed, trials in sorted(both.items())
+        if _states(trials) == {"ok"} and not any(pd.isna(of["top1_pct"]) for of in trials)
+    }
+    sides = {
+        "ours": [one for one, _ in found.values()],
+        "theirs": [other for _, other in found.values()],
+    }
+    columns: dict[str, Any] = {
+        name: np.array([of["top1_pct"] for of in side], dtype=float) for name, side in sides.items()
+    }
+    columns |= {f"{name}_key": [of["key"] for of in side] for name, side in sides.items()}
+    return pd.DataFrame(columns, index=pd.Index(found, dtype=int, name="seed"))
+
+
+def regime_of(trial: Line) -> Regime:
+    """Of a line of the table; without a resizer the backbone's size is the image's."""
+    known = {name: value for name, value in trial.items() if not pd.isna(value)}
     size, steps, epochs = int(known["input_size"]), known.get("steps"), known.get("epochs", 0)
     length = f"{steps:.0f} steps" if steps else f"{epochs:.0f} epochs"
     output = int(known.get("output_size", size))

@@ -58,7 +58,7 @@ class Peers:
             said = predicted(key)
             if said is None:
                 return False
-            labels, answers = said["label"].to_numpy(), said[["predicted"]].to_numpy().T
+            labels, answers = said["label"].to_numpy(), said["predicted"].to_numpy()[None]
             return Predictions(labels, answers).one_class
 
         found = of_treatment(table, treatment)
@@ -79,13 +79,12 @@ class Peers:
 
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
     """The variances of a regime, by published experiment; none that rests on a trial of `own`."""
-    table = _kept()
-    same = np.all([table[name] == value for name, value in regime._asdict().items()], axis=0)
-    apart = [not own & set(keys.split()) for keys in table["keys"]]
-    groups = table[same & np.array(apart, dtype=bool)].groupby("experiment")
-    return [
-        Variances(of["variance"].to_numpy(), of["df"].to_numpy(dtype=float)) for _, of in groups
-    ]
+    found = []
+    for variances, keys in _of(regime):
+        apart = np.array([own.isdisjoint(of) for of in keys])
+        if apart.any():
+            found.append(Variances(variances.values[apart], variances.df[apart]))
+    return found
 
 
 def typical() -> float:
@@ -94,6 +93,20 @@ def typical() -> float:
     Of real and of generated images, and of several regimes; the median leaves out what collapsed.
     """
     return float(np.sqrt(_kept()["variance"].median()))
+
+
+@cache
+def _of(regime: Regime) -> list[tuple[Variances, list[frozenset[str]]]]:
+    """The lines of a regime by experiment: variances, and the keys of the trials behind each."""
+    table = _kept()
+    same = np.all([table[name] == value for name, value in regime._asdict().items()], axis=0)
+    return [
+        (
+            Variances(of["variance"].to_numpy(), of["df"].to_numpy(dtype=float)),
+            [frozenset(keys.split()) for keys in of["keys"]],
+        )
+        for _, of in table[same].groupby("experiment")
+    ]
 
 
 @cache

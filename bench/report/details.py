@@ -183,9 +183,11 @@ def moved(found: Classes) -> pd.DataFrame:
 
 def recipe(evidence: Evidence) -> pd.DataFrame:
     """The fields of the trials with the values that they take."""
-    trials = evidence.experiment.trials.values()
-    fields = pd.DataFrame([trial.model_dump(exclude_none=True) for trial in trials], dtype=object)
-    told = [(name, words.join(fields[name].dropna().map(str).unique())) for name in fields]
+    fields: dict[str, dict[str, None]] = {}
+    for trial in evidence.experiment.trials.values():
+        for name, value in trial.model_dump(exclude_none=True).items():
+            fields.setdefault(name, {})[str(value)] = None
+    told = [(name, words.join(values)) for name, values in fields.items()]
     return pd.DataFrame(told, columns=["field", "value"])
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
@@ -137,8 +137,13 @@ def html(
     _head_rows(tokens, colours)
     _set(tokens, drawings)
     body = parser.renderer.render(tokens, parser.options, {})
-    shell = Environment(loader=PackageLoader("bench.report"), autoescape=True)
-    return shell.get_template("shell.html.j2").render(title=title, body=body)
+    return _shell().render(title=title, body=body)
+
+
+@cache
+def _shell() -> Template:
+    env = Environment(loader=PackageLoader("bench.report"), autoescape=True)
+    return env.get_template("shell.html.j2")
 
 
 def _set(tokens: Sequence[Token], drawings: Mapping[str, Drawing]) -> None:

@@ -108,10 +108,13 @@ def _beside(evidence: Evidence, rows: Iterable[Row], lines: Sequence[Line]) -> p
 
 def known(lines: Sequence[Line]) -> pd.DataFrame:
     """The lines as a table without columns of no value, `ok` alone, or one start or length."""
-    table = pd.DataFrame(lines).fillna(NONE)
-    empty = table.isin([NONE, "ok"]).all()
-    empty |= table.columns.isin([START, TRAINED]) & (table.nunique() == 1) & (len(table) > 1)
-    return table.loc[:, ~empty]
+    names = dict.fromkeys(name for line in lines for name in line)
+    columns = {name: [line.get(name, NONE) for line in lines] for name in names}
+    alike = {name for name, of in columns.items() if len(set(of)) == 1 < len(of)}
+    empty = {name for name, of in columns.items() if {*of} <= {NONE, "ok"}}
+    empty |= alike & {START, TRAINED}
+    told = {name: of for name, of in columns.items() if name not in empty}
+    return pd.DataFrame(told, index=range(len(lines)))
 
 
 def problems(evidence: Evidence) -> pd.DataFrame:
@@ -152,8 +155,8 @@ def is_numeric(column: pd.Series[str]) -> bool:
     >>> is_numeric(pd.Series(["+1.5 ± 0.2", "3 of 3"])), is_numeric(pd.Series(["1", "a 1"]))
     (True, False)
     """
-    shown = column[column != NONE].astype(str)
-    return len(shown) > 0 and bool(shown.str.fullmatch(NUMBER).all())
+    shown = [str(text) for text in column if text != NONE]
+    return bool(shown) and all(map(NUMBER.fullmatch, shown))
 
 
 def _place(evidence: Evidence, row: Row) -> Line:
