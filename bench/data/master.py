@@ -44,7 +44,7 @@ class Master:
         import pyarrow.parquet as pq  # which takes longer to import than all datasets to list
 
         self.folder, self.split, self.rows = folder, split, rows
-        index = pq.read_table(folder / f"{split}.parquet")
+        index = pq.ParquetFile(folder / f"{split}.parquet").read()  # without pyarrow's datasets
         if rows is not None:
             index = index.take(rows)
         self.names = tuple(index["name"].to_pylist())

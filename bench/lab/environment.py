@@ -19,6 +19,11 @@ from bench.records import DisturbanceFacts, Environment
 
 STAT = Path("/proc/stat")
 LIMIT = 0.10  # share of the processor's time beyond which other load disturbs a measurement
+VERSIONS = {
+    name: importlib.metadata.version(name)
+    for name in ("torch", "torchvision", "timm", "numpy", "pillow")
+}
+"""Read once, before processes are forked for trials: it takes as long as a step of a small one."""
 
 
 def describe(device: torch.device, precision: str) -> Environment:
@@ -27,7 +32,6 @@ def describe(device: torch.device, precision: str) -> Environment:
     Args:
         precision: as a trial asks for it, or as that was resolved.
     """
-    version = importlib.metadata.version
     changed = _git("status", "--porcelain", "--", "bench", "resizer")
     return {
         "device": device.type,
@@ -38,11 +42,11 @@ def describe(device: torch.device, precision: str) -> Environment:
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "torch": version("torch"),
-        "torchvision": version("torchvision"),
-        "timm": version("timm"),
-        "numpy": version("numpy"),
-        "pillow": version("pillow"),
+        "torch": VERSIONS["torch"],
+        "torchvision": VERSIONS["torchvision"],
+        "timm": VERSIONS["timm"],
+        "numpy": VERSIONS["numpy"],
+        "pillow": VERSIONS["pillow"],
         "git_revision": _git("rev-parse", "--short=12", "HEAD"),
         "git_dirty": bool(changed) if changed is not None else None,
     }
