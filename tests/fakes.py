@@ -6,21 +6,21 @@ import html
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.evidence import Evidence
 from bench.metrics import as_metrics
 from bench.records import Json, write_record
-from bench.report import pages
-from bench.report.made import Report
-from bench.report.summary import summary
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.analysis.evidence import Evidence
+    from bench.report.made import Report
 
 WIDE = 'dataset = ["fine", "coarse"]\nnum_resblocks = [0, 1]'
 NARROW = 'dataset = ["fine"]'
@@ -140,6 +140,9 @@ def shown(report: Report) -> pd.DataFrame:
 
 def page_text(evidence: Evidence) -> str:
     """The page of an experiment in Markdown, without its figures."""
+    from bench.report import pages  # which takes longer to import than all that records need
+    from bench.report.summary import summary
+
     folder = evidence.experiment.file.parent / "out"
     return pages.markdown(evidence, summary(evidence), {}, folder)
 

@@ -1,14 +1,15 @@
 """A run that is disturbed at random: killed, or its writes fail. A program of its own.
 
 `python -m tests.faulty FILE FAULT ROUNDS SEED` prints a line of JSON for each round: the digests of
-the records that are there, the trials that were begun, and how it ended. It has torch loaded and
-forks for each round, so that a round costs no more than what it trains.
+the records that are there, the trials that were begun, and how it ended. It has loaded what a run
+and its trials need and forks for each round, so that a round costs no more than what it trains.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -21,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import bench.lab.snapshots
-import bench.lab.timing
-import bench.lab.trial  # loads torch, once
 from bench.errors import InputError
 from bench.events import Begin, Event
 from bench.opening import load_from
@@ -92,6 +91,8 @@ def state(store: Store) -> dict[str, str]:
 
 def main() -> None:
     file, fault, rounds, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    for name in processes.PRELOADED:
+        importlib.import_module(name)
     bench.lab.snapshots.EVERY_S = 0.0
     processes._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment]
     chance, store = random.Random(seed), Store(local_results())
@@ -101,7 +102,7 @@ def main() -> None:
         told.write_text("")
         if fault == "kill":
             pid = child(file, log, told)
-            time.sleep(chance.uniform(0.05, 2.0))
+            time.sleep(chance.uniform(0.05, 1.0))
             os.killpg(pid, signal.SIGKILL)
             status = ended(pid)
         else:

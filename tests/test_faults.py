@@ -17,6 +17,7 @@ import pytest
 
 from bench.opening import load_from
 from bench.paths import PROJECT
+from bench.run import runner
 from bench.store import Store
 from tests.conftest import toy_toml
 
@@ -57,8 +58,10 @@ def wanted(file: Path, data_folder: Path) -> pd.DataFrame:
     """The table of a run that nothing disturbs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-        disturbed(file, file.parent / "calm", "none", 0)
-        return table(file, file.parent / "calm")
+        store = Store(file.parent / "calm")
+        asked = load_from(store, str(file), small=False)
+        runner.run(asked, store, lambda _: None, where={"dataset": "toy"})
+        return table(file, store.root)
 
 
 @pytest.mark.parametrize(("fault", "rounds"), [("kill", KILLS), ("full", 8)])

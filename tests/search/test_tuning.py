@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 from typer.testing import CliRunner
 
 from bench.analysis.evidence import gather
@@ -240,9 +241,10 @@ def test_no_verdict_where_arms_were_tuned_unequally(
 
 
 def test_the_search_beats_random_sampling_of_the_same_budget(
-    tmp_path: Path, toy_search: Callable[..., Search]
+    tmp_path: Path, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A known best region in four fields; paired by the sampler's seed."""
+    """A known best region in four fields; paired by the sampler's seed; kept in memory alone."""
+    monkeypatch.setattr(studies, "RDBStorage", lambda *_, **__: InMemoryStorage())
     ranges = (
         "label_smoothing = {{ uniform = [0.0, 1.0] }}\ncrop_min_area = {{ uniform = [0.0, 1.0] }}"
     )
