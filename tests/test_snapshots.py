@@ -83,14 +83,13 @@ def left(store: Store, one: Trial) -> list[bytes]:
     ]
 
 
-@pytest.fixture
-def calm(
-    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Json, list[bytes]]:
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> tuple[Json, list[bytes]]:
     """The record and the files of the trial when nothing disturbs it."""
-    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-    other = Store(tmp_path / "calm")
-    record = go(other, NOISY, lambda _: None)
+    other = Store(tmp_path_factory.mktemp("calm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+        record = go(other, NOISY, lambda _: None)
     assert record
     return record, left(other, NOISY)
 
