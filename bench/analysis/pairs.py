@@ -112,20 +112,13 @@ def _states(trials: Iterable[Line]) -> set[str]:
 
 def _side_by_side(both: Mapping[int, tuple[Line, Line]]) -> pd.DataFrame:
     """Accuracies and keys, by seed, of those that both finished."""
-    found = {
-        seed: trials
+    found = [
+        (seed, *(of["top1_pct"] for of in trials), *(of["key"] for of in trials))
         for seed, trials in sorted(both.items())
-        if _states(trials) == {"ok"} and not any(pd.isna(of["top1_pct"]) for of in trials)
-    }
-    sides = {
-        "ours": [one for one, _ in found.values()],
-        "theirs": [other for _, other in found.values()],
-    }
-    columns: dict[str, Any] = {
-        name: np.array([of["top1_pct"] for of in side], dtype=float) for name, side in sides.items()
-    }
-    columns |= {f"{name}_key": [of["key"] for of in side] for name, side in sides.items()}
-    return pd.DataFrame(columns, index=pd.Index(found, dtype=int, name="seed"))
+        if _states(trials) == {"ok"}
+    ]
+    kinds = {"seed": int, "ours": float, "theirs": float, "ours_key": object, "theirs_key": object}
+    return pd.DataFrame(found, columns=list(kinds)).astype(kinds).dropna().set_index("seed")
 
 
 def regime_of(trial: Line) -> Regime:
