@@ -77,16 +77,8 @@ class Store:
         return self.root / "timings" / timing_key(sitting.subjects, sitting.settings)
 
     def timing_folders(self, experiment: Experiment) -> dict[str, Path]:
-        """Where the record of each context's sitting is, by the context's label.
-
-        Where there is none, but one by earlier code, which had all contexts in it, it is that.
-        """
-        trials, settings = experiment.trials.values(), experiment.spec.timing
-        earlier = self.root / "timings" / timing_key(trials, settings, version=4)
-        folders = {c: self.sitting_folder(one) for c, one in experiment.sittings.items()}
-        if not (earlier / "record.json").exists():
-            return folders
-        return {c: own if (own / "record.json").exists() else earlier for c, own in folders.items()}
+        """Where the record of each context's sitting is, by the context's label."""
+        return {c: self.sitting_folder(one) for c, one in experiment.sittings.items()}
 
     def timings(self, experiment: Experiment) -> dict[str, TimingRecord]:
         """The record of each context's sitting that is finished, by the context's label."""
@@ -271,10 +263,10 @@ def modified(path: Path | str) -> int | None:
         return None
 
 
-def timing_key(trials: Iterable[Trial], settings: Timing, *, version: int = TIMING_VERSION) -> str:
+def timing_key(trials: Iterable[Trial], settings: Timing) -> str:
     """16 hex digits that name one sitting: what is measured against what, and how."""
     subjects = sorted({trial.speed_key for trial in trials})
-    return named_by([version, subjects, settings.model_dump()])
+    return named_by([TIMING_VERSION, subjects, settings.model_dump()])
 
 
 def as_table(

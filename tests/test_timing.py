@@ -26,7 +26,7 @@ from bench.run import timing as sittings
 from bench.run.processes import waited_for
 from bench.spec.experiment import Sitting, SizeRequest, Timing
 from bench.spec.trial import Trial
-from bench.store import Store, timing_key
+from bench.store import Store
 from tests import fakes
 from tests.conftest import WriteExperiment
 
@@ -291,22 +291,6 @@ def test_each_context_has_a_sitting_and_those_whose_arms_cost_the_same_share_it(
     for sitting in experiment.sittings.values():
         assert sorted(subject.resizer for subject in sitting.subjects) == ["learned", "none"]
         assert sitting.reference.resizer == "none"
-
-
-def test_a_sitting_of_earlier_code_is_read_until_there_is_one_of_this(
-    write_experiment: WriteExperiment, store: Store
-) -> None:
-    experiment = write_experiment(axes="num_resblocks = [0, 1]")
-    whole: Any = {"status": "ok", "reason": "earlier", "subjects": {}}
-    of_all = timing_key(experiment.trials.values(), experiment.spec.timing, version=4)
-    write_record(store.root / "timings" / of_all, whole)
-    assert {one["reason"] for one in store.timings(experiment).values()} == {"earlier"}
-    assert len(sittings.unfinished(experiment, store, retry=False)) == 2
-    label, sitting = next(iter(experiment.sittings.items()))
-    write_record(store.sitting_folder(sitting), whole | {"reason": "now"})
-    reasons = {at: one["reason"] for at, one in store.timings(experiment).items()}
-    assert reasons.pop(label) == "now"
-    assert set(reasons.values()) == {"earlier"}
 
 
 @pytest.mark.skipif(device.PeakMemory(CPU).method is None, reason="needs Linux's /proc")
