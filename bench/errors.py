@@ -58,7 +58,7 @@ def machine_trouble(error: BaseException) -> str:
     """What is wrong with the machine, if that is what an error says; "" if not."""
     if isinstance(error, OSError) and error.errno in MACHINE:
         return MACHINE[error.errno] + (f" ({error.filename})" if error.filename else "")
-    return next((told for said, told in SAID if said in text(error)), "")
+    return next((told for said, told in SAID if said in message(error)), "")
 
 
 def readable(text: str) -> str:
@@ -120,7 +120,7 @@ def _names(user: int, group: int) -> str:
     return ":".join(names)
 
 
-def text(error: BaseException) -> str:
+def message(error: BaseException) -> str:
     """What an error says; nothing where a user's own fails at that, too."""
     try:
         return str(error)
@@ -133,4 +133,4 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError("too small\\nand more"))
     'ValueError: too small'
     """
-    return f"{type(error).__name__}: {text(error)}".splitlines()[0]
+    return f"{type(error).__name__}: {message(error)}".splitlines()[0]

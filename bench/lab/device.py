@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.errors import InputError, text
+from bench.errors import InputError, message
 from bench.machine import Share
 from resizer.specs import one_of
 
@@ -255,7 +255,7 @@ OUT_OF_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or any(words in text(error).lower() for words in OUT_OF_MEMORY)
+    return known or any(words in message(error).lower() for words in OUT_OF_MEMORY)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.batches import Loader
-from bench.errors import InputError, readable, text
+from bench.errors import InputError, message, readable
 from bench.events import Epoch, Listener, Step, StoppedError
 from bench.lab import device as devices
 from bench.lab.capture import Call, Captured, captured
@@ -222,7 +222,7 @@ def validate(model: nn.Module, data: Loader) -> Predictions:
 
 def explain(error: BaseException) -> str:
     """The reason of a row whose trial raised `error`."""
-    first_line = readable((text(error).strip() or type(error).__name__).splitlines()[0])
+    first_line = readable((message(error).strip() or type(error).__name__).splitlines()[0])
     if isinstance(error, (InputError, DivergedError)) or devices.is_out_of_memory(error):
         return first_line
     return f"{type(error).__name__}: {first_line}"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from bench.data.library import Dataset, open_dataset
-from bench.errors import InputError, MachineError, machine_trouble, text
+from bench.errors import InputError, MachineError, machine_trouble, message
 from bench.events import Listener, StoppedError
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
@@ -110,7 +110,7 @@ def recorded(trial: Trial, folder: Path) -> Iterator[tuple[TrialRecord, torch.de
         raise
     except BaseException as error:  # a user's own module may raise anything
         if trouble := machine_trouble(error):
-            raise MachineError(f"{trouble}: {text(error)}".splitlines()[0]) from error
+            raise MachineError(f"{trouble}: {message(error)}".splitlines()[0]) from error
         record["status"] = "oom" if devices.is_out_of_memory(error) else "failed"
         record["reason"] = explain(error)
         write_whole(folder / "log.txt", traceback.format_exc())
