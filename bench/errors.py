@@ -9,6 +9,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What a user's own module may raise."""
+
 DENIED = (errno.EACCES, errno.EPERM)
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
 """What moves a cursor, and halves of characters that stand for no byte, either."""

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from bench.data.library import Dataset
+from bench.errors import RAISED
 from bench.events import Listener, Turn
 from bench.lab import device as devices
 from bench.lab import environment, models
@@ -80,7 +81,7 @@ def take_round(
         name = subject.dataset
         try:
             taken = turn(subject, classes[name], datasets.get(name), seconds, card)
-        except BaseException as error:  # a user's own module may raise anything
+        except RAISED as error:
             failures[subject.speed_key] = explain(error)
         else:
             if repeated:
@@ -144,7 +145,7 @@ def weigh(subject: Trial, classes: int, use: Literal["train", "infer"]) -> Weigh
     try:
         metrics = measured_weight(subject, classes, use, memory)
         return Weight(metrics, memory.method, reserved_mib=memory.reserved_mib())
-    except BaseException as error:  # a user's own module may raise anything
+    except RAISED as error:
         return Weight({}, memory.method, explain(error))
 
 

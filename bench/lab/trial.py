@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 
 from bench.data.library import Dataset, open_dataset
-from bench.errors import InputError, MachineError, machine_trouble, message
-from bench.events import Listener, StoppedError
+from bench.errors import RAISED, InputError, MachineError, machine_trouble, message
+from bench.events import Listener
 from bench.lab import device as devices
 from bench.lab import environment, models, pictures, training, weights
 from bench.lab.resampling import loader
@@ -106,9 +106,7 @@ def recorded(trial: Trial, folder: Path) -> Iterator[tuple[TrialRecord, torch.de
     try:
         devices.configure(deterministic=trial.deterministic)
         yield record, device
-    except StoppedError:
-        raise
-    except BaseException as error:  # a user's own module may raise anything
+    except RAISED as error:
         if trouble := machine_trouble(error):
             raise MachineError(f"{trouble}: {message(error)}".splitlines()[0]) from error
         record["status"] = "oom" if devices.is_out_of_memory(error) else "failed"
