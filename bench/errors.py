@@ -14,7 +14,7 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 DENIED = (errno.EACCES, errno.EPERM)
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
-"""What moves a cursor, and halves of characters that stand for no byte, either."""
+"""What moves a cursor, and halves of characters that stand for no byte."""
 
 
 class InputError(ValueError):

@@ -1,5 +1,4 @@
-"""A resizer that waits in the middle of its training, for tests/test_cluster.py: one of a trial
-that is surely under way."""
+"""A resizer that waits in the middle of its training: its trial is surely under way."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.data import folders, incoming, library
 from bench.data.decoding import COMPOSITED, SCALED, TURNED
-from bench.data.folders import TRAINED, Folder, Reading
+from bench.data.folders import IN_BOTH, Folder, Reading
 from bench.errors import InputError, told
 from bench.events import ignore
 from bench.machine import cores
@@ -163,7 +163,7 @@ def test_images_that_are_in_val_as_in_train_are_told_whatever_they_are_called(
     picture(pictures / "train" / "b" / "one.png", 6)
     picture(pictures / "val" / "b" / "other.bmp", 6)
     dataset = incoming.import_local(pictures, name="mine")
-    assert dataset.manifest.changes == {TRAINED: 1}
+    assert dataset.manifest.changes == {IN_BOTH: 1}
     assert library.notes(dataset) == ["in val as in train, pixel by pixel: 1 image"]
 
 

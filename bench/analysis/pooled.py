@@ -80,10 +80,10 @@ class Peers:
 def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
     """The variances of a regime, by published experiment; none that rests on a trial of `own`."""
     found = []
-    for variances, keys in _of(regime):
+    for lender, keys in _of(regime):
         apart = np.array([own.isdisjoint(of) for of in keys])
         if apart.any():
-            found.append(Variances(variances.values[apart], variances.df[apart]))
+            found.append(Variances(lender.values[apart], lender.df[apart]))
     return found
 
 

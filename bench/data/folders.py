@@ -27,8 +27,8 @@ AT_ONCE = 1000  # headers that are asked for together
 MOST_NAMED = 1000  # files that one error names
 
 
-TRAINED = "in val as in train, pixel by pixel"
-"""Among the changes: what is validated on such images is not what was learnt of others."""
+IN_BOTH = "in val as in train, pixel by pixel"
+"""Among the changes, how many images are validated on after they were trained on."""
 
 
 class Found(NamedTuple):
@@ -201,7 +201,7 @@ class Reading:
                 if split == "train":
                     self._trained.add(digest)
                 elif digest in self._trained:
-                    self.changes[TRAINED] += 1
+                    self.changes[IN_BOTH] += 1
                 yield one.name, one.label, decoded.image
 
     def _decoded(self, files: Sequence[Found]) -> Iterator[tuple[Found, Future[Decoded]]]:

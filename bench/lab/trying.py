@@ -46,10 +46,11 @@ def check(trials: Iterable[Trial]) -> None:
     before = {name: get() for name, get in SHARED.items()}
     for trial in fronts.values():
         try_resizer(trial)
-        for name in (name for name, get in SHARED.items() if get() != before[name]):
-            raise InputError(
-                f"resizer {trial.resizer!r} changes torch's {name}, for other arms, too"
-            )
+        for name, get in SHARED.items():
+            if get() != before[name]:
+                raise InputError(
+                    f"resizer {trial.resizer!r} changes torch's {name}, for other arms, too"
+                )
         if trial.deterministic and device.type == "cuda":
             refuse_undeterministic(trial, device)
     for trial in own.values():

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 
 
 class SignalledError(KeyboardInterrupt):
-    """A run was stopped by the signal of this number."""
+    """A run was stopped by the signal of this number; the program exits with `status`."""
 
     def __init__(self, number: int) -> None:
-        self.status = (
-            0 if number == signal.SIGALRM else 128 + number
-        )  # of the exit: 0 where time was up
+        self.status = 0 if number == signal.SIGALRM else 128 + number  # 0 where time was up
 
 
 @contextmanager

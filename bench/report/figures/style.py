@@ -190,9 +190,11 @@ def logarithmic(ax: Axes, values: Sequence[float]) -> None:
     """A logarithmic axis of x: labels enough to read it by, and none runs into another."""
     low, high = min(values), max(values)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < MANY_TIMES * low else (1, 3)))
     if high < FEW_TIMES * low:
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    else:
+        subs = (1, 2, 5) if high < MANY_TIMES * low else (1, 3)
+        ax.xaxis.set_major_locator(LogLocator(subs=subs))
     if high == low:
         ax.set_xlim(low / 2, 2 * high)
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
