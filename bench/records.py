@@ -261,7 +261,7 @@ PUBLISHED_FORM, AGAIN = "published, fp32, NCHW", "again"
 class FormsRound(TypedDict):
     """A round of `check resizer`; see `bench.lab.implementations`."""
 
-    seconds: dict[str, dict[str, Seconds]]  # of an image, by form and phase
+    seconds: dict[str, dict[str, Seconds]]  # of an image, by form and phase that it was timed in
     speeds: dict[str, float]  # the machine's: GMAC/s by precision, and GB/s of a "copy"
     disturbance: DisturbanceFacts
     environment: Environment

@@ -14,7 +14,7 @@ from bench.lab import implementations
 from bench.lab.blog import BlogResizer
 from bench.records import FormsRecord, read_record
 from bench.report import implementations as page
-from bench.report.words import TIMES
+from bench.report.words import NONE, TIMES
 from bench.run.implementations import compare
 from resizer.learned import LearnedResizer
 
@@ -92,6 +92,8 @@ def test_the_page_says_which_aims_are_reached(
         f"| training step, ours, fp32 | {page.PUBLISHED_FORM} | ≥ 1.5 {TIMES} | 3.00 {TIMES} "
         "\\[3.00, 3.00\\] | yes |" in text
     )
+    served = rf"\| ours, onnxruntime (\| {NONE} ){{3}}\| [\d.,]+ (\| {NONE} ){{4}}\|"
+    assert re.search(served, text), "infers alone"
     inference = f"| inference, ours, fp32 | {page.PUBLISHED_FORM} | ≥ 2 {TIMES} | 1.00 {TIMES}"
     assert f"{inference} \\[1.00, 1.00\\] | no |" in text
     assert re.search(r"a large copy \([\d.,]+ GB/s\)", text)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import binomtest
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from bench.data.batches import Loader
@@ -54,7 +54,7 @@ def export(results: Path, key: str, form: Format, path: Path, told: Sequence[str
     temporary = path.with_name(f".{path.name}")
     images, predicted = _validation(results, key, trial)
     try:
-        classify = _written(model, images, form, temporary)
+        classify = written(model, images, form, temporary)
         parts = [classify(part).argmax(dim=1) for part in torch.split(images, 50)]
         found = torch.cat(parts).numpy()
         differing = int((found != predicted).sum())
@@ -80,10 +80,14 @@ def _validation(results: Path, key: str, trial: Trial) -> tuple[Tensor, np.ndarr
     return images.contiguous(), saved["predicted"].to_numpy()[rows]
 
 
-def _written(
-    model: models.Classifier, images: Tensor, form: Format, path: Path
+def written(
+    model: nn.Module, images: Tensor, form: Format, path: Path
 ) -> Callable[[Tensor], Tensor]:
-    """Save the model; returns what the file computes."""
+    """Save a model whose `forward` takes `images`; returns what the file computes of any number.
+
+    Raises:
+        InputError: if it cannot be exported, or a package is missing.
+    """
     batch = {0: torch.export.Dim("batch", min=1)}
     try:
         program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": batch})
@@ -115,7 +119,11 @@ def write_onnx(program: ExportedProgram, path: Path) -> Callable[[Tensor], Tenso
         made = torch.onnx.export(program, dynamo=True, verbose=False)
     assert made is not None
     made.save(str(path), external_data=False)
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
     return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -22,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.lab import device as devices
 from bench.lab.capture import captured
 from bench.lab.environment import Watch, describe, now
+from bench.lab.export import written
 from bench.lab.stepper import Stepper, timed_blocks
 from bench.records import AGAIN, PUBLISHED_FORM, FormsRound
 from bench.seeds import seed_for
@@ -57,12 +61,23 @@ FORMS = {
     "published, bf16": Form(BLOG, "bf16"),
     "ours, bf16": Form("learned", "bf16"),
 }
+SERVED = {
+    "published, onnxruntime": FORMS[PUBLISHED_FORM],
+    "ours, onnxruntime": Form("learned", "fp32", channels_last=False),
+}
+"""Forms that infer alone, by the runtime that serves what `export --onnx` writes."""
 
 
 def forms() -> dict[str, Form]:
     """Those in fp32, and those in the precision that "auto" means here."""
     here = "fp32", devices.resolve_precision("auto", devices.pick())
     return {name: form for name, form in FORMS.items() if form.precision in here}
+
+
+def served() -> dict[str, Form]:
+    """Those of onnxruntime, on a CPU where it is installed."""
+    there = devices.pick().type == "cpu" and all(map(find_spec, ("onnxruntime", "onnxscript")))
+    return SERVED if there else {}
 
 
 class Module:
@@ -98,10 +113,13 @@ def take_round(number: int, seconds: float) -> FormsRound:
     """
     devices.keep_freed_memory()
     here, watch = devices.pick(), Watch()
-    turns = [*forms().items(), (AGAIN, FORMS[PUBLISHED_FORM])]
-    random.Random(seed_for("order of forms", number)).shuffle(turns)
+    turns = {name: partial(turn, form) for name, form in forms().items()}
+    turns |= {name: partial(serve, form) for name, form in served().items()}
+    turns[AGAIN] = partial(turn, FORMS[PUBLISHED_FORM])
+    order = list(turns)
+    random.Random(seed_for("order of forms", number)).shuffle(order)
     return {
-        "seconds": {name: turn(form, seconds) for name, form in turns},
+        "seconds": {name: turns[name](seconds) for name in order},
         "speeds": speeds(here, seconds),
         "disturbance": watch.disturbance(),
         "environment": describe(here, "auto"),
@@ -122,6 +140,16 @@ def turn(form: Form, seconds: float) -> dict[str, float]:
         phase: median(timed_blocks(whole, step, seconds)) / sizes["batch_size"]
         for phase, (step, sizes) in steps.items()
     }
+
+
+def serve(form: Form, seconds: float) -> dict[str, float]:
+    """Of the module alone in inference, by onnxruntime."""
+    alone = Module(form)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "module.onnx"
+        infer = written(alone.inferring.eval(), alone.images, "onnx", path)
+    blocks = timed_blocks(alone.stepper, partial(infer, alone.images), seconds)
+    return {"infer": median(blocks) / ALONE["batch_size"]}
 
 
 def speeds(device: torch.device, seconds: float) -> dict[str, float]:

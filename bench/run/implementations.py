@@ -23,12 +23,13 @@ def compare(rounds: int, seconds: float, tell: Callable[[FormsRound], object]) -
         tell(taken[-1])
     disturbances = [one["disturbance"] for one in taken]
     used = rounds_to_use([one["disturbed"] for one in disturbances])
-    forms = [name for name in taken[0]["seconds"] if name != AGAIN]
+    phases = taken[0]["seconds"].items()
+    trained = [name for name, of in phases if "train" in of and name != AGAIN]
     return {
         "status": "ok",
         "reason": "",
         "rounds": [taken[number] for number in used],
         "disturbances": disturbances,
-        "weighed": {name: call(jobs.weigh_form, name) for name in forms},
+        "weighed": {name: call(jobs.weigh_form, name) for name in trained},
         "finished": taken[-1]["finished"],
     }
