@@ -16,7 +16,7 @@ from bench.analysis.prices import paid
 from bench.errors import InputError
 from bench.records import write_record
 from bench.report import details, made
-from bench.report.answer import answers, in_words, scope
+from bench.report.answer import answers, in_words
 from bench.report.made import code_digest, saved
 from bench.report.pages import make
 from bench.report.summary import summary
@@ -271,8 +271,9 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     (told,) = answers(evidence)
     assert told.badge == "no verdict"
     assert told.sentence.startswith(f"learned {MINUS} plain = ")
-    assert told.sentence.endswith(" on average over 4 comparisons.")
-    assert "no comparison is the primary one" in scope(evidence)
+    assert told.sentence.endswith(
+        " on average over 4 comparisons; no primary comparison was named."
+    )
     assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
     assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"
     assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])
@@ -281,6 +282,34 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     both = [arm.model_copy(update={"role": "treatment"}) for arm in arms[1:]]
     several = asked.spec.model_copy(update={"arm": [arms[0], *both]})
     assert gather(replace(asked, spec=several), store).treated == []
+
+
+def test_one_seed_without_a_primary_comparison_has_its_difference_and_its_place(
+    tmp_path: Path,
+) -> None:
+    """Of the arms compared: what they start from is no second place."""
+    asked = experiment(tmp_path, NARROW, seeds=1, primary=False)
+    text = asked.file.read_text().replace('role = "baseline"', "epochs = 5")
+    text = text.replace('name = "learned"', 'name = "learned"\ninit_from = "plain"')
+    again = 'role = "baseline"\ninit_from = "plain"\nresizer = "none"\ninput_size = "output_size"'
+    asked.file.write_text(f'{text}[[arm]]\nname = "continued"\n{again}\n')
+    asked, store = load(str(asked.file)), Store(tmp_path)
+    fill(asked, store, top1)
+    (told,) = answers(gather(asked, store))
+    assert told.sentence == (
+        f"learned {MINUS} continued = +50.0 points, 1 seed; no primary comparison was named."
+    )
+    assert told.place == "fine, 64 → 32 and 32 px, resnet10t, 5 epochs, then 2 epochs"
+
+
+def test_an_arm_alone_is_told_with_why_it_has_no_verdict(tmp_path: Path) -> None:
+    asked = experiment(tmp_path, NARROW, primary=False)
+    alone = asked.file.read_text().partition('[[arm]]\nname = "fixed"')[0]
+    asked.file.write_text(alone)
+    asked, store = load(str(asked.file)), Store(tmp_path)
+    fill(asked, store, top1)
+    (told,) = answers(gather(asked, store))
+    assert told.sentence == "plain: 10.0 ± 0.0 %, 3 seeds; nothing to compare it with."
 
 
 def controls(evidence: Evidence) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from bench.analysis.effects import average
 from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
 from bench.analysis.lengths import reached
+from bench.analysis.statistics import Ratio
 from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices, timed_elsewhere
@@ -92,7 +94,6 @@ def scope(evidence: Evidence) -> str:
     trials, spec = evidence.experiment.trials, evidence.experiment.spec
     ended_well = [trials[key] for key, of in evidence.records.items() if of["status"] == "ok"]
     seeds = {trial.seed for trial in ended_well or trials.values()}
-    without_primary = spec.train and evidence.treated and not spec.primary
     parts = [
         words.join(_data(evidence)),
         counted(len(seeds), "seed") if spec.train else "",
@@ -102,7 +103,6 @@ def scope(evidence: Evidence) -> str:
             if (tried := evidence.tried(arm))
         ),
         f"recipe tuned for {spec.recipe_for}" if spec.recipe_for else "",
-        "no comparison is the primary one" if without_primary else "",
         *devices(evidence),
     ]
     return f"Scope: {'; '.join(filter(None, parts))}."
@@ -188,12 +188,13 @@ def _in_time(evidence: Evidence) -> str:
 
 def _on_average(evidence: Evidence, ending: str) -> str:
     """The treatment's mean difference over all of its comparisons, and what ends the sentence."""
-    rows = evidence.treated
-    mean = average(pd.DataFrame(map(evidence.gain, rows)))
-    if mean is None:
+    first, *others = evidence.treated
+    mean = average(pd.DataFrame(map(evidence.gain, evidence.treated)))
+    found = mean.interval() if mean else None if others else first.difference
+    if not found or not found.n:
         return "Fewer than two seeds have every comparison: there is no interval."
-    over = " on average" if len(rows) > 1 else ""
-    return f"{compared(evidence)} = {words.difference(mean.interval())}{over}{ending}"
+    over = " on average" if others else f", {counted(found.n, 'seed')}"
+    return f"{compared(evidence)} = {words.difference(found)}{over}{ending}"
 
 
 def compared(evidence: Evidence) -> str:
@@ -209,10 +210,12 @@ def _without_verdict(evidence: Evidence) -> Answer:
         sentence = _reached(evidence.rows)
     elif evidence.treated:
         n = len(evidence.treated)
-        sentence = _on_average(evidence, f" over {n} comparisons." if n > 1 else ".")
+        over = f" over {n} comparisons" if n > 1 else ""
+        sentence = _on_average(evidence, f"{over}; no primary comparison was named.")
     else:
-        sentence = "No comparison is named as the primary one: intervals, and no verdict."
-    return Answer("no verdict", sentence, _holds_for(evidence, evidence.rows))
+        sentence = "No primary comparison was named: intervals, and no verdict."
+    both = [one for row in evidence.treated for one in (row, evidence.baseline_of(row))]
+    return Answer("no verdict", sentence, _holds_for(evidence, both or evidence.rows))
 
 
 def _reached(rows: Sequence[Row]) -> str:
@@ -220,21 +223,21 @@ def _reached(rows: Sequence[Row]) -> str:
     found = sorted((row.accuracy for row in rows if row.accuracy.n), key=lambda one: one.mean)
     if not found:
         return "Nothing is finished yet."
-    shown = f"{rows[0].arm.name}: {words.mean(found[0])}"
+    shown, alone = f"{rows[0].arm.name}: {words.mean(found[0])}", "nothing to compare it with."
     if len(found) > 1:
-        return f"{shown} to {words.mean(found[-1])} %, of {len(found)} rows."
-    return f"{shown} %, {counted(found[0].n, 'seed')}."
+        return f"{shown} to {words.mean(found[-1])} %, of {len(found)} rows; {alone}"
+    return f"{shown} %, {counted(found[0].n, 'seed')}; {alone}"
 
 
 def _cost(evidence: Evidence) -> Answer:
-    """What a training step takes, where nothing is trained."""
-    rows = [row for row in evidence.compared if "train" in row.times]
-    rows = [row for row in rows if row.arm.role == "treatment"] or rows
-    rows = [row for row in rows if row.arm is rows[0].arm]
-    sentence, baseline = "Nothing is timed yet.", evidence.experiment.baseline
+    """What a training step of each front end takes, where nothing is trained."""
+    rows = [row for row in evidence.compared if "train" in row.times and not row.arm.control]
+    rows = [row for row in rows if row.trial.resizer != "none"] or rows
+    sentence, steps = "Nothing is timed yet.", defaultdict[str, list[Ratio]](list)
+    for row in rows:
+        steps[row.arm.name].append(row.times["train"])
     if rows:
-        ratios = words.ratios([row.times["train"] for row in rows])
+        takes = f"{words.join(map(words.ratios, steps.values()))} {evidence.experiment.baseline}'s"
         sizes = words.join(dict.fromkeys(row.size for row in rows))
-        sentence = f"A training step of {rows[0].arm.name} takes {ratios} as long as {baseline}'s"
-        sentence += f", at {sizes} px."
+        sentence = f"Training steps of {words.join(steps)} take {takes} time, at {sizes} px."
     return Answer("cost", sentence, _holds_for(evidence, rows or evidence.rows))
