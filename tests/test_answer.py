@@ -312,6 +312,19 @@ def test_an_arm_alone_is_told_with_why_it_has_no_verdict(tmp_path: Path) -> None
     assert told.sentence == "plain: 10.0 ± 0.0 %, 3 seeds; nothing to compare it with."
 
 
+def test_the_recipe_has_every_field_that_trials_use_the_unwritten_defaults_too(
+    tmp_path: Path,
+) -> None:
+    asked = experiment(tmp_path, NARROW)
+    begun = '[[arm]]\nname = "begun"\nresizer = "learned"\nzero_init = true\nclip_norm = 2.0\n'
+    asked.file.write_text(asked.file.read_text() + begun)
+    found = dict(details.recipe(gather(load(str(asked.file)), Store(tmp_path))).to_numpy())
+    assert found["zero_init"] == "\N{EN DASH}, False and True"
+    assert found["clip_norm"] == "\N{EN DASH} and 2.0"
+    assert found["backbone"] == "resnet10t"
+    assert not {"momentum", "replicate"} & set(found)
+
+
 def controls(evidence: Evidence) -> list[tuple[str, ...]]:
     """Each line of the tables of controls: what it is, the difference, what it says."""
     tables = [table for _, table in details.controls(evidence)]

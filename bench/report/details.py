@@ -18,7 +18,7 @@ from bench.report.answer import compared, step_over, why_not
 from bench.report.table import known
 from bench.report.words import MINUS, NONE
 from bench.spec.controls import STANDARD
-from bench.spec.trial import Fields
+from bench.spec.trial import Fields, Trial
 from bench.spec.tuning import search_seed
 
 MOST_CLASSES = 12  # of more, no table tells which is taken for which
@@ -182,12 +182,10 @@ def moved(found: Classes) -> pd.DataFrame:
 
 
 def recipe(evidence: Evidence) -> pd.DataFrame:
-    """The fields of the trials with the values that they take."""
-    fields: dict[str, dict[str, None]] = {}
-    for trial in evidence.experiment.trials.values():
-        for name, value in trial.model_dump(exclude_none=True).items():
-            fields.setdefault(name, {})[str(value)] = None
-    told = [(name, words.join(values)) for name, values in fields.items()]
+    """The fields that trials use, with the values that they take; a dash: not used."""
+    trials = evidence.experiment.trials.values()
+    taken = {n: dict.fromkeys(one.used(n) for one in trials) for n in Trial.model_fields}
+    told = [(n, words.join(map(words.plain, of))) for n, of in taken.items() if {*of} - {None}]
     return pd.DataFrame(told, columns=["field", "value"])
 
 

@@ -199,6 +199,12 @@ class Trial(BaseModel):
         options = {name: getattr(self, name) for name in RESIZER_OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
 
+    def used(self, field: str) -> object:
+        """The value of a field, also of an option that is None where it has its default."""
+        value = getattr(self, field)
+        unwritten = value is None and field in UNWRITTEN
+        return _options(self.resizer)[1].get(field) if unwritten else value
+
     @property
     def length(self) -> Length:
         """How long it trains."""
