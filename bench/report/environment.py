@@ -68,8 +68,11 @@ def warnings(evidence: Evidence) -> Iterator[str]:
     if refused := [f"{why} ({counted(n, 'trial')})" for why, n in taken.items() if why != "ok"]:
         yield f"Steps not captured, which take the processor's time: {words.join(refused)}."
     facts = [record["data"] for record in records if "data" in record]
-    for name, doubt in {one["name"]: one["doubt"] for one in facts if one.get("doubt")}.items():
-        yield f"{name}: {doubt}."
+    if doubts := dict.fromkeys(f"{of['name']}: {of['doubt']}" for of in facts if of.get("doubt")):
+        yield (
+            f"{'; '.join(doubts)}. The images may not be the published ones: compare the arms here "
+            "with one another, not with numbers from elsewhere."
+        )
     for context, timing in evidence.timings.items():
         if timing["status"] != "ok":
             ended = f"{timing['status']}: {timing.get('reason', '')}"
