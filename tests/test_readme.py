@@ -127,6 +127,9 @@ def test_the_readmes_reading_and_the_example_notebook_run(monkeypatch: pytest.Mo
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), names)
     assert names["gain"]["synthetic-fine"].min() > 80
+    told = "".join("".join(cell["source"]) for cell in notebook["cells"])
+    (figure,) = re.findall(r"!\[.*\]\((.*)\)", told)
+    assert (PROJECT / "examples" / figure).is_file()
     assert names["shape"] == (2, 3, 32, 32)
 
 
