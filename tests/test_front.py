@@ -328,3 +328,5 @@ def test_a_report_of_other_code_stays_on_the_front_page_without_its_verdicts(
     assert page.index("toy/report.html") < page.index("old/report.html")
     assert "<script>alert(1)" not in (tmp_path / "index.html").read_text()
     assert not re.search(r'(src|href)="(http|//)', page)
+    _, _, dark = page.partition("@media (prefers-color-scheme: dark) {")
+    assert ".card img { filter: invert" in dark.partition("\n}\n")[0]  # its files are light

@@ -169,6 +169,10 @@ def test_no_link_is_broken(page: Path) -> None:
             assert part in ids(target), link
 
 
+def test_the_readme_links_the_table_of_every_arm() -> None:
+    assert "results/published/leaderboard.csv" in links(PROJECT / "README.md")
+
+
 @cache
 def ids(page: Path) -> set[str]:
     text = page.read_text()
