@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.errors import InputError
-from bench.paths import PROJECT
+from bench.paths import EXPERIMENTS, PROJECT
 from bench.run.plan import make_plan
 from bench.run.search import open_search
 from bench.spec.files import load, read, shipped
@@ -374,6 +374,14 @@ def test_every_shipped_experiment_can_be_planned(name: str, small: bool, tmp_pat
         assert all(order.index(parent) < order.index(key) for parent in trial.parents)
     for told in ("source", "expect", "cost") if name not in ("quick",) else ("source", "expect"):
         assert getattr(experiment.spec, told)
+
+
+@pytest.mark.parametrize("name", [*shipped(), str(EXPERIMENTS / "own" / "front-ends.toml")])
+def test_what_has_all_the_pixels_is_the_whole_image_whatever_the_arm_is_called(name: str) -> None:
+    arms = [one for one in read(name).spec.arm if one.role == "control"]
+    plain = [one for one in arms if one.fields.get("resizer") == "none"]
+    whole = [one for one in plain if "input_size" not in one.fields]
+    assert not [one.name for one in whole if "the whole image" not in one.isolates]
 
 
 def test_loading_an_experiment_does_not_import_torch() -> None:
