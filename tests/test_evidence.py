@@ -244,7 +244,8 @@ def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> 
     asked, store = load(str(file)), Store(tmp_path / "store")
     fill(asked, store, top1)
     ((_, lines),) = details.controls(gather(asked, store))
-    assert lines["what it says"].tolist() == ["better (learning)"]
+    assert lines["control"].tolist() == ["fixed (learning)"]
+    assert lines["what it says"].tolist() == ["learned is better"]
 
 
 def test_an_arm_of_another_backbone_is_no_control(tmp_path: Path) -> None:
@@ -260,10 +261,10 @@ def test_an_arm_of_another_backbone_is_no_control(tmp_path: Path) -> None:
     ("gain", "spread", "says"),
     [
         (0.0, 0.1, "no difference"),
-        (0.0, 3.0, "not settled"),
-        (0.6, 0.1, "better, within the margin"),
-        (-0.6, 0.1, "worse, within the margin"),
-        (9.0, 0.1, "better"),
+        (0.0, 3.0, "not settled whether learned is better"),
+        (0.6, 0.1, "learned is better, within the margin"),
+        (-0.6, 0.1, "the control is better, within the margin"),
+        (9.0, 0.1, "learned is better"),
     ],
 )
 def test_what_a_control_says_heeds_the_margin(

@@ -183,7 +183,8 @@ def _in_time(evidence: Evidence) -> str:
     targets = dict.fromkeys(f"{target:g}" for target, ratio in found if ratio)
     if not ratios:
         return ""
-    return f". To {words.join(targets)} % it takes {words.ratios(ratios)} as long."
+    baseline = evidence.experiment.baseline
+    return f". To {words.join(targets)} % {arm} takes {words.ratios(ratios)} {baseline}'s time."
 
 
 def _on_average(evidence: Evidence, ending: str) -> str:

@@ -40,7 +40,7 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
     found = []
     for row in rows:
         lines = [
-            (_title(one.row, row), words.difference(one.difference), _says(one))
+            (_title(one.row, row), words.difference(one.difference), _says(one, row))
             for one in beside(evidence, row)
         ]
         if lines:
@@ -52,19 +52,17 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
 def _title(control: Row, treatment: Row) -> str:
     name = control.arm.control
     if name is None:
-        return control.arm.name
+        isolates = control.arm.isolates
+        return control.arm.name + (f" ({isolates})" if isolates else "")
     title = STANDARD[name].title.format(px=control.trial.input_size)
     if name == "time" and (price := step_over(control, treatment)):
         title += f" ({price} {treatment.arm.name}'s)"  # matched once, and as it is measured here
     return title
 
 
-def _says(one: Beside) -> str:
-    arm, small = one.row.arm, one.standing in ("better", "worse") and one.is_small
-    within = ", within the margin" if small else ""
-    if arm.control is None:
-        return f"{one.standing}{within}" + (f" ({arm.isolates})" if arm.isolates else "")
-    shows = STANDARD[arm.control].shows
+def _says(one: Beside, treatment: Row) -> str:
+    control, within = one.row.arm.control, ", within the margin" if one.is_small else ""
+    shows = STANDARD[control].shows if control else f"{treatment.arm.name} is better"
     says = {
         "better": shows + within,
         "worse": f"the control is better{within}",
