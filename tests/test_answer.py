@@ -303,6 +303,15 @@ def test_one_seed_without_a_primary_comparison_has_its_difference_and_its_place(
     assert told.place == "fine, 64 → 32 and 32 px, resnet10t, 5 epochs, then 2 epochs"
 
 
+def test_lent_degrees_of_freedom_are_explained_where_some_are_lent(tmp_path: Path) -> None:
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    assert "degrees of freedom" in page_text(gather(asked, store))
+    fixed = '[[arm]]\nname = "fixed"\nresizer = "fixed"\n'
+    asked.file.write_text(asked.file.read_text().replace(fixed, ""))
+    assert "degrees of freedom" not in page_text(gather(load(str(asked.file)), store))
+
+
 def test_an_arm_alone_is_told_with_why_it_has_no_verdict(tmp_path: Path) -> None:
     asked = experiment(tmp_path, NARROW, primary=False)
     alone = asked.file.read_text().partition('[[arm]]\nname = "fixed"')[0]

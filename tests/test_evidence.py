@@ -294,7 +294,7 @@ def test_rows_say_how_long_they_train_where_that_differs_and_what_is_not_trained
     trained = table.results(found).set_index("arm")["trained for"]
     assert trained.to_dict() == {
         **dict.fromkeys(["plain", "fixed", "learned"], "2 epochs"),
-        "continued": "2 epochs + 1 epoch",
+        "continued": "2 epochs, then 1 epoch",
         "kept": "2 epochs",
     }
     steps = table.price(found).set_index("arm")["training step"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from bench.analysis.effects import average
 from bench.analysis.evidence import Evidence, Row, holds_for
 from bench.analysis.judging import LEAST_SEEDS, ONE_BY_ONE, SETTLED, Reason, Verdict
 from bench.analysis.lengths import reached
-from bench.analysis.statistics import Ratio
 from bench.errors import counted
 from bench.report import words
 from bench.report.environment import devices, timed_elsewhere
@@ -224,21 +222,20 @@ def _reached(rows: Sequence[Row]) -> str:
     found = sorted((row.accuracy for row in rows if row.accuracy.n), key=lambda one: one.mean)
     if not found:
         return "Nothing is finished yet."
-    shown, alone = f"{rows[0].arm.name}: {words.mean(found[0])}", "nothing to compare it with."
+    shown = f"{words.mean(found[0])} %, {counted(found[0].n, 'seed')}"
     if len(found) > 1:
-        return f"{shown} to {words.mean(found[-1])} %, of {len(found)} rows; {alone}"
-    return f"{shown} %, {counted(found[0].n, 'seed')}; {alone}"
+        shown = f"{words.mean(found[0])} to {words.mean(found[-1])} %, of {len(found)} rows"
+    return f"{rows[0].arm.name}: {shown}; nothing to compare it with."
 
 
 def _cost(evidence: Evidence) -> Answer:
     """What a training step of each front end takes, where nothing is trained."""
     rows = [row for row in evidence.compared if "train" in row.times and not row.arm.control]
     rows = [row for row in rows if row.trial.resizer != "none"] or rows
-    sentence, steps = "Nothing is timed yet.", defaultdict[str, list[Ratio]](list)
-    for row in rows:
-        steps[row.arm.name].append(row.times["train"])
+    steps = {row.arm.name: [of.times["train"] for of in rows if of.arm is row.arm] for row in rows}
+    sentence, baseline = "Nothing is timed yet.", evidence.experiment.baseline
     if rows:
-        takes = f"{words.join(map(words.ratios, steps.values()))} {evidence.experiment.baseline}'s"
+        takes = f"{words.join(map(words.ratios, steps.values()))} {baseline}'s time"
         sizes = words.join(dict.fromkeys(row.size for row in rows))
-        sentence = f"Training steps of {words.join(steps)} take {takes} time, at {sizes} px."
+        sentence = f"Training steps of {words.join(steps)} take {takes}, at {sizes} px."
     return Answer("cost", sentence, _holds_for(evidence, rows or evidence.rows))

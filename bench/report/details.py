@@ -50,12 +50,11 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
 
 
 def _title(control: Row, treatment: Row) -> str:
-    name = control.arm.control
-    if name is None:
-        isolates = control.arm.isolates
-        return control.arm.name + (f" ({isolates})" if isolates else "")
-    title = STANDARD[name].title.format(px=control.trial.input_size)
-    if name == "time" and (price := step_over(control, treatment)):
+    arm = control.arm
+    if arm.control is None:
+        return f"{arm.name} ({arm.isolates})" if arm.isolates else arm.name
+    title = STANDARD[arm.control].title.format(px=control.trial.input_size)
+    if arm.control == "time" and (price := step_over(control, treatment)):
         title += f" ({price} {treatment.arm.name}'s)"  # matched once, and as it is measured here
     return title
 
@@ -63,12 +62,9 @@ def _title(control: Row, treatment: Row) -> str:
 def _says(one: Beside, treatment: Row) -> str:
     control, within = one.row.arm.control, ", within the margin" if one.is_small else ""
     shows = STANDARD[control].shows if control else f"{treatment.arm.name} is better"
-    says = {
-        "better": shows + within,
-        "worse": f"the control is better{within}",
-        "no difference": "no difference",
-    }
-    return says.get(one.standing, f"not settled whether {shows}")
+    says = {"better": shows + within, "worse": f"the control is better{within}"}
+    says |= {"no difference": "no difference", "not settled": f"not settled whether {shows}"}
+    return says[one.standing]
 
 
 def axes(evidence: Evidence) -> pd.DataFrame:

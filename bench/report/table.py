@@ -171,8 +171,7 @@ def _trained(evidence: Evidence, row: Row) -> str:
     if {"epochs", "steps"} & set(evidence.axes):
         return NONE
     found = holds_for(evidence, row)
-    stages = words.lengths(found["started_from"]), words.lengths([found["length"]])
-    return " + ".join(filter(None, stages)) or NONE
+    return words.lengths([found["length"]], found["started_from"]) or NONE
 
 
 def _start(evidence: Evidence, row: Row) -> str:

@@ -201,9 +201,8 @@ class Trial(BaseModel):
 
     def used(self, field: str) -> object:
         """The value of a field, also of an option that is None where it has its default."""
-        value = getattr(self, field)
-        unwritten = value is None and field in UNWRITTEN
-        return _options(self.resizer)[1].get(field) if unwritten else value
+        default = _options(self.resizer)[1].get(field) if field in UNWRITTEN else None
+        return default if (value := getattr(self, field)) is None else value
 
     @property
     def length(self) -> Length:

@@ -146,8 +146,8 @@ def overview(lines: Sequence[Line], name: str) -> Drawing | None:
 def _label(line: Line, usual: Mapping[str, str]) -> str:
     """What tells an experiment from others of its scale; its arm and backbone unless `usual`."""
     first, n = line.first, len(line.verdicts)
-    stages = [[length] for length in first["started_from"]] + [line.verdicts["length"].unique()]
-    parts = [words.join(line.verdicts["dataset"].unique()), " + ".join(map(words.lengths, stages))]
+    trained = words.lengths(line.verdicts["length"].unique(), first["started_from"])
+    parts = [words.join(line.verdicts["dataset"].unique()), trained]
     if line.several:
         each = line.verdicts["backbone"].nunique() == n
         parts.append(f"mean of {n} {'backbones' if each else 'variants'}")
