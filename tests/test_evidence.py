@@ -248,6 +248,16 @@ def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> 
     assert lines["what it says"].tolist() == ["learned is better"]
 
 
+def test_the_plain_image_at_full_size_has_one_title_whatever_it_is_called(tmp_path: Path) -> None:
+    file = experiment(tmp_path, NARROW).file
+    whole = '[[arm]]\nname = "every pixel"\nisolates = "pixels"\nresizer = "none"\n'
+    file.write_text(file.read_text() + whole)
+    asked, store = load(str(file)), Store(tmp_path / "store")
+    fill(asked, store, top1)
+    ((_, lines),) = details.controls(gather(asked, store))
+    assert lines["control"].tolist() == ["fixed", "every pixel (plain at 64 px: the whole image)"]
+
+
 def test_an_arm_of_another_backbone_is_no_control(tmp_path: Path) -> None:
     file = experiment(tmp_path, NARROW).file
     fixed = 'resizer = "fixed"\n'

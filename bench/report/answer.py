@@ -175,13 +175,12 @@ def _over_all(evidence: Evidence) -> Answer:
 
 def _in_time(evidence: Evidence) -> str:
     """How much longer the treatment trains to the accuracies that are asked for; "" of none."""
-    arm = evidence.treated[0].arm.name
+    arm, baseline = evidence.treated[0].arm.name, evidence.experiment.baseline
     found = [(one.target_pct, one.ratio) for one in reached(evidence) if one.line.arm == arm]
     ratios = [ratio for _, ratio in found if ratio]
     targets = dict.fromkeys(f"{target:g}" for target, ratio in found if ratio)
     if not ratios:
         return ""
-    baseline = evidence.experiment.baseline
     return f". To {words.join(targets)} % {arm} takes {words.ratios(ratios)} {baseline}'s time."
 
 

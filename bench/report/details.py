@@ -50,13 +50,13 @@ def controls(evidence: Evidence) -> list[tuple[Row, pd.DataFrame]]:
 
 
 def _title(control: Row, treatment: Row) -> str:
-    arm = control.arm
-    if arm.control is None:
-        return f"{arm.name} ({arm.isolates})" if arm.isolates else arm.name
-    title = STANDARD[arm.control].title.format(px=control.trial.input_size)
-    if arm.control == "time" and (price := step_over(control, treatment)):
+    arm, trial, treated = control.arm, control.trial, treatment.trial
+    whole = trial.resizer == "none" != treated.resizer and trial.input_size == treated.input_size
+    name = arm.control or ("ceiling" if whole else None)
+    title = STANDARD[name].title.format(px=trial.input_size) if name else arm.isolates
+    if name == "time" and (price := step_over(control, treatment)):
         title += f" ({price} {treatment.arm.name}'s)"  # matched once, and as it is measured here
-    return title
+    return title if arm.control else f"{arm.name} ({title})".removesuffix(" ()")
 
 
 def _says(one: Beside, treatment: Row) -> str:
