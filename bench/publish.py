@@ -18,9 +18,8 @@ import pandas as pd
 
 from bench.analysis.evidence import gather
 from bench.analysis.verdicts import is_generated
-from bench.data.library import fingerprint, pixels
 from bench.errors import InputError
-from bench.opening import again, load_from
+from bench.opening import load_from
 from bench.paths import CHECKOUT, EXPERIMENTS, PROJECT, PUBLISHED, WEIGHTS
 from bench.records import (
     KINDS,
@@ -28,7 +27,6 @@ from bench.records import (
     TimingRecord,
     TrialRecord,
     read_record,
-    write_record,
     write_whole,
 )
 from bench.report import front, implementations, render
@@ -37,16 +35,18 @@ from bench.report.figures.style import Drawing
 from bench.report.made import STAMP
 from bench.report.pages import make
 from bench.report.summary import read_summary
+from bench.reusing import source_name
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
-from bench.spec.trial import Trial
-from bench.store import Store, copy_folder
+from bench.store import Store, copy_folder, copy_record
 
 WITH_WEIGHTS = {"answer-equal-price": ("plain", "learned")}
 """Arms of experiments of which one trial is published with its weights, the same seed of each."""
 README = PROJECT / "README.md"
 BEGIN = "<!-- written by `resizer-bench publish`: begin -->"
 END = "<!-- written by `resizer-bench publish`: end -->"
+Places = dict[tuple[str, str], Path]
+"""Folders of records, by kind and by what each is of."""
 
 
 def publish(experiment: Experiment, store: Store) -> Path:
@@ -74,9 +74,10 @@ def publish(experiment: Experiment, store: Store) -> Path:
             f"are not here, {lost[0]} for one: `run` with --reuse-published takes its trials and "
             "makes the rest"
         )
+    here |= _taken_back(here, there, experiment.name)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".staged-") as staged:
-        _copy(experiment, here.values(), store, Path(staged))
+        _copy(experiment, here, Path(staged))
         for room in KINDS:
             if (folder / room).exists():
                 shutil.rmtree(folder / room)
@@ -86,8 +87,8 @@ def publish(experiment: Experiment, store: Store) -> Path:
     return folder
 
 
-def _places(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
-    """Where a store has the records of the experiment, by kind and by what each is of."""
+def _places(experiment: Experiment, store: Store) -> Places:
+    """Where a store has the records of the experiment."""
     folders = {("trials", key): store.trial_folder(key) for key in experiment.runs}
     timed = store.timing_folders(experiment)
     folders |= {("timings", context): folder for context, folder in timed.items()}
@@ -98,7 +99,7 @@ def _places(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]
     return folders
 
 
-def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
+def _sound(experiment: Experiment, store: Store) -> Places:
     """Of `_places`, those with a record.
 
     Raises:
@@ -114,10 +115,20 @@ def _sound(experiment: Experiment, store: Store) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _copy(experiment: Experiment, folders: Iterable[Path], store: Store, to: Path) -> None:
+def _taken_back(here: Places, there: Places, name: str) -> Places:
+    """Of the trials that are there, those whose records here were taken from there."""
+    own, back = source_name(name), {}
+    for what, at in here.items():
+        record = read_record(at, TrialRecord) if what[0] == "trials" else None
+        if record and record.get("reused_from") == own and (there[what] / "record.json").exists():
+            back[what] = there[what]
+    return back
+
+
+def _copy(experiment: Experiment, folders: Places, to: Path) -> None:
     """Copy the records of the experiment, and beside them what is published of each kind."""
-    weighty = _with_weights(experiment, store)
-    for folder in dict.fromkeys(folders):  # one sitting may be of several contexts
+    weighty = _with_weights(experiment, folders)
+    for folder in dict.fromkeys(folders.values()):  # one sitting may be of several contexts
         kind, key = folder.parent.name, folder.name
         target, files = to / kind / key, []
         if kind == "timings":
@@ -130,11 +141,12 @@ def _copy(experiment: Experiment, folders: Iterable[Path], store: Store, to: Pat
         copy_record(folder, target, *files)
 
 
-def _with_weights(experiment: Experiment, store: Store) -> set[str]:
+def _with_weights(experiment: Experiment, folders: Places) -> set[str]:
     """The trials whose weights are published: of the first seed whose weights are all here."""
     arms, by_seed = WITH_WEIGHTS.get(experiment.name, ()), defaultdict[int, set[str]](set)
     for cell in experiment.cells:
-        if cell.arm in arms and (store.trial_folder(cell.trial.key) / WEIGHTS).exists():
+        at = folders.get(("trials", cell.trial.key))
+        if cell.arm in arms and at and (at / WEIGHTS).exists():
             by_seed[cell.trial.seed].add(cell.trial.key)
     return next((keys for _, keys in sorted(by_seed.items()) if len(keys) == len(arms)), set())
 
@@ -172,58 +184,6 @@ def _make(experiments: Iterable[Experiment]) -> None:
         (folder / STAMP).unlink()  # what is published is not resumed
     for path, text in pages().items():
         write_whole(path, text)
-
-
-def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
-    """Copy a record and files beside it, the record last; nothing where there is no record."""
-    record = read_record(source, KINDS[source.parent.name])
-    if record is None:
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    for name in files:
-        if (source / name).exists():
-            shutil.copy2(source / name, target)
-    write_record(target, record | added)
-
-
-def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
-    """Take counted sizes and finished trials from what is published.
-
-    Timings, and sizes that meet a time, are not taken: they are another machine's. Nor is a trial
-    that was run on other files, or from which one that is still to be run starts: its weights were
-    not published.
-
-    Returns: the experiment with these sizes, and how many trials were taken.
-    """
-    counted = [key for key, size in experiment.sizes.items() if size.kind == "equal_gmacs"]
-    for folder in (one for key in counted for one in PUBLISHED.glob(f"*/sizes/{key}")):
-        copy_record(folder, store.size_folder(folder.name))
-    experiment, taken = again(store, experiment), 0
-    needed: set[str] = set()
-    for key, trial in reversed(experiment.trials.items()):  # children before their parents
-        if (record := store.trial(key)) and record["status"] == "ok":
-            continue
-        if key not in needed and (source := published_trial(key, trial)):
-            origin = f"published/{source.parent.parent.name}"
-            files = ("predictions.parquet", "pictures.npz")
-            copy_record(source, store.trial_folder(key), *files, reused_from=origin)
-            taken += 1
-        else:
-            needed |= set(trial.parents)
-    return experiment, taken
-
-
-def published_trial(key: str, trial: Trial) -> Path | None:
-    """The published folder of a trial that ended well on the files that are here, if there are."""
-    here, seen = fingerprint(trial.dataset), pixels(trial.dataset)
-    for folder in sorted(PUBLISHED.glob(f"*/trials/{key}")):
-        record = read_record(folder, TrialRecord)
-        if record is None or record["status"] != "ok":
-            continue
-        facts = record["data"]
-        if here in (None, facts["fingerprint"]) and seen in (None, facts.get("pixels", seen)):
-            return folder
-    return None
 
 
 def published() -> list[Experiment]:

@@ -30,6 +30,7 @@ from bench.records import (
     TrialRecord,
     read_record,
     read_sound,
+    write_record,
 )
 from bench.spec.experiment import Experiment, Sitting, Timing
 from bench.spec.trial import TIMING_VERSION, Fields, Trial, named_by
@@ -245,6 +246,18 @@ def copy_folder(there: Path, here: Path) -> None:
     for path in (here, *here.rglob("*")):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
         synced(path)
+
+
+def copy_record(source: Path, target: Path, *files: str, **added: str) -> None:
+    """Copy a record and files beside it, the record last; nothing where there is no record."""
+    record = read_record(source, KINDS[source.parent.name])
+    if record is None:
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        if (source / name).exists():
+            shutil.copy2(source / name, target)
+    write_record(target, record | added)
 
 
 def entries(folder: Path) -> list[Path]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import publish
+from bench import publish, reusing
 from bench.data.library import fingerprint
 from bench.errors import InputError
 from bench.lab.trial import run
+from bench.paths import WEIGHTS
 from bench.records import write_record
 from bench.report.made import STAMP
 from bench.run.attempt import ended
@@ -35,6 +36,7 @@ def test_publishing_copies_records_without_weights_and_reuse_brings_them_back(
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n")
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(reusing, "PUBLISHED", tmp_path / "published")
     monkeypatch.setattr(publish, "EXPERIMENTS", tmp_path)
     monkeypatch.setattr(publish, "README", readme)
     monkeypatch.setattr(publish, "published", lambda: [finished])
@@ -50,15 +52,15 @@ def test_publishing_copies_records_without_weights_and_reuse_brings_them_back(
     assert "Does it run?" in (tmp_path / "published" / "README.md").read_text()
     shutil.rmtree(store.root)
     write_record(store.trial_folder(key), ended(finished.trials[key], "failed", "here"))
-    assert publish.reuse(finished, store)[1] == 1
+    assert reusing.reuse(finished, store)[1] == 1
     taken = store.trial(key)
     assert taken is not None
     assert taken.pop("reused_from") == "published/toy"
     assert taken == Store(folder).trial(key)
-    assert publish.reuse(finished, store)[1] == 0
+    assert reusing.reuse(finished, store)[1] == 0
     shutil.rmtree(store.root)
-    monkeypatch.setattr(publish, "fingerprint", lambda _: "other files")
-    assert publish.reuse(finished, store)[1] == 0
+    monkeypatch.setattr(reusing, "fingerprint", lambda _: "other files")
+    assert reusing.reuse(finished, store)[1] == 0
 
 
 def test_publishing_again_leaves_nothing_of_what_was_published_before(
@@ -84,7 +86,7 @@ def test_a_published_trial_is_not_taken_where_one_that_is_missing_starts_from_it
 ) -> None:
     warm = '[[arm]]\nname = "warm"\nresizer = "learned"\ninit_from = "plain"'
     experiment = write_experiment(rest=warm)
-    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
+    monkeypatch.setattr(reusing, "PUBLISHED", tmp_path / "p")
     keys = {c.arm: c.trial.key for c in experiment.cells if c.trial.seed == 0}
 
     def published(arm: str) -> None:
@@ -94,11 +96,11 @@ def test_a_published_trial_is_not_taken_where_one_that_is_missing_starts_from_it
 
     published("plain")
     published("learned")
-    assert publish.reuse(experiment, store)[1] == 1
+    assert reusing.reuse(experiment, store)[1] == 1
     assert store.trial(keys["learned"])
     assert not store.trial(keys["plain"])
     published("warm")
-    assert publish.reuse(experiment, store)[1] == 2
+    assert reusing.reuse(experiment, store)[1] == 2
 
 
 def test_without_a_name_what_is_published_is_made_anew_from_its_own_records(
@@ -129,7 +131,36 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folders = {"PUBLISHED": tmp_path / "p", "EXPERIMENTS": tmp_path, "README": readme}
     for name, value in folders.items():
         monkeypatch.setattr(publish, name, value)
+    monkeypatch.setattr(reusing, "PUBLISHED", tmp_path / "p")
     return tmp_path / "p"
+
+
+def test_what_was_taken_from_its_own_publication_is_published_as_it_was_with_its_weights(
+    store: Store, finished: Experiment, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (key,) = store.kept()
+    monkeypatch.setattr(publish, "published", list)
+    monkeypatch.setattr(publish, "WITH_WEIGHTS", {"toy": ("plain",)})
+    folder = publish.publish(finished, store) / "trials" / key
+    wanted = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert WEIGHTS in wanted
+    shutil.copytree(folder, shelf / "another" / "trials" / key)
+    shutil.rmtree(store.root)
+    assert reusing.reuse(finished, store)[1] == 1
+    publish.publish(finished, store)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+
+
+def test_what_another_published_experiment_has_is_published_with_its_name(
+    store: Store, finished: Experiment, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (key,) = store.kept()
+    monkeypatch.setattr(publish, "published", list)
+    shutil.move(store.root / "trials", shelf / "another" / "trials")
+    assert reusing.reuse(finished, store)[1] == 1
+    taken = Store(publish.publish(finished, store)).trial(key)
+    assert taken
+    assert taken["reused_from"] == "published/another"
 
 
 @pytest.mark.parametrize("kind", ["trials", "timings"])
@@ -192,10 +223,10 @@ def test_a_size_that_meets_another_machines_time_is_not_reused(
         for kind in ("equal_gmacs", "equal_time")
     )
     experiment = write_experiment(rest=sized)
-    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "p")
+    monkeypatch.setattr(reusing, "PUBLISHED", tmp_path / "p")
     for key in experiment.sizes:
         write_record(tmp_path / "p" / "toy" / "sizes" / key, size_record(24))
-    taken, _ = publish.reuse(experiment, store)
+    taken, _ = reusing.reuse(experiment, store)
     assert [request.kind for request in taken.sizes.values()] == ["equal_time"]
     assert [request.kind for request in taken.matched.values()] == ["equal_gmacs"]
 

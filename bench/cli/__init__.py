@@ -47,9 +47,7 @@ def run(
     cluster: options.ClusterAddress = None,
     cpus_per_trial: options.CpusPerTrial = None,
     minutes: options.Minutes = None,
-    reuse_published: Annotated[
-        bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
-    ] = False,
+    reuse_published: options.ReusePublished = False,
 ) -> None:
     """Run what is missing, then report. Stopped or killed, the same command goes on."""
     from bench.report.made import saved
@@ -64,10 +62,7 @@ def run(
     note_owner(store, experiment)
     chosen = pairs(where or [], "--where")
     if reuse_published:
-        from bench import publish as publishing
-
-        experiment, taken = publishing.reuse(experiment, store)
-        say(f"{counted(taken, 'trial')} taken from results/published")
+        experiment = _reused(experiment, store)
     made = saved(experiment, store, store.root / experiment.name)
     if made and made.complete and not (smoke or chosen):
         say(f"0 trials to run, {len(experiment.runs)} on record")
@@ -111,6 +106,15 @@ def search(
         display.experiment = experiment
         outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     _end(experiment, store, outcome)
+
+
+def _reused(experiment: Experiment, store: Store) -> Experiment:
+    """The experiment once what is published of it was taken."""
+    from bench.reusing import reuse
+
+    experiment, taken = reuse(experiment, store)
+    say(f"{counted(taken, 'trial')} taken from results/published")
+    return experiment
 
 
 @contextmanager

@@ -54,6 +54,9 @@ ClusterAddress = Annotated[
 CpusPerTrial = Annotated[
     int | None, typer.Option(min=1, help="Cores of a trial on a cluster; 1 by default.")
 ]
+ReusePublished = Annotated[
+    bool, typer.Option("--reuse-published", help="Take finished trials from results/published.")
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Run failed trials again.")]
 Minutes = Annotated[
     float | None,
