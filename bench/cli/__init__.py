@@ -24,7 +24,7 @@ from bench.opening import check_owner, note_owner
 from bench.paths import PUBLISHED
 from bench.run.processes import DiedError
 from bench.spec.experiment import Experiment
-from bench.store import Store
+from bench.store import Store, copy_record
 
 if TYPE_CHECKING:
     from bench.run.executors import Choose
@@ -91,18 +91,24 @@ def search(
     cluster: options.ClusterAddress = None,
     cpus_per_trial: options.CpusPerTrial = None,
     minutes: options.Minutes = None,
+    reuse_published: options.ReusePublished = False,
 ) -> None:
     """Tune the arms of a search, retrain the best, report. Again = go on."""
     from bench.run import runner, studies
-    from bench.run.search import open_search
+    from bench.run.search import finished, open_search
 
     tuned, store = open_search(name, small=small), own_store()
     check_owner(store, tuned)
     note_owner(store, tuned)
+    shelf = Store(PUBLISHED / tuned.name)
+    if reuse_published and store.search(tuned.name) is None and finished(tuned, shelf):
+        copy_record(shelf.search_folder(tuned.name), store.search_folder(tuned.name))
     display = Display(out)
     with _shown(display, store, minutes), _placed(workers, cluster, cpus_per_trial) as choose:
         studies.tune(tuned, store, display, choose, workers or 1)
         experiment, _ = opened(name, small)
+        if reuse_published:
+            experiment = _reused(experiment, store)
         display.experiment = experiment
         outcome = runner.run(experiment, store, display, retry=retry, choose=choose)
     _end(experiment, store, outcome)

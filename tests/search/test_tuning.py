@@ -14,16 +14,17 @@ import pytest
 from optuna.storages import InMemoryStorage
 from typer.testing import CliRunner
 
+from bench import cli, reusing
 from bench.analysis.evidence import gather
 from bench.cli import app
-from bench.data.library import open_dataset
+from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError
 from bench.events import Begin, Epoch, Event, Listener, OnRecord, PrunedError
 from bench.opening import load_from
 from bench.records import CurveRow, Json, write_record
 from bench.report.answer import in_words
 from bench.report.pages import make
-from bench.run import search, studies
+from bench.run import runner, search, studies
 from bench.run.attempt import ended
 from bench.run.executors import Local
 from bench.run.processes import waited_for
@@ -31,6 +32,7 @@ from bench.run.search import Evaluator, Search, open_search
 from bench.run.studies import tune
 from bench.spec.trial import Trial
 from bench.store import Store
+from tests import fakes
 from tests.search.toys import RANGES, heard, low_rate_wins, scoring, tuned, written
 
 
@@ -67,6 +69,31 @@ def test_a_search_trains_scores_on_held_out_images_and_retrains_the_best(
     assert store.search("tuned") == record
     assert "0 trials to run" in again.output
     assert found.name == "tuned"
+
+
+def test_what_a_search_found_and_retrained_is_taken_from_what_is_published_of_it(
+    tmp_path: Path,
+    store: Store,
+    toy_search: Callable[..., Search],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, shelf = toy_search(), Store(tmp_path / "published" / "tuned")
+    record = tuned(found, shelf, low_rate_wins)
+    experiment = load_from(shelf, str(found.file), small=False)
+    for key, trial in experiment.trials.items():
+        made = fakes.result(trial)
+        made["data"] |= {"fingerprint": fingerprint("toy")}
+        write_record(shelf.trial_folder(key), made)
+    for of in (cli, reusing):
+        monkeypatch.setattr(of, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(runner.timing, "unfinished", lambda *_, **__: {})
+    asked = ["search", str(found.file), "--reuse-published"]
+    told = CliRunner().invoke(cli.app, asked, catch_exceptions=False).output
+    assert "on record: 3 of plain, 3 of learned" in told
+    assert "4 trials taken from results/published" in told
+    assert "0 trials to run, 4 on record" in told
+    assert store.search("tuned") == record
+    assert sorted(store.kept()) == sorted(experiment.trials)
 
 
 def test_arms_take_turns_and_a_larger_number_continues(
