@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resizer.specs import ANTIALIASED, INTERPOLATIONS, one_of
+from resizer.specs import ANTIALIASED, INTERPOLATIONS, MOST, check_flags, is_whole, one_of
 
 Size = int | tuple[int, int]
 
@@ -24,7 +25,7 @@ class FixedResizer(nn.Module):
         interpolation: nearest, bilinear, bicubic, area or lanczos.
         antialias: widen the filter when reducing; bilinear and bicubic only (lanczos always does).
     Raises:
-        ValueError: if a size is not positive, or the interpolation unknown or without antialias.
+        ValueError: if an option is none of these.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class FixedResizer(nn.Module):
             raise ValueError(
                 f"unknown interpolation {interpolation!r}{one_of(interpolation, INTERPOLATIONS)}"
             )
+        check_flags(antialias=antialias)
         if antialias and interpolation not in ANTIALIASED:
             has = " and ".join(ANTIALIASED)
             raise ValueError(f"interpolation {interpolation!r} has no antialias; {has} have")
@@ -135,11 +137,9 @@ def checked_size(size: Size) -> tuple[int, int]:
     """(height, width) of an `output_size`.
 
     Raises:
-        ValueError: if it is not one or two positive integers.
+        ValueError: if it is not one or two whole numbers from 1 to MOST.
     """
-    match (size, size) if isinstance(size, int) else size:
-        case int(height), int(width) if height > 0 and width > 0:
-            return height, width
-    raise ValueError(
-        f"output_size is {size!r}; it takes a positive number of pixels, or (height, width)"
-    )
+    match (size, size) if isinstance(size, Integral) else size:
+        case [height, width] if is_whole(height) and is_whole(width):
+            return int(height), int(width)
+    raise ValueError(f"output_size is {size!r}; it takes 1 to {MOST} pixels, or (height, width)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resizer.fixed import FixedResizer, Size
+from resizer.specs import check_flags, check_real, check_whole
 
 
 class LearnedResizer(nn.Module):
@@ -22,12 +23,12 @@ class LearnedResizer(nn.Module):
             1x1 convolution.
         num_kernels: channels of the branch; 16 in the paper.
         num_resblocks: residual blocks at the output size; 0 or more; 1 in the paper, 2 in the blog.
-        negative_slope: of the leaky ReLUs.
+        negative_slope: of the leaky ReLUs, 0 to 1.
         interpolation: of both inner resizes: nearest, bilinear, bicubic, area or lanczos.
         antialias: of both inner resizes; bilinear and bicubic only.
         zero_init: start with a branch of exactly zero, that is as the plain resize.
     Raises:
-        ValueError: if a size is not positive, a count negative, or the interpolation unknown.
+        ValueError: if an option is none of these.
     Source: Talebi & Milanfar, ICCV 2021 (arXiv 2103.09950). Differs: takes any channel counts,
         inner interpolation, antialias and zero_init, none of which the paper varies.
     """
@@ -49,20 +50,16 @@ class LearnedResizer(nn.Module):
         self.resize = FixedResizer(
             output_size=output_size, interpolation=interpolation, antialias=antialias
         )
-        for name, count, least in (
-            ("in_channels", in_channels, 1),
-            ("out_channels", out_channels, 1),
-            ("num_kernels", num_kernels, 1),
-            ("num_resblocks", num_resblocks, 0),
-        ):
-            if count < least:
-                raise ValueError(f"{name} is {count}; it takes {least} or more")
+        check_whole(in_channels=in_channels, out_channels=out_channels, num_kernels=num_kernels)
+        check_whole(0, num_resblocks=num_resblocks)
+        check_real(0, 1, negative_slope=negative_slope)
+        check_flags(zero_init=zero_init)
         n = num_kernels
         self.head = nn.Sequential(
             nn.Conv2d(in_channels, n, 7, padding=3),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope, inplace=True),
             nn.Conv2d(n, n, 1),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope, inplace=True),
             nn.BatchNorm2d(n),
         )
         self.blocks = nn.Sequential(*(ResBlock(n, negative_slope) for _ in range(num_resblocks)))
@@ -95,7 +92,7 @@ class ResBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.LeakyReLU(negative_slope, inplace=negative_slope >= 0),
+            nn.LeakyReLU(negative_slope, inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resizer.fixed import FixedResizer, Size, strict
+from resizer.specs import MOST, check_real, check_whole
 
 
 class MullerResizer(nn.Module):
@@ -22,11 +23,11 @@ class MullerResizer(nn.Module):
         output_size: side of the output, pixels; an int or (height, width).
         num_layers: bands; each has two parameters.
         kernel_size: side of the Gaussian's window, pixels, odd.
-        sigma: of the Gaussian, pixels.
+        sigma: of the Gaussian, pixels, 0.01 or more.
         interpolation: of R: nearest, bilinear, bicubic, area or lanczos.
         antialias: of R; bilinear and bicubic only.
     Raises:
-        ValueError: if a size is not positive or even, or the interpolation unknown.
+        ValueError: if an option is none of these.
     Source: Tu, Milanfar & Talebi, ICCV 2023 (arXiv 2304.02859). Differs: the blur repeats the
         border's pixels where the published one takes zeros.
     """
@@ -45,11 +46,10 @@ class MullerResizer(nn.Module):
         self.resize = FixedResizer(
             output_size=output_size, interpolation=interpolation, antialias=antialias
         )
-        if num_layers < 1 or kernel_size < 1 or kernel_size % 2 == 0 or sigma <= 0:
-            raise ValueError(
-                f"num_layers is {num_layers}, kernel_size {kernel_size}, sigma {sigma}; they take "
-                "1 or more, an odd number, and a positive one"
-            )
+        check_whole(num_layers=num_layers, kernel_size=kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}; it takes an odd number")
+        check_real(0.01, MOST, sigma=sigma)  # whose square is far from zero
         self.alpha = nn.Parameter(torch.zeros(num_layers))
         self.beta = nn.Parameter(torch.zeros(num_layers))
         at = torch.arange(kernel_size) - kernel_size // 2

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
 ANTIALIASED = ("bilinear", "bicubic")
 """The interpolations that can be had with and without antialias."""
+MOST = 8192
+"""Pixels of a side, channels of a layer, or layers."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,44 @@ def names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise ValueError unless `name` is known, or is a `package.module:Class` of the user's own."""
-    if ":" not in name and name not in names():
+    if ":" not in str(name) and name not in names():
         raise ValueError(
             f"unknown resizer {name!r}{one_of(name, names())}, or package.module:Class of your own"
         )
+
+
+def is_whole(value: object, least: int = 1) -> bool:
+    """Whether it is a whole number from `least` to MOST, Python's or NumPy's.
+
+    >>> is_whole(1), is_whole(0), is_whole(True), is_whole(1.0)
+    (True, False, False, False)
+    """
+    return isinstance(value, Integral) and _is_between(least, value, MOST)
+
+
+def _is_between(least: float, value: Real, most: float) -> bool:
+    return not isinstance(value, bool) and value <= most and not value < least
+
+
+def check_whole(least: int = 1, **options: object) -> None:
+    """Raise ValueError unless each is a whole number from `least` to MOST."""
+    for name, value in options.items():
+        if not is_whole(value, least):
+            raise ValueError(f"{name} is {value!r}; it takes a whole number from {least} to {MOST}")
+
+
+def check_real(least: float, most: float, **options: object) -> None:
+    """Raise ValueError unless each is a number in these bounds."""
+    for name, value in options.items():
+        if not (isinstance(value, Real) and _is_between(least, value, most)):
+            raise ValueError(f"{name} is {value!r}; it takes a number from {least:g} to {most:g}")
+
+
+def check_flags(**options: object) -> None:
+    """Raise ValueError unless each is True or False."""
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}; it takes True or False")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -72,7 +109,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     >>> nearest("quux", ["fixed", "learned"])
     '.'
     """
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from resizer.fixed import Size, checked_size, resize
+from resizer.specs import check_whole
 
 
 class StridedResizer(nn.Module):
@@ -15,16 +16,17 @@ class StridedResizer(nn.Module):
         output_size: side of the output, pixels; an int or (height, width).
         channels: of the images and of the output.
         stride: of the convolution, whose kernel is twice as wide; at an input of stride x
-            output_size its output has the size asked for, and nothing is left to resize.
+            output_size its output has the size asked for, and nothing is left to resize; even.
     Raises:
-        ValueError: if a size is not positive, or the stride not an even number.
+        ValueError: if an option is none of these.
     Source: our own control; compare the convolutional stems of Xiao et al., NeurIPS 2021.
     """
 
     def __init__(self, *, output_size: Size, channels: int = 3, stride: int = 2) -> None:
         super().__init__()
         self.output_size = checked_size(output_size)
-        if stride < 2 or stride % 2:
+        check_whole(channels=channels, stride=stride)
+        if stride % 2:
             raise ValueError(f"stride is {stride}; it takes an even number")
         self.reduce = nn.Conv2d(channels, channels, 2 * stride, stride, padding=stride // 2)
 

@@ -128,12 +128,12 @@ def test_other_output_channels_project_the_skip() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output_size": 0}, "output_size is 0; it takes a positive number of pixels"),
-        ({"output_size": 8.0}, "output_size is 8.0; it takes a positive number of pixels"),
-        ({"output_size": "8"}, "output_size is '8'; it takes a positive number of pixels"),
+        ({"output_size": 0}, "output_size is 0; it takes 1 to 8192 pixels, or"),
+        ({"output_size": 8.0}, "output_size is 8.0; it takes 1 to 8192 pixels, or"),
+        ({"output_size": "8"}, "output_size is '8'; it takes 1 to 8192 pixels, or"),
         ({"output_size": (8, -1)}, r"output_size is \(8, -1\)"),
-        ({"output_size": 8, "num_resblocks": -1}, "num_resblocks is -1; it takes 0 or more"),
-        ({"output_size": 8, "num_kernels": 0}, "num_kernels is 0; it takes 1 or more"),
+        ({"output_size": 8, "num_resblocks": -1}, "num_resblocks is -1; it takes a whole"),
+        ({"output_size": 8, "num_kernels": 0}, "num_kernels is 0; it takes a whole number from 1"),
         ({"output_size": 8, "interpolation": "bilinaer"}, "did you mean 'bilinear'"),
         ({"output_size": 8, "interpolation": "area", "antialias": True}, "has no antialias"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,16 +190,53 @@ def test_a_strided_convolution_at_its_own_ratio_is_not_resized_again() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("muller", {"kernel_size": 4}, "kernel_size 4, sigma 1.0; they take 1 or more, an odd"),
-        ("muller", {"num_layers": 0}, "num_layers is 0"),
+        ("muller", {"kernel_size": 4}, "kernel_size is 4; it takes an odd number"),
+        ("muller", {"sigma": 0.0}, "sigma is 0.0; it takes a number from 0.01 to 8192"),
         ("strided", {"stride": 3}, "stride is 3; it takes an even number"),
+        ("learned", {"negative_slope": -0.1}, "negative_slope is -0.1; it takes a number from 0 "),
+        ("fixed", {"interpolation": None}, "unknown interpolation None"),
     ],
 )
-def test_impossible_options_of_the_small_resizers_are_refused(
-    name: str, options: dict[str, int], message: str
+def test_options_beyond_their_bounds_are_refused(
+    name: str, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         resizer.build(name, output_size=8, **options)
+
+
+WRONG: dict[type, tuple[object, ...]] = {
+    int: ("4", 1.5, True, None, -1, 10**9, 10**400, math.nan),
+    float: ("4", math.nan, math.inf, -math.inf, True, None, -1, 10**400, [0.1]),
+    bool: ("no", 0, 1.0, None),
+    str: ("lerned", 3, None, True),
+}
+
+
+OPTIONS = [
+    (name, option) for name, of in RESIZERS.items() for option in ("output_size", *of.options)
+]
+
+
+@pytest.mark.parametrize(("of", "option"), OPTIONS)
+def test_every_option_of_every_resizer_refuses_by_its_name_what_it_does_not_take(
+    of: str, option: str
+) -> None:
+    default = RESIZERS[of].options.get(option, 8)
+    for value in WRONG[type(default)]:
+        with pytest.raises(ValueError, match=rf"^(unknown )?{option} "):
+            resizer.build(of, **{"output_size": 8, option: value})
+
+
+@pytest.mark.parametrize("size", [(8, True), (8, 8, 8), [], "88", np.ones(2), (8.0, 8)])
+def test_an_output_size_is_one_or_two_whole_numbers(name: str, size: Any) -> None:
+    with pytest.raises(ValueError, match=r"output_size is .* 8192 pixels, or \(height, width\)"):
+        resizer.build(name, output_size=size)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = {"num_kernels": np.int64(2), "negative_slope": np.float32(0.5)}
+    module = resizer.build("learned", output_size=np.int64(8), **options)
+    assert module(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 8, 8)
 
 
 @pytest.mark.parametrize(("size", "twins"), [(96, True), (160, True), (64, False), (80, False)])
@@ -235,6 +274,8 @@ def test_a_misspelt_resizer_is_told_its_nearest_name() -> None:
         match=r"unknown resizer 'lerned'; did you mean 'learned'\? One of: fixed, learned",
     ):
         resizer.build("lerned", output_size=8)
+    with pytest.raises(ValueError, match="unknown resizer <class"):
+        resizer.build(nn.Identity, output_size=8)  # type: ignore[arg-type]
 
 
 def test_an_option_that_a_resizer_does_not_use_is_refused_by_name() -> None:
