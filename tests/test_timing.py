@@ -143,6 +143,23 @@ def test_a_sitting_that_was_stopped_goes_on_behind_its_rounds(
     assert record["rounds_used"] == [0, 1, 2, 3]
 
 
+def test_what_is_only_counted_is_weighed_without_a_round_or_a_word(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def weighed(_: Trial) -> Weight:
+        return Weight({"gmacs": 1.5}, None)
+
+    monkeypatch.setattr(sittings, "weigh", weighed)
+    heard: list[Event] = []
+    counted = Sitting((toy(),), toy(), Timing().model_copy(update={"rounds": 0}))
+    waited_for(sittings.sit(store.root, counted, heard.append))
+    record = read_record(store.root, TimingRecord)
+    assert record
+    assert record["subjects"][toy().speed_key]["metrics"]["gmacs"]["value"] == 1.5
+    assert not heard
+    assert not (store.root / "rounds").exists()
+
+
 def test_rounds_of_another_machine_do_not_count_with_those_of_this_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,10 +195,10 @@ class Evaluator:
         return heed
 
     def sitting(self, trial: Trial) -> Sitting:
-        """That of one configuration; what is counted is the same in every round, so one will do."""
+        """That of one configuration; what is counted takes no round."""
         settings = self.spec.timing
         if not measures(self.settings):
-            settings = settings.model_copy(update={"rounds": 1})
+            settings = settings.model_copy(update={"rounds": 0})
         return Sitting((trial,), trial, settings)
 
     async def _timed(self, trial: Trial, record: TrialRecord, listener: Listener) -> TrialRecord:

@@ -62,7 +62,9 @@ async def sit(folder: Path, sitting: Sitting, listener: Listener) -> None:
     """
     if (folder / "record.json").exists():
         shutil.rmtree(folder)
-    listener(MeasuringBegun("timing", sitting.settings.rounds * (len(sitting.subjects) + 1)))
+    if sitting.settings.rounds:
+        turns = sitting.settings.rounds * (len(sitting.subjects) + 1)
+        listener(MeasuringBegun("timing", turns))
     try:
         rounds = await take_rounds(folder / "rounds", sitting, listener)
         weights = [await weigh(trial) for trial in sitting.subjects]
@@ -130,8 +132,6 @@ def assembled(
         "status": "ok",
         "reason": "",
         "settings": sitting.settings.model_dump(),
-        "environment": rounds[-1]["environment"],
-        "finished": rounds[-1]["finished"],
         "memory_method": weights[0].memory_method,
         "reference": sitting.reference.speed_key,
         "again": medians([one["again"] for one in kept if one["again"]]),
@@ -139,6 +139,8 @@ def assembled(
         "rounds_used": used,
         "subjects": {arm.speed_key: _timed(arm, weight, kept) for arm, weight in arms},
     }
+    if rounds:
+        record |= {"environment": rounds[-1]["environment"], "finished": rounds[-1]["finished"]}
     if cards := [one["card"] for one in rounds if "card" in one]:
         record["cards"] = cards
     return record
