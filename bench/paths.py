@@ -17,8 +17,16 @@ def checkout(package: Path) -> Path | None:
     return folder if whole else None
 
 
+def working_directory() -> Path:
+    """Where this process is; as it stands where that folder is gone, which the command tells."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
+
+
 CHECKOUT = checkout(PACKAGE)
-PROJECT = CHECKOUT or Path.cwd()
+PROJECT = CHECKOUT or working_directory()
 """What holds `results/`: an installed package writes to the working directory, never to itself."""
 EXPERIMENTS = (CHECKOUT or PACKAGE) / "experiments"
 PUBLISHED = PROJECT / "results" / "published"

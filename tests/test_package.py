@@ -113,6 +113,15 @@ def test_an_installed_package_takes_its_own_code_and_carries_its_experiments(
     assert (there / f"resizer_bench-{__version__}.dist-info/licenses/LICENSE").exists()
 
 
+def test_an_installed_package_says_that_its_working_directory_is_gone(
+    environment: Path, tmp_path: Path
+) -> None:
+    begin = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" list'
+    done = run("sh", "-c", begin, environment / "bin" / "resizer-bench", folder=tmp_path)
+    said = "resizer-bench: the working directory is gone: change to one that is there\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
 def test_publishing_from_an_installed_package_is_refused_in_a_sentence(
     environment: Path, tmp_path: Path
 ) -> None:
