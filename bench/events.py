@@ -6,7 +6,7 @@ other events are those of the program that started it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +23,13 @@ class DataRead:
     phase: str  # "download", "unpack" count bytes, "verify" files, others images
     done: int
     total: int  # 0: not known
+
+
+@dataclass(frozen=True)
+class Trying:
+    """Code of the user's own is tried before anything is run with it."""
+
+    resizers: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,7 @@ class Waiting:
 
 Event = (
     DataRead
+    | Trying
     | PlanMade
     | SmokePlanned
     | Begin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,22 @@ def test_a_dataset_that_is_not_here_says_how_to_get_it(
     assert make_plan(experiment, store).counts == {"missing": 4}
     with pytest.raises(InputError, match="resizer-bench data fetch imagewoof"):
         go(experiment, store)
+
+
+def test_damaged_data_are_told_before_a_timing_is_announced(
+    store: Store,
+    write_experiment: WriteExperiment,
+    tmp_path: Path,
+    data_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(data_folder, tmp_path / "data")
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "toy" / "val.bin").write_bytes(b"")
+    heard: list[Event] = []
+    with pytest.raises(InputError, match=r"is damaged: val\.bin has 0 of"):
+        runner.run(write_experiment(top="train = false"), store, heard.append)
+    assert not heard
 
 
 def test_other_files_under_the_same_name_are_not_mixed_with_finished_trials(

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from bench.data import library
 from bench.errors import InputError
+from bench.events import Event, Trying
 from bench.lab import trial, trying
 from bench.run import readiness, runner
+from bench.run.processes import TimedOutError
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.conftest import WriteExperiment
@@ -125,6 +127,24 @@ def test_a_module_that_could_not_be_used_after_training_is_refused_before_it(
     with pytest.raises(InputError, match=why):
         runner.run(experiment, store, lambda _: None)
     assert not (store.root / "trials").exists()
+
+
+def test_a_front_end_is_named_before_it_is_tried_and_when_it_comes_to_no_end(
+    store: Store, write_experiment: WriteExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "endless.py").write_text(FRONT.format(init="pass", use="pass", more=""))
+    monkeypatch.chdir(tmp_path)
+    experiment = write_experiment(rest='[[arm]]\nname = "own"\nresizer = "endless:Front"')
+    heard: list[Event] = []
+
+    def tried(*_: object, timeout_s: float) -> None:
+        assert heard == [Trying(["endless:Front"])]
+        assert timeout_s == readiness.TRYING_S
+        raise TimedOutError
+
+    monkeypatch.setattr(readiness, "call", tried)
+    with pytest.raises(InputError, match="toy: endless:Front does not come to an end"):
+        runner.run(experiment, store, heard.append)
 
 
 def test_a_front_end_that_writes_over_its_images_rounds_or_gives_no_numbers_is_steady() -> None:

@@ -78,6 +78,8 @@ class Display:
         match event:
             case events.DataRead():
                 self._data(event)
+            case events.Trying(resizers):
+                self._say(f"trying {', '.join(resizers)}")
             case events.PlanMade(to_run, on_record, places):
                 self._say(f"{counted(to_run, 'trial')} to run, {on_record} on record", places)
                 self._whole(to_run)

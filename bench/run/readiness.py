@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
 from bench.errors import InputError, counted
-from bench.events import Listener
+from bench.events import Listener, Trying
 from bench.paths import WEIGHTS
 from bench.run import jobs
-from bench.run.processes import DiedError, call
+from bench.run.processes import DiedError, TimedOutError, call
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
 from bench.store import Store
+
+TRYING_S = 1800.0  # a user's own front ends are tried for so long, which takes seconds
 
 
 def prepare(
@@ -32,15 +35,23 @@ def prepare(
             or if a device, a backbone or a resizer cannot be had.
     """
     trials = list(trials)
-    names = dict.fromkeys(trial.dataset for trial in trials)
-    for name in names if experiment.spec.train else ():
-        dataset = open_dataset(name, listener)
-        check_same_data(name, (*experiment.trials, *scored), store)
-        for trial in trials:
-            if trial.dataset == name:
-                check_amounts(trial, len(dataset.train))
+    for name in dict.fromkeys(trial.dataset for trial in trials):
+        if experiment.spec.train:
+            images = len(open_dataset(name, listener).train)
+            check_same_data(name, (*experiment.trials, *scored), store)
+            for trial in trials:
+                if trial.dataset == name:
+                    check_amounts(trial, images)
+        elif fingerprint(name):  # what is only timed may do without its images
+            open_dataset(name)
+    own = sorted({trial.resizer for trial in trials if ":" in trial.resizer})
+    if own:
+        listener(Trying(own))
     try:
-        return call(jobs.check, trials)
+        return call(jobs.check, trials, timeout_s=TRYING_S if own else math.inf)
+    except TimedOutError:
+        said = f"{' or '.join(own)} does not come to an end: it was tried for {TRYING_S:g} s"
+        raise InputError(f"{experiment.name}: {said}") from None
     except (InputError, DiedError) as error:
         raise InputError(f"{experiment.name}: {error}") from None
 
