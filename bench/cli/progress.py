@@ -246,7 +246,7 @@ class Display:
         if event.disturbed:
             share = event.share
             why = f": others took {share:.0%} of the processor" if share is not None else ""
-            self._say(f"  a round was disturbed{why}; it is taken again")
+            self._say(f"  a round was disturbed{why}")
         elif self.progress.disable:
             self._say(f"  round {event.quiet} of {event.asked}")
 

@@ -134,6 +134,6 @@ def test_where_nothing_redraws_each_round_of_the_timing_is_a_line() -> None:
     assert isinstance(console.file, StringIO)
     assert console.file.getvalue().splitlines() == [
         "  round 1 of 2",
-        "  a round was disturbed: others took 33% of the processor; it is taken again",
+        "  a round was disturbed: others took 33% of the processor",
         "  round 2 of 2",
     ]
