@@ -20,6 +20,7 @@ from bench.opening import note_owner
 from bench.paths import EXPERIMENTS, PUBLISHED, results_with
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
+from bench.spec.trial import named_by
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def make_report(experiment: Experiment, store: Store, *, pdf: bool = False) -> R
     from bench.run.claims import claim
 
     note_owner(store, experiment)
-    with claim(store, f"report of {experiment.name}") as claimed:
+    with claim(store, named_by(["report", experiment.name])) as claimed:  # the name may be long
         if not claimed:
             say("another process writes the report")
             return None

@@ -18,6 +18,7 @@ from bench.report.made import saved
 from bench.report.pages import make
 from bench.run.claims import claim
 from bench.spec.files import load
+from bench.spec.trial import named_by
 from bench.store import Store
 from tests import fakes
 from tests.cli.conftest import Command
@@ -134,15 +135,17 @@ def test_names_fields_and_datasets_are_completed() -> None:
 
 
 def test_a_report_that_another_process_is_writing_is_left_to_it(
-    toy: Path, store: Store, capsys: pytest.CaptureFixture[str]
+    write_experiment: WriteExperiment, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with claim(store, "report of toy") as claimed:
+    name = "n" * 250  # of the 255 bytes that most systems have for a file's
+    file = str(write_experiment(name=name).file)
+    with claim(store, named_by(["report", name])) as claimed:
         assert claimed
-        reporting.report(str(toy))
+        reporting.report(file)
     assert capsys.readouterr().out == "another process writes the report\n"
-    assert not (store.root / "toy").exists()
-    reporting.report(str(toy))
-    assert (store.root / "toy" / "report.html").exists()
+    assert not (store.root / name).exists()
+    reporting.report(file)
+    assert (store.root / name / "report.html").exists()
 
 
 def test_a_report_that_is_watched_is_made_anew_with_its_pdfs_until_nothing_is_lacking(
