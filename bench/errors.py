@@ -48,6 +48,8 @@ MACHINE = {
 
 SAID = (
     *((os.strerror(number), MACHINE[number]) for number in MACHINE if number != errno.EAGAIN),
+    ("database or disk is full", "no space left"),
+    ("attempt to write a readonly database", "a study's file cannot be written"),
     ("GPU is lost", "the device is lost"),
     ("device is lost", "the device is lost"),
     ("fallen off the bus", "the device is lost"),

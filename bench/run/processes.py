@@ -70,7 +70,8 @@ def waited_for(work: Coroutine[object, object, T]) -> T:
     try:
         return asyncio.run(work)
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        first = group.exceptions[0]
+        raise first from first.__cause__
 
 
 async def perform(

@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
-from bench.errors import InputError
+from bench.errors import InputError, MachineError, first_line, machine_trouble
 from bench.events import Listener, Proposed, SearchBegun, Waiting
 from bench.metrics import METRICS
 from bench.records import Configuration, SearchRecord, TunedArm, write_record
@@ -40,6 +40,8 @@ from bench.store import Store
 CANDIDATES = 24
 """TPE draws so many and takes the one of the largest expected improvement; Optuna's default."""
 GOOD_SHARE = 0.25  # importances are of reaching the best so many of the configurations (PED-ANOVA)
+OF_THE_FILE = (DatabaseError, optuna.exceptions.StorageInternalError)
+"""Raised where the file of the studies cannot be read or written."""
 NAMES = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 
@@ -103,8 +105,11 @@ class Tuner:
                 )
                 bound = binding(search).items()
                 self.studies = {arm: self._study(f"{arm} {to}") for arm, to in bound}
-            except (DatabaseError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
-                said = str(error.__cause__ or error).splitlines()[0]
+            except (*OF_THE_FILE, RuntimeError) as error:
+                cause = error.__cause__ or error
+                if trouble := machine_trouble(cause):
+                    raise MachineError(trouble) from error
+                said = str(cause).splitlines()[0]
                 raise InputError(
                     f"{self.folder / 'study.db'} is damaged or of another version ({said}): move "
                     f"{self.folder} away to begin the search anew"
@@ -157,7 +162,12 @@ class Tuner:
 
     def run(self) -> None:
         """Score configurations, so many at once, until there is none left and none running."""
-        waited_for(self._run())
+        try:
+            waited_for(self._run())
+        except OF_THE_FILE as error:  # which was sound when it was opened
+            cause = error.__cause__ or error
+            said = machine_trouble(cause) or first_line(cause)
+            raise MachineError(f"{self.folder / 'study.db'}: {said}") from error
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

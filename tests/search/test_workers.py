@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from bench.errors import MachineError
 from bench.events import Event, Listener, Waiting
@@ -88,6 +90,25 @@ def test_a_configuration_that_the_machine_failed_is_drawn_again(
     rates = [row["chosen"]["lr"] for row in record["arms"]["plain"]["configurations"]]
     assert len(rates) == 3
     assert set(lost) <= set(rates)
+
+
+def test_a_study_on_a_disk_that_is_full_is_not_taken_for_damaged(
+    store: Store, toy_search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = sqlite3.OperationalError("database or disk is full")
+
+    async def filled(*_: object) -> Json:
+        raise StorageInternalError from said
+
+    with pytest.raises(MachineError, match=r"study\.db: no space left$"):
+        Tuner(toy_search(), store, heard, filled).run()
+
+    def full() -> sqlite3.Connection:
+        raise said
+
+    monkeypatch.setattr(studies, "connected", lambda _: {"creator": full})
+    with pytest.raises(MachineError, match=r"^no space left$"):
+        Tuner(toy_search(), store, heard, filled)
 
 
 def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_again(
