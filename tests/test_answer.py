@@ -272,9 +272,8 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     (told,) = answers(evidence)
     assert told.badge == "no verdict"
     assert told.sentence.startswith(f"learned {MINUS} plain = ")
-    assert told.sentence.endswith(
-        " on average over 4 comparisons; no primary comparison was named."
-    )
+    assert told.sentence.endswith(" on average over 4 comparisons, none primary.")
+    assert told.place.startswith("fine and coarse, 64 → 32 px, resnet10t, ")
     assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
     assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"
     assert "+51.0 ± 2.5" in set(results(evidence)["difference to plain, points"])

@@ -202,18 +202,19 @@ def compared(evidence: Evidence) -> str:
 
 def _without_verdict(evidence: Evidence) -> Answer:
     """Intervals alone: no comparison is named, or there is nothing to compare with yet."""
+    treated = evidence.treated
     if evidence.experiment.spec.primary:
         sentence = f"The size of {evidence.experiment.baseline} is not matched yet."
     elif len(evidence.arms) == 1:
         sentence = _reached(evidence.rows)
-    elif evidence.treated:
-        n = len(evidence.treated)
-        over = f" over {n} comparisons" if n > 1 else ""
-        sentence = _on_average(evidence, f"{over}; no primary comparison was named.")
+    elif treated:
+        over = f" over {len(treated)} comparisons, none primary."
+        alone = "; no primary comparison was named."
+        sentence = _on_average(evidence, over if len(treated) > 1 else alone)
     else:
         sentence = "No primary comparison was named: intervals, and no verdict."
-    both = [one for row in evidence.treated for one in (row, evidence.baseline_of(row))]
-    return Answer("no verdict", sentence, _holds_for(evidence, both or evidence.rows))
+    rows = [*treated, evidence.baseline_of(*treated)] if len(treated) == 1 else treated
+    return Answer("no verdict", sentence, _holds_for(evidence, rows or evidence.rows))
 
 
 def _reached(rows: Sequence[Row]) -> str:
