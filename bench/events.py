@@ -163,9 +163,10 @@ class OnRecord:
 
 @dataclass(frozen=True)
 class Waiting:
-    """So many trials are running in other processes, and there is nothing else to do."""
+    """Other processes are at so many of what is left, and there is nothing else to do."""
 
     running: int
+    what: Literal["trial", "configuration", "measurement"] = "trial"
 
 
 Event = (

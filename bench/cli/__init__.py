@@ -223,7 +223,7 @@ def check_resizer(
     record = compare(
         rounds,
         seconds,
-        lambda one: say(f"a round: others took {one['disturbance']['share'] or 0:.0%}"),
+        lambda one: say(f"a round: others took {(one['disturbance']['share'] or 0) * 100:.0f} %"),
     )
     folder = PUBLISHED if publish else own_store().root
     page.save(record, folder / page.NAME)

@@ -49,7 +49,7 @@ def list_experiments() -> None:
             progress = "?", "?"
             refused.append(str(error))
         sizes = {"full": name, "small": f"{name}-small"}.items()
-        published = "\n".join(size for size, of in sizes if (PUBLISHED / of).is_dir()) or "-"
+        published = ", ".join(size for size, of in sizes if (PUBLISHED / of).is_dir()) or "-"
         lines.append((name, *progress, published, asked.spec.question))
     progressed = ("finished", "time left")
     titles = ("experiment", *progressed, "published", "question")

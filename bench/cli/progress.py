@@ -10,6 +10,7 @@ from typing import assert_never
 
 import rich.progress as bars
 from rich.console import Console
+from rich.table import Column
 
 from bench import events
 from bench.cli.console import duration
@@ -19,6 +20,7 @@ from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
 
 PACE_S = 3600.0  # the time left is told by the pace of the last so many seconds
+ROOM_FOR_BAR = 100  # columns: on a narrower terminal the numbers stand alone
 MOST_SHOWN = 8  # so many trials at once have a bar of their own, or a line for each epoch
 BYTE_PHASES = ("download", "unpack")
 MEASURED = {
@@ -48,9 +50,10 @@ class Display:
 
     def __init__(self, console: Console, experiment: Experiment | None = None) -> None:
         self.experiment = experiment  # whose trials are shown by their names
+        bar = [bars.BarColumn(bar_width=24)] if console.width >= ROOM_FOR_BAR else []
         self.progress = bars.Progress(
-            bars.TextColumn("{task.description}", markup=False),
-            bars.BarColumn(bar_width=24),
+            bars.TextColumn("{task.description}", markup=False, table_column=Column()),  # it breaks
+            *bar,
             bars.TextColumn("{task.fields[count]}", markup=False),
             bars.TimeRemainingColumn(elapsed_when_finished=True),
             bars.TextColumn("{task.fields[note]}", style="dim", markup=False),
@@ -117,9 +120,9 @@ class Display:
                 self._turn()
             case events.Round():
                 self._round(event)
-            case events.Waiting(running):
+            case events.Waiting(running, what):
                 if not self.told_waiting:
-                    self._say(f"waiting for {running} that another worker is at")
+                    self._say(f"waiting for {counted(running, what)} that another process is at")
                 self.told_waiting = True
             case _:
                 assert_never(event)
@@ -245,7 +248,7 @@ class Display:
     def _round(self, event: events.Round) -> None:
         if event.disturbed:
             share = event.share
-            why = f": others took {share:.0%} of the processor" if share is not None else ""
+            why = f": others took {share * 100:.0f} % of the processor" if share is not None else ""
             self._say(f"  a round was disturbed{why}")
         elif self.progress.disable:
             self._say(f"  round {event.quiet} of {event.asked}")

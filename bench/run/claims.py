@@ -44,7 +44,7 @@ async def waiting_claim(store: Store, name: str, listener: Listener) -> AsyncIte
             if claimed:
                 yield
                 return
-        listener(Waiting(running=1))
+        listener(Waiting(1, "measurement"))
         await asyncio.sleep(POLL_S)
 
 

@@ -187,7 +187,7 @@ class Tuner:
             running = sum(len(_running(study)) for study in self.studies.values())
             if self.running or not running:
                 return  # another of ours, still at work, will wait
-            self.listener(Waiting(running))
+            self.listener(Waiting(running, "configuration"))
             await asyncio.sleep(POLL_S)
 
     def _drawn(self, lease: ExitStack) -> tuple[str, optuna.Trial] | None:

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from bench.cli.console import results_table, wrapped_table
 from bench.cli.progress import Display
-from bench.events import Round
+from bench.events import Begin, Epoch, Round, Step, TrialProgress, Waiting
 from bench.report.words import NONE
+from bench.spec.trial import Trial
 from tests.conftest import WriteExperiment
 
 
@@ -134,6 +135,39 @@ def test_where_nothing_redraws_each_round_of_the_timing_is_a_line() -> None:
     assert isinstance(console.file, StringIO)
     assert console.file.getvalue().splitlines() == [
         "  round 1 of 2",
-        "  a round was disturbed: others took 33% of the processor",
+        "  a round was disturbed: others took 33 % of the processor",
         "  round 2 of 2",
     ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_bar_tells_which_trial_and_how_far_it_is_however_narrow_the_terminal(width: int) -> None:
+    console = Console(file=StringIO(), width=width, force_terminal=True)
+    display = Display(console)
+    trial = Trial(dataset="toy", backbone="test_resnet", input_size=16, epochs=3)
+    display.proposed[trial.key] = "learned, dataset synthetic-coarse, seed 1"
+    display(Begin(trial))
+    for told in (
+        Epoch({"epoch": 2, "step": 60, "train_s": 0.5, "top1_pct": 98.4}),
+        Step(64, 90, 3),
+    ):
+        display(TrialProgress(trial, told))
+    console.print(display.progress.get_renderable())
+    assert isinstance(console.file, StringIO)
+    shown = " ".join(console.file.getvalue().split())
+    assert "…" not in shown
+    for word in ("synthetic-coarse,", "seed 1", "step 64/90", "images/s,", "top-1 98.4 %"):
+        assert word in shown
+
+
+def test_what_is_waited_for_is_named() -> None:
+    for event, told in (
+        (Waiting(5), "5 trials"),
+        (Waiting(1, "configuration"), "1 configuration"),
+        (Waiting(1, "measurement"), "1 measurement"),
+    ):
+        console = Console(file=StringIO(), width=120)
+        Display(console)(event)
+        assert isinstance(console.file, StringIO)
+        expected = f"waiting for {told} that another process is at\n"
+        assert console.file.getvalue() == expected

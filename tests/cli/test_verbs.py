@@ -66,6 +66,7 @@ def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
     assert re.search(r"quick +0 of 18 +\d+ min +full +Does the learned resizer carry", told)
     assert re.search(r"search-quick +search +\? +full ", told)
     assert re.search(r"grid +0 of \d+ +\? +small ", told)
+    assert re.search(r"search-recipe +search +\? +full, small ", told)
     monkeypatch.chdir(tmp_path)
     planning.new("mine")
     planning.plan("mine.toml")
