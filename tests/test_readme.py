@@ -139,7 +139,7 @@ def test_a_question_of_ones_own_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"sharper-images\.toml is there already"):
         start("sharper-images", tmp_path)
     for name, why in {
-        "My question": "new 'My question': lower-case letters",
+        "My question": "'My question' cannot name a question: lower-case letters",
         "trials": "'trials' is the name of something else",
         "mine-small": "a name that ends in -small",
         "quick": r"experiments/quick\.toml is shipped: give the new question another name",

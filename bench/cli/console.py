@@ -31,10 +31,11 @@ SIZE = "image, px"
 NARROW = 8  # so narrow may a heading be broken
 
 
-def say(text: str) -> None:
-    """Print lines as they are: what comes from data is not taken for markup, nor wrapped."""
+def say(text: str, *, prose: bool = False) -> None:
+    """Print lines as they are, data no markup; of prose a terminal breaks one between words."""
     for line in text.split("\n"):
-        out.print(readable(line), markup=False, highlight=False, soft_wrap=True)
+        whole = not (prose and out.is_terminal)
+        out.print(readable(line), markup=False, highlight=False, soft_wrap=whole)
 
 
 def name_damaged(store: Store) -> None:

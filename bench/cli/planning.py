@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 OWN = EXPERIMENTS / "own"
 """Where `question.toml` and `sharpen.py` are, from which a new question begins."""
 
-MOST_DESIGNS = 4  # a plan tells so many contexts at the most
+MOST_DESIGNS = 4  # a plan tells so many at the most; contexts of one design share its line
 
 
 def list_experiments() -> None:
@@ -81,8 +82,8 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
             or one of the files is there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-        allowed = "lower-case letters, digits, - and _, with a letter first"
-        raise InputError(f"new {name!r}: {allowed}")
+        allowed = "lower-case letters, digits, - and _ can, with a letter first"
+        raise InputError(f"{name!r} cannot name a question: {allowed}")
     module = f"{name.replace('-', '_')}_front_ends" if name != "mine" else "my_front_ends"
     question, front_end = folder / f"{name}.toml", folder / f"{module}.py"
     check_name(question)
@@ -114,7 +115,7 @@ def plan(
 
     store = own_store()
     asked = read(name, small=small, changes=values(changes))
-    say(asked.spec.question)
+    say(asked.spec.question, prose=True)
     if asked.spec.search:
         from bench.run.search import open_search
 
@@ -205,13 +206,16 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> Iterator[str]:
     from bench.analysis.planning import designs
     from bench.data.library import images
 
-    spec = experiment.spec
+    spec, alike = experiment.spec, defaultdict[str, list[str]](list)
     if not (spec.primary and spec.train):
         return
     found = designs(table, spec.primary, spec.looks, lambda name: images(name, "val"))
-    for context, design in list(found.items())[:MOST_DESIGNS]:
-        yield finds(design, spec.margin_pct) + (f" ({context})" if context else "")
-    if (left := len(found) - MOST_DESIGNS) > 0:
+    for context, design in found.items():
+        alike[finds(design, spec.margin_pct)].append(context)
+    for sentence, contexts in list(alike.items())[:MOST_DESIGNS]:
+        of = contexts[0] if len(contexts) == 1 else f"{len(contexts)} comparisons alike"
+        yield f"{sentence} ({of})" if of else sentence
+    if left := sum(map(len, list(alike.values())[MOST_DESIGNS:])):
         yield counted(left, "more comparison")
 
 

@@ -101,14 +101,10 @@ class Display:
                 self._begin(trial)
             case events.TrialProgress(trial, told):
                 self._progress(self.running[trial.key], told)
-            case (
-                events.Placed()
-                | events.Step()
-                | events.Epoch()
-                | events.Resumed()
-                | events.StartedAnew()
-            ):
+            case events.Placed() | events.Step() | events.Epoch():
                 pass  # a trial's, which says whose it is
+            case events.Resumed() | events.StartedAnew():
+                pass  # likewise
             case events.End(trial, record):
                 self._end(trial, record)
             case events.MeasuringBegun(what, turns):
@@ -139,10 +135,8 @@ class Display:
     def _size(self, event: events.SizeMatched) -> None:
         request = event.request
         what = "multiply-adds" if request.kind == "equal_gmacs" else "training time"
-        self._say(
-            f"{request.arm} on {request.plain.backbone}: {event.size} px, "
-            f"{event.ratio:.2f} times the {what}"
-        )
+        named = f"{request.arm} on {request.plain.backbone}"
+        self._say(f"{named}: {event.size} px, {event.ratio:.2f} times the {what}")
         self._turn()
 
     def _search(self, event: events.SearchBegun) -> None:
@@ -225,12 +219,9 @@ class Display:
             return
         under_way = self.running.values()
         speed = sum(one.speed for one in under_way)
-        self.progress.update(
-            self.whole,
-            completed=self.done,
-            count=f"{self.ended}/{self.total}",
-            note=f"{len(under_way)} running, {speed:.0f} images/s" if under_way else "",
-        )
+        note = f"{len(under_way)} running, {speed:.0f} images/s" if under_way else ""
+        count = f"{self.ended}/{self.total}"
+        self.progress.update(self.whole, completed=self.done, count=count, note=note)
 
     @property
     def done(self) -> float:

@@ -141,7 +141,7 @@ def make_report(experiment: Experiment, store: Store, *, pdf: bool = False) -> R
 def show(made: Report) -> Report:
     out.print(results_table(made.results, out.width))
     out.print()
-    say(made.answer)
+    say(made.answer, prose=True)
     say(f"report: {near(made.html)}")
     return made
 

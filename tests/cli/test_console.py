@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from bench.cli.console import results_table, wrapped_table
+from bench.cli import console as terminal
+from bench.cli.console import results_table, say, wrapped_table
 from bench.cli.progress import Display
 from bench.events import Begin, Epoch, Round, Step, TrialProgress, Waiting
 from bench.report.words import NONE
@@ -171,3 +172,18 @@ def test_what_is_waited_for_is_named() -> None:
         assert isinstance(console.file, StringIO)
         expected = f"waiting for {told} that another process is at\n"
         assert console.file.getvalue() == expected
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_prose_breaks_between_words_on_a_terminal_and_a_command_never_does(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    out = Console(file=StringIO(), width=20, force_terminal=is_terminal)
+    monkeypatch.setattr(terminal, "out", out)
+    prose, command = "On synthetic-fine, at 64 px.", "resizer-bench run a-long-name"
+    say(prose, prose=True)
+    say(command)
+    assert isinstance(out.file, StringIO)
+    broken = ["On synthetic-fine,", "at 64 px."]
+    told = [line.rstrip() for line in out.file.getvalue().splitlines()]
+    assert told == [*(broken if is_terminal else [prose]), command]

@@ -209,6 +209,16 @@ def test_clean_says_how_much_it_would_delete_and_deletes_when_told_to(
     assert "deleted: weights of 0 trials, 0 MB" in capsys.readouterr().out
 
 
+def test_a_plan_tells_what_several_comparisons_will_find_once(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planning.plan("paper-arms")
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("In four")]
+    assert len(told) == len({line.partition(" (")[0] for line in told})
+    assert any(line.endswith("comparisons alike)") for line in told)
+    assert not store.root.exists()
+
+
 def test_an_experiment_that_cannot_be_planned_keeps_nobody_from_the_list_of_the_others(
     store: Store, tmp_path: Path, command: Command
 ) -> None:
