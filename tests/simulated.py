@@ -80,7 +80,9 @@ def main() -> None:
         display(PlanMade(len(experiment.trials), 0))
         began, used = time.perf_counter(), time.process_time()
         todo, executor = experiment.trials, Waits(workers)
-        took = simulated(runner._train(experiment, todo, store, executor, display))
+        took = simulated(
+            runner._train(experiment, todo, dict.fromkeys(todo), store, executor, display)
+        )
         wall, used = time.perf_counter() - began, time.process_time() - used
         assert len(store.kept()) == len(todo)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -24,6 +24,7 @@ from bench.store import Store, put_in_place
 from tests import fakes
 from tests.conftest import WriteExperiment
 from tests.test_runner import WARM
+from tests.test_scheduling import Made
 
 LEASE_S = 0.6
 
@@ -155,6 +156,27 @@ def test_a_run_that_is_overtaken_keeps_the_record_of_the_faster(
     assert store.trial(first) == {"schema": 1, **faster}
     assert not outcome.failures
     assert not list(store.root.glob("unfinished/*"))
+
+
+def test_what_another_process_ends_while_a_run_makes_ready_is_not_run_again(
+    store: Store, write_experiment: WriteExperiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = write_experiment()
+    theirs, *_ = (cell.trial for cell in experiment.cells if cell.trial.seed == 0)
+    begun: list[str] = []
+
+    def making_ready(*_: object) -> list[str | None]:
+        write_record(store.trial_folder(theirs.key), fakes.result(theirs))
+        return []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Begin):
+            begun.append(event.trial.key)
+
+    monkeypatch.setattr(runner, "prepare", making_ready)
+    runner.run(experiment, store, hear, where={"seed": "0"}, choose=lambda *_, **__: Made(1))
+    assert begun
+    assert theirs.key not in begun
 
 
 def test_a_run_waits_for_what_another_process_has_and_takes_what_that_leaves(

@@ -100,6 +100,7 @@ def run(
     """
     planned = make_plan(experiment, store)
     todo = select(experiment, planned.missing(retry=retry), where or {})
+    before = store.trials(todo)  # not later: others may end some while this one makes ready
     to_time = not where and bool(timing.unfinished(experiment, store, retry=retry))
     cards: Sequence[str | None] = []
     need_weights(todo.values(), store)
@@ -111,7 +112,7 @@ def run(
     on_record = len(planned.states) - planned.counts["missing"]
     listener(events.PlanMade(len(todo), on_record, executor.places if executor else ""))
     if executor:
-        waited_for(_train(experiment, todo, store, executor, listener))
+        waited_for(_train(experiment, todo, before, store, executor, listener))
         planned = make_plan(experiment, store)
     if to_time and "missing" not in planned.states.values():
         waited_for(_time(experiment, store, listener, retry=retry))
@@ -123,24 +124,22 @@ def run(
 async def _train(
     experiment: Experiment,
     todo: Mapping[str, Trial],
+    before: Mapping[str, TrialRecord | None],
     store: Store,
     executor: Executor,
     listener: Listener,
 ) -> None:
     """Run the trials, of which other processes may take some, until each has been run by one."""
     keeper = keeping.Keeper(experiment, store)
-    before, theirs = store.trials(todo), set[str]()
+    theirs = set[str]()
 
     def open_still(key: str) -> bool:
         return key not in keeper.ours and store.trial(key) == before[key]
 
     async def take(trial: Trial) -> None:
         with claim(store, trial.key) as claimed:
-            if (
-                claimed
-                and open_still(trial.key)
-                and await attempt(trial, store, executor, listener, experiment.spec.timeout_s)
-            ):
+            ours = claimed and open_still(trial.key)
+            if ours and await attempt(trial, store, executor, listener, experiment.spec.timeout_s):
                 keeper.ended(trial.key)
         if trial.key not in keeper.ours and not open_still(trial.key):
             theirs.add(trial.key)
