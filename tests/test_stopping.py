@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,26 @@ def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> No
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+def test_a_stop_in_the_midst_of_an_import_is_put_off_as_the_module_might_swallow_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "swallows.py").write_text(
+        "import os, signal\n"
+        "whole = False\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    whole = True\n"
+        "except BaseException:\n"
+        "    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported() -> None:
+        assert importlib.import_module("swallows").whole
+        time.sleep(60)
+
+    with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable():
+        imported()
+    assert stop.value.status == 143

@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+AGAIN_S = 0.1  # after so long a stop that fell into an import is tried again
 
 
 class SignalledError(KeyboardInterrupt):
@@ -12,6 +15,13 @@ class SignalledError(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         self.status = 0 if number == signal.SIGALRM else 128 + number  # 0 where time was up
+
+
+def is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in this frame."""
+    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager
@@ -25,9 +35,12 @@ def stoppable(minutes: float | None = None) -> Iterator[None]:
     """
     asked: list[int] = []
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        signal.raise_signal(signal.SIGINT)  # whose handler knows how to end what is at work
+        if is_importing(frame):  # compiled modules swallow what is raised there, and stay half made
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            signal.raise_signal(signal.SIGINT)  # whose handler knows how to end what is at work
 
     usual = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's background job has it
