@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -17,16 +18,10 @@ def checkout(package: Path) -> Path | None:
     return folder if whole else None
 
 
-def working_directory() -> Path:
-    """Where this process is; as it stands where that folder is gone, which the command tells."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return Path()
-
-
 CHECKOUT = checkout(PACKAGE)
-PROJECT = CHECKOUT or working_directory()
+PROJECT = CHECKOUT or Path()
+with suppress(FileNotFoundError):  # of a working directory that is gone, which the command tells
+    PROJECT = PROJECT.absolute()
 """What holds `results/`: an installed package writes to the working directory, never to itself."""
 EXPERIMENTS = (CHECKOUT or PACKAGE) / "experiments"
 PUBLISHED = PROJECT / "results" / "published"

@@ -35,7 +35,6 @@ from bench.report.figures.style import Drawing
 from bench.report.made import STAMP
 from bench.report.pages import make
 from bench.report.summary import read_summary
-from bench.reusing import source_name
 from bench.spec.experiment import Experiment
 from bench.spec.files import read, shipped
 from bench.store import Store, copy_folder, copy_record
@@ -117,7 +116,7 @@ def _sound(experiment: Experiment, store: Store) -> Places:
 
 def _taken_back(here: Places, there: Places, name: str) -> Places:
     """Of the trials that are there, those whose records here were taken from there."""
-    own, back = source_name(name), {}
+    own, back = f"published/{name}", {}
     for what, at in here.items():
         record = read_record(at, TrialRecord) if what[0] == "trials" else None
         if record and record.get("reused_from") == own and (there[what] / "record.json").exists():

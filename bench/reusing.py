@@ -32,17 +32,12 @@ def reuse(experiment: Experiment, store: Store) -> tuple[Experiment, int]:
             continue
         if key not in needed and (source := published_trial(trial, experiment.name)):
             files = ("predictions.parquet", "pictures.npz")
-            origin = source_name(source.parent.parent.name)
+            origin = f"published/{source.parent.parent.name}"
             copy_record(source, store.trial_folder(key), *files, reused_from=origin)
             taken += 1
         else:
             needed |= set(trial.parents)
     return experiment, taken
-
-
-def source_name(experiment: str) -> str:
-    """What a record that was taken from a published experiment calls it."""
-    return f"published/{experiment}"
 
 
 def published_trial(trial: Trial, name: str) -> Path | None:

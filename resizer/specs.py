@@ -68,11 +68,7 @@ def check_name(name: str) -> None:
 
 
 def is_whole(value: object, least: int = 1) -> bool:
-    """Whether it is a whole number from `least` to MOST, Python's or NumPy's.
-
-    >>> is_whole(1), is_whole(0), is_whole(True), is_whole(1.0)
-    (True, False, False, False)
-    """
+    """Whether it is a whole number from `least` to MOST, Python's or NumPy's."""
     return isinstance(value, Integral) and _is_between(least, value, MOST)
 
 

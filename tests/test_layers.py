@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "bench.merging": ("bench.errors", "bench.machine", "bench.records", "bench.store"),
     "bench.opening": (*SPEC, "bench.records", "bench.store"),
-    "bench.publish": (*REPORT, "bench.reusing"),
+    "bench.publish": REPORT,
     "bench.reusing": (*SPEC, *SAVED, "bench.data.library"),
     "bench.checks": ANALYSIS,
     "bench.cli": (*OPENED, "bench.publish", "bench.report", "bench.reusing", "bench.run"),
