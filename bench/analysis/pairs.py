@@ -27,11 +27,12 @@ class Regime(NamedTuple):
     backbone: str
     input_size: int  # of the treatment, pixels
     output_size: int
-    length: str  # "3 epochs", "500 steps"
+    length: str  # "3 epochs", "500 steps", "10 epochs from trained weights"
 
 
+STARTS = ("resizer_from", "backbone_from", "pretrained")
 NEEDED = ["context", "seed", "arm", "key", "status", "top1_pct"]
-NEEDED += ["dataset", "backbone", "input_size", "output_size", "epochs", "steps"]
+NEEDED += ["dataset", "backbone", "input_size", "output_size", "epochs", "steps", *STARTS]
 """Columns of a table that a pair is made of."""
 
 
@@ -126,6 +127,8 @@ def regime_of(trial: Line) -> Regime:
     known = {name: value for name, value in trial.items() if not pd.isna(value)}
     size, steps, epochs = int(known["input_size"]), known.get("steps"), known.get("epochs", 0)
     length = f"{steps:.0f} steps" if steps else f"{epochs:.0f} epochs"
+    if any(name in known for name in STARTS):
+        length += " from trained weights"
     output = int(known.get("output_size", size))
     return Regime(known["dataset"], known["backbone"], size, output, length)
 
