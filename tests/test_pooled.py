@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bench.analysis import pooled
 from bench.analysis.moderated import bartlett
@@ -59,3 +60,13 @@ def test_arms_that_start_from_trained_weights_and_those_that_do_not_lend_each_ot
     assert regime_of(line) == ten
     for start in ("resizer_from", "backbone_from", "pretrained"):
         assert regime_of(line | {start: "given"}).length == "10 epochs from trained weights"
+
+
+def test_the_typical_spread_is_the_true_one_however_few_seeds_it_is_known_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = np.random.default_rng(0)
+    for df in (2, 7):
+        known = pd.DataFrame({"variance": stream.chisquare(df, 20_000) / df, "df": df})
+        monkeypatch.setattr(pooled, "_kept", lambda known=known: known)
+        assert pooled.typical() == pytest.approx(1.0, rel=0.02)
