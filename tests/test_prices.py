@@ -20,7 +20,7 @@ from bench.analysis.prices import (
     on_front,
     paid,
 )
-from bench.analysis.statistics import Price, estimate, relative
+from bench.analysis.statistics import NO_PRIOR, Price, estimate, relative
 from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
@@ -37,7 +37,7 @@ def equal(treatment: Pipeline, others: list[Pipeline]) -> EqualPrice | None:
 
 
 def front(treatment: Pipeline, others: list[Pipeline]) -> tuple[str, str]:
-    return on_front([Offer(treatment, others)], lambda _, differences: estimate(differences))
+    return on_front([Offer(treatment, others)], lambda _: NO_PRIOR)
 
 
 SMALL = pipeline("32 px", 1.0, [40.0, 41.0, 42.0])
@@ -160,7 +160,7 @@ def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
     mixed = [
         Offer(one.treatment, [seeds(better, list(one.treatment.accuracy.index))]) for one in offers
     ]
-    told = lambda _, differences: estimate(differences)  # noqa: E731
+    told = lambda _: NO_PRIOR  # noqa: E731
     assert on_front(mixed, told) == ("open", "")  # dearer than one recipe, cheaper than the other
     assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")
 

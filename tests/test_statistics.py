@@ -18,7 +18,8 @@ from bench.store import Store
 
 def difference(rows: list[tuple[str, int, float, str]], arm: str) -> pd.Series[float]:
     """An arm minus plain, of (arm, seed, accuracy, status)."""
-    table = pd.DataFrame(rows, columns=["arm", "seed", "top1_pct", "status"]).assign(context="c")
+    table = pd.DataFrame(rows, columns=["arm", "seed", "top1_pct", "status"])
+    table = table.assign(context="c", key="", dataset="d", backbone="b", input_size=32)
     return Evidence(load("quick"), table, {}, {}, Store(PUBLISHED)).difference("c", arm, "plain")
 
 

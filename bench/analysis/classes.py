@@ -29,9 +29,8 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     """Of a treatment's row; None without predictions of two seeds."""
     arms = [row.arm.name, evidence.experiment.baseline]
     pair = evidence.pair(row, arms[1])
-    if pair is None or len(pair.trials) < 2:
-        return None
-    if not (both := predictions_of(pair, evidence.predicted)):
+    both = predictions_of(pair, evidence.predicted) if pair and len(pair.trials) > 1 else None
+    if pair is None or both is None:
         return None
     ours, theirs = (arm.hits for arm in both)
     labels, first = both[0].labels, str(pair.trials["ours_key"].iloc[0])

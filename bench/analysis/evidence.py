@@ -184,20 +184,10 @@ class Evidence:
         """Two arms in each context that has both, by its label."""
         return cache(lambda arm, to: {of.context: of for of in pairs(self.table, arm, to)})
 
-    @cached_property
-    def top1(self) -> dict[str, pd.DataFrame]:
-        """Accuracies, %, of the trials that ended well, by a context's label: seeds x arms."""
-        return {
-            str(label): part[part["status"] == "ok"].pivot(
-                index="seed", columns="arm", values="top1_pct"
-            )
-            for label, part in self.table.groupby("context", sort=False)
-        }
-
     def difference(self, label: str, arm: str, to: str) -> pd.Series[float]:
         """One arm's accuracy minus another's, points by seed of a context that both finished."""
-        both = self.top1[label].reindex(columns=[arm, to])
-        return (both[arm] - both[to]).dropna()
+        pair = self._pairs(arm, to).get(label)
+        return pair.differences if pair else pd.Series(dtype=float)
 
     def gain(self, row: Row) -> pd.Series[float]:
         """The row's accuracy minus the baseline arm's, points by seed."""

@@ -68,10 +68,7 @@ def variances_of(differences: Iterable[ArrayLike]) -> Variances:
     samples = [np.asarray(one, dtype=float) for one in differences]
     samples = [one[np.isfinite(one)] for one in samples]
     found = [(one.var(ddof=1), len(one) - 1) for one in samples if len(one) > 1 and np.ptp(one) > 0]
-    return Variances(
-        np.array([variance for variance, _ in found], dtype=float),
-        np.array([df for _, df in found], dtype=float),
-    )
+    return Variances(*np.array(found, dtype=float).reshape(-1, 2).T)
 
 
 def prior_of(

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Predicted = Callable[[str], pd.DataFrame | None]
 """A trial's predictions by its key, as `Store.predictions` has them; None where there are none."""
 
-
 Line = Mapping[Hashable, Any]
 """Of a table, by column: plain Python reads few lines ten times as fast as pandas does."""
 

@@ -91,8 +91,7 @@ def lent(regime: Regime, own: Set[str] = frozenset()) -> list[Variances]:
 def typical() -> float:
     """The standard deviation of a published paired difference, points: the median of all regimes.
 
-    The median leaves out what collapsed. Half of all samples of few seeds have less than 0.7 of
-    the true variance: each counts as the true one of which it would be the median.
+    It leaves out what collapsed. A sample counts as the variance whose median sample it is.
     """
     variance, df = _kept()["variance"], _kept()["df"]
     return float(np.sqrt(np.median(variance * df / special.chdtri(df, 0.5))))

@@ -135,9 +135,7 @@ def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: f
 Front = Literal["dominated", "on the front", "open"]
 
 
-def on_front(
-    offers: Sequence[Offer], moderated: Callable[[str, pd.Series[float]], Estimate]
-) -> tuple[Front, str]:
+def on_front(offers: Sequence[Offer], prior: Callable[[str], Prior]) -> tuple[Front, str]:
     """Whether some other arm is no dearer and more accurate, as far as the intervals say so.
 
     The intervals of accuracy are simultaneous over the other arms (Bonferroni). "dominated": by
@@ -147,14 +145,14 @@ def on_front(
 
     Args:
         offers: as `at_equal_price`.
-        moderated: the estimate of the treatment minus the arm of that name, by seed.
+        prior: of the treatment minus the arm of that name.
     """
     arms = dict.fromkeys(arm.name for offer in offers for arm in offer.others)
     gains, dearer, cheaper = list[Estimate](), list[bool](), list[bool]()
     for name in arms:
         both = [(of, ours) for ours, others in offers for of in others if of.name == name]
         lost = pd.concat([ours.accuracy - of.accuracy for of, ours in both])
-        gains.append(moderated(name, lost.dropna()))
+        gains.append(estimate(lost.dropna(), prior(name)))
         apart = [of.price.value - ours.price.value for of, ours in both]
         halves = [together(of.price.error, ours.price.error).half_width() for of, ours in both]
         pairs = list(zip(apart, halves, strict=True))
@@ -207,14 +205,11 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
         pair = evidence.pair(treatment, name)
         return evidence.peers.prior(pair) if pair else prior
 
-    def moderated(name: str, differences: pd.Series[float]) -> Estimate:
-        return estimate(differences, prior_beside(name))
-
     found = []
     for price in PRICES:
         if offers := _offers(evidence, price, treatment):
             equal = at_equal_price(offers, prior)
-            found.append(Paid(price, equal, *on_front(offers, moderated)))
+            found.append(Paid(price, equal, *on_front(offers, prior_beside)))
     return found
 
 

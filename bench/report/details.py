@@ -152,9 +152,9 @@ def _rests_on(pair: tuple[str, str] | None, verdict: Verdict) -> dict[str, str]:
 def seeds(evidence: Evidence, row: Row, found: Crossed) -> pd.DataFrame:
     """The primary comparison in one context, seed by seed, with McNemar's test."""
     arms = [row.arm.name, evidence.experiment.baseline]
-    shown = evidence.top1[row.label][arms].dropna().map(words.points).add_suffix(", %")
-    gain = evidence.gain(row)
-    shown["difference, points"] = [words.points(one, signed=True) for one in gain]
+    top1 = {f"{of.arm.name}, %": of.top1 for of in (row, evidence.baseline_of(row))}
+    shown = pd.DataFrame(top1).dropna().map(words.points)
+    shown["difference, points"] = [words.points(one, signed=True) for one in evidence.gain(row)]
     shown[[f"only {arm} right" for arm in arms]] = found.discordant
     shown["p (McNemar)"] = [f"{p:.2g}" for p in found.p_values]
     return shown.reset_index().astype(str)
