@@ -18,7 +18,7 @@ from bench.run.search import open_search
 from bench.spec.files import load, read, shipped
 from bench.spec.trial import RESIZER_OPTIONS, Trial
 from bench.store import Store
-from tests.conftest import WriteExperiment
+from tests.conftest import WriteExperiment, toy_toml
 
 FIELDS: dict[str, Any] = {
     "dataset": "toy",
@@ -295,6 +295,24 @@ MISTAKES = [
         {"rest": '[[arm]]\nname = "a"\ninput_size = "3 * output_size"'},
         r"\[arm 'a'\] input_size = '3 \* output_size' is no number of pixels; did you mean '2 \*",
     ),
+    ({"rest": "[[arm]]\nname = 'a'\nseeds = true"}, r"\[arm 'a'\] seeds = True: .* valid integer"),
+    ({"top": "targets_pct = ['9']"}, r"targets_pct.#1 = '9': input should be a valid number"),
+    ({"top": "looks = [3.0]"}, r"looks.#1 = 3.0: input should be a valid integer"),
+    ({"top": "train = 'no'"}, r"train = 'no': input should be a valid boolean"),
+    ({"top": "looks = 3"}, r"looks = 3: input should be a valid list"),
+    ({"trial": "pretrained = 1"}, r"\[trial\] pretrained = 1: input should be a valid boolean"),
+    ({"trial": "frozen = ['all']"}, r"\[trial\] frozen.#1 = 'all': input should be 'resizer' or"),
+    ({"rest": "[[arm]]\nname = 'a'\nmatch = ''"}, r"\[arm 'a'\] match names the arm '', which is"),
+    (
+        {"axes": "output_size = [32.0]"},
+        r"\[arm 'plain'\] input_size = 'output_size' needs an output_size in whole pixels",
+    ),
+    ({"axes": "resizer = ['none', 'learned']"}, r"\[axes\] resizer changes nothing: every arm has"),
+    (
+        {"axes": f"lr = [{', '.join(f'{i}.5' for i in range(60_000))}]"},
+        r"\[axes\] and arms make [12][24]0,000 cells; 100,000 are the most",
+    ),
+    ({"top": "secondary = ['learned', 'plain']"}, "secondary compares the treatment of primary"),
 ]
 
 
@@ -327,6 +345,13 @@ def test_a_primary_comparison_of_arms_that_are_not_there_is_refused(tmp_path: Pa
     )
     with pytest.raises(InputError, match="primary compares 'plain' with itself"):
         load(str(file))
+
+
+def test_a_primary_comparison_of_trials_with_themselves_is_refused(tmp_path: Path) -> None:
+    plain = 'resizer = "none"\ninput_size = "output_size"\n'
+    (tmp_path / "a.toml").write_text(toy_toml().replace('resizer = "learned"', plain))
+    with pytest.raises(InputError, match="primary: 'learned' and 'plain' are the same trials"):
+        load(str(tmp_path / "a.toml"))
 
 
 def test_the_file_of_ones_own_is_named_where_its_ending_was_forgotten(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,19 +31,23 @@ Objective = Literal[
 
 EQUAL = ("equal_gmacs", "equal_time")
 """Words for an `input_size`: the smallest at which a cost reaches that of another arm."""
-Settled = tuple[Pixels, ...]
+T = TypeVar("T")
+Listed = Annotated[T, Field(strict=False)]
+"""A tuple, which is a list in TOML; what is in it keeps its type."""
+Objectives = Annotated[Listed[tuple[Objective, ...]], Field(min_length=1, max_length=2)]
+Settled = Listed[tuple[Pixels, ...]]
 
 
 class Table(BaseModel):
     """A table of a file, without keys that nobody knows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class WithFields(BaseModel):
     """A table of a file that also takes fields of trials."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     @property
     def fields(self) -> Fields:
@@ -86,7 +90,7 @@ class Arm(WithFields):
     def arms(self) -> dict[str, str]:
         """The arms whose trials are needed first, by the field that names them."""
         named = {name: getattr(self, name) for name in ARM_FIELDS}
-        return {name: arm for name, arm in named.items() if arm}
+        return {name: arm for name, arm in named.items() if arm is not None}
 
 
 ARM_FIELDS = ("match", "init_from", "resizer_from", "backbone_from")
@@ -102,9 +106,9 @@ class Timing(Table):
 class SearchSettings(Table):
     """How the arms of a search are tuned: each with the same number of configurations."""
 
-    arms: Annotated[tuple[str, ...], Field(min_length=1)]  # those that are tuned
+    arms: Annotated[Listed[tuple[str, ...]], Field(min_length=1)]  # those that are tuned
     trials: Annotated[int, Field(ge=1)]  # configurations of each; failed and pruned ones count
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)] = ("top1_pct",)
+    objectives: Objectives = ("top1_pct",)
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images that scores
     seed: Count = 1000  # of every configuration's training, and of the sampler
     trial: Fields = {}  # what the configurations' trials have otherwise: fewer epochs
@@ -155,15 +159,15 @@ class ExperimentFile(Table):
     expect: str = ""
     cost: str = ""
     recipe_for: str | None = None  # the arm alone for which the recipe of [trial] was tuned
-    primary: tuple[str, str] | None = None  # (treatment, baseline)
-    secondary: tuple[str, str] | None = None  # (treatment, another arm): tested, at the same level,
-    # only where the primary comparison is settled
+    primary: Listed[tuple[str, str]] | None = None  # (treatment, baseline)
+    secondary: Listed[tuple[str, str]] | None = None  # (treatment, another arm): tested, at the
+    # same level, only where the primary comparison is settled
     margin_pct: Fraction100 = 1.0
-    looks: tuple[Annotated[int, Field(ge=3)], ...] = ()  # numbers of seeds at which a verdict is
-    # given, the error shared out over them; one, at the number of seeds in [axes], unless any
-    reference: tuple[Reference, ...] = ()
+    looks: Listed[tuple[Annotated[int, Field(ge=3)], ...]] = ()  # numbers of seeds with a verdict,
+    # the error shared out over them; one, at the number of seeds in [axes], unless any
+    reference: Listed[tuple[Reference, ...]] = ()
     train: bool = True  # False: the arms are timed, and nothing is trained
-    targets_pct: tuple[Fraction100, ...] = ()  # accuracies whose training time is asked for
+    targets_pct: Listed[tuple[Fraction100, ...]] = ()  # accuracies whose training time is asked for
     timeout_s: Positive = 6 * 3600.0  # of one trial
     keep_weights: Literal["parents", "best", "all"] = "best"  # of the trials that are run: those
     # that others start from; also the most accurate of each arm in each context; all of them

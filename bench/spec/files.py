@@ -51,11 +51,15 @@ def crossed(
             said = f"is a search that has found nothing yet: {asked.command}"
             raise InputError(f"{shown(file)} {said}")
         spec = tuning.with_choice(spec, best)
-    cross, keys = Cross(spec, sizes), defaultdict[str, set[str]](set)
+    keys = defaultdict[str, set[str]](set)
     with of_file(file):
+        cross = Cross(spec, sizes)
         cells = list(cross.cells())
-    for cell in cells:
-        keys[cell.arm].add(cell.trial.key)
+        for cell in cells:
+            keys[cell.arm].add(cell.trial.key)
+        ours, theirs = spec.primary or ("", spec.baseline)
+        if keys[ours] == keys[theirs] != set() and not spec.search:
+            raise ValueError(f"primary: {ours!r} and {theirs!r} are the same trials")
     others = [spec.baseline, *(arm.name for arm in spec.arm if arm.role == "treatment")]
     arms = {arm.name: arm for arm in spec.arm if not _idle(arm, keys, others)}
     made = Experiment(
@@ -233,7 +237,8 @@ def _check(spec: ExperimentFile) -> None:
     for field, pair in compared.items():
         if pair and pair[0] == pair[1]:
             raise ValueError(f"{field} compares {pair[0]!r} with itself")
-    if spec.secondary and spec.secondary[0] != (spec.primary or ("",))[0]:
+    ours, theirs = spec.primary or ("", "")
+    if spec.secondary and (spec.secondary[0] != ours or spec.secondary[1] == theirs):
         raise ValueError("secondary compares the treatment of primary with another arm")
     if spec.targets_pct and all(len(spec.axes.get(name, ())) < 2 for name in LENGTHS):
         raise ValueError("targets_pct: [axes] has no several epochs or steps to reach them in")
@@ -268,3 +273,6 @@ def _check_fields(spec: ExperimentFile) -> None:
                 raise ValueError(unknown(table, name, OF_TRIAL))
             if name == "seed" and table.startswith("arm "):
                 raise ValueError(f"[{table}] seed: arms are paired by [axes] seed")
+    for name in spec.axes:
+        if all({name, LENGTHS.get(name)} & arm.fields.keys() for arm in spec.arm):
+            raise ValueError(f"[axes] {name} changes nothing: every arm has its own")

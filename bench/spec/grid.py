@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -16,6 +17,7 @@ from bench.spec.trial import CANONICAL, Fields, Part, Trial, canonical, laid_ove
 from resizer.specs import one_of
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
+MOST_CELLS = 100_000  # of more, nobody waits for the end
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
 
 
@@ -34,10 +36,10 @@ class Cross:
         self._arms = {arm.name: arm for arm in spec.arm}
         self._made: dict[tuple[str, int], Trial | None] = {}
         self._distinct: dict[str, Trial] = {}
-        self._axes = [
-            dict(zip(spec.axes, values, strict=True))
-            for values in itertools.product(*spec.axes.values())
-        ]
+        if (cells := math.prod(map(len, spec.axes.values())) * len(spec.arm)) > MOST_CELLS:
+            raise ValueError(f"[axes] and arms make {cells:,} cells; {MOST_CELLS:,} are the most")
+        places = itertools.product(*spec.axes.values())
+        self._axes = [dict(zip(spec.axes, values, strict=True)) for values in places]
         self._contexts = [context_label(axes) for axes in self._axes]
 
     def cells(self) -> Iterator[Cell]:
@@ -65,8 +67,7 @@ class Cross:
         fields = self._in_turn(arm, given)
         word, side = fields.get("input_size"), fields.get("output_size")
         if isinstance(word, str):
-            _check_word(arm, word, side)
-            fields["input_size"] = side * TIMES.get(word, 1) if isinstance(side, int) else side
+            fields["input_size"] = _in_pixels(arm, word, side)
         fields |= self._starts(arm, place, fields, needed)
         trial = self._valid(arm, place, fields)
         if word in EQUAL:
@@ -148,13 +149,14 @@ class Cross:
         return self._distinct[text]
 
 
-def _check_word(arm: Arm, word: str, side: object) -> None:
-    """Raise ValueError if an input_size in words is none, or has no output_size to go by."""
+def _in_pixels(arm: Arm, word: str, side: object) -> int:
+    """An input_size in words; of one that is to be matched, the size from which it grows."""
     said = f"[arm {arm.name!r}] input_size = {word!r}"
     if word not in (*TIMES, *EQUAL):
         raise ValueError(f"{said} is no number of pixels{one_of(word, (*TIMES, *EQUAL))}")
-    if side is None:
-        raise ValueError(f"{said} needs an output_size")
+    if type(side) is not int:
+        raise ValueError(f"{said} needs an output_size in whole pixels")
+    return side * TIMES.get(word, 1)
 
 
 def _same(part: Part, ours: Trial, theirs: Trial) -> bool:

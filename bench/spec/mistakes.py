@@ -68,17 +68,18 @@ def sentence(
     errors = error.errors(include_url=False)
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     found = [f"#{part + 1}" if isinstance(part, int) else part for part in first["loc"]]
-    path = [part for part in found if not part.startswith("function")]
+    path = [of for of in found if of not in ("bool", "str") and not of.startswith("function")]
     named = _named(first["loc"], raw or {})
     parts = path[2:] if named else path
     field, kind, given = ".".join(parts), first["type"], first["input"]
-    table = named or next((name for name, of in layers.items() if not field or field in of), "")
+    table = named or next((name for name, of in layers.items() if not field or parts[0] in of), "")
     if kind == "extra_forbidden":
         return unknown(table or ".".join(parts[:-1]), parts[-1], _inner(model, path[:-1]))
     where = f"[{table}] " if table else ""
     if kind == "missing":
         return f"{where}{field!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    message = message.replace("Tuple", "List").replace("tuple", "list")  # as TOML calls it
     if kind == "value_error":  # of several fields of a table
         return f"[{table or field}] {message}"
     if kind in ("dict_type", "model_type"):
