@@ -162,6 +162,13 @@ def test_verdicts_are_what_other_libraries_make_of_the_published_predictions(
             assert p_value == pytest.approx(min(1.0, p))
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=IDS)
+def test_no_trial_is_published_as_taken_from_its_own_publication(experiment: Experiment) -> None:
+    store = Store(PUBLISHED / experiment.name)
+    sources = {(store.trial(key) or {}).get("reused_from") for key in experiment.runs}
+    assert f"published/{experiment.name}" not in sources
+
+
 def test_the_leaderboard_has_every_arm_that_was_trained() -> None:
     table = pd.read_csv(PUBLISHED / "leaderboard.csv")
     trained = {one.name for one in EXPERIMENTS if one.spec.train}
