@@ -222,6 +222,8 @@ def test_the_length_that_is_laid_over_another_is_the_one_that_counts(
     assert {trial.length for trial in swept} == {(5, "steps"), (10, "steps")}
 
 
+CHAIN = "".join(f'[[arm]]\nname = "a{n}"\ninit_from = "a{n + 1}"\n' for n in range(101))
+CHAIN += '[[arm]]\nname = "a101"'
 MISTAKES = [
     ({"trial": "epoch = 3"}, r"\[trial\] unknown field 'epoch'; did you mean 'epochs'\? One of: "),
     ({"axes": "num_resblock = [1]"}, r"\[axes\] unknown field 'num_resblock'; did you mean"),
@@ -282,6 +284,7 @@ MISTAKES = [
         {"rest": '[[arm]]\nname = "a"\ninit_from = "b"\n[[arm]]\nname = "b"\ninit_from = "a"'},
         "start from one another in a circle: a → b → a",
     ),
+    ({"rest": CHAIN}, "arms start from one another 100 times at most"),
     (
         {"rest": '[[arm]]\nname = "a"\nbackbone = "resnet18"\nbackbone_from = "plain"'},
         "backbone_from = 'plain': that arm's backbone is test_resnet, not resnet18",

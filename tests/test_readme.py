@@ -58,7 +58,7 @@ def test_the_advice_is_short_and_its_numbers_are_those_of_the_answers() -> None:
     assert [equal.answer, warm.answer] == ["better", "no difference"]
     report = (PUBLISHED / "answer-equal-price" / "report.md").read_text()
     (at_its_time,) = re.findall(rf"\| training time \| 32 to 56 \| {MINUS}([0-9.]+) ", report)
-    (whole,) = re.findall(rf"\| whole \| {MINUS}([0-9.]+) points", report)
+    (whole,) = re.findall(rf"\| whole \([^|]+\) \| {MINUS}([0-9.]+) points", report)
     ends = (equal.difference, equal.low, equal.high)
     steps = re.findall(rf"^\| (?:learned|whole) \| [0-9 →]+ \| ([0-9.]+) {TIMES}", report, re.M)
     assert "all pixels, at nearly twice its\nstep" in advice

@@ -18,6 +18,7 @@ from resizer.specs import one_of
 
 TIMES = {"output_size": 1, "2 * output_size": 2}
 MOST_CELLS = 100_000  # of more, nobody waits for the end
+MOST_STARTS = 100  # of one arm from another, one after the other
 PARTS: tuple[Part, ...] = ("resizer", "backbone")
 
 
@@ -54,6 +55,8 @@ class Cross:
         if name in asking:
             circle = " → ".join([*asking[asking.index(name) :], name])
             raise ValueError(f"arms start from one another in a circle: {circle}")
+        if len(asking) > MOST_STARTS:
+            raise ValueError(f"arms start from one another {MOST_STARTS} times at most")
         if (name, place) not in self._made:
             arm, path = self._arms[name], (*asking, name)
             needed = {field: self._trial(to, place, path) for field, to in arm.arms.items()}

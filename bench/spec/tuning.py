@@ -45,6 +45,8 @@ def check(spec: ExperimentFile) -> None:
 def _check_search(spec: ExperimentFile, search: SearchSettings) -> None:
     for name in search.arms:
         check_arm("[search] arms", name, [arm.name for arm in spec.arm])
+        if search.arms.count(name) > 1:
+            raise ValueError(f"[search] arms names {name!r} twice")
     if set(spec.axes) != {"seed"}:
         raise ValueError("a search has one axis: the seeds with which the best are retrained")
     for seed in {search.seed, *(arm.search_seed for arm in spec.arm)}:

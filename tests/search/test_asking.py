@@ -51,6 +51,7 @@ from tests.search.toys import RANGES, heard, low_rate_wins, scoring, tuned, writ
             {"more": 'objectives = ["top1_pct", "gmacs"]\npruner = "median"'},
             "pruner = 'median' with two objectives: pruning goes by one alone",
         ),
+        ({"arms": '["plain", "plain"]'}, "[search] arms names 'plain' twice"),
         ({"more": "seed = 1"}, "[axes] seed has 1, the search's own"),
         ({"more": "trial = { epoch = 1 }"}, "[search.trial] unknown field 'epoch'"),
         ({"more": '[[arm]]\nname = "x"\n'}, "[arm 'x'] lr is a range, but [search] arms does not"),
