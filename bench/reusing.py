@@ -1,4 +1,4 @@
-"""Taking from what is published: trials, counted sizes, and what a search has found."""
+"""Taking from what is published: finished trials and counted sizes."""
 
 from __future__ import annotations
 
