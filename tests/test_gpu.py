@@ -44,6 +44,22 @@ def test_every_check_holds_on_a_cpu(check: Any, bench: gpu.Bench) -> None:
     assert bool(lines) == (check is not gpu.busy_time)
 
 
+def test_a_front_end_whose_step_is_not_captured_is_named(
+    bench: gpu.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = gpu.Stepper.train_step
+
+    def refused(stepper: gpu.Stepper) -> None:
+        usual(stepper)
+        if stepper.trial.interpolation == "lanczos":
+            monkeypatch.setattr(stepper.update, "refusal", "it waits", raising=False)
+
+    monkeypatch.setattr(gpu.Stepper, "train_step", refused)
+    (line,) = gpu.front_ends_captured(bench)
+    assert not line["holds"]
+    assert line["what"].endswith("captured: fixed lanczos, learned lanczos, muller lanczos")
+
+
 def test_speeds_are_of_the_step_the_data_both_and_timms_loader(bench: gpu.Bench) -> None:
     lines = list(gpu.speeds(replace(bench, input_size=32, batch_size=8)))
     assert [line["what"].partition(",")[0] for line in lines] == [

@@ -69,6 +69,27 @@ def test_under_bf16_autocast_ours_is_as_close_to_fp32_as_the_blogs_module_is() -
     assert error(found, exact) <= 1.2 * error(theirs, exact)
 
 
+def test_a_gpu_also_has_compiled_forms_of_the_module_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(form.compile for form in implementations.forms().values())
+    small: dict[str, Any] = {"input_size": 32, "output_size": 16, "batch_size": 2}
+    for name in ("ALONE", "WHOLE"):
+        monkeypatch.setattr(implementations, name, {**small, "backbone": "test_resnet"})
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(self))
+    form = implementations.Form("learned", "fp32", compile="default")
+    monkeypatch.setitem(implementations.FORMS, "tried", form)
+    assert set(implementations.turn(form, 0.0)) == {"train", "infer"}
+    assert {type(one).__name__ for one in compiled} >= {"LearnedResizer", "FoldedResizer"}
+    assert implementations.weigh("tried")["gmacs"] > 0
+    monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf16")
+    monkeypatch.setattr(implementations.devices, "pick", lambda: torch.device("cuda"))
+    assert [name for name, form in implementations.forms().items() if form.compile] == [
+        "published, bf16, compiled",
+        "ours, bf16, compiled",
+        "tried",
+    ]
+
+
 def test_the_page_says_which_aims_are_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

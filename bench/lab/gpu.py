@@ -38,6 +38,7 @@ from bench.lab.stepper import Stepper, timed_blocks
 from bench.machine import cores
 from bench.records import CheckRecord, Finding, write_record
 from bench.spec.trial import Fields, Trial
+from resizer.specs import INTERPOLATIONS, RESIZERS
 
 SECONDS = 3.0  # of each measurement
 TURNS = 5
@@ -180,6 +181,23 @@ def captured_steps(bench: Bench) -> Iterator[Finding]:
     trial = small_trial().model_copy(update={"clip_norm": 1.0})
     apart = difference(*(weights_after(bench, trial, by_kernels=one) for one in (False, True)))
     yield within("weights of captured steps and of others, apart", apart, "≤ 1e-5", apart <= 1e-5)
+
+
+def front_ends_captured(bench: Bench) -> Iterator[Finding]:
+    """The steps of every front end of ours: one launched kernel by kernel has a false price."""
+    forms: list[Fields] = [{"resizer": "none"}]
+    for name, spec in RESIZERS.items():
+        kinds = INTERPOLATIONS if "interpolation" in spec.options else (None,)
+        forms += [{"resizer": name, "interpolation": kind} for kind in kinds]
+    left = []
+    for form in forms:
+        sizes: Fields = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
+        stepper = Stepper(Trial(**{**BASE, **sizes, **form}), len(bench.dataset.classes))
+        stepper.train_step()
+        if getattr(stepper.update, "refusal", ""):
+            left.append(" ".join(filter(None, form.values())))
+    what = f"steps of {len(forms)} front ends that are not captured"
+    yield within(": ".join(filter(None, [what, ", ".join(left)])), len(left), "0", not left)
 
 
 def drawn_anew(bench: Bench) -> Iterator[Finding]:
@@ -341,6 +359,7 @@ CHECKS = (
     memory,
     busy_time,
     captured_steps,
+    front_ends_captured,
     determinism,
     training_alike,
     speeds,

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class Form(NamedTuple):
     resizer: str
     precision: devices.Precision
     channels_last: bool = True
+    compile: Literal["default"] | None = None
 
     def stepper(self, sizes: Fields) -> Stepper:
         return Stepper(Trial(dataset="", epochs=1, **self._asdict(), **sizes), CLASSES)
@@ -60,6 +61,8 @@ FORMS = {
     "ours, fp32": Form("learned", "fp32"),
     "published, bf16": Form(BLOG, "bf16"),
     "ours, bf16": Form("learned", "bf16"),
+    "published, bf16, compiled": Form(BLOG, "bf16", compile="default"),
+    "ours, bf16, compiled": Form("learned", "bf16", compile="default"),
 }
 SERVED = {
     "published, onnxruntime": FORMS[PUBLISHED_FORM],
@@ -69,9 +72,15 @@ SERVED = {
 
 
 def forms() -> dict[str, Form]:
-    """Those in fp32, and those in the precision that "auto" means here."""
-    here = "fp32", devices.resolve_precision("auto", devices.pick())
-    return {name: form for name, form in FORMS.items() if form.precision in here}
+    """Those in fp32, and those in the precision that "auto" means here; compiled on a GPU alone."""
+    device = devices.pick()
+    here = "fp32", devices.resolve_precision("auto", device)
+    compiles = device.type == "cuda"
+    return {
+        name: form
+        for name, form in FORMS.items()
+        if form.precision in here and (compiles or not form.compile)
+    }
 
 
 def served() -> dict[str, Form]:
@@ -90,6 +99,8 @@ class Module:
         self.inferring: nn.Module = self.module
         if isinstance(self.module, LearnedResizer):
             self.inferring = FoldedResizer(self.module).to(memory_format=self.stepper.layout)
+        for module in {self.module, self.inferring} if form.compile else ():
+            module.compile(mode=form.compile, dynamic=False)
 
     def train(self) -> None:
         """Forward and backward."""
@@ -128,14 +139,18 @@ def take_round(number: int, seconds: float) -> FormsRound:
 
 
 def turn(form: Form, seconds: float) -> dict[str, float]:
-    """Of the module alone in training and inference, and of a training step with a backbone."""
+    """Of the module alone in training and inference; of a training step with a backbone, too.
+
+    That is not taken of a compiled form, which is a matter of the module.
+    """
     alone, whole = Module(form), form.stepper(WHOLE)
     whole.model.train()
     steps = {
         "train": (captured(alone.train, whole.device), ALONE),
         "infer": (captured(alone.infer, whole.device), ALONE),
-        "whole": (whole.train_step, WHOLE),
     }
+    if not form.compile:
+        steps["whole"] = whole.train_step, WHOLE
     return {
         phase: median(timed_blocks(whole, step, seconds)) / sizes["batch_size"]
         for phase, (step, sizes) in steps.items()
@@ -175,8 +190,9 @@ def weigh(name: str) -> dict[str, float]:
     what convolutions read and write, as if all else were done on the way.
     """
     memory = devices.PeakMemory(devices.pick())
-    alone = Module(FORMS[name])
-    peak = memory.of_calls(alone.train)
+    form = FORMS[name]
+    peak = memory.of_calls(Module(form).train)
+    alone = Module(form._replace(compile=None))  # counting sees single calls
     with FlopCounterMode(display=False) as flops, Traffic() as traffic:
         alone.train()
     images = ALONE["batch_size"]
