@@ -197,6 +197,9 @@ def test_experiments_that_were_made_to_settle_the_question_lead_and_fold_the_ear
     assert "overview.svg" in folded[0]
     assert "overview-early.svg" in folded[2]
     assert f"On CPU a training step takes 2.0 {TIMES} plain's time." in screen
+    timing = early.environments["timing"] | {"device": "cuda"}
+    on_gpu = replace(settling, environments=early.environments | {"timing": timing})
+    assert "On GPU a training step takes" in first_screen([early, on_gpu], str, shown)
     assert [one.group for one in (early, settling)] == ["single questions", "answers"]
     made = [replace(one, generated=True, trials=("others",)) for one in early.verdicts]
     both = first_screen([replace(early, verdicts=made), settling], str, shown)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.analysis.crossed import error, squares
 from bench.analysis.evidence import Evidence, Row, gather
 from bench.analysis.prices import (
     EqualPrice,
@@ -93,6 +94,51 @@ def test_an_uncertain_price_widens_the_interval_by_the_slope_between_the_sizes()
     slope = np.mean([10.0, 10.5, 10.0]) / 2
     added = unsure.difference.errors[0].se ** 2 - sure.difference.errors[0].se ** 2
     assert math.sqrt(added) == pytest.approx(slope * 0.1)
+
+
+def test_new_images_count_where_they_move_the_difference_by_more_than_new_seeds() -> None:
+    stream = np.random.default_rng(0)
+    images, seeds = 200, 4
+    own = {"small": 0.3 * stream.random(images), "learned": 0.3 * stream.random(images)}
+    own["large"] = 0.3 * stream.random(images) + 0.3
+    shown = {
+        f"{name} {seed}": pd.DataFrame(
+            {"image": range(images), "label": 0, "predicted": stream.random(images) > chance}
+        ).sample(frac=1, random_state=seed)
+        for name, chance in own.items()
+        for seed in range(seeds)
+    }
+
+    def scored(name: str, price: float) -> Pipeline:
+        keys = {seed: f"{name} {seed}" for seed in range(seeds)}
+        top1 = [100 * (shown[key]["predicted"] == 0).mean() for key in keys.values()]
+        return replace(pipeline(name, price, top1), keys=keys)
+
+    offers = [Offer(scored("learned", 1.5), [scored("small", 1.0), scored("large", 3.0)])]
+    alone = at_equal_price(offers)
+    found = at_equal_price(offers, NO_PRIOR, shown.get)
+    assert alone
+    assert found
+    assert found.difference.mean == alone.difference.mean
+    hits = {
+        key: (one.sort_values("image")["predicted"] == 0).to_numpy(float)
+        for key, one in shown.items()
+    }
+    by_image = 100 * np.array(
+        [
+            hits[f"learned {i}"] - 0.75 * hits[f"small {i}"] - 0.25 * hits[f"large {i}"]
+            for i in range(seeds)
+        ]
+    )
+    wanted = error(squares(by_image), by_image.shape, NO_PRIOR)
+    assert by_image.mean() == pytest.approx(alone.difference.mean)
+    assert found.difference.errors[0] == alone.difference.errors[0]
+    assert found.difference.errors[1].se == pytest.approx(wanted.se)
+    assert found.difference.errors[1].df == pytest.approx(wanted.df)
+    shown["small 0"] = shown["small 0"][1:]  # scored on other images: over seeds alone
+    assert at_equal_price(offers, NO_PRIOR, shown.get) == alone
+    del shown["small 0"]
+    assert at_equal_price(offers, NO_PRIOR, shown.get) == alone
 
 
 def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.analysis.statistics import NO_PRIOR, Error, Prior
+from bench.analysis.statistics import NO_PRIOR, Error, Floats, Prior
 
 Hits = NDArray[np.bool_]
+
+
+class Squares(NamedTuple):
+    """Mean squares of (seeds, images) differences, points squared."""
+
+    seeds: float
+    images: float
+    rest: float
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,7 @@ class Crossed:
 def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None:
     """The error that covers new seeds and new images; None below two seeds or two images.
 
-    Both were scored on the same images by the same seeds. The variance of the mean difference is
-    (MS_seeds + MS_images - MS_rest) / (seeds x images). MS_rest counts no more than the smaller of
-    the others, so that the variance is never below what seeds alone, or images alone, say, and
-    its degrees of freedom, which are Satterthwaite's, never below the fewer of theirs.
+    Both were scored on the same images by the same seeds.
 
     Args:
         ours, theirs: (seeds, images) whether each image was classified rightly.
@@ -41,26 +47,40 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
     s, i = difference.shape
     if min(s, i) < 2:
         return None
-    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
-    seeds, images = i * float(by_seed.var(ddof=1)), s * float(by_image.var(ddof=1))
-    residual = difference - by_seed[:, None] - by_image + difference.mean()
-    rest = min(float((residual**2).sum()) / ((s - 1) * (i - 1)), seeds, images)
+    found = squares(difference)
     only = [(int((o & ~t).sum()), int((t & ~o).sum())) for o, t in zip(ours, theirs, strict=True)]
     return Crossed(
-        error=error(seeds, images, rest, (s, i), prior),
-        seeds_sd=math.sqrt((seeds - rest) / i),
-        images_sd=math.sqrt((images - rest) / s),
+        error=error(found, (s, i), prior),
+        seeds_sd=math.sqrt((found.seeds - found.rest) / i),
+        images_sd=math.sqrt((found.images - found.rest) / s),
         discordant=only,
         p_values=[mcnemar(*pair) for pair in only],
     )
 
 
-def error(seeds: float, images: float, rest: float, shape: tuple[int, int], prior: Prior) -> Error:
-    """Of the mean difference, from the mean squares of (seeds, images) differences."""
+def squares(difference: Floats) -> Squares:
+    """Of (seeds, images) differences, points: two of each at least."""
+    s, i = difference.shape
+    by_seed, by_image = difference.mean(axis=1), difference.mean(axis=0)
+    seeds, images = i * float(by_seed.var(ddof=1)), s * float(by_image.var(ddof=1))
+    residual = difference - by_seed[:, None] - by_image + difference.mean()
+    rest = float((residual**2).sum()) / ((s - 1) * (i - 1))
+    return Squares(seeds, images, min(rest, seeds, images))
+
+
+def error(found: Squares, shape: tuple[int, int], prior: Prior) -> Error:
+    """Of the mean of (seeds, images) differences, for new seeds and new images.
+
+    Its variance is (MS_seeds + MS_images - MS_rest) / (seeds x images). MS_rest counts no more than
+    the smaller of the others, so that the variance is never below what seeds alone, or images
+    alone, say, and its degrees of freedom, which are Satterthwaite's, never below the fewer of
+    theirs.
+    """
     s, i = shape
-    moderated, moderated_df = prior.moderate(seeds / i, s - 1)
+    images = found.images
+    moderated, moderated_df = prior.moderate(found.seeds / i, s - 1)
     seeds, seeds_df = i * float(moderated), float(moderated_df)
-    rest = min(rest, seeds)
+    rest = min(found.rest, seeds)
     variance = seeds + images - rest
     terms = [(seeds, seeds_df), (images, i - 1), (rest, (s - 1) * (i - 1))]
     spread = sum(square**2 / df for square, df in terms)

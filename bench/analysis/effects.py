@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.judging import Answer
+from bench.analysis.judging import Answer, over_images
+from bench.analysis.pairs import Pair, predictions_of
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
 
 
@@ -36,7 +37,8 @@ class Beside:
 def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     """The treatment against every control of its context that shares two seeds with it.
 
-    They are one family: the intervals hold together, and their variances are moderated. Without a
+    They are one family: the intervals hold together, and their variances are moderated. Each is
+    over new images where that is wider than over seeds alone, as a verdict's is. Without a
     control of the standard list, every other arm of its data and backbone is one, but for those
     with which verdicts deal: the baseline arm, and that of a secondary comparison.
     """
@@ -47,12 +49,19 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
     alike = [row for row in others if (row.trial.dataset, row.trial.backbone) == data]
     controls = [row for row in others if row.arm.control] or alike
     found = [
-        (row, estimate(pair.differences, evidence.peers.prior(pair)))
+        (row, _estimated(evidence, pair))
         for row in controls
         if (pair := evidence.pair(treatment, row.arm.name)) and len(pair.trials) > 1
     ]
     both = zip(found, simultaneous([one for _, one in found]), strict=True)
     return [Beside(row, interval, spec.margin_pct) for (row, _), interval in both]
+
+
+def _estimated(evidence: Evidence, pair: Pair) -> Estimate:
+    prior = evidence.peers.prior(pair)
+    found = estimate(pair.differences, prior)
+    images = over_images(predictions_of(pair, evidence.predicted), prior)
+    return replace(found, errors=(*found.errors, images.error)) if images else found
 
 
 @dataclass(frozen=True)

@@ -162,11 +162,10 @@ def judge(
         ended: seeds whose trials of both arms ended, well or not, by which a look is told;
             those with a finite difference unless given.
     """
-    by_seed, images = estimate(differences, prior), None
-    if predictions and by_seed.n > 1:
-        images = crossed(predictions[0].hits, predictions[1].hits, prior)
-    over_images = replace(by_seed, errors=(images.error,)) if images else None
-    used = replace(by_seed, errors=by_seed.errors + over_images.errors) if over_images else by_seed
+    by_seed = estimate(differences, prior)
+    images = over_images(predictions, prior)
+    alone = replace(by_seed, errors=(images.error,)) if images else None
+    used = replace(by_seed, errors=by_seed.errors + alone.errors) if alone else by_seed
     n, level = by_seed.n if ended is None else ended, looks.level
     against = _against(by_seed, margin_pct, looks.standing(n), predictions, unequal=unequal)
     reason = next(against, None)
@@ -176,7 +175,7 @@ def judge(
         margin_pct=margin_pct,
         difference=used.interval(level),
         own=estimate(differences).interval(level),
-        new_images=over_images.interval(level) if over_images else None,
+        new_images=alone.interval(level) if alone else None,
         detectable=used.detectable(level),
         ended=n,
         looks=looks,
@@ -185,6 +184,13 @@ def judge(
         crossed=images,
         over_images=used.half_width(level) > by_seed.half_width(level),
     )
+
+
+def over_images(
+    predictions: tuple[Predictions, Predictions] | None, prior: Prior
+) -> Crossed | None:
+    """Two arms over seeds and images; None without predictions, and below two seeds."""
+    return crossed(predictions[0].hits, predictions[1].hits, prior) if predictions else None
 
 
 def conclude(found: Estimate, margin_pct: float, error: float) -> Answer:

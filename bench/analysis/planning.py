@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.analysis.crossed import error
+from bench.analysis.crossed import Squares, error
 from bench.analysis.judging import LEAST_SEEDS, Looks
 from bench.analysis.moderated import Variances, prior_of
 from bench.analysis.pairs import distinct, of_treatment, pairs
@@ -44,8 +44,8 @@ class Design:
         if self.images and self.images > 1:  # new ones, too, from the mean squares to be expected
             seeds = self.images * variance
             rest = min(IMAGE_SD**2, seeds)
-            over_images = rest * (1 + n * IMAGES_SHARE**2)
-            errors.append(error(seeds, over_images, rest, (n, self.images), prior))
+            expected = Squares(seeds, rest * (1 + n * IMAGES_SHARE**2), rest)
+            errors.append(error(expected, (n, self.images), prior))
         return Estimate(0.0, n, self.sd, tuple(errors))
 
     def finds(self, n: int) -> float:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from bench.analysis.crossed import error, squares
 from bench.analysis.evidence import Evidence, Row
+from bench.analysis.pairs import Predicted
 from bench.analysis.statistics import (
     NO_PRIOR,
     Error,
@@ -37,6 +39,7 @@ class Pipeline:
     plain: bool  # without a resizer, and validated on images that are loaded as the treatment's
     price: Price
     accuracy: pd.Series[float]  # %, by seed
+    keys: Mapping[int, str] = field(default_factory=dict)  # of its trials, by seed
 
 
 class Offer(NamedTuple):
@@ -54,7 +57,9 @@ class EqualPrice:
     sides: tuple[int, ...]  # of the plain images that it lies between, pixels
 
 
-def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPrice | None:
+def at_equal_price(
+    offers: Sequence[Offer], prior: Prior = NO_PRIOR, predicted: Predicted = lambda _: None
+) -> EqualPrice | None:
     """The difference, seed by seed, to the plain image that the treatment's price buys.
 
     None beyond the sizes that were measured, and below two seeds that all three have.
@@ -62,12 +67,14 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
     Args:
         offers: one, or one for each recipe that the treatment's seeds take in turn: each has its
             price.
+        predicted: with it the interval covers new images, too, where that makes it wider.
 
     What the price may be wrong by enters by the delta method: it moves the place between the two
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated
     level; taking the ends of the price's interval as given would stack one interval on another.
     """
     differences: list[pd.Series[float]] = []
+    by_image: list[pd.Series[float] | None] = []
     errors, sides = list[Error](), list[int]()
     for treatment, others in offers:
         bracket = bracketed(treatment.price, others)
@@ -76,15 +83,50 @@ def at_equal_price(offers: Sequence[Offer], prior: Prior = NO_PRIOR) -> EqualPri
         small, large, share = bought(treatment.price, others, bracket[1])
         plain = (1 - share) * small.accuracy + share * large.accuracy
         differences.append((treatment.accuracy - plain).dropna())
+        parts = [(treatment, 1.0), (small, share - 1), (large, -share)]
+        by_image += (_by_image(parts, seed, predicted) for seed in differences[-1].index)
         errors.append(_price_error(treatment, small, large, share))
         sides += [small.side, large.side]
-    found = estimate(pd.concat(differences), prior)
+    found = _estimated(differences, by_image, prior)
     if not found.errors:
         return None
-    parts = zip(differences, errors, strict=True)
-    moved = together(*(Error(one.se * len(of) / found.n, one.df) for of, one in parts))
-    error = together(found.errors[0], moved) if moved.se else found.errors[0]
-    return EqualPrice(replace(found, errors=(error,)), tuple(sides))
+    both = zip(differences, errors, strict=True)
+    moved = together(*(Error(one.se * len(of) / found.n, one.df) for of, one in both))
+    total = (together(one, moved) if moved.se else one for one in found.errors)
+    return EqualPrice(replace(found, errors=tuple(total)), tuple(sides))
+
+
+def _estimated(
+    differences: Iterable[pd.Series[float]],
+    by_image: Sequence[pd.Series[float] | None],
+    prior: Prior,
+) -> Estimate:
+    """Over new seeds; over new images, too, where all seeds were scored on the same ones."""
+    found = estimate(pd.concat(differences), prior)
+    known = [one for one in by_image if one is not None]
+    if len(known) < max(2, len(by_image)):
+        return found
+    points = pd.concat(known, axis="columns").T
+    if points.shape[1] < 2 or points.isna().any(axis=None):
+        return found
+    over_images = error(squares(points.to_numpy()), points.shape, prior)
+    return replace(found, errors=(*found.errors, over_images))
+
+
+def _by_image(
+    parts: Iterable[tuple[Pipeline, float]], seed: int, predicted: Predicted
+) -> pd.Series[float] | None:
+    """The weighted sum of a seed's accuracies, points by image; None without predictions."""
+    total: pd.Series[float] | None = None
+    for pipeline, weight in parts:
+        said = predicted(pipeline.keys.get(seed, ""))
+        if said is None:
+            return None
+        hits = (said["predicted"] == said["label"]).set_axis(
+            pd.MultiIndex.from_frame(said[["image", "label"]])
+        )
+        total = 100 * weight * hits if total is None else total + 100 * weight * hits
+    return total
 
 
 Bracket = tuple[Pipeline, Pipeline, float]
@@ -135,7 +177,9 @@ def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: f
 Front = Literal["dominated", "on the front", "open"]
 
 
-def on_front(offers: Sequence[Offer], prior: Callable[[str], Prior]) -> tuple[Front, str]:
+def on_front(
+    offers: Sequence[Offer], prior: Callable[[str], Prior], predicted: Predicted = lambda _: None
+) -> tuple[Front, str]:
     """Whether some other arm is no dearer and more accurate, as far as the intervals say so.
 
     The intervals of accuracy are simultaneous over the other arms (Bonferroni). "dominated": by
@@ -144,15 +188,20 @@ def on_front(offers: Sequence[Offer], prior: Callable[[str], Prior]) -> tuple[Fr
     several recipes an arm is dearer, or no dearer, where it is so for each of them.
 
     Args:
-        offers: as `at_equal_price`.
+        offers, predicted: as `at_equal_price`.
         prior: of the treatment minus the arm of that name.
     """
     arms = dict.fromkeys(arm.name for offer in offers for arm in offer.others)
     gains, dearer, cheaper = list[Estimate](), list[bool](), list[bool]()
     for name in arms:
         both = [(of, ours) for ours, others in offers for of in others if of.name == name]
-        lost = pd.concat([ours.accuracy - of.accuracy for of, ours in both])
-        gains.append(estimate(lost.dropna(), prior(name)))
+        lost = [(ours.accuracy - of.accuracy).dropna() for of, ours in both]
+        by_image = [
+            _by_image([(ours, 1.0), (of, -1.0)], seed, predicted)
+            for one, (of, ours) in zip(lost, both, strict=True)
+            for seed in one.index
+        ]
+        gains.append(_estimated(lost, by_image, prior(name)))
         apart = [of.price.value - ours.price.value for of, ours in both]
         halves = [together(of.price.error, ours.price.error).half_width() for of, ours in both]
         pairs = list(zip(apart, halves, strict=True))
@@ -208,8 +257,8 @@ def paid(evidence: Evidence, treatment: Row) -> list[Paid]:
     found = []
     for price in PRICES:
         if offers := _offers(evidence, price, treatment):
-            equal = at_equal_price(offers, prior)
-            found.append(Paid(price, equal, *on_front(offers, prior_beside)))
+            equal = at_equal_price(offers, prior, evidence.predicted)
+            found.append(Paid(price, equal, *on_front(offers, prior_beside, evidence.predicted)))
     return found
 
 
@@ -252,7 +301,8 @@ def _priced(
     cost = PRICES[price](evidence, treatment.label, trial, its)
     plain = trial.resizer == "none" and _validated(trial) == _validated(its)
     accuracy = row.top1[row.top1.index.isin(seeds)]
-    return Pipeline(row.arm.name, trial.input_size, plain, cost, accuracy) if cost else None
+    keys = {seed: of.key for seed, of in row.trials.items()}
+    return Pipeline(row.arm.name, trial.input_size, plain, cost, accuracy, keys) if cost else None
 
 
 def _validated(trial: Trial) -> tuple[object, ...]:

@@ -84,8 +84,8 @@ def first_screen(
     ours, others = settling(as_table(v for one in found for v in one.verdicts))
     whole = overview(ours)
     priced = set(whole.real.loc[whole.real["step_ratio"].notna(), "experiment"])
-    timed = [one.environments["timing"] for one in found if one.name in priced]
-    timed_on = words.join(dict.fromkeys(str(one.get("device")).upper() for one in timed))
+    timed = [str(one.environments["timing"].get("device")) for one in found if one.name in priced]
+    timed_on = words.join(dict.fromkeys(words.DEVICES.get(one, one) for one in timed))
     return render.markdown(
         "front.md.j2",
         answer=in_short(whole, timed_on),

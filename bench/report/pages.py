@@ -33,6 +33,7 @@ FIRST = (
     "learning-curves",
 )
 """The figures that may answer, the best one first: it stands behind the verdict."""
+DIGITS = "%.12g"  # of what is computed: processors differ in the last ones
 CAPTION = "Mean and half of the 95 % interval over seeds; differences are paired by seed."
 
 
@@ -88,7 +89,7 @@ def write(evidence: Evidence, drawings: dict[str, Drawing], folder: Path) -> Non
     files = {f"figures/{drawn.name}.svg": drawn.file for drawn in drawings.values()}
     files |= {
         "table.csv": evidence.table.to_csv(index=False),
-        "summary.csv": numbers(evidence).to_csv(index=False),
+        "summary.csv": numbers(evidence).to_csv(index=False, float_format=DIGITS),
         "results.csv": results.to_csv(index=False),
         "results.tex": table.latex(results),
         "short.tex": table.latex(table.short(evidence), _caption(evidence, about)),

@@ -13,6 +13,7 @@ from bench.spec.trial import SETTING_FIELDS, Length
 
 MINUS, TIMES, NONE = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 TOP1 = "top-1 accuracy, %"
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 SIZES = ("input_size", "output_size")
 NAMELESS = ("dataset", "backbone", "resizer", "interpolation")  # axes: the value says enough
 MOST_VALUES = 6  # of an axis, that are listed where it is said for what a comparison holds
