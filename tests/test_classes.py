@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from bench.analysis.classes import classes
+from bench.analysis.crossed import error, squares
 from bench.analysis.evidence import gather
+from bench.analysis.statistics import NO_PRIOR, estimate
 from bench.store import Store
 from tests.fakes import NARROW, experiment, page_text
 from tests.test_hostile_reports import save
@@ -39,6 +41,26 @@ def test_accuracies_by_class_and_what_is_taken_for_what_are_those_of_the_predict
     assert found.only == {"learned": ["2"], "plain": []}
     told = "Only learned is right in every seed, and the other arm in none: 1 validation image (2)"
     assert told in page_text(evidence)
+
+
+def test_a_class_of_few_images_is_told_as_closely_as_new_images_allow(tmp_path: Path) -> None:
+    """Each seed errs in one image more of the second class; the same images are right in all."""
+    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
+    labels = np.repeat([0, 1], 30)
+    for cell in asked.cells:
+        said = labels.copy()
+        said[30 : 45 + cell.trial.seed] = 0 if cell.arm == "plain" else 1
+        save(store, cell.trial, labels, said, "ok")
+    evidence = gather(asked, store)
+    ((row, _),) = evidence.judged
+    found = classes(evidence, row)
+    assert found
+    still, moved = found.difference
+    assert still.low == still.high == 0
+    errs = np.arange(30) < 15 + np.arange(3)[:, None]
+    over_images = error(squares(100.0 * errs), errs.shape, NO_PRIOR)
+    assert moved.half_width == pytest.approx(over_images.half_width(0.975))
+    assert moved.half_width > estimate(100 * errs.mean(axis=1)).half_width(0.975)
 
 
 def test_of_one_seed_or_without_predictions_nothing_is_said(tmp_path: Path) -> None:

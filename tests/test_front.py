@@ -157,7 +157,9 @@ def test_the_answer_in_short_has_its_average_and_its_scale(tmp_path: Path) -> No
     assert in_short(found, "CPU").startswith(
         f"So far, no: top-1 accuracy changes by {MINUS}3.0 points ["
     )
-    assert in_short(found, "CPU").endswith("] on average; at 64 → 32 px and 2 epochs.")
+    assert in_short(found, "CPU").endswith(
+        "] on average on these images; at 64 → 32 px and 2 epochs."
+    )
     assert f"On average {MINUS}3.0 points \\[" in listing([summary(toy)], "report.md", [])
     assert in_short(overview(as_table([])), "CPU") == ""
 
@@ -174,6 +176,8 @@ def test_the_answer_in_short_is_of_the_price_where_a_plain_image_of_it_is_known(
         found.assign(equal_time_difference=-1.0, equal_time_high=high) for high in (0.1, -0.1)
     )
     assert in_short(overview(unsure), "CPU").startswith("So far, not settled: top-1")
+    reached = (told(of)["What does it cost?"].partition("would reach ")[2] for of in (unsure, less))
+    assert [one[:9] for one in reached] == ["more in 0", "more in 1"]
     assert in_short(overview(less), "CPU").startswith("So far, not worth its price on CPU: top-1")
     assert f"of the same training time by {MINUS}1.0 points; at" in in_short(overview(less), "CPU")
     other = less.assign(trials=[("others",)], equal_time_difference=None)
@@ -222,7 +226,7 @@ def test_a_comparison_that_two_experiments_share_is_counted_once(tmp_path: Path)
 def test_each_comparison_is_a_line_and_those_too_many_for_a_figure_are_one_average(
     tmp_path: Path,
 ) -> None:
-    found = verdicts([evidence(tmp_path / "two", WIDE)])
+    found = verdicts([wide := evidence(tmp_path / "two", WIDE)])
     first, *others = lines(found)
     assert len(others) == 3
     assert first == [
@@ -235,6 +239,8 @@ def test_each_comparison_is_a_line_and_those_too_many_for_a_figure_are_one_avera
         NONE,
         "[toy](toy)",
     ]
+    (drawn,) = figures([summary(wide)])
+    assert "those of means leave new images out" in drawn.caption
     (line,) = overview(found).lines
     assert line.difference
     assert difference(line.difference) == "+25.5 points [+24.3, +26.8]"

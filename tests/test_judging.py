@@ -12,7 +12,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.anova import anova_lm
 
-from bench.analysis.crossed import Hits, crossed, mcnemar
+from bench.analysis.crossed import Hits, crossed, estimated, mcnemar
 from bench.analysis.judging import Looks, Verdict, judge
 from bench.analysis.moderated import Variances, prior_of
 from bench.analysis.pairs import Predictions
@@ -139,6 +139,20 @@ def test_the_crossed_variance_agrees_with_that_of_an_analysis_by_least_squares()
     assert one.error.se == pytest.approx(math.sqrt(variance / len(long)))
     spread = squares["C(seed)"] ** 2 / 3 + squares["C(image)"] ** 2 / 59 + left**2 / 177
     assert one.error.df == pytest.approx(max(3, variance**2 / spread))
+
+
+def test_images_widen_an_estimate_and_stand_in_for_no_seed_that_tells_nothing() -> None:
+    """One image, one seed, and seeds without spread leave what seeds alone say."""
+    by_image = np.random.default_rng(0).normal(2.0, 30.0, (3, 50))
+    by_seed = by_image.mean(axis=1)
+    alone = estimate(by_seed)
+    assert estimated(by_seed, by_image).errors[:1] == alone.errors
+    assert estimated(by_seed, by_image).half_width() >= alone.half_width()
+    for told in (None, by_image[:, :1]):
+        assert estimated(by_seed, told) == alone
+    assert estimated(by_seed[:1], by_image[:1]).errors == ()
+    still = estimated([2.0, 2.0, 2.0], by_image - by_seed[:, None] + 2.0)
+    assert still.interval().low == still.interval().high
 
 
 def test_mcnemar_agrees_with_statsmodels() -> None:

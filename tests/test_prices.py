@@ -208,7 +208,10 @@ def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
     ]
     told = lambda _: NO_PRIOR  # noqa: E731
     assert on_front(mixed, told) == ("open", "")  # dearer than one recipe, cheaper than the other
-    assert on_front(mixed[1:] * 2, told) == ("dominated", "plain 48")
+    assert on_front(mixed[1:] * 2, told) == ("open", ""), "without any spread nothing is sure"
+    apart = replace(mixed[1].treatment, accuracy=mixed[1].treatment.accuracy + 1.0)
+    both = [mixed[1], mixed[1]._replace(treatment=apart)]
+    assert on_front(both, told) == ("dominated", "plain 48")
 
 
 def test_a_plain_image_that_is_validated_otherwise_than_the_treatments_is_none_of_its_price(

@@ -59,7 +59,7 @@ def test_the_advice_is_short_and_its_numbers_are_those_of_the_answers() -> None:
     report = (PUBLISHED / "answer-equal-price" / "report.md").read_text()
     (at_its_time,) = re.findall(rf"\| training time \| 32 to 56 \| {MINUS}([0-9.]+) ", report)
     (whole,) = re.findall(rf"\| whole \([^|]+\) \| {MINUS}([0-9.]+) points", report)
-    ends = (equal.difference, equal.low, equal.high)
+    ends = (equal.difference, equal.low, equal.high, 100 * equal.level)
     steps = re.findall(rf"^\| (?:learned|whole) \| [0-9 →]+ \| ([0-9.]+) {TIMES}", report, re.M)
     dearer = float(steps[1]) / float(steps[0])
     told = [*(f"{end:.1f}" for end in ends), at_its_time, f"{dearer:.1f}", whole]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.analysis.crossed import estimated, points
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.moderated import moderated
+from bench.analysis.moderated import priors
 from bench.analysis.pairs import Predictions, predictions_of
 from bench.analysis.statistics import Interval, simultaneous
 from bench.data.specs import DATASETS
@@ -20,7 +21,9 @@ class Classes:
     """Two arms by the class of the image, over the seeds and the images that both have."""
 
     accuracy: pd.DataFrame  # classes x arms, %, mean over seeds
-    difference: list[Interval]  # treatment minus baseline by class, points; they hold together
+    difference: list[
+        Interval
+    ]  # treatment minus baseline by class, points; simultaneous, over new images
     moved: pd.DataFrame  # classes x said: how much more often the treatment says so, points
     only: dict[str, list[str]]  # images that one arm alone gets right in every seed, by arm
 
@@ -38,7 +41,10 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     by_class = [pd.DataFrame(100.0 * of.T).groupby(labels).mean() for of in (ours, theirs)]
     here = [names[label] for label in by_class[0].index]
     means = {arm: of.mean(axis=1).to_numpy() for arm, of in zip(arms, by_class, strict=True)}
-    gains = (by_class[0] - by_class[1]).to_numpy()  # classes x seeds
+    apart = points(ours, theirs)
+    by_image = [apart[:, labels == label] for label in by_class[0].index]  # seeds x its images
+    gains = [of.mean(axis=1) for of in by_image]
+    found = map(estimated, gains, by_image, priors(gains))
     moved = (_said(labels, both[0], names) - _said(labels, both[1], names)).loc[here]
     only = [ours.all(axis=0) & ~theirs.any(axis=0), theirs.all(axis=0) & ~ours.any(axis=0)]
     shown = evidence.predicted(first)
@@ -46,7 +52,7 @@ def classes(evidence: Evidence, row: Row) -> Classes | None:
     images = shown["image"].sort_values().astype(str).to_numpy(dtype=object)
     return Classes(
         pd.DataFrame(means, index=here),
-        simultaneous(moderated(gains)),
+        simultaneous(list(found)),
         moved,
         {arm: images[of].tolist() for arm, of in zip(arms, only, strict=True)},
     )

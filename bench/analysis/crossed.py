@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from bench.analysis.statistics import NO_PRIOR, Error, Floats, Prior
+from bench.analysis.statistics import LEAST_SE, NO_PRIOR, Error, Estimate, Floats, Prior, estimate
 
 Hits = NDArray[np.bool_]
 
@@ -43,7 +43,7 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
         ours, theirs: (seeds, images) whether each image was classified rightly.
         prior: of the variance of a seed's difference, points squared.
     """
-    difference = 100.0 * (ours.astype(float) - theirs.astype(float))
+    difference = points(ours, theirs)
     s, i = difference.shape
     if min(s, i) < 2:
         return None
@@ -56,6 +56,28 @@ def crossed(ours: Hits, theirs: Hits, prior: Prior = NO_PRIOR) -> Crossed | None
         discordant=only,
         p_values=[mcnemar(*pair) for pair in only],
     )
+
+
+def points(ours: Hits, theirs: Hits) -> Floats:
+    """What each image adds to the difference in accuracy of each seed."""
+    return np.asarray(100.0 * (ours.astype(float) - theirs.astype(float)))
+
+
+def estimated(by_seed: ArrayLike, by_image: Floats | None, prior: Prior = NO_PRIOR) -> Estimate:
+    """The mean of one difference for new seeds; and for new images, where that makes it wider.
+
+    Seeds without any spread tell nothing of new ones, and images do not stand in for them.
+
+    Args:
+        by_seed: points, of each seed.
+        by_image: (seeds, images) points whose means over images they are; None where not known.
+        prior: as in `crossed`.
+    """
+    found = estimate(by_seed, prior)
+    if by_image is None or min(by_image.shape) < 2 or found.sd < LEAST_SE:
+        return found
+    over_images = error(squares(by_image), by_image.shape, prior)
+    return replace(found, errors=(*found.errors, over_images))
 
 
 def squares(difference: Floats) -> Squares:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.analysis.crossed import estimated, points
 from bench.analysis.evidence import Evidence, Row
-from bench.analysis.judging import Answer, over_images
+from bench.analysis.judging import Answer
 from bench.analysis.pairs import Pair, predictions_of
 from bench.analysis.statistics import Estimate, Interval, estimate, simultaneous
 
@@ -58,10 +59,9 @@ def beside(evidence: Evidence, treatment: Row) -> list[Beside]:
 
 
 def _estimated(evidence: Evidence, pair: Pair) -> Estimate:
-    prior = evidence.peers.prior(pair)
-    found = estimate(pair.differences, prior)
-    images = over_images(predictions_of(pair, evidence.predicted), prior)
-    return replace(found, errors=(*found.errors, images.error)) if images else found
+    both = predictions_of(pair, evidence.predicted)
+    by_image = points(*(arm.hits for arm in both)) if both else None
+    return estimated(pair.differences, by_image, evidence.peers.prior(pair))
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def judge(
             those with a finite difference unless given.
     """
     by_seed = estimate(differences, prior)
-    images = over_images(predictions, prior)
+    hits = [arm.hits for arm in predictions or ()]
+    images = crossed(hits[0], hits[1], prior) if hits else None
     alone = replace(by_seed, errors=(images.error,)) if images else None
     used = replace(by_seed, errors=by_seed.errors + alone.errors) if alone else by_seed
     n, level = by_seed.n if ended is None else ended, looks.level
@@ -184,13 +185,6 @@ def judge(
         crossed=images,
         over_images=used.half_width(level) > by_seed.half_width(level),
     )
-
-
-def over_images(
-    predictions: tuple[Predictions, Predictions] | None, prior: Prior
-) -> Crossed | None:
-    """Two arms over seeds and images; None without predictions, and below two seeds."""
-    return crossed(predictions[0].hits, predictions[1].hits, prior) if predictions else None
 
 
 def conclude(found: Estimate, margin_pct: float, error: float) -> Answer:

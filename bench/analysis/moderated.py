@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from bench.analysis.statistics import NO_PRIOR, Estimate, Floats, Prior, estimate
+from bench.analysis.statistics import NO_PRIOR, Floats, Prior
 
 MOST_DF = 4.0  # degrees of freedom of a prior, whatever is behind it
 MOST_LENT_DF = 1.5  # where nothing but other experiments is behind it, whose spread may be another
@@ -107,16 +107,17 @@ def prior_among(
     return prior_of(float(own.values[0]), float(own.df[0]), variances_of(others), lent)
 
 
-def moderated(differences: Iterable[ArrayLike]) -> list[Estimate]:
-    """An estimate of each difference by seed; the others are the prior of its variance.
+def priors(differences: Iterable[ArrayLike]) -> list[Prior]:
+    """Of the variance of each difference by seed: the others are its prior.
 
-    >>> own, beside = estimate([1.0, 2.0, 4.0]), moderated([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]])
-    >>> beside[0].mean == own.mean, beside[0].half_width() < own.half_width()
-    (True, True)
+    >>> from bench.analysis.statistics import estimate
+    >>> one, other = priors([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]])
+    >>> estimate([1.0, 2.0, 4.0], one).half_width() < estimate([1.0, 2.0, 4.0]).half_width()
+    True
     """
     samples = list(differences)
     return [
-        estimate(one, prior_among(one, samples[:place] + samples[place + 1 :]))
+        prior_among(one, samples[:place] + samples[place + 1 :])
         for place, one in enumerate(samples)
     ]
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from bench.analysis.crossed import error, squares
+from bench.analysis.crossed import estimated
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.pairs import Predicted
 from bench.analysis.statistics import (
@@ -21,7 +21,6 @@ from bench.analysis.statistics import (
     Estimate,
     Price,
     Prior,
-    estimate,
     relative,
     simultaneous,
     together,
@@ -102,15 +101,11 @@ def _estimated(
     prior: Prior,
 ) -> Estimate:
     """Over new seeds; over new images, too, where all seeds were scored on the same ones."""
-    found = estimate(pd.concat(differences), prior)
-    known = [one for one in by_image if one is not None]
-    if len(known) < max(2, len(by_image)):
-        return found
-    points = pd.concat(known, axis="columns").T
-    if points.shape[1] < 2 or points.isna().any(axis=None):
-        return found
-    over_images = error(squares(points.to_numpy()), points.shape, prior)
-    return replace(found, errors=(*found.errors, over_images))
+    known, points = [one for one in by_image if one is not None], None
+    if known and len(known) == len(by_image):
+        whole = pd.concat(known, axis="columns").T
+        points = None if whole.isna().any(axis=None) else whole.to_numpy()
+    return estimated(pd.concat(differences), points, prior)
 
 
 def _by_image(
@@ -185,7 +180,8 @@ def on_front(
     The intervals of accuracy are simultaneous over the other arms (Bonferroni). "dominated": by
     an arm that is surely no dearer and surely more accurate; it is named. "on the front": each
     other arm is surely dearer or surely less accurate. "open": neither is known. With
-    several recipes an arm is dearer, or no dearer, where it is so for each of them.
+    several recipes an arm is dearer, or no dearer, where it is so for each of them. Without any
+    spread no accuracy is surely higher.
 
     Args:
         offers, predicted: as `at_equal_price`.
@@ -209,9 +205,11 @@ def on_front(
         cheaper.append(all(one < -half or one == half == 0 for one, half in pairs))  # equal counts
     found = list(zip(arms, simultaneous(gains), dearer, cheaper, strict=True))
     for name, lost_to, _, no_dearer in found:
-        if lost_to.high < 0 and no_dearer:
+        if lost_to.low < lost_to.high < 0 and no_dearer:
             return "dominated", name
-    beaten = all(lost_to.low > 0 or costs_more for _, lost_to, costs_more, _ in found)
+    beaten = all(
+        lost_to.high > lost_to.low > 0 or costs_more for _, lost_to, costs_more, _ in found
+    )
     return ("on the front" if beaten else "open"), ""
 
 

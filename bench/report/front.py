@@ -109,7 +109,8 @@ def in_short(whole: Overview, timed_on: str) -> str:
     mean = whole.together.mean if whole.together else None
     found, change = "not settled", f"{words.points_span(real['difference'])} points"
     if mean and (mean.low > 0 or mean.high < 0):
-        found, change = ("yes" if mean.low > 0 else "no"), f"{words.difference(mean)} on average"
+        found, change = ("yes" if mean.low > 0 else "no"), words.difference(mean)
+        change += " on average on these images"
     matched = real[real["equal_time_difference"].notna()]
     if len(matched) and (matched["equal_time_high"] < 0).all():
         found = f"not worth its price on {timed_on}"

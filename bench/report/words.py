@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from bench.analysis.statistics import LEVEL, Interval, Ratio
+from bench.analysis.statistics import LARGEST, LEVEL, Interval, Ratio
 from bench.errors import counted
 from bench.spec.trial import SETTING_FIELDS, Length
 
@@ -56,19 +56,25 @@ def mean(interval: Interval | None, *, signed: bool = False) -> str:
 def difference(interval: Interval | None, unit: str = " points") -> str:
     """A difference with its interval, whose level is named unless it is 95 %.
 
-    Without spread, as below two seeds, there is no interval; without a seed, a dash.
+    Without spread, as below two seeds, there is no interval; without a seed, a dash. Of one that
+    leaves out nothing the ends are not told: they would look like a result.
 
     >>> difference(Interval(-1.5, -4.6, 1.6, 3, 0.95, 1.2))
     '\u22121.5 points [\u22124.6, +1.6]'
     >>> difference(Interval(0.3, -0.9, 1.6, 3, 0.975, 0.5))
     '+0.3 points [\u22120.9, +1.6; 97.5 %]'
+    >>> difference(Interval(3.6, -100.0, 100.0, 3, 0.995, 12.5))
+    '+3.6 points [any difference]'
     """
     if not interval or not interval.n:
         return NONE
     ends = interval.mean, interval.low, interval.high
     mean, low, high = (points(value, signed=True) for value in ends)
     level = "" if interval.level == LEVEL else f"; {percent(interval.level)}"
-    return f"{mean}{unit}" + (f" [{low}, {high}{level}]" if interval.high > interval.low else "")
+    held = (
+        "any difference" if interval.high - interval.low == 2 * LARGEST else f"{low}, {high}{level}"
+    )
+    return f"{mean}{unit}" + (f" [{held}]" if interval.high > interval.low else "")
 
 
 def ratio(found: Ratio, unit: str = f" {TIMES}") -> str:

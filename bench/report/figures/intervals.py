@@ -126,11 +126,13 @@ def overview(lines: Sequence[Line], name: str) -> Drawing | None:
         for one, look, apart in zip(both, LEGEND.values(), (-APART, APART), strict=True):
             if one:
                 _interval(ax, y + apart, one, look)
+    means = any(line.several for line in ordered)
     levels = sorted({words.percent(ours.level) for ours, _ in treated if ours})
     at_equal = any(of for _, of in treated)
     caption = f"A row is one experiment, of {words.join(usual.values())} unless others are named. "
     caption += f"Intervals have {words.join(levels)}"
     caption += f", at equal time {words.percent(LEVEL)}" if at_equal else ""
+    caption += "; those of means leave new images out" if means else ""
     caption += "; shaded: within a point."
     if at_equal:
         caption += " The image of equal time lies between two that were run, "
