@@ -33,6 +33,16 @@ def pipeline(name: str, price: float | Price, accuracies: list[float]) -> Pipeli
     return Pipeline(name, 32, True, paid, pd.Series(accuracies))
 
 
+def seeds(one: Pipeline, which: list[int]) -> Pipeline:
+    return replace(one, accuracy=one.accuracy[which])
+
+
+def measured(value: float, se: float) -> Price:
+    """In five rounds, with just this standard error."""
+    noise = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    return Price(value, tuple(noise * se * math.sqrt(5 / noise.var(ddof=1))))
+
+
 def equal(treatment: Pipeline, others: list[Pipeline]) -> EqualPrice | None:
     return at_equal_price([Offer(treatment, others)])
 
@@ -88,7 +98,7 @@ def test_beyond_what_was_measured_there_is_no_difference() -> None:
 def test_an_uncertain_price_widens_the_interval_by_the_slope_between_the_sizes() -> None:
     accuracies = [41.0, 43.0, 43.5]
     sure = equal(pipeline("learned", 2.0, accuracies), [SMALL, LARGE])
-    unsure = equal(pipeline("learned", Price(2.0, se=0.1, df=4), accuracies), [SMALL, LARGE])
+    unsure = equal(pipeline("learned", measured(2.0, se=0.1), accuracies), [SMALL, LARGE])
     assert sure
     assert unsure
     slope = np.mean([10.0, 10.5, 10.0]) / 2
@@ -146,11 +156,11 @@ def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:
     covered = []
     for _ in range(2000):
         seeds = stream.normal(0, 0.8, (3, 4))
-        measured = stream.normal([1.0, 2.0, 3.0], 0.1)
+        rounds = stream.normal([[1.0], [2.0], [3.0]], 0.1 * math.sqrt(20), (3, 20))
         small, treatment, large = (
-            pipeline(name, Price(float(price), 0.1, math.inf), (true + noise).tolist())
-            for name, price, true, noise in zip(
-                ("s", "t", "l"), measured, (40.0, 45.0, 50.0), seeds, strict=True
+            pipeline(name, Price(of.mean(), tuple(of - of.mean())), (true + noise).tolist())
+            for name, of, true, noise in zip(
+                ("s", "t", "l"), rounds, (40.0, 45.0, 50.0), seeds, strict=True
             )
         )
         found = equal(treatment, [small, large])
@@ -161,23 +171,36 @@ def test_the_interval_covers_the_true_difference_at_the_true_price() -> None:
     assert 0.94 < np.mean(covered) < 0.985
 
 
+def test_recipes_that_are_timed_in_the_same_rounds_share_what_these_were_wrong_by() -> None:
+    """Halves of the seeds, whose plain images cost the same: as one recipe of all the seeds."""
+    treatment = pipeline("learned", 2.0, [45.0, 46.0, 46.5, 45.5])
+    plain = [pipeline("s", measured(1.0, 0.1), [40.0] * 4), pipeline("l", 3.0, [50.0] * 4)]
+    halves = [
+        Offer(seeds(treatment, of), [seeds(one, of) for one in plain]) for of in ([0, 2], [1, 3])
+    ]
+    whole, apart = equal(treatment, plain), at_equal_price(halves)
+    assert whole
+    assert apart
+    assert apart.difference.interval() == whole.difference.interval()
+
+
 def test_a_relative_price_is_paired_by_round_and_free_of_the_machines_drift() -> None:
     drift = np.array([1.0, 2.0, 4.0])
     exact = relative((3 * drift).tolist(), drift.tolist())
     assert exact.value == pytest.approx(3)
-    assert exact.se == pytest.approx(0)
+    assert exact.error.se == pytest.approx(0)
     found = relative((3 * drift * [0.99, 1.0, 1.01]).tolist(), drift.tolist())
-    assert found.df == 2
-    assert found.se == pytest.approx(3 * 0.01 / math.sqrt(3), rel=0.01)
+    assert found.error.df == 2
+    assert found.error.se == pytest.approx(3 * 0.01 / math.sqrt(3), rel=0.01)
     assert relative([2.0], [1.0]) is None
 
 
 def test_dominated_is_said_only_where_the_intervals_say_so() -> None:
-    treatment = pipeline("learned", Price(2.0, 0.01, 4), [45.0, 46.0, 47.0])
-    better = pipeline("plain 48", Price(1.9, 0.01, 4), [48.0, 49.1, 50.0])
-    unsure = pipeline("plain 40", Price(1.9, 0.01, 4), [45.0, 48.0, 46.0])
-    as_dear = pipeline("plain 50", Price(2.0, 0.01, 4), [48.0, 49.1, 50.0])
-    worse = pipeline("plain 32", Price(1.0, 0.01, 4), [40.0, 41.1, 42.0])
+    treatment = pipeline("learned", measured(2.0, 0.01), [45.0, 46.0, 47.0])
+    better = pipeline("plain 48", measured(1.9, 0.01), [48.0, 49.1, 50.0])
+    unsure = pipeline("plain 40", measured(1.9, 0.01), [45.0, 48.0, 46.0])
+    as_dear = pipeline("plain 50", measured(2.0, 0.01), [48.0, 49.1, 50.0])
+    worse = pipeline("plain 32", measured(1.0, 0.01), [40.0, 41.1, 42.0])
     assert front(treatment, [worse, better]) == ("dominated", "plain 48")
     assert front(treatment, [worse, unsure]) == ("open", "")
     assert front(treatment, [worse, as_dear]) == ("open", "")
@@ -187,9 +210,6 @@ def test_dominated_is_said_only_where_the_intervals_say_so() -> None:
 
 
 def test_each_recipe_of_seeds_in_turn_is_compared_at_its_own_price() -> None:
-    def seeds(one: Pipeline, which: list[int]) -> Pipeline:
-        return replace(one, accuracy=one.accuracy[which])
-
     cheap = pipeline(
         "learned", 1.0, [41.0, 0.0, 43.0]
     )  # of seeds 0 and 2, at the small one's price

@@ -17,10 +17,10 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, Row
 from bench.analysis.statistics import (
-    Error,
     Floats,
     Price,
     Ratio,
+    error_of,
     estimate,
     geometric_mean,
     relative,
@@ -173,6 +173,6 @@ def _over(evidence: Evidence, line: Line, baseline: Line, target: float) -> Rati
         found[seed] = step
     times = steps + pd.Series({seed: math.log(step.value) for seed, step in found.items()})
     whole, recipes = estimate(times), Counter(found.values())
-    parts = [Error(n / len(times) * of.se / of.value, of.df) for of, n in recipes.items()]
-    errors = tuple(together(error, *parts) for error in whole.errors)
+    logs = sum(n / len(times) * of.deviations / of.value for of, n in recipes.items())
+    errors = tuple(together(error, error_of(logs)) for error in whole.errors)
     return geometric_mean(replace(whole, errors=errors)) if whole.n else None

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.crossed import estimated
@@ -17,10 +18,11 @@ from bench.analysis.evidence import Evidence, Row
 from bench.analysis.pairs import Predicted
 from bench.analysis.statistics import (
     NO_PRIOR,
-    Error,
     Estimate,
+    Floats,
     Price,
     Prior,
+    error_of,
     relative,
     simultaneous,
     together,
@@ -71,10 +73,11 @@ def at_equal_price(
     What the price may be wrong by enters by the delta method: it moves the place between the two
     sizes, and so the plain accuracy by the slope between them. So the interval keeps one stated
     level; taking the ends of the price's interval as given would stack one interval on another.
+    All prices are of the same rounds, in which the recipes' errors are added up round by round.
     """
     differences: list[pd.Series[float]] = []
     by_image: list[pd.Series[float] | None] = []
-    errors, sides = list[Error](), list[int]()
+    moved, sides = list[Floats](), list[int]()
     for treatment, others in offers:
         bracket = bracketed(treatment.price, others)
         if bracket is None:
@@ -84,14 +87,13 @@ def at_equal_price(
         differences.append((treatment.accuracy - plain).dropna())
         parts = [(treatment, 1.0), (small, share - 1), (large, -share)]
         by_image += (_by_image(parts, seed, predicted) for seed in differences[-1].index)
-        errors.append(_price_error(treatment, small, large, share))
+        moved.append(len(differences[-1]) * _moved(treatment, small, large, share))
         sides += [small.side, large.side]
     found = _estimated(differences, by_image, prior)
     if not found.errors:
         return None
-    both = zip(differences, errors, strict=True)
-    moved = together(*(Error(one.se * len(of) / found.n, one.df) for of, one in both))
-    total = (together(one, moved) if moved.se else one for one in found.errors)
+    of_price = error_of(sum(moved) / found.n)
+    total = (together(one, of_price) if of_price.se else one for one in found.errors)
     return EqualPrice(replace(found, errors=tuple(total)), tuple(sides))
 
 
@@ -154,19 +156,12 @@ def bought(price: Price, others: Iterable[Pipeline], large: Pipeline) -> Bracket
     return small, large, (price.value - small.price.value) / step
 
 
-def _price_error(treatment: Pipeline, small: Pipeline, large: Pipeline, share: float) -> Error:
-    """What the three prices' errors move the interpolated accuracy by, points.
-
-    Those of the plain sizes add up: both are multiples of the same rounds of the treatment.
-    """
+def _moved(treatment: Pipeline, small: Pipeline, large: Pipeline, share: float) -> Floats:
+    """What the three prices move the interpolated accuracy by in each round, points."""
     step = large.price.value - small.price.value
-    if step <= 0:
-        return Error(0.0, math.inf)
-    slope = float((large.accuracy - small.accuracy).mean()) / step
-    plain = (1 - share) * small.price.se + share * large.price.se
-    df = min(small.price.df, large.price.df)
-    own = Error(abs(slope) * treatment.price.se, treatment.price.df)
-    return together(own, Error(abs(slope) * plain, df))
+    slope = float((large.accuracy - small.accuracy).mean()) / step if step > 0 else 0.0
+    plain = (1 - share) * small.price.deviations + share * large.price.deviations
+    return np.asarray(slope * (treatment.price.deviations - plain))
 
 
 Front = Literal["dominated", "on the front", "open"]

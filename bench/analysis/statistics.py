@@ -208,12 +208,29 @@ class Price:
     """What an image costs, in any unit, all of one comparison in the same one."""
 
     value: float
-    se: float = 0.0  # 0 of a price that is counted
-    df: float = math.inf  # of `se`: rounds of measurement less one
+    rounds: tuple[float, ...] = ()  # how far each round's is from it; none of a counted price
+
+    @property
+    def deviations(self) -> Floats:
+        """Of each round; 0 of a price that is counted."""
+        return np.asarray(self.rounds or 0.0)
 
     @property
     def error(self) -> Error:
-        return Error(self.se, self.df)
+        return error_of(self.deviations)
+
+
+def error_of(deviations: ArrayLike) -> Error:
+    """Of the mean of rounds, from how far each is from it; none of what is counted.
+
+    >>> error_of([-1.0, 0.0, 1.0]), error_of(0.0).se
+    (Error(se=0.5773502691896258, df=2.0), 0.0)
+    """
+    rounds = np.atleast_1d(deviations)
+    n = len(rounds)
+    if n < 2:
+        return Error(0.0, math.inf)
+    return Error(float(rounds.std(ddof=1)) / math.sqrt(n), n - 1.0)
 
 
 def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price | None:
@@ -229,8 +246,8 @@ def relative(seconds: Sequence[float], reference: Sequence[float]) -> Price | No
     if not len(seconds) == len(reference) > 1:
         return None
     logs = np.log(np.asarray(seconds, dtype=float) / np.asarray(reference, dtype=float))
-    value, n = math.exp(float(logs.mean())), len(logs)
-    return Price(value, value * float(logs.std(ddof=1)) / math.sqrt(n), n - 1.0)
+    value = math.exp(float(logs.mean()))
+    return Price(value, tuple((value * (logs - logs.mean())).tolist()))
 
 
 def noise_floor(once: ArrayLike, again: ArrayLike) -> float:
