@@ -21,9 +21,7 @@ class Classes:
     """Two arms by the class of the image, over the seeds and the images that both have."""
 
     accuracy: pd.DataFrame  # classes x arms, %, mean over seeds
-    difference: list[
-        Interval
-    ]  # treatment minus baseline by class, points; simultaneous, over new images
+    difference: list[Interval]  # treatment minus baseline by class, points; they hold together
     moved: pd.DataFrame  # classes x said: how much more often the treatment says so, points
     only: dict[str, list[str]]  # images that one arm alone gets right in every seed, by arm
 
