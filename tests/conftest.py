@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.data import incoming
+from bench.data.library import Dataset, open_dataset
 from bench.spec.experiment import Experiment
 from bench.spec.files import load
+from bench.spec.trial import Trial
 from bench.store import Store
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -75,6 +78,11 @@ def toy_toml(*, backbone: str = "test_resnet", **added: str) -> str:
     return TOY.format(backbone=backbone, **parts)
 
 
+def toy_trial(**changes: Any) -> Trial:
+    fields = {"dataset": "toy", "backbone": "test_resnet", "input_size": 16, "epochs": 1}
+    return Trial(**{**fields, "batch_size": 8} | changes)
+
+
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the dataset "toy": 2 classes, 20 train and 12 val images of odd sizes."""
@@ -92,6 +100,13 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("RESIZER_BENCH_DATA", str(folder))
         incoming.import_local(images, name="toy")
     return folder
+
+
+@pytest.fixture
+def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """The toy data, opened."""
+    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
+    return open_dataset("toy")
 
 
 @pytest.fixture

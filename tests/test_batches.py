@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 
 from bench.data.batches import Loader, fit_boxes, train_boxes
-from bench.data.library import Dataset, open_dataset
+from bench.data.library import Dataset
 from bench.errors import InputError
 from bench.lab.stepper import Stepper
 from bench.spec.trial import Trial
@@ -20,12 +19,6 @@ from bench.spec.trial import Trial
 def trial(**fields: Any) -> Trial:
     given = {"dataset": "toy", "backbone": "b", "input_size": 16, "epochs": 1, "batch_size": 6}
     return Trial(**{**given, **fields})
-
-
-@pytest.fixture
-def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-    return open_dataset("toy")
 
 
 def epoch(dataset: Dataset, number: int = 1, **fields: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ import pytest
 
 from bench.data import library
 from bench.errors import InputError
-from bench.events import Event, Step, TrialProgress
+from bench.events import Event, Step, TrialProgress, ignore
 from bench.paths import PROJECT
 from bench.records import SearchRecord
 from bench.run import runner
@@ -93,10 +93,6 @@ def ran(experiment: Experiment, store: Store, address: str | None, listen: Any) 
         run(choose=choose)
 
 
-def ignored(_: Event) -> None:
-    """A listener that shows nothing."""
-
-
 def test_a_run_that_loses_a_node_comes_to_what_it_comes_to_here(
     tmp_path: Path,
     store: Store,
@@ -121,7 +117,7 @@ def test_a_run_that_loses_a_node_comes_to_what_it_comes_to_here(
     ran(experiment, store, nodes.have(data_folder, tmp_path / "empty"), lose_one)
     assert library.fingerprint("toy")
     here = Store(tmp_path / "here")
-    ran(experiment, here, None, ignored)
+    ran(experiment, here, None, ignore)
     keys = [key for key, trial in experiment.trials.items() if trial.seed == 0]
     assert sorted(store.kept()) == sorted(keys)
     records = [store.trial(key) for key in keys]
@@ -143,7 +139,7 @@ def test_a_killed_run_goes_on_with_what_is_left(
         killed.kill()
     kept = {key: store.trial(key) for key in store.kept()}
     with joined(address, cpus=1) as choose:
-        outcome = runner.run(experiment, store, ignored, choose=choose)
+        outcome = runner.run(experiment, store, ignore, choose=choose)
     assert outcome.plan.counts == {"ok": 4}
     assert {key: store.trial(key) for key in kept} == kept
     assert store.timings(experiment)
@@ -158,8 +154,8 @@ def test_a_search_with_one_configuration_at_a_time_has_the_numbers_of_one_here(
     file.write_text(toy_toml(trial="lr = { log = [1e-4, 1e-1] }", rest=rest))
     found = open_search(str(file))
     with joined(nodes.have(data_folder), cpus=1) as choose:
-        there = tune(found, store, ignored, choose)
-    here = tune(found, Store(tmp_path / "here"), ignored, partial(Local, workers=2))
+        there = tune(found, store, ignore, choose)
+    here = tune(found, Store(tmp_path / "here"), ignore, partial(Local, workers=2))
     assert scores(there) == scores(here)
 
 
@@ -182,7 +178,7 @@ def test_a_node_with_other_data_of_the_name_is_refused_in_a_sentence(
     (other / "toy" / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "f" * 64}))
     said = r"^node \S+ has other files called 'toy' in .*/other \(.*: move them away there, or set"
     with pytest.raises(InputError, match=said):
-        ran(write_experiment(), store, nodes.have(other), ignored)
+        ran(write_experiment(), store, nodes.have(other), ignore)
     assert not store.kept()
     assert library.fingerprint("toy") != "f" * 64
 

@@ -20,12 +20,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-    return open_dataset("toy")
-
-
-@pytest.fixture
 def bench(toy: Dataset, monkeypatch: pytest.MonkeyPatch) -> gpu.Bench:
     """Checks of the least size, on a CPU."""
     monkeypatch.setitem(gpu.BASE, "batch_size", 8)

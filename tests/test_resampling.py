@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.data.batches import Loader
-from bench.data.library import Dataset, open_dataset
+from bench.data.library import Dataset
 from bench.lab import resampling
 from bench.lab.gpu import levels_off_pillow, random_sizes
 from bench.lab.resampling import AVERAGING, ResidentLoader, torch_pass
@@ -89,12 +89,6 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here() -> None:
     for capability in (80, 90):
         target = compiler.GPUTarget("cuda", capability, 32)
         assert triton.compile(source, target=target).asm["cubin"]
-
-
-@pytest.fixture
-def toy(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setenv("RESIZER_BENCH_DATA", str(data_folder))
-    return open_dataset("toy")
 
 
 @pytest.mark.parametrize(("size", "channels_last"), [(16, True), (16, False), (41, True)])

@@ -36,14 +36,9 @@ from bench.run.executors import BYTES_OF_PROCESS, Local, memory_needed, take_all
 from bench.run.processes import waited_for
 from bench.spec.trial import Trial
 from bench.store import Store
-from tests.conftest import WriteExperiment
+from tests.conftest import WriteExperiment, toy_trial
 from tests.fakes import result
 from tests.simulated import simulated
-
-
-def toy(**changes: Any) -> Trial:
-    fields = {"dataset": "toy", "backbone": "test_resnet", "input_size": 16, "epochs": 1}
-    return Trial(**{**fields, "batch_size": 8} | changes)
 
 
 def by_key(*trials: Trial) -> dict[str, Trial]:
@@ -64,7 +59,7 @@ def taken(trials: dict[str, Trial], workers: int) -> list[str]:
 
 
 def test_trials_are_taken_in_their_order_and_so_many_at_once() -> None:
-    trials = by_key(*(toy(seed=seed) for seed in (3, 1, 8)))
+    trials = by_key(*(toy_trial(seed=seed) for seed in (3, 1, 8)))
     assert taken(trials, 1) == ["+3", "-3", "+1", "-1", "+8", "-8"]
     assert taken(trials, 2) == ["+3", "+1", "-1", "+8", "-3", "-8"]
     assert taken(trials, 9) == ["+3", "+1", "+8", "-1", "-3", "-8"]
@@ -72,9 +67,9 @@ def test_trials_are_taken_in_their_order_and_so_many_at_once() -> None:
 
 
 def test_a_trial_waits_for_those_that_it_starts_from_and_then_goes_first() -> None:
-    parent = toy(seed=1)
-    child = toy(seed=2, backbone_from=parent.key)
-    trials = by_key(parent, child, toy(seed=3), toy(seed=4))
+    parent = toy_trial(seed=1)
+    child = toy_trial(seed=2, backbone_from=parent.key)
+    trials = by_key(parent, child, toy_trial(seed=3), toy_trial(seed=4))
     assert taken(trials, 2) == ["+1", "+3", "-1", "+2", "-3", "+4", "-2", "-4"]
     assert taken(by_key(child), 2) == ["+2", "-2"]  # its parent is none of these
 
@@ -83,8 +78,8 @@ def test_many_workers_are_never_idle_while_there_is_work() -> None:
     async def take(_: Trial) -> None:
         await asyncio.sleep(600)
 
-    parents = [toy(seed=seed) for seed in range(300)]
-    children = [toy(seed=trial.seed, backbone_from=trial.key) for trial in parents]
+    parents = [toy_trial(seed=seed) for seed in range(300)]
+    children = [toy_trial(seed=trial.seed, backbone_from=trial.key) for trial in parents]
     trials = by_key(*parents, *children)
     assert simulated(take_all(trials, 64, take)) == 600 * math.ceil(600 / 64)
     assert simulated(take_all(trials, 512, take)) == 600 * 2  # no child before its parent
@@ -103,7 +98,7 @@ def test_an_error_of_one_ends_the_others(error: BaseException) -> None:
             stopped.append(trial.seed)
 
     with pytest.raises(type(error)):
-        waited_for(take_all(by_key(*(toy(seed=seed) for seed in range(5))), 3, take))
+        waited_for(take_all(by_key(*(toy_trial(seed=seed) for seed in range(5))), 3, take))
     assert sorted(stopped) == [0, 1]
 
 
@@ -129,7 +124,7 @@ def test_memory_is_the_containers_where_it_has_a_limit(tmp_path: Path) -> None:
 
 
 def test_a_trial_needs_memory_by_the_pixels_that_it_trains_on_at_once() -> None:
-    whole, parts = (toy(batch_size=8, micro_batch=micro) for micro in (None, 4))
+    whole, parts = (toy_trial(batch_size=8, micro_batch=micro) for micro in (None, 4))
     assert (memory_needed(whole) - BYTES_OF_PROCESS) == 2 * (
         memory_needed(parts) - BYTES_OF_PROCESS
     )
@@ -201,7 +196,7 @@ def test_where_nothing_redraws_each_trial_says_how_far_all_are(
 
 def test_a_terminal_shows_a_bar_for_each_of_the_first_trials_and_one_for_all() -> None:
     display = Display(Console(file=StringIO(), width=120, force_terminal=True))
-    trials = [toy(seed=seed) for seed in range(10)]
+    trials = [toy_trial(seed=seed) for seed in range(10)]
     display(PlanMade(10, 0, ""))
     for trial in trials:
         display(Begin(trial))
@@ -219,14 +214,14 @@ def test_a_trial_may_begin_while_another_one_is_measured() -> None:
     display = Display(Console(file=StringIO(), width=120))
     display(MeasuringBegun("timing", 2))
     display(Turn())
-    display(Begin(toy()))
+    display(Begin(toy_trial()))
     display(Turn())
     assert display.running
 
 
 def test_what_an_earlier_process_did_of_a_trial_does_not_count_as_pace() -> None:
     display = Display(Console(file=StringIO(), width=120))
-    trials = [toy(seed=seed) for seed in range(2)]
+    trials = [toy_trial(seed=seed) for seed in range(2)]
     display(PlanMade(2, 0, ""))
     for trial in trials:
         display(Begin(trial))

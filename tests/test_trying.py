@@ -14,15 +14,8 @@ from bench.events import Event, Trying
 from bench.lab import trial, trying
 from bench.run import readiness, runner
 from bench.run.processes import TimedOutError
-from bench.spec.trial import Trial
 from bench.store import Store
-from tests.conftest import WriteExperiment
-
-
-def toy(**changes: Any) -> Trial:
-    fields = {"dataset": "toy", "backbone": "test_resnet", "input_size": 16, "epochs": 1}
-    return Trial(**{**fields, "batch_size": 8} | changes)
-
+from tests.conftest import WriteExperiment, toy_trial
 
 FRONT = """
 import torch
@@ -166,15 +159,15 @@ def test_a_front_end_that_writes_over_its_images_rounds_or_gives_no_numbers_is_s
 )
 def test_amounts_that_cannot_be_are_refused(change: dict[str, Any], images: int, why: str) -> None:
     with pytest.raises(InputError, match=why):
-        readiness.check_amounts(toy(**change), images)
-    readiness.check_amounts(toy(**change), 10_000)
+        readiness.check_amounts(toy_trial(**change), images)
+    readiness.check_amounts(toy_trial(**change), 10_000)
 
 
 @pytest.mark.parametrize(("batch", "micro"), [(9, 8), (64, 3), (5, 2)])
 def test_parts_of_one_image_are_refused(batch: int, micro: int) -> None:
     with pytest.raises(ValueError, match=f"micro_batch = {micro} leaves one image of a batch of"):
-        toy(batch_size=batch, micro_batch=micro)
-    assert toy(batch_size=batch - 1, micro_batch=micro)
+        toy_trial(batch_size=batch, micro_batch=micro)
+    assert toy_trial(batch_size=batch - 1, micro_batch=micro)
 
 
 def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
@@ -197,6 +190,6 @@ def test_a_precision_that_there_is_not_is_no_fault_of_the_front_end(
     (tmp_path / "sound_front.py").write_text(FRONT.format(init="pass", use="pass", more=""))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("RESIZER_BENCH_PRECISION", "bf61")
-    own = toy(resizer="sound_front:Front", output_size=8)
+    own = toy_trial(resizer="sound_front:Front", output_size=8)
     with pytest.raises(InputError, match=r"^RESIZER_BENCH_PRECISION='bf61' is unknown"):
         trying.check([own])

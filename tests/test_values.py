@@ -11,14 +11,7 @@ from bench.errors import InputError
 from bench.opening import check_owner, load_from, note_owner
 from bench.spec.files import RESERVED, load, read
 from bench.store import Store
-from tests.conftest import TOY, WriteExperiment
-
-
-def toml(**added: str) -> str:
-    return TOY.format(
-        backbone="test_resnet",
-        **{part: added.get(part, "") for part in ("top", "trial", "axes", "rest")},
-    )
+from tests.conftest import WriteExperiment, toy_toml
 
 
 def refused(folder: Path, text: str | bytes, *, small: bool = False) -> str:
@@ -47,14 +40,14 @@ def refused(folder: Path, text: str | bytes, *, small: bool = False) -> str:
 )
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, where: str, line: str) -> None:
     assert re.search(
-        r"= -?(inf|nan): it is no finite number$", refused(tmp_path, toml(**{where: line}))
+        r"= -?(inf|nan): it is no finite number$", refused(tmp_path, toy_toml(**{where: line}))
     )
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 19, "0x" + "f" * 5000, "-" + "9" * 400])
 @pytest.mark.parametrize("line", ["steps = {}", "lr = {}", "seed = {}"])
 def test_numbers_of_more_than_64_bits_are_refused(tmp_path: Path, digits: str, line: str) -> None:
-    sentence = refused(tmp_path, toml(trial=line.format(digits)))
+    sentence = refused(tmp_path, toy_toml(trial=line.format(digits)))
     assert "more than 64 bits" in sentence or "is not TOML: Exceeds the limit" in sentence
 
 
@@ -86,7 +79,7 @@ def test_what_is_nested_thousands_deep_is_refused(tmp_path: Path, text: str) -> 
     ],
 )
 def test_values_that_are_equal_are_one_value(tmp_path: Path, axis: str, sentence: str) -> None:
-    text = toml(axes=axis)
+    text = toy_toml(axes=axis)
     text = text.replace("seed = [0, 1]\n", "") if axis.startswith("seed") else text
     assert sentence in refused(tmp_path, text)
 
@@ -102,7 +95,7 @@ def test_values_that_are_equal_are_one_value(tmp_path: Path, axis: str, sentence
     ],
 )
 def test_a_value_of_another_kind_is_no_default(tmp_path: Path, line: str, sentence: str) -> None:
-    assert sentence in refused(tmp_path, toml(trial=line))
+    assert sentence in refused(tmp_path, toy_toml(trial=line))
 
 
 ODD = ("[[1]]", "[1, 'a']", "[{}]", "true", "1", "1.5", "1979-05-27", "{in_turn = [1, 2]}")
@@ -110,30 +103,32 @@ ODD = ("[[1]]", "[1, 'a']", "[{}]", "true", "1", "1.5", "1979-05-27", "{in_turn 
 
 @pytest.mark.parametrize("value", ODD)
 def test_frozen_parts_of_another_kind_are_one_sentence(tmp_path: Path, value: str) -> None:
-    assert "frozen" in refused(tmp_path, toml(trial=f"frozen = {value}"))
+    assert "frozen" in refused(tmp_path, toy_toml(trial=f"frozen = {value}"))
 
 
 @pytest.mark.parametrize("seed", ["{in_turn = [[1], [2]]}", "{a = 1}", "'2'"])
 def test_a_seed_of_another_kind_takes_nothing_in_turn(tmp_path: Path, seed: str) -> None:
-    text = toml(trial="lr = {in_turn = [0.1, 0.2]}").replace("seed = [0, 1]", f"seed = [{seed}]")
+    text = toy_toml(trial="lr = {in_turn = [0.1, 0.2]}").replace(
+        "seed = [0, 1]", f"seed = [{seed}]"
+    )
     assert "seed = " in refused(tmp_path, text)
 
 
 def test_a_treatment_whose_resizer_is_no_text_is_one_sentence(tmp_path: Path) -> None:
-    text = toml().replace('resizer = "learned"', 'resizer = ["learned"]\ncontrols = "standard"')
+    text = toy_toml().replace('resizer = "learned"', 'resizer = ["learned"]\ncontrols = "standard"')
     assert "resizer = ['learned']: input should be a valid string" in refused(tmp_path, text)
 
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf"])
 def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "marked.toml"
-    path.write_bytes(mark + toml().encode())
+    path.write_bytes(mark + toy_toml().encode())
     assert len(load(str(path)).trials) == 4
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 def test_other_encodings_are_one_sentence(tmp_path: Path, encoding: str) -> None:
-    text = toml(top='source = "café"')
+    text = toy_toml(top='source = "café"')
     assert "is not TOML: " in refused(tmp_path, text.encode(encoding))
 
 
@@ -167,7 +162,7 @@ def test_values_of_another_kind_are_one_sentence(tmp_path: Path, text: str, smal
     "line", ["small = 1", "small = ['a']", "[small]\narm = 3", "[small]\naxes = []"]
 )
 def test_a_small_table_of_another_kind_is_one_sentence(tmp_path: Path, line: str) -> None:
-    text = toml() if line.startswith("[") else line + "\n" + toml()
+    text = toy_toml() if line.startswith("[") else line + "\n" + toy_toml()
     assert "it is a table" in refused(
         tmp_path, text + "\n" + line * line.startswith("["), small=True
     )
@@ -175,13 +170,13 @@ def test_a_small_table_of_another_kind_is_one_sentence(tmp_path: Path, line: str
 
 @pytest.mark.parametrize("name", [*RESERVED, "Trials", ".hidden", "."])
 def test_names_of_what_a_store_has_of_its_own_are_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.toml").write_text(toml())
+    (tmp_path / f"{name}.toml").write_text(toy_toml())
     with pytest.raises(InputError, match="is the name of something else; give the file"):
         load(str(tmp_path / f"{name}.toml"))
 
 
 def test_a_file_whose_name_no_table_can_hold_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a\udcff.toml").write_text(toml())
+    (tmp_path / "a\udcff.toml").write_text(toy_toml())
     with pytest.raises(InputError, match="names that are not UTF-8"):
         load(str(tmp_path / "a\udcff.toml"))
 
@@ -192,7 +187,7 @@ def test_two_files_of_one_name_do_not_replace_each_others_results(
     files = [tmp_path / folder / "exp.toml" for folder in ("a", "b")]
     for file in files:
         file.parent.mkdir()
-        file.write_text(toml())
+        file.write_text(toy_toml())
     first = load_from(store, str(files[0]), small=False)
     note_owner(store, first)
     assert load_from(store, str(files[0]), small=False).trials == first.trials
@@ -210,7 +205,7 @@ def test_a_small_run_of_one_file_and_another_file_keep_apart(
     note_owner(store, write_experiment(name="exp"))
     (tmp_path / "b").mkdir()
     other = tmp_path / "b" / "exp.toml"
-    other.write_text(toml() + "\n[small]\nepochs = 1\n")
+    other.write_text(toy_toml() + "\n[small]\nepochs = 1\n")
     check_owner(store, read(str(other), small=True))
     with pytest.raises(InputError, match=r"has the results of .*/exp.toml"):
         check_owner(store, read(str(other)))

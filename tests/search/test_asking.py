@@ -16,7 +16,7 @@ from bench.cli.planning import search_lines
 from bench.cli.progress import Display
 from bench.data.library import open_dataset
 from bench.errors import InputError
-from bench.events import SearchBegun
+from bench.events import SearchBegun, ignore
 from bench.opening import load_from
 from bench.records import Json, write_record
 from bench.run import search
@@ -30,7 +30,7 @@ from bench.spec.trial import Trial
 from bench.store import Store
 from tests import fakes
 from tests.conftest import toy_toml
-from tests.search.toys import RANGES, heard, low_rate_wins, scoring, tuned, written
+from tests.search.toys import RANGES, low_rate_wins, scoring, tuned, written
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_a_configuration_that_was_scored_on_other_files_answers_no_search(
     for arm in ("plain", "learned"):  # by a search of another name
         for lr in (0.01, 0.02):
             trial = found.trial(arm, {"lr": lr})
-            others(trial, waited_for(score(trial, None, heard)))  # type: ignore[arg-type]
+            others(trial, waited_for(score(trial, None, ignore)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels others, "):
-        tune(found, store, heard)
+        tune(found, store, ignore)
     record = tuned(found, store, low_rate_wins)
     trial = found.trial("plain", record["arms"]["plain"]["configurations"][0]["chosen"])
     others(trial, fakes.result(trial))
@@ -201,7 +201,7 @@ def test_a_configuration_that_was_scored_on_other_files_answers_no_search(
     settings = found.spec.search.model_copy(update={"trials": 4})
     more = replace(found, spec=found.spec.model_copy(update={"search": settings}))
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \("):
-        tune(more, store, heard)
+        tune(more, store, ignore)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_choice_that_cannot_be_trained_is_refused_before_the_first_configurati
     path, name = written(tmp_path), line.partition(" ")[0]
     path.write_text(path.read_text().replace(line, f"{name} = {{ choice = {choice} }}"))
     with pytest.raises(InputError) as caught:
-        tune(open_search(str(path)), store, heard)
+        tune(open_search(str(path)), store, ignore)
     assert said in str(caught.value)
     assert store.search("tuned") is None
 

@@ -19,7 +19,7 @@ from bench.analysis.evidence import gather
 from bench.cli import app
 from bench.data.library import fingerprint, open_dataset
 from bench.errors import InputError
-from bench.events import Begin, Epoch, Event, Listener, OnRecord, PrunedError
+from bench.events import Begin, Epoch, Event, Listener, OnRecord, PrunedError, ignore
 from bench.opening import load_from
 from bench.records import CurveRow, Json, write_record
 from bench.report.answer import in_words
@@ -33,7 +33,7 @@ from bench.run.studies import tune
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests import fakes
-from tests.search.toys import RANGES, heard, low_rate_wins, scoring, tuned, written
+from tests.search.toys import RANGES, low_rate_wins, scoring, tuned, written
 
 
 def test_a_search_trains_scores_on_held_out_images_and_retrains_the_best(
@@ -128,7 +128,7 @@ def test_another_number_to_retrain_is_heeded_when_the_search_goes_on(
     tuned(open_search(str(written(tmp_path))), store, low_rate_wins)
     more = open_search(str(written(tmp_path, more="retrain = 2")))
     assert not search.finished(more, store)
-    record = tune(more, store, heard)
+    record = tune(more, store, ignore)
     assert [len(told["best"]) for told in record["arms"].values()] == [2, 2]
 
 
@@ -166,7 +166,7 @@ def test_a_configuration_in_the_store_is_answered_from_it(
     for lr in (0.01, 0.02):
         for arm in ("plain", "learned"):
             trial = found.trial(arm, {"lr": lr})
-            waited_for(scoring(store, low_rate_wins)(trial, None, heard))  # type: ignore[arg-type]
+            waited_for(scoring(store, low_rate_wins)(trial, None, ignore))  # type: ignore[arg-type]
     events: list[Event] = []
     tune(found, store, events.append)
     kinds = Counter(type(event) for event in events)
@@ -185,7 +185,7 @@ def test_a_failing_configuration_counts_and_is_told(
     monkeypatch.setattr(studies, "Evaluator", lambda *_: evaluate)
     found = toy_search()
     with pytest.raises(InputError, match="of learned came to a score; the first: oom"):
-        tune(found, store, heard)
+        tune(found, store, ignore)
     record = store.search(found.name)
     assert record
     rows = record["arms"]["learned"]["configurations"]
@@ -200,7 +200,7 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     more = "pruner_startup_trials = 0\npruner_warmup_epochs = 0"
     found = toy_search(more=more)
     monkeypatch.setattr(optuna.Trial, "should_prune", lambda self: self.number == 1)
-    tune(found, store, heard)
+    tune(found, store, ignore)
     record = store.search("tuned")
     assert record
     pruned = record["arms"]["plain"]["configurations"][1]
@@ -214,8 +214,8 @@ def test_a_bad_configuration_is_pruned_and_answers_its_own_study_alone(
     other = optuna.create_study(study_name="another", direction="maximize")
     trial = Trial(**row["trial"])
     answer = Evaluator(found.spec, store, Local([trial], []))
-    assert waited_for(answer(trial, study.ask(), heard))["status"] == "pruned"
-    assert waited_for(answer(trial, other.ask(), heard))["status"] == "ok"
+    assert waited_for(answer(trial, study.ask(), ignore))["status"] == "pruned"
+    assert waited_for(answer(trial, other.ask(), ignore))["status"] == "ok"
 
 
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 90}])
@@ -228,7 +228,7 @@ def test_a_configuration_is_not_pruned_after_its_last_step(
     trial = Trial(dataset="toy", backbone="test_resnet", input_size=16, **length)
     monkeypatch.setattr(optuna.Trial, "should_prune", lambda _: True)
     evaluator = Evaluator(toy_search().spec, store, Local([trial], []))
-    heed = evaluator._heeding(trial, optuna.create_study().ask(), heard)
+    heed = evaluator._heeding(trial, optuna.create_study().ask(), ignore)
     row: CurveRow = {"epoch": 3, "step": 90, "train_loss": 1.0, "lr": 0.1, "train_s": 1.0}
     heed(Epoch(row | {"top1_pct": 50.0}))
     with pytest.raises(PrunedError):
@@ -240,7 +240,7 @@ def test_two_objectives_give_a_pareto_set(store: Store, toy_search: Callable[...
         trial="num_kernels = {{ int = [1, 8] }}\nlr = {{ log = [1e-4, 1e-1] }}\n",
         more='objectives = ["top1_pct", "gmacs"]\nretrain = 2',
     )
-    record = tune(found, store, heard)
+    record = tune(found, store, ignore)
     told = record["arms"]["learned"]
     values = {row["number"]: row["values"] for row in told["configurations"]}
     for number in told["front"]:
@@ -261,7 +261,7 @@ def test_no_verdict_where_arms_were_tuned_unequally(
     write_record(store.search_folder("tuned"), record)
     experiment = load_from(store, str(found.file), small=False)
     for trial in experiment.trials.values():
-        waited_for(scoring(store, low_rate_wins)(trial, None, heard))  # type: ignore[arg-type]
+        waited_for(scoring(store, low_rate_wins)(trial, None, ignore))  # type: ignore[arg-type]
     told = in_words(gather(experiment, store))
     assert "the arms were tuned over different numbers of configurations" in told
     assert "better" not in told

@@ -21,7 +21,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 
 from bench.errors import MachineError
-from bench.events import Event, Listener, Waiting
+from bench.events import Event, Listener, Waiting, ignore
 from bench.paths import PROJECT
 from bench.records import Json, write_record
 from bench.run import search, studies
@@ -33,7 +33,7 @@ from bench.spec.experiment import Timing
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests import fakes
-from tests.search.toys import heard, low_rate_wins, scoring, tuned, written
+from tests.search.toys import low_rate_wins, scoring, tuned, written
 
 
 def test_several_configurations_at_once_are_scored_once_each_and_a_stopped_one_is_drawn_again(
@@ -72,7 +72,7 @@ def test_an_error_of_ours_ends_the_search_instead_of_drawing_on(
         raise ValueError(f"a defect met by {trial.backbone}")
 
     with pytest.raises(ValueError, match="a defect met by test_resnet"):
-        Tuner(toy_search(), store, heard, broken).run()
+        Tuner(toy_search(), store, ignore, broken).run()
 
 
 def test_a_configuration_that_the_machine_failed_is_drawn_again(
@@ -85,7 +85,7 @@ def test_a_configuration_that_the_machine_failed_is_drawn_again(
         raise MachineError("no space left")
 
     with pytest.raises(MachineError):
-        Tuner(toy_search(), store, heard, full).run()
+        Tuner(toy_search(), store, ignore, full).run()
     record = tuned(toy_search(), store, low_rate_wins)
     rates = [row["chosen"]["lr"] for row in record["arms"]["plain"]["configurations"]]
     assert len(rates) == 3
@@ -101,14 +101,14 @@ def test_a_study_on_a_disk_that_is_full_is_not_taken_for_damaged(
         raise StorageInternalError from said
 
     with pytest.raises(MachineError, match=r"study\.db: no space left$"):
-        Tuner(toy_search(), store, heard, filled).run()
+        Tuner(toy_search(), store, ignore, filled).run()
 
     def full() -> sqlite3.Connection:
         raise said
 
     monkeypatch.setattr(studies, "connected", lambda _: {"creator": full})
     with pytest.raises(MachineError, match=r"^no space left$"):
-        Tuner(toy_search(), store, heard, filled)
+        Tuner(toy_search(), store, ignore, filled)
 
 
 def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_again(
@@ -117,7 +117,7 @@ def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_a
     found = toy_search(more='objectives = ["top1_pct", "gmacs"]')
     trial = found.trial("plain", {"lr": 0.01, "weight_decay": 0.1})
     study = optuna.create_study(directions=["maximize", "minimize"])
-    waited_for(scoring(store, low_rate_wins)(trial, study.ask(), heard))
+    waited_for(scoring(store, low_rate_wins)(trial, study.ask(), ignore))
     subjects = {trial.speed_key: fakes.timed_arm(trial, {"gmacs": 1.5})}
     evaluator = Evaluator(found.spec, store, Local([trial], []))
 
@@ -130,7 +130,7 @@ def test_a_configuration_that_another_process_has_timed_meanwhile_is_not_timed_a
 
     monkeypatch.setattr(search, "waiting_claim", waiting)
     monkeypatch.setattr(search.timing, "sit", lambda *_: pytest.fail("it is timed again"))
-    record = waited_for(evaluator(trial, study.ask(), heard))
+    record = waited_for(evaluator(trial, study.ask(), ignore))
     assert record["metrics"]["gmacs"]["value"] == 1.5
 
 
@@ -162,7 +162,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_configuration(
             asked.study.enqueue_trial(asked.params)
         return await scoring(store, low_rate_wins)(trial, asked, listener)
 
-    Tuner(toy_search(), store, heard, evaluate).run()
+    Tuner(toy_search(), store, ignore, evaluate).run()
     record = store.search("tuned")
     assert record
     for arm in ("plain", "learned"):
@@ -193,7 +193,7 @@ def test_what_a_dead_worker_had_drawn_is_taken_up(
         if dies.startswith("before"):
             patched.setattr(studies, "claim", killed)
         with pytest.raises(KilledError):
-            Tuner(found, store, heard, killed_later).run()
+            Tuner(found, store, ignore, killed_later).run()
 
     waited: list[float] = []
 

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 
 from bench.data.library import fingerprint
-from bench.events import Event, Listener
+from bench.events import Listener, ignore
 from bench.records import Json, write_record
 from bench.run import studies
 from bench.run.search import Search
@@ -39,10 +39,6 @@ def written(
     return path
 
 
-def heard(_: Event) -> None:
-    """A listener that shows nothing."""
-
-
 def scoring(store: Store, score: Callable[[Trial], float]) -> studies.Evaluate:
     """Records a score of the fields in place of a training run."""
 
@@ -57,7 +53,7 @@ def scoring(store: Store, score: Callable[[Trial], float]) -> studies.Evaluate:
 
 
 def tuned(found: Search, store: Store, score: Callable[[Trial], float]) -> Json:
-    Tuner(found, store, heard, scoring(store, score)).run()
+    Tuner(found, store, ignore, scoring(store, score)).run()
     record = store.search(found.name)
     assert record
     return record
