@@ -12,7 +12,7 @@ from typing import cast
 
 from bench.errors import InputError
 from bench.machine import written_whole
-from bench.records import KINDS, DataFacts, Json, read_record, read_sound
+from bench.records import KINDS, Json, other_content, read_record, read_sound
 from bench.store import Store, copy_folder, entries, modified, put_in_place
 
 Pair = tuple[Path, Path]
@@ -71,8 +71,9 @@ def _sorted_out(
             raise InputError(f"{there} contradicts {here}: {why}")
         if data := theirs.get("data"):
             first, known = seen.setdefault(data["name"], (there, data))
-            if why := _other_data(known, data):
-                raise InputError(f"{there} contradicts {first}: {why}")
+            if why := other_content(data, known):
+                said = f"its {data['name']!r} has the {why}"
+                raise InputError(f"{there} contradicts {first}: {said}")
         if ours is None or (ours["status"] != "ok" and theirs["status"] == "ok"):
             wanted.append((there, here))
         elif _same(ours, theirs):
@@ -101,15 +102,6 @@ def contradiction(kind: str, ours: Json | None, theirs: Json) -> str:
 def _same(one: object, other: object) -> bool:
     """Whether two parts of records are equal, of which NaN is no less so than a number."""
     return one == other or json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def _other_data(known: DataFacts, theirs: DataFacts) -> str:
-    """Why a trial was run on other images than one of the same dataset's name; "" if not."""
-    for what in ("fingerprint", "pixels"):
-        one, other = (str(facts.get(what, "")) for facts in (theirs, known))
-        if one and other and one != other:
-            return f"its {theirs['name']!r} has the {what} {one[:12]}, not {other[:12]}"
-    return ""
 
 
 def _placed(pairs: Sequence[Pair], root: Path) -> Iterator[str]:

@@ -85,6 +85,15 @@ class DataFacts(TypedDict):
     doubt: NotRequired[str]  # why it may not be the published set of its name; "" without any
 
 
+def other_content(data: Mapping[str, object], known: Mapping[str, object]) -> str:
+    """By which digest data are other files than those known by their name; "" if by none."""
+    for what in ("fingerprint", "pixels"):
+        one, other = (str(of.get(what, "")) for of in (data, known))
+        if one and other and one != other:
+            return f"{what} {one[:12]}, not {other[:12]}"
+    return ""
+
+
 class LoadedWeights(TypedDict):
     """What of a checkpoint went into the backbone before training; see `bench.lab.checkpoints`."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.data.library import fingerprint, pixels
+from bench.data.library import content
 from bench.opening import again
 from bench.paths import PUBLISHED
-from bench.records import TrialRecord, read_record
+from bench.records import TrialRecord, other_content, read_record
 from bench.spec.experiment import Experiment
 from bench.spec.trial import Trial
 from bench.store import Store, copy_record
@@ -45,13 +45,10 @@ def published_trial(trial: Trial, name: str) -> Path | None:
 
     Of several that of the experiment of this name is the first.
     """
-    here, seen = fingerprint(trial.dataset), pixels(trial.dataset)
+    here = content(trial.dataset)
     folders = PUBLISHED.glob(f"*/trials/{trial.key}")
     for folder in sorted(folders, key=lambda at: (at.parent.parent.name != name, at)):
         record = read_record(folder, TrialRecord)
-        if record is None or record["status"] != "ok":
-            continue
-        facts = record["data"]
-        if here in (None, facts["fingerprint"]) and seen in (None, facts.get("pixels", seen)):
+        if record and record["status"] == "ok" and not other_content(record["data"], here):
             return folder
     return None

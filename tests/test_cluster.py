@@ -176,7 +176,7 @@ def test_a_node_with_other_data_of_the_name_is_refused_in_a_sentence(
     shutil.copytree(data_folder / "toy", other / "toy")
     manifest = json.loads((other / "toy" / "manifest.json").read_text())
     (other / "toy" / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "f" * 64}))
-    said = r"^node \S+ has other files called 'toy' in .*/other \(.*: move them away there, or set"
+    said = r"^node \S+ has other files called 'toy' in .*/other \(fingerprint f{12}, not \w{12}\): "
     with pytest.raises(InputError, match=said):
         ran(write_experiment(), store, nodes.have(other), ignore)
     assert not store.kept()

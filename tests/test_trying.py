@@ -178,10 +178,10 @@ def test_pixels_that_changed_under_the_same_names_and_sizes_are_not_mixed(
         trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
         break
     readiness.check_same_data("toy", experiment.trials, store)
-    monkeypatch.setattr(readiness, "pixels", lambda _: "other")
+    monkeypatch.setattr(readiness, "content", lambda _: {"pixels": "other"})
     with pytest.raises(InputError, match=r"was run on other files called 'toy' \(pixels "):
         readiness.check_same_data("toy", experiment.trials, store)
-    assert library.pixels("toy") == library.open_dataset("toy").manifest.pixels
+    assert library.content("toy")["pixels"] == library.open_dataset("toy").manifest.pixels
 
 
 def test_a_precision_that_there_is_not_is_no_fault_of_the_front_end(

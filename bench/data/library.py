@@ -99,9 +99,10 @@ def fingerprint(name: str) -> str | None:
     return manifest.fingerprint if (manifest := _manifest(name)) else None
 
 
-def pixels(name: str) -> str | None:
-    """The digest of a dataset's pixels, from its manifest alone; None if it is not there."""
-    return manifest.pixels if (manifest := _manifest(name)) else None
+def content(name: str) -> dict[str, str]:
+    """The digests of a dataset's files and pixels, from its manifest alone; {} if not there."""
+    manifest = _manifest(name)
+    return {"fingerprint": manifest.fingerprint, "pixels": manifest.pixels} if manifest else {}
 
 
 def open_dataset(name: str, tell: Listener = ignore, *, holdout: float | None = None) -> Dataset:

@@ -30,7 +30,7 @@ from bench.errors import InputError, counted
 from bench.events import Event, Listener, Placed, Step
 from bench.machine import Share, cores, written_whole
 from bench.paths import WEIGHTS
-from bench.records import write_record
+from bench.records import other_content, write_record
 from bench.run import jobs
 from bench.run.executors import Choose
 from bench.run.processes import DiedError, perform
@@ -56,7 +56,7 @@ class Order:
     inherited: Files  # of the trials that it goes back to, below the folder of all trials
     home: str  # the driver's node
     data: Path  # the dataset's folder there
-    content: tuple[str | None, str | None]  # fingerprint and pixels that its dataset must have
+    content: dict[str, str]  # digests that its dataset must have
     threads: int
     timeout_s: float
 
@@ -100,7 +100,7 @@ class Cluster:
             inherited=_inherited(trial, results / "trials"),
             home=ray.get_runtime_context().get_node_id(),
             data=library.data_dir() / trial.dataset,
-            content=_content(trial.dataset),
+            content=library.content(trial.dataset),
             threads=self.cpus,
             timeout_s=timeout_s,
         )
@@ -175,10 +175,6 @@ def _reach(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _content(dataset: str) -> tuple[str | None, str | None]:
-    return library.fingerprint(dataset), library.pixels(dataset)
-
-
 def _inherited(trial: Trial, trials: Path) -> Files:
     """The weights of those that it starts from, and the records of all that it goes back to."""
     weights = [f"{key}/{WEIGHTS}" for key in trial.parents if (trials / key / WEIGHTS).exists()]
@@ -246,11 +242,10 @@ def _stage(order: Order, node: str) -> None:
                         file.write(piece)
                 made.rename(place)
         library.verify(dataset)
-    if (here := _content(dataset)) != order.content:
+    if why := other_content(library.content(dataset), order.content):
         raise InputError(
-            f"node {node} has other files called {dataset!r} in {library.data_dir()} (pixels "
-            f"{str(here[1])[:12]}, not {str(order.content[1])[:12]}): move them away there, or set "
-            "RESIZER_BENCH_DATA to another folder"
+            f"node {node} has other files called {dataset!r} in {library.data_dir()} ({why}): "
+            "move them away there, or set RESIZER_BENCH_DATA to another folder"
         )
 
 

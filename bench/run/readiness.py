@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from bench.data.library import fingerprint, held_out_count, open_dataset, pixels
+from bench.data.library import content, fingerprint, held_out_count, open_dataset
 from bench.errors import InputError, counted
 from bench.events import Listener, Trying
 from bench.paths import WEIGHTS
+from bench.records import other_content
 from bench.run import jobs
 from bench.run.processes import DiedError, TimedOutError, call
 from bench.spec.experiment import Experiment
@@ -76,17 +77,15 @@ def need_weights(todo: Iterable[Trial], store: Store) -> None:
 
 def check_same_data(dataset: str, keys: Iterable[str], store: Store) -> None:
     """Raise InputError if finished ones of these trials saw other files of the dataset's name."""
-    here = {"fingerprint": fingerprint(dataset), "pixels": pixels(dataset)}
+    here = content(dataset)
     for key, record in store.trials(keys).items():
         if not (record and record["status"] == "ok" and record["data"]["name"] == dataset):
             continue
-        for what, now in here.items():
-            if (seen := record["data"].get(what, now)) != now:
-                raise InputError(
-                    f"trial {key} was run on other files called {dataset!r} ({what} "
-                    f"{str(seen)[:12]}, now {str(now)[:12]}): import these under another name, or "
-                    "set RESIZER_BENCH_RESULTS to another folder"
-                )
+        if why := other_content(record["data"], here):
+            raise InputError(
+                f"trial {key} was run on other files called {dataset!r} ({why}): import these "
+                "under another name, or set RESIZER_BENCH_RESULTS to another folder"
+            )
 
 
 def check_amounts(trial: Trial, images: int) -> None:
