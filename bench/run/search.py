@@ -11,7 +11,6 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import optuna
 
@@ -24,6 +23,7 @@ from bench.records import TimingRecord, TrialRecord, read_sound
 from bench.run import timing
 from bench.run.attempt import attempt, ended
 from bench.run.claims import waiting_claim
+from bench.run.executors import Executor
 from bench.run.plan import check_datasets
 from bench.run.readiness import check_same_data
 from bench.spec import tuning
@@ -34,9 +34,6 @@ from bench.spec.mistakes import of_file
 from bench.spec.ranges import Range, Scalar, Space
 from bench.spec.trial import SEMANTICS, Fields, Trial, digest
 from bench.store import Store
-
-if TYPE_CHECKING:
-    from bench.run.executors import Executor
 
 
 @dataclass(frozen=True)
