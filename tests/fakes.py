@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +81,27 @@ def top1(trial: Trial) -> float:
     return 10.0 + (50.0 + trial.seed if trial.resizer == "learned" else 0)
 
 
-def experiment(folder: Path, axes: str, seeds: int = 3, primary: bool = True) -> Experiment:
+def experiment(
+    folder: Path,
+    axes: str,
+    seeds: int = 3,
+    primary: bool = True,
+    *,
+    top: str = "",
+    rest: str = "",
+    but: Mapping[str, str] = {},
+) -> Experiment:
+    """Plain, fixed and learned, with lines at the top, and lines of learned's or other arms.
+
+    Args:
+        but: texts of the file, and what stands in the place of each.
+    """
     named = 'primary = ["learned", "plain"]' if primary else ""
     text = TOML.format(question=QUESTION, primary=named, axes=axes, seeds=list(range(seeds)))
-    (file := folder / "toy.toml").write_text(text)
+    for old, new in but.items():
+        assert old in text
+        text = text.replace(old, new)
+    (file := folder / "toy.toml").write_text(top + text + rest)
     return load(str(file))
 
 

@@ -24,7 +24,6 @@ from bench.cli.progress import Display
 from bench.events import Listener, PlanMade, Step
 from bench.records import write_record
 from bench.run import runner
-from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests import fakes
@@ -73,9 +72,9 @@ class Waits:
 def main() -> None:
     trials, workers = int(sys.argv[1]), int(sys.argv[2])
     with tempfile.TemporaryDirectory() as place, open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        file = fakes.experiment(Path(place), fakes.NARROW, seeds=trials // 3).file
-        file.write_text(file.read_text() + 'init_from = "plain"\n')
-        experiment, store = load(str(file)), Store(Path(place))
+        start = 'init_from = "plain"\n'
+        experiment = fakes.experiment(Path(place), fakes.NARROW, trials // 3, rest=start)
+        store = Store(Path(place))
         display = Display(Console(file=nowhere))
         display(PlanMade(len(experiment.trials), 0))
         began, used = time.perf_counter(), time.process_time()

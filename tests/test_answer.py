@@ -199,12 +199,10 @@ def test_a_control_added_to_the_standard_is_in_the_table(
 
 
 def test_a_control_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, NARROW)
-    text = asked.file.read_text()
-    asked.file.write_text(text.replace('name = "fixed"', 'name = "fixed"\ncontrol = "pixel"'))
+    control = {'name = "fixed"': 'name = "fixed"\ncontrol = "pixel"'}
     wanted = "control = 'pixel' is not a standard control; did you mean 'pixels'?"
     with pytest.raises(InputError, match=re.escape(wanted)):
-        load(str(asked.file))
+        experiment(tmp_path, NARROW, but=control)
 
 
 def test_an_arm_that_does_not_use_an_axis_stands_beside_every_verdict(tmp_path: Path) -> None:
@@ -220,11 +218,8 @@ def test_an_arm_that_does_not_use_an_axis_stands_beside_every_verdict(tmp_path: 
 
 
 def test_a_report_before_the_baselines_size_is_matched_says_so(tmp_path: Path) -> None:
-    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
-    matched = 'name = "plain"\nmatch = "learned"'
-    text = asked.file.read_text().replace('name = "plain"', matched)
-    asked.file.write_text(text.replace('input_size = "output_size"', 'input_size = "equal_time"'))
-    asked = load(str(asked.file))
+    size = {'input_size = "output_size"': 'input_size = "equal_time"\nmatch = "learned"'}
+    asked, store = experiment(tmp_path, NARROW, but=size), Store(tmp_path / "store")
     assert asked.sizes
     assert "The size of plain is not matched yet." in make(asked, store, tmp_path / "o").answer
 
@@ -288,12 +283,11 @@ def test_one_seed_without_a_primary_comparison_has_its_difference_and_its_place(
     tmp_path: Path,
 ) -> None:
     """Of the arms compared: what they start from is no second place."""
-    asked = experiment(tmp_path, NARROW, seeds=1, primary=False)
-    text = asked.file.read_text().replace('role = "baseline"', "epochs = 5")
-    text = text.replace('name = "learned"', 'name = "learned"\ninit_from = "plain"')
+    changes = {'role = "baseline"': "epochs = 5"}
     again = 'role = "baseline"\ninit_from = "plain"\nresizer = "none"\ninput_size = "output_size"'
-    asked.file.write_text(f'{text}[[arm]]\nname = "continued"\n{again}\n')
-    asked, store = load(str(asked.file)), Store(tmp_path)
+    rest = f'init_from = "plain"\n[[arm]]\nname = "continued"\n{again}\n'
+    asked = experiment(tmp_path, NARROW, 1, primary=False, but=changes, rest=rest)
+    store = Store(tmp_path)
     fill(asked, store, top1)
     (told,) = answers(gather(asked, store))
     assert told.sentence == (
@@ -306,9 +300,9 @@ def test_lent_degrees_of_freedom_are_explained_where_some_are_lent(tmp_path: Pat
     asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     fill(asked, store, top1)
     assert "degrees of freedom" in page_text(gather(asked, store))
-    fixed = '[[arm]]\nname = "fixed"\nresizer = "fixed"\n'
-    asked.file.write_text(asked.file.read_text().replace(fixed, ""))
-    assert "degrees of freedom" not in page_text(gather(load(str(asked.file)), store))
+    without = {'[[arm]]\nname = "fixed"\nresizer = "fixed"\n': ""}
+    asked = experiment(tmp_path, NARROW, but=without)
+    assert "degrees of freedom" not in page_text(gather(asked, store))
 
 
 def test_an_arm_alone_is_told_with_why_it_has_no_verdict(tmp_path: Path) -> None:
@@ -324,10 +318,9 @@ def test_an_arm_alone_is_told_with_why_it_has_no_verdict(tmp_path: Path) -> None
 def test_the_recipe_has_every_field_that_trials_use_the_unwritten_defaults_too(
     tmp_path: Path,
 ) -> None:
-    asked = experiment(tmp_path, NARROW)
     begun = '[[arm]]\nname = "begun"\nresizer = "learned"\nzero_init = true\nclip_norm = 2.0\n'
-    asked.file.write_text(asked.file.read_text() + begun)
-    found = dict(details.recipe(gather(load(str(asked.file)), Store(tmp_path))).to_numpy())
+    asked = experiment(tmp_path, NARROW, rest=begun)
+    found = dict(details.recipe(gather(asked, Store(tmp_path))).to_numpy())
     assert found["zero_init"] == "\N{EN DASH}, False and True"
     assert found["clip_norm"] == "\N{EN DASH} and 2.0"
     assert found["backbone"] == "resnet10t"

@@ -13,21 +13,18 @@ from bench.errors import InputError
 from bench.report import details, environment, table
 from bench.report.answer import answers
 from bench.report.words import MINUS, NONE, TIMES
-from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import NARROW, QUIET, WIDE, experiment, fill, time_all, top1
+
+SECONDARY = 'secondary = ["learned", "fixed"]\n'
 
 
 def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_both(
     tmp_path: Path,
 ) -> None:
-    file = experiment(tmp_path, NARROW, seeds=4).file
-    learned = 'resizer = "learned"\n'
-    file.write_text(
-        file.read_text().replace(learned, learned + "num_kernels = { in_turn = [8, 32] }\n")
-    )
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    turns = "num_kernels = { in_turn = [8, 32] }\n"
+    asked, store = experiment(tmp_path, NARROW, 4, rest=turns), Store(tmp_path / "store")
     fill(asked, store, top1)
     time_all(asked, store)
     (row,) = [row for row in gather(asked, store).rows if row.arm.name == "learned"]
@@ -50,11 +47,8 @@ def test_an_arm_whose_seeds_have_recipes_in_turn_is_one_row_with_the_price_of_bo
 def test_speeds_of_an_arm_that_takes_batches_in_turn_have_a_column_of_their_own(
     tmp_path: Path,
 ) -> None:
-    file = experiment(tmp_path, NARROW, seeds=4).file
-    learned = 'resizer = "learned"\n'
-    turns = learned + "batch_size = { in_turn = [64, 128] }\n"
-    file.write_text(file.read_text().replace(learned, turns))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    turns = "batch_size = { in_turn = [64, 128] }\n"
+    asked, store = experiment(tmp_path, NARROW, 4, rest=turns), Store(tmp_path / "store")
     fill(asked, store, top1)
     time_all(asked, store)
     shown = table.results(gather(asked, store)).set_index("arm")
@@ -65,10 +59,8 @@ def test_speeds_of_an_arm_that_takes_batches_in_turn_have_a_column_of_their_own(
 
 
 def test_an_answer_holds_for_all_the_sizes_that_seeds_take_in_turn(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW, seeds=4).file
-    sizes = "input_size = { in_turn = [64, 96] }"
-    file.write_text(file.read_text().replace("input_size = 64", sizes))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    sizes = {"input_size = 64": "input_size = { in_turn = [64, 96] }"}
+    asked, store = experiment(tmp_path, NARROW, 4, but=sizes), Store(tmp_path / "store")
     fill(asked, store, top1)
     (told,) = answers(gather(asked, store))
     assert ", 64 → 32, 96 → 32 px, " in told.place
@@ -88,9 +80,7 @@ def test_the_differences_of_a_treatment_are_gathered_once_for_all_that_is_said_o
     monkeypatch.setattr(
         pooled.Peers, "__init__", lambda self, *of: (made.append(self), init(self, *of))[1]
     )
-    file = experiment(tmp_path, NARROW).file
-    file.write_text('secondary = ["learned", "fixed"]\n' + file.read_text())
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked, store = experiment(tmp_path, NARROW, top=SECONDARY), Store(tmp_path / "store")
     fill(asked, store, top1)
     found = gather(asked, store)
     assert len(details.verdicts(found)) == 2
@@ -98,11 +88,8 @@ def test_the_differences_of_a_treatment_are_gathered_once_for_all_that_is_said_o
 
 
 def test_an_arm_of_which_one_recipe_could_not_be_timed_has_no_price(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW, seeds=4).file
-    learned = 'resizer = "learned"\n'
-    turns = learned + "num_kernels = { in_turn = [8, 32] }\n"
-    file.write_text(file.read_text().replace(learned, turns))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    turns = "num_kernels = { in_turn = [8, 32] }\n"
+    asked, store = experiment(tmp_path, NARROW, 4, rest=turns), Store(tmp_path / "store")
     fill(asked, store, top1)
     time_all(asked, store)
     found = gather(asked, store)
@@ -166,10 +153,10 @@ def test_the_noise_floor_of_several_contexts_is_told_from_the_least_to_the_large
 
 def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path: Path) -> None:
     """Between the plain images that are dearer and cheaper, whose sizes seeds take in turn."""
-    file = experiment(tmp_path, NARROW, seeds=4).file
+    second = 'secondary = ["learned", "larger"]\n'
     larger = '[[arm]]\nname = "larger"\nresizer = "none"\ninput_size = { in_turn = [56, 48] }\n'
-    file.write_text('secondary = ["learned", "larger"]\n' + file.read_text() + larger)
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked = experiment(tmp_path, NARROW, 4, top=second, rest=larger)
+    store = Store(tmp_path / "store")
     fill(asked, store, lambda trial: top1(trial) + trial.input_size + trial.seed % 2)
     time_all(asked, store)
     sizes = {row.arm.name: row.size for row in gather(asked, store).rows}
@@ -182,26 +169,20 @@ def test_a_verdict_has_the_difference_at_equal_training_time_beside_it(tmp_path:
 
 
 def test_where_a_network_starts_trained_its_place_says_so(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
-    file.write_text(file.read_text().replace("[axes]", "pretrained = true\n[axes]", 1))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    trained = {"[axes]": "pretrained = true\n[axes]"}
+    asked, store = experiment(tmp_path, NARROW, but=trained), Store(tmp_path / "store")
     fill(asked, store, top1)
     (answer,) = answers(gather(asked, store))
     assert answer.place == "fine, 64 → 32 px, pretrained resnet10t, 2 epochs"
 
 
 def test_a_verdict_names_the_runs_that_another_may_share_with_it(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
-    learned = 'resizer = "learned"\n'
-    file.write_text(file.read_text().replace(learned, learned + 'init_from = "fixed"\n'))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    start = 'init_from = "fixed"\n'
+    asked, store = experiment(tmp_path, NARROW, rest=start), Store(tmp_path / "store")
     fill(asked, store, top1)
     (line,) = verdicts.verdict_rows(gather(asked, store))
     shared = {key for key, of in asked.trials.items() if of.resizer in ("none", "fixed")}
     assert set(line.base_runs) == shared
-
-
-SECONDARY = 'secondary = ["learned", "fixed"]\n'
 
 
 @pytest.mark.parametrize(("plain", "answer"), [(10.0, "worse"), (61.0, "no verdict")])
@@ -209,9 +190,7 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
     tmp_path: Path, plain: float, answer: str
 ) -> None:
     """Learned is 62 ± 2; fixed 70.5 ± 0.5: settled, where plain is far below alone."""
-    file = experiment(tmp_path, NARROW).file
-    file.write_text(SECONDARY + file.read_text())
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked, store = experiment(tmp_path, NARROW, top=SECONDARY), Store(tmp_path / "store")
 
     def accuracy(trial: Trial) -> float:
         means = {"none": plain, "fixed": 70.0 + 0.5 * trial.seed, "learned": 60.0}
@@ -238,10 +217,8 @@ def test_the_secondary_comparison_waits_until_the_primary_is_settled(
 
 
 def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
-    fixed = 'resizer = "fixed"\n'
-    file.write_text(file.read_text().replace(fixed, f'{fixed}isolates = "learning"\n'))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    told = {'resizer = "fixed"': 'resizer = "fixed"\nisolates = "learning"'}
+    asked, store = experiment(tmp_path, NARROW, but=told), Store(tmp_path / "store")
     fill(asked, store, top1)
     ((_, lines),) = details.controls(gather(asked, store))
     assert lines["control"].tolist() == ["fixed (learning)"]
@@ -249,20 +226,16 @@ def test_a_control_of_ones_own_is_told_with_what_it_isolates(tmp_path: Path) -> 
 
 
 def test_the_plain_image_at_full_size_has_one_title_whatever_it_is_called(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
     whole = '[[arm]]\nname = "every pixel"\nisolates = "pixels"\nresizer = "none"\n'
-    file.write_text(file.read_text() + whole)
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked, store = experiment(tmp_path, NARROW, rest=whole), Store(tmp_path / "store")
     fill(asked, store, top1)
     ((_, lines),) = details.controls(gather(asked, store))
     assert lines["control"].tolist() == ["fixed", "every pixel (plain at 64 px: the whole image)"]
 
 
 def test_an_arm_of_another_backbone_is_no_control(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
-    fixed = 'resizer = "fixed"\n'
-    file.write_text(file.read_text().replace(fixed, f'{fixed}backbone = "resnet18"\n'))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    other = {'resizer = "fixed"': 'resizer = "fixed"\nbackbone = "resnet18"'}
+    asked, store = experiment(tmp_path, NARROW, but=other), Store(tmp_path / "store")
     fill(asked, store, top1)
     assert details.controls(gather(asked, store)) == []
 
@@ -293,11 +266,11 @@ def test_what_a_control_says_heeds_the_margin(
 def test_rows_say_how_long_they_train_where_that_differs_and_what_is_not_trained_has_no_step(
     tmp_path: Path,
 ) -> None:
-    file = experiment(tmp_path, NARROW).file
+    more = ""
     for name, epochs in (("continued", 1), ("kept", 0)):
-        more = f'[[arm]]\nname = "{name}"\nresizer = "none"\ninput_size = 32\n'
-        file.write_text(file.read_text() + f'{more}init_from = "plain"\nepochs = {epochs}\n')
-    asked, store = load(str(file)), Store(tmp_path / "store")
+        more += f'[[arm]]\nname = "{name}"\nresizer = "none"\ninput_size = 32\n'
+        more += f'init_from = "plain"\nepochs = {epochs}\n'
+    asked, store = experiment(tmp_path, NARROW, rest=more), Store(tmp_path / "store")
     fill(asked, store, top1)
     time_all(asked, store)
     found = gather(asked, store)
@@ -309,9 +282,8 @@ def test_rows_say_how_long_they_train_where_that_differs_and_what_is_not_trained
     }
     steps = table.price(found).set_index("arm")["training step"]
     assert (steps["kept"], steps["continued"]) == (NONE, f"1.00 {TIMES} [1.00, 1.00]")
-    experiment(tmp_path, NARROW)
-    fill(load(str(file)), store, top1)
-    assert "trained for" not in table.results(gather(load(str(file)), store))
+    fill(asked := experiment(tmp_path, NARROW), store, top1)
+    assert "trained for" not in table.results(gather(asked, store))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +297,5 @@ def test_rows_say_how_long_they_train_where_that_differs_and_what_is_not_trained
 def test_a_secondary_comparison_that_makes_no_sense_is_refused(
     tmp_path: Path, secondary: str, said: str
 ) -> None:
-    file = experiment(tmp_path, NARROW).file
-    file.write_text(f"secondary = {secondary}\n" + file.read_text())
     with pytest.raises(InputError, match=said):
-        load(str(file))
+        experiment(tmp_path, NARROW, top=f"secondary = {secondary}\n")

@@ -125,11 +125,10 @@ def test_where_nothing_was_trained_the_price_is_that_of_the_cost_experiments(
 def test_arms_of_one_front_end_are_no_comparison_of_the_front_page(
     tmp_path: Path, baseline: str, again: str
 ) -> None:
-    experiment(tmp_path, NARROW)
-    text = (file := tmp_path / "toy.toml").read_text()
-    text = text.replace('["learned", "plain"]', f'["again", "{baseline}"]')
-    file.write_text(f'{text}[[arm]]\nname = "again"\n{again}\n')
-    fill(asked := load(str(file)), Store(tmp_path), top1)
+    compared = {'["learned", "plain"]': f'["again", "{baseline}"]'}
+    rest = f'[[arm]]\nname = "again"\n{again}\n'
+    asked = experiment(tmp_path, NARROW, but=compared, rest=rest)
+    fill(asked, Store(tmp_path), top1)
     found = verdicts([gather(asked, Store(tmp_path))])
     assert len(found) == 1
     assert overview(found).real.empty
@@ -249,10 +248,8 @@ def test_each_comparison_is_a_line_and_those_too_many_for_a_figure_are_one_avera
 def test_the_recipe_of_one_arm_alone_is_told_and_the_length_where_it_is_an_axis_once(
     tmp_path: Path,
 ) -> None:
-    asked = experiment(tmp_path, 'dataset = ["fine"]\nepochs = [2, 4, 8]')
-    text = asked.file.read_text().replace("margin_pct = 1.0", 'recipe_for = "plain"')
-    asked.file.write_text(text)
-    asked = load(str(asked.file))
+    axes = 'dataset = ["fine"]\nepochs = [2, 4, 8]'
+    asked = experiment(tmp_path, axes, top='recipe_for = "plain"\n')
     fill(asked, Store(tmp_path), top1)
     found = gather(asked, Store(tmp_path))
     assert "recipe tuned for plain;" in scope(found)

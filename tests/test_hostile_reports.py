@@ -134,9 +134,8 @@ def test_a_hostile_experiments_whole_report_is_made(tmp_path: Path) -> None:
 
 
 def test_seeds_that_stand_in_any_order_keep_what_is_theirs(tmp_path: Path) -> None:
-    file = experiment(tmp_path, NARROW).file
-    file.write_text(file.read_text().replace("seed = [0, 1, 2]", "seed = [2, 0, 1]"))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    seeds = {"seed = [0, 1, 2]": "seed = [2, 0, 1]"}
+    asked, store = experiment(tmp_path, NARROW, but=seeds), Store(tmp_path / "store")
     labels = np.arange(100) % 10
     for cell in asked.cells:
         wrong = (cell.trial.seed + 1) * (3 if cell.arm == "plain" else 1)
@@ -173,9 +172,8 @@ def test_arms_without_any_spread_have_a_figure_of_their_cost(tmp_path: Path) -> 
 def test_an_arm_has_one_colour_in_all_figures_whether_or_not_the_others_ended_well(
     tmp_path: Path,
 ) -> None:
-    file = experiment(tmp_path, NARROW).file
-    file.write_text(file.read_text() + '[[arm]]\nname = "strided"\nresizer = "strided"\n')
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    strided = '[[arm]]\nname = "strided"\nresizer = "strided"\n'
+    asked, store = experiment(tmp_path, NARROW, rest=strided), Store(tmp_path / "store")
     fill(asked, store, lambda trial: None if trial.resizer == "fixed" else 50.0)
     evidence = gather(asked, store)
     colour = arm_styles(evidence.arms.values())["strided"].colour

@@ -39,10 +39,9 @@ TURNS = f"{LEARNED}num_kernels = {{ in_turn = [8, 32] }}\n"
 def evidence(
     folder: Path, targets: str = "[50]", *, axes: str = LONG, seeds: int = 3, learned: str = LEARNED
 ) -> Evidence:
-    experiment(folder, axes, seeds)
-    text = (file := folder / "toy.toml").read_text().replace(LEARNED, learned)
-    file.write_text(f"targets_pct = {targets}\n{text}")
-    asked, store = load(str(file)), Store(folder / "store")
+    top = f"targets_pct = {targets}\n"
+    asked = experiment(folder, axes, seeds, top=top, but={LEARNED: learned})
+    store = Store(folder / "store")
     fill(asked, store, doubled)
     for key, trial in asked.trials.items():
         record = store.trial(key)
@@ -182,9 +181,8 @@ def test_the_page_leads_with_the_time_and_has_its_table(tmp_path: Path) -> None:
 
 
 def test_lengths_that_were_not_timed_yet_have_no_line(tmp_path: Path) -> None:
-    experiment(tmp_path, LONG)
-    (file := tmp_path / "toy.toml").write_text("targets_pct = [50]\n" + file.read_text())
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked = experiment(tmp_path, LONG, top="targets_pct = [50]\n")
+    store = Store(tmp_path / "store")
     fill(asked, store, doubled)
     found = gather(asked, store)
     assert lines(found) == []
@@ -192,7 +190,5 @@ def test_lengths_that_were_not_timed_yet_have_no_line(tmp_path: Path) -> None:
 
 
 def test_targets_need_several_lengths(tmp_path: Path) -> None:
-    experiment(tmp_path, f"{NARROW}\nepochs = [4]")
-    (file := tmp_path / "toy.toml").write_text("targets_pct = [50]\n" + file.read_text())
     with pytest.raises(InputError, match=r"targets_pct: \[axes\] has no several epochs or steps"):
-        load(str(file))
+        experiment(tmp_path, f"{NARROW}\nepochs = [4]", top="targets_pct = [50]\n")

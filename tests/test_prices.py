@@ -238,13 +238,11 @@ def test_a_plain_image_that_is_validated_otherwise_than_the_treatments_is_none_o
     tmp_path: Path,
 ) -> None:
     """It costs what the right one does; images trained on antialiased are sampled in its test."""
-    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     others = '[[arm]]\nname = "whole"\nresizer = "none"\n'
     others += (
         '[[arm]]\nname = "sampled"\nresizer = "none"\ninput_size = 32\neval_antialias = false\n'
     )
-    asked.file.write_text(asked.file.read_text() + others)
-    asked = load(str(asked.file))
+    asked, store = experiment(tmp_path, NARROW, rest=others), Store(tmp_path / "store")
 
     def answer(trial: Trial) -> float:
         if trial.eval_antialias is False:

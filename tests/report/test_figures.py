@@ -22,7 +22,6 @@ from bench.report.made import Report
 from bench.report.pages import draw
 from bench.report.words import NONE
 from bench.spec.experiment import Experiment
-from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import (
@@ -205,10 +204,8 @@ def test_a_logarithmic_axis_of_any_length_has_the_labels_to_read_it_by(
 
 
 def test_a_dollar_in_a_name_is_a_dollar_in_every_figure(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, NARROW)
-    file = asked.file
-    file.write_text(file.read_text().replace('name = "fixed"', 'name = "$5 \\\\frac{$"'))
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    dollar = {'name = "fixed"': 'name = "$5 \\\\frac{$"'}
+    asked, store = experiment(tmp_path, NARROW, but=dollar), Store(tmp_path / "store")
     fill(asked, store, top1)
     time_all(asked, store)
     drawn = draw(gather(asked, store))

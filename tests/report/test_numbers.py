@@ -93,9 +93,8 @@ def test_an_arm_that_could_not_be_timed_is_told_with_the_reason(tmp_path: Path) 
 
 
 def test_no_table_has_a_column_that_tells_nothing_of_any_row(tmp_path: Path) -> None:
-    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
-    asked.file.write_text("train = false\n" + asked.file.read_text())
-    asked = load(str(asked.file))
+    asked = experiment(tmp_path, NARROW, top="train = false\n")
+    store = Store(tmp_path / "store")
     time_all(asked, store)
     evidence = gather(asked, store)
     for table in (results(evidence), price(evidence), costs(evidence)):
@@ -117,10 +116,8 @@ def test_the_summary_has_the_numbers_of_the_page_as_numbers(
 
 
 def test_what_others_reach_stands_beside_the_results(tmp_path: Path) -> None:
-    asked, store = experiment(tmp_path, NARROW), Store(tmp_path / "store")
     told = 'reference = [{name = "a blog, 224 px", top1_pct = 65.2, source = "its table | 1"}]\n'
-    asked.file.write_text(told + asked.file.read_text())
-    asked = load(str(asked.file))
+    asked, store = experiment(tmp_path, NARROW, top=told), Store(tmp_path / "store")
     fill(asked, store, top1)
     text = page_text(gather(asked, store))
     assert "| a blog, 224 px | 65.2 | its table \\| 1 |" in text
@@ -205,10 +202,9 @@ def test_rows_of_other_settings_do_not_share_a_speed_column(tmp_path: Path) -> N
 
 
 def test_an_arm_that_starts_from_another_has_one_row_for_all_its_seeds(tmp_path: Path) -> None:
-    experiment(tmp_path, "dataset = ['fine']\nlr = [0.1, 0.2]")
     warm = '[[arm]]\nname = "warm"\nresizer = "learned"\ninit_from = "plain"\nlr = 0.3\n'
-    (file := tmp_path / "toy.toml").write_text((tmp_path / "toy.toml").read_text() + warm)
-    asked, store = load(str(file)), Store(tmp_path / "store")
+    asked = experiment(tmp_path, "dataset = ['fine']\nlr = [0.1, 0.2]", rest=warm)
+    store = Store(tmp_path / "store")
     fill(asked, store, top1)
     table = results(gather(asked, store)).set_index("arm")
     assert table.loc["warm", "seeds"].tolist() == ["3 of 3", "3 of 3"]  # plain's rates differ
@@ -231,10 +227,9 @@ def test_a_price_that_an_axis_does_not_change_is_told_once(tmp_path: Path) -> No
 
 
 def test_where_nothing_is_trained_the_answer_is_what_the_price_buys(tmp_path: Path) -> None:
-    asked = experiment(tmp_path, NARROW, seeds=1)
     whole = '[[arm]]\nname = "whole"\nresizer = "none"\n'
-    asked.file.write_text("train = false\n" + asked.file.read_text() + whole)
-    asked, store = load(str(asked.file)), Store(tmp_path / "store")
+    asked = experiment(tmp_path, NARROW, 1, top="train = false\n", rest=whole)
+    store = Store(tmp_path / "store")
     time_all(asked, store)
     milliseconds = {"plain": 2.5, "learned": 4.0, "whole": 10.0}
     (folder,) = set(store.timing_folders(asked).values())

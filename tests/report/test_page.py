@@ -18,7 +18,6 @@ from bench.report.pages import make
 from bench.report.table import is_numeric, results, short
 from bench.report.words import NONE
 from bench.spec.experiment import Experiment
-from bench.spec.files import load
 from bench.spec.trial import Trial
 from bench.store import Store
 from tests.fakes import (
@@ -288,9 +287,8 @@ def test_times_of_another_machine_than_the_trials_are_pointed_out(tmp_path: Path
 def test_that_weights_know_the_images_is_said_of_images_of_imagenet_alone(
     tmp_path: Path, dataset: str, told: int
 ) -> None:
-    asked = experiment(tmp_path, f'dataset = ["{dataset}"]')
-    asked.file.write_text(asked.file.read_text().replace("epochs", "pretrained = true\nepochs"))
-    asked = load(str(asked.file))
+    trained = {"epochs": "pretrained = true\nepochs"}
+    asked = experiment(tmp_path, f'dataset = ["{dataset}"]', but=trained)
     warnings = list(environment.warnings(gather(asked, Store(tmp_path / "store"))))
     assert len([line for line in warnings if line.startswith("Published weights")]) == told
 
