@@ -50,6 +50,7 @@ SAID = (
     *((os.strerror(number), MACHINE[number]) for number in MACHINE if number != errno.EAGAIN),
     ("database or disk is full", "no space left"),
     ("attempt to write a readonly database", "a study's file cannot be written"),
+    ("database is locked", "another process keeps a study's file to itself"),
     ("GPU is lost", "the device is lost"),
     ("device is lost", "the device is lost"),
     ("fallen off the bus", "the device is lost"),

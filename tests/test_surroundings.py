@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from bench.errors import InputError, MachineError, machine_trouble
 from bench.events import Begin, Event, Listener
@@ -157,3 +158,26 @@ def test_a_garbage_study_is_one_sentence(store: Store, tmp_path: Path, content: 
     (folder / "study.db").write_bytes(content)
     with pytest.raises(InputError, match=r"study.db is damaged or of another version \(.*move"):
         Tuner(search, store, lambda _: None, lambda *_: {})  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("database or disk is full", MachineError, r"study.db: no space left$"),
+        ("database is locked", MachineError, r"study.db: another process keeps a study's file"),
+        (
+            "no such table: trials",
+            InputError,
+            r"study.db is damaged .*no such table: trials\): mov",
+        ),
+    ],
+)
+def test_a_study_that_fails_says_whether_the_machine_or_the_file_is_at_fault(
+    tmp_path: Path, said: str, kind: type[InputError], told: str
+) -> None:
+    from bench.run.studies import OF_THE_FILE, of_studies
+
+    file = tmp_path / "study.db"
+    with pytest.raises(InputError, match=told) as caught, of_studies(file, *OF_THE_FILE):
+        raise StorageInternalError from sqlite3.OperationalError(said)
+    assert type(caught.value) is kind

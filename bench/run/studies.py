@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import warnings
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -96,24 +97,14 @@ class Tuner:
         self.settings = search.settings
         self.folder = store.search_folder(search.name)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.file = self.folder / "study.db"
         self.gate = FileLock(self.folder / "lock")  # held while a configuration is drawn
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with self.gate:
-            try:
-                self.storage = RDBStorage(
-                    "sqlite:///study.db", engine_kwargs=connected(self.folder / "study.db")
-                )
-                bound = binding(search).items()
-                self.studies = {arm: self._study(f"{arm} {to}") for arm, to in bound}
-            except (*OF_THE_FILE, RuntimeError) as error:
-                cause = error.__cause__ or error
-                if trouble := machine_trouble(cause):
-                    raise MachineError(trouble) from error
-                said = str(cause).splitlines()[0]
-                raise InputError(
-                    f"{self.folder / 'study.db'} is damaged or of another version ({said}): move "
-                    f"{self.folder} away to begin the search anew"
-                ) from error
+        other_optuna = RuntimeError
+        with self.gate, of_studies(self.file, *OF_THE_FILE, other_optuna):
+            self.storage = RDBStorage("sqlite:///study.db", engine_kwargs=connected(self.file))
+            bound = binding(search).items()
+            self.studies = {arm: self._study(f"{arm} {to}") for arm, to in bound}
 
     def _study(self, name: str) -> optuna.Study:
         directions: list[Literal["maximize", "minimize"]] = [
@@ -162,12 +153,8 @@ class Tuner:
 
     def run(self) -> None:
         """Score configurations, so many at once, until there is none left and none running."""
-        try:
+        with of_studies(self.file, *OF_THE_FILE):
             waited_for(self._run())
-        except OF_THE_FILE as error:  # which was sound when it was opened
-            cause = error.__cause__ or error
-            said = machine_trouble(cause) or first_line(cause)
-            raise MachineError(f"{self.folder / 'study.db'}: {said}") from error
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -303,6 +290,26 @@ def _suggested(proposal: optuna.Trial, name: str, of: Range) -> object:
     if of.kind == "int":
         return proposal.suggest_int(name, int(low), int(high))
     return proposal.suggest_float(name, low, high, log=of.kind == "log")
+
+
+@contextmanager
+def of_studies(file: Path, *raised: type[Exception]) -> Iterator[None]:
+    """Tell what is wrong with the file of the studies, or with the disk that it is on.
+
+    Raises:
+        MachineError: in place of one that was raised, where that is the machine's.
+        InputError: in place of any other.
+    """
+    try:
+        yield
+    except raised as error:
+        cause = error.__cause__ or error
+        if trouble := machine_trouble(cause):
+            raise MachineError(f"{file}: {trouble}") from error
+        raise InputError(
+            f"{file} is damaged or of another version ({first_line(cause)}): move {file.parent} "
+            "away to begin the search anew"
+        ) from error
 
 
 def connected(file: Path) -> dict[str, object]:

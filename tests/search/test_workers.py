@@ -107,7 +107,7 @@ def test_a_study_on_a_disk_that_is_full_is_not_taken_for_damaged(
         raise said
 
     monkeypatch.setattr(studies, "connected", lambda _: {"creator": full})
-    with pytest.raises(MachineError, match=r"^no space left$"):
+    with pytest.raises(MachineError, match=r"study\.db: no space left$"):
         Tuner(toy_search(), store, ignore, filled)
 
 
