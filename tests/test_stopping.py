@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -60,19 +61,21 @@ def test_a_background_job_whose_script_ignores_ctrl_c_stops_all_the_same() -> No
         signal.signal(signal.SIGINT, usual)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_in_the_midst_of_an_import_is_put_off_as_the_module_might_swallow_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
     (tmp_path / "swallows.py").write_text(
         "import os, signal\n"
         "whole = False\n"
         "try:\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"    os.kill(os.getpid(), {number:d})\n"
         "    whole = True\n"
         "except BaseException:\n"
         "    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "swallows", raising=False)
 
     def imported() -> None:
         assert importlib.import_module("swallows").whole
@@ -80,4 +83,4 @@ def test_a_stop_in_the_midst_of_an_import_is_put_off_as_the_module_might_swallow
 
     with pytest.raises(stopping.SignalledError) as stop, stopping.stoppable():
         imported()
-    assert stop.value.status == 143
+    assert stop.value.status == status

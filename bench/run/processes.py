@@ -24,6 +24,7 @@ from typing import TypeVar, TypeVarTuple, cast
 
 from bench.errors import InputError
 from bench.events import Event, Listener, StoppedError, ignore
+from bench.run.stopping import ending_tasks
 
 PRELOADED = ("bench.lab.trial", "bench.lab.timing", "pandas")  # pyarrow looks for pandas
 
@@ -68,7 +69,8 @@ def call(
 def waited_for(work: Coroutine[object, object, T]) -> T:
     """What comes of work on several things at once; the first error of one of them is raised."""
     try:
-        return asyncio.run(work)
+        with ending_tasks():
+            return asyncio.run(work)
     except BaseExceptionGroup as group:
         first = group.exceptions[0]
         raise first from first.__cause__

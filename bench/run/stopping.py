@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 
 AGAIN_S = 0.1  # after so long a stop that fell into an import is tried again
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class SignalledError(KeyboardInterrupt):
@@ -25,8 +27,22 @@ def is_importing(frame: FrameType | None) -> bool:
 
 
 @contextmanager
+def ending_tasks() -> Iterator[None]:
+    """Give Ctrl-C its usual handler, in whose place asyncio has its own: one that ends tasks."""
+    ours = signal.getsignal(signal.SIGINT)
+    if not callable(ours) or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, ours)
+
+
+@contextmanager
 def stoppable(minutes: float | None = None) -> Iterator[None]:
-    """Let SIGTERM, and the end of the minutes, stop what runs in here as Ctrl-C does.
+    """Let Ctrl-C, SIGTERM, and the end of the minutes stop what runs in here.
 
     For the main thread alone.
 
@@ -39,12 +55,12 @@ def stoppable(minutes: float | None = None) -> Iterator[None]:
         asked.append(number)
         if is_importing(frame):  # compiled modules swallow what is raised there, and stay half made
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
         else:
             signal.raise_signal(signal.SIGINT)  # whose handler knows how to end what is at work
 
-    usual = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGALRM)}
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's background job has it
-        usual[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = {number: signal.signal(number, stop) for number in STOPS}
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes if minutes else 0)
     try:
         yield
