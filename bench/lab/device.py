@@ -42,12 +42,21 @@ def pick() -> torch.device:
     try:
         device = torch.device(named)
         torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"RESIZER_BENCH_DEVICE={named!r} cannot be used: {reason}") from None
+    except (RuntimeError, AssertionError, ImportError) as error:
+        why = f": {message(error).partition('. ')[0]}" if named.startswith("cuda") else ""
+        raise InputError(
+            f"RESIZER_BENCH_DEVICE={named!r} cannot be used{why}{one_of(named, here())}"
+        ) from None
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # for what asks for no device: events, streams, libraries
     return device
+
+
+def here() -> list[str]:
+    """The devices of this machine, as RESIZER_BENCH_DEVICE names them."""
+    count, kind = torch.accelerator.device_count(), torch.accelerator.current_accelerator()
+    names = [kind.type, *(f"{kind.type}:{i}" for i in range(count))] if kind and count else []
+    return ["cpu", *names]
 
 
 def resolve_precision(asked: str, device: torch.device) -> Precision:
