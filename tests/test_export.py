@@ -129,9 +129,14 @@ def test_a_module_that_torch_cannot_export_is_one_sentence_and_leaves_nothing(
     assert not list(tmp_path.glob("*model*"))
 
 
-def test_a_trial_without_weights_is_refused_in_a_sentence(
+def test_a_trial_without_weights_is_refused_in_a_sentence_that_names_one_of_another_seed(
     store: Store, key: str, tmp_path: Path
 ) -> None:
     (store.trial_folder(key) / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match='run its experiment with keep_weights = "all" to have'):
+    said = 'run its experiment with keep_weights = "all" to have them'
+    with pytest.raises(InputError, match=f"{said}$"):
+        export.export(store.root, key, "pt2", tmp_path / "model.pt2")
+    trained(store, resizer="learned", num_kernels=8)
+    other = trained(store, resizer="learned", num_kernels=4, seed=3)
+    with pytest.raises(InputError, match=f"{said}; of another seed, and with weights: {other}$"):
         export.export(store.root, key, "pt2", tmp_path / "model.pt2")

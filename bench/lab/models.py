@@ -16,7 +16,7 @@ from bench.errors import InputError, first_line
 from bench.lab import backbones, checkpoints, weights
 from bench.lab import device as devices
 from bench.paths import WEIGHTS, results_with
-from bench.records import LoadedWeights, TrialRecord, read_record
+from bench.records import LoadedWeights, TrialRecord, read_record, read_sound
 from bench.seeds import seed_for
 from bench.spec.trial import Fields, Trial
 
@@ -165,6 +165,8 @@ def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> 
 MOST_COMPILED = 256
 """Compiled forms at once: all models are one function to torch, which beyond would not compile."""
 
+STARTS = ("resizer_from", "backbone_from")
+"""Fields that name trials of the same seed."""
 PARENT = ", which it starts from,"
 
 
@@ -179,7 +181,7 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
         raise InputError(
             f"trial {folder.name}{role} has no weights: publishing leaves them out, and so may "
             f"keep_weights; delete its folder in {folder.parent} and run its experiment with "
-            'keep_weights = "all" to have them'
+            'keep_weights = "all" to have them' + ("" if role else _kept_beside(folder))
         )
     try:
         return weights.load(file)
@@ -188,6 +190,19 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
             f"the weights of trial {folder.name}{role} are damaged ({first_line(error)}); delete "
             f"its folder in {folder.parent} and run its experiment again"
         ) from error
+
+
+def _kept_beside(folder: Path) -> str:
+    """The trials that differ from one in their seeds alone and have weights; "" without any."""
+
+    def seedless(of: Path) -> Fields:
+        record = read_sound(of, TrialRecord)
+        fields = record["trial"].items() if record else ()
+        return {n: v for n, v in fields if v is not None and n not in ("seed", *STARTS)}
+
+    ours, kept = seedless(folder), sorted(folder.parent.glob(f"*/{WEIGHTS}"))
+    keys = [file.parent.name for file in kept if seedless(file.parent) == ours]
+    return f"; of another seed, and with weights: {', '.join(keys)}" if keys else ""
 
 
 def knows_imagenet(trial: Trial, trials: Path) -> bool:
