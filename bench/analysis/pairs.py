@@ -41,10 +41,34 @@ class Pair:
 
     context: str
     regime: Regime  # of the first arm
-    trials: pd.DataFrame  # by seed, of those that both finished: ours, theirs in %, and either key
-    asked: frozenset[str]  # the keys of all, finished or not
-    ended: int  # seeds whose trials of both arms ended, well or not
-    planned: int  # seeds that both arms have in the file
+    both: Mapping[int, tuple[Line, Line]]  # by each seed that both arms have in the file
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The keys of all trials, finished or not."""
+        return frozenset(of["key"] for trials in self.both.values() for of in trials)
+
+    @property
+    def planned(self) -> int:
+        """How many seeds both arms have in the file."""
+        return len(self.both)
+
+    @property
+    def ended(self) -> int:
+        """Seeds whose trials of both arms ended, well or not."""
+        return sum("missing" not in _states(trials) for trials in self.both.values())
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """By seed, of those that both finished: ours, theirs in %, and either key."""
+        found = [
+            (seed, *(of["top1_pct"] for of in trials), *(of["key"] for of in trials))
+            for seed, trials in sorted(self.both.items())
+            if _states(trials) == {"ok"}
+        ]
+        numbers = {"seed": int, "ours": float, "theirs": float}
+        kinds = {**numbers, "ours_key": object, "theirs_key": object}
+        return pd.DataFrame(found, columns=list(kinds)).astype(kinds).dropna().set_index("seed")
 
     @cached_property
     def differences(self) -> pd.Series[float]:
@@ -86,14 +110,7 @@ def pairs(table: pd.DataFrame, arm: str, to: str) -> Iterator[Pair]:
         others = theirs.get(context, {})
         both = {seed: (one, others[seed]) for seed, one in mine.items() if seed in others}
         if both and all(one["dataset"] == other["dataset"] for one, other in both.values()):
-            yield Pair(
-                context,
-                regime_of(next(iter(both.values()))[0]),
-                _side_by_side(both),
-                frozenset(of["key"] for trials in both.values() for of in trials),
-                ended=sum("missing" not in _states(trials) for trials in both.values()),
-                planned=len(both),
-            )
+            yield Pair(context, regime_of(next(iter(both.values()))[0]), both)
 
 
 def _by_seed(table: pd.DataFrame, arm: str) -> dict[str, dict[int, Line]]:
@@ -108,17 +125,6 @@ def _by_seed(table: pd.DataFrame, arm: str) -> dict[str, dict[int, Line]]:
 
 def _states(trials: Iterable[Line]) -> set[str]:
     return {of["status"] for of in trials}
-
-
-def _side_by_side(both: Mapping[int, tuple[Line, Line]]) -> pd.DataFrame:
-    """Accuracies and keys, by seed, of those that both finished."""
-    found = [
-        (seed, *(of["top1_pct"] for of in trials), *(of["key"] for of in trials))
-        for seed, trials in sorted(both.items())
-        if _states(trials) == {"ok"}
-    ]
-    kinds = {"seed": int, "ours": float, "theirs": float, "ours_key": object, "theirs_key": object}
-    return pd.DataFrame(found, columns=list(kinds)).astype(kinds).dropna().set_index("seed")
 
 
 def regime_of(trial: Line) -> Regime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import pandas as pd
 from bench.analysis.crossed import Squares, error
 from bench.analysis.judging import LEAST_SEEDS, Looks
 from bench.analysis.moderated import Variances, prior_of
-from bench.analysis.pairs import distinct, of_treatment, pairs
+from bench.analysis.pairs import Regime, distinct, of_treatment, pairs
 from bench.analysis.pooled import lent, typical
 from bench.analysis.statistics import POWER, Error, Estimate
 
@@ -24,7 +25,7 @@ IMAGES_SHARE = 0.25  # spread of an image's true difference, as a share of that;
 TYPICAL_IMAGES = 3_929  # on so many most published differences were measured
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """What is known of a comparison before it is run."""
 
@@ -68,26 +69,30 @@ def designs(
     primary: tuple[str, str],
     looks: tuple[int, ...] = (),
     images: Callable[[str], int | None] = lambda _: None,
-) -> dict[str, Design]:
-    """The design of each distinct context, by the context's label.
+) -> dict[Design, list[str]]:
+    """The designs, each with the labels of the distinct contexts that have it.
 
     Args:
         table: of the whole experiment, as `Store.table` makes it; nothing of it need be finished.
         images: how many a dataset has for validation.
     """
-    asked, found = distinct(pairs(table, *primary)), dict[str, Design]()
-    regimes = [one.regime for one in of_treatment(table, primary[0])]
-    own = frozenset(table["key"])
+    asked, alike = (
+        distinct(pairs(table, *primary)),
+        defaultdict[tuple[Regime, int], list[str]](list),
+    )
     for pair in asked:
-        lenders = tuple(lent(pair.regime, own))
-        val_images = images(pair.regime.dataset)
+        alike[pair.regime, pair.planned].append(pair.context)
+    regimes = Counter(one.regime for one in of_treatment(table, primary[0]))
+    own, found = frozenset(table["key"]), dict[Design, list[str]]()
+    for (regime, planned), contexts in alike.items():
+        lenders = tuple(lent(regime, own))
+        val_images = images(regime.dataset)
         if lenders:
             df = [one.df.sum() for one in lenders]
             variance = float(np.average([one.pooled for one in lenders], weights=df))
         else:  # on fewer images than is typical it spreads more, as each counts for more
             of_seeds = max(0.0, typical() ** 2 - IMAGE_SD**2 / TYPICAL_IMAGES)
             variance = of_seeds + IMAGE_SD**2 / (val_images or TYPICAL_IMAGES)
-        at_looks = Looks.of(looks, pair.planned, len(asked))
-        others = regimes.count(pair.regime) - 1
-        found[pair.context] = Design(math.sqrt(variance), lenders, others, at_looks, val_images)
+        at_looks, others = Looks.of(looks, planned, len(asked)), regimes[regime] - 1
+        found[Design(math.sqrt(variance), lenders, others, at_looks, val_images)] = contexts
     return found

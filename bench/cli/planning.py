@@ -210,8 +210,8 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> Iterator[str]:
     if not (spec.primary and spec.train):
         return
     found = designs(table, spec.primary, spec.looks, lambda name: images(name, "val"))
-    for context, design in found.items():
-        alike[finds(design, spec.margin_pct)].append(context)
+    for design, contexts in found.items():
+        alike[finds(design, spec.margin_pct)] += contexts
     for sentence, contexts in list(alike.items())[:MOST_DESIGNS]:
         of = contexts[0] if len(contexts) == 1 else f"{len(contexts)} comparisons alike"
         yield f"{sentence} ({of})" if of else sentence
