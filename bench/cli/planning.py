@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 
-from bench.cli.console import duration, name_damaged, out, say, wrapped_table
+from bench.cli.console import duration, name_damaged, out, plain, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
 from bench.errors import InputError, counted
 from bench.paths import EXPERIMENTS, PUBLISHED
@@ -38,26 +39,32 @@ def list_experiments() -> None:
     from bench.run.plan import make_plan, published_pace
 
     store, pace = own_store(), published_pace(PUBLISHED)
-    lines, refused = [], []
-    for name in shipped():
-        asked, progress = read(name), ("search", "?")
+    names, refused = shipped(), []
+    for name in names:
+        asked, state = read(name), "a search, to be begun"
         try:
             if not asked.spec.search or _is_tuned(asked, store):
-                planned = make_plan(*opened(name, small=False), pace)
-                done = f"{planned.counts['ok']} of {len(planned.states)}" if planned.states else "-"
-                progress = done, time_left(planned, planned.states)
+                state = progress(make_plan(*opened(name, small=False), pace))
         except InputError as error:  # of one, which keeps nobody from the others
-            progress = "?", "?"
+            state = "?"
             refused.append(str(error))
         sizes = {"full": name, "small": f"{name}-small"}.items()
-        published = ", ".join(size for size, of in sizes if (PUBLISHED / of).is_dir()) or "-"
-        lines.append((name, *progress, published, asked.spec.question))
-    progressed = ("finished", "time left")
-    titles = ("experiment", *progressed, "published", "question")
-    out.print(wrapped_table(titles, lines, right=progressed))
+        published = " and ".join(size for size, of in sizes if (PUBLISHED / of).is_dir())
+        told = f"{state}; published: {published}" if published else state
+        out.print(f"[bold]{name:{max(map(len, names))}}[/bold]  {told}", highlight=False)
+        out.print(Padding(plain(asked.spec.question), (0, 0, 0, 2)))
     for line in refused:
         say(line)
     say("`plan NAME` tells more of one; `run NAME --small` asks most of them at a smaller size")
+
+
+def progress(plan: Plan) -> str:
+    """How far an experiment is, and how long the rest takes, where that is known."""
+    if not plan.states:
+        return "timed only"
+    left = time_left(plan, plan.states)
+    done = f"{plan.counts['ok']} of {len(plan.states)} finished"
+    return done if left in "-?" else f"{done}, {left} left"
 
 
 def _is_tuned(asked: Asked, store: Store) -> bool:

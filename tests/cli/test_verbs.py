@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from bench.records import write_record
 from bench.report.made import saved
 from bench.report.pages import make
 from bench.run.claims import claim
-from bench.spec.files import load
+from bench.spec.files import load, shipped
 from bench.spec.trial import named_by
 from bench.store import Store
 from tests import fakes
@@ -60,13 +61,16 @@ def test_the_questions_are_listed_and_one_of_ones_own_plans_at_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(console.out, "width", 120)
+    monkeypatch.setattr(console.out, "width", 80)
     planning.list_experiments()
     told = capsys.readouterr().out
-    assert re.search(r"quick +0 of 18 +\d+ min +full +Does the learned resizer carry", told)
-    assert re.search(r"search-quick +search +\? +full ", told)
-    assert re.search(r"grid +0 of \d+ +\? +small ", told)
-    assert re.search(r"search-recipe +search +\? +full, small ", told)
+    finds = partial(re.search, string=told, flags=re.MULTILINE)
+    assert finds(r"^quick +0 of 18 finished, \d+ min left; published: full\n  Does the learned ")
+    assert finds(r"^search-quick +a search, to be begun; published: full$")
+    assert finds(r"^grid +0 of \d+ finished; published: small$")
+    assert finds(r"^search-recipe +a search, to be begun; published: full and small$")
+    assert finds(r"^cost +timed only")
+    assert len(told.splitlines()) < 3 * len(shipped())
     monkeypatch.chdir(tmp_path)
     planning.new("mine")
     planning.plan("mine.toml")
