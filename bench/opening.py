@@ -15,12 +15,16 @@ from bench.store import Store
 
 
 def load_from(store: Store, name: str, *, small: bool, changes: Fields | None = None) -> Experiment:
-    """Read an experiment with the sizes that the store has matched and what its search found.
+    """Read an experiment, and make it `known`."""
+    return known(store, read(name, small=small, changes=changes))
+
+
+def known(store: Store, asked: Asked) -> Experiment:
+    """What is asked for with the sizes that the store has matched and what its search found.
 
     Raises:
-        InputError: as `read`; or if the search was over other ranges than the file has now.
+        InputError: as `crossed`; or if the search was over other ranges than the file has now.
     """
-    asked = read(name, small=small, changes=changes)
     check_owner(store, asked)
     record = store.search(asked.name) if asked.spec.search else None
     if record and record.get("spaces") != tuning.written(asked.spec):

@@ -170,3 +170,30 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
 def test_small_without_a_small_table_is_refused(write_experiment: WriteExperiment) -> None:
     with pytest.raises(InputError, match=r"has no \[small\] table"):
         write_experiment(small=True)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("epoch = 3", r"\[trial\] unknown field 'epoch'; did you mean 'epochs'"),
+        ('lr = "fast"', r"\[trial\] lr = 'fast': input should be a valid number"),
+        ("margin_pct = 0", r"margin_pct = 0: input should be greater than 0"),
+        ("axes.num_resblocks = [-1]", r"\[axes\] num_resblocks = -1: input should be greater"),
+        ("timing.round = 3", r"\[timing\] unknown field 'round'; did you mean 'rounds'"),
+        ("arm.learned.num_kernel = 3", r"\[arm 'learned'\] unknown field 'num_kernel'; did you"),
+    ],
+)
+def test_a_mistake_in_the_small_table_is_told_whichever_form_is_asked_for(
+    added: str, message: str, write_experiment: WriteExperiment
+) -> None:
+    for small in (False, True):
+        with pytest.raises(InputError, match=rf"toy\.toml with its \[small\]: {message}"):
+            write_experiment(small=small, rest=f"[small]\n{added}")
+
+
+def test_a_checkpoint_of_the_small_form_alone_need_not_be_there_for_the_full_one(
+    write_experiment: WriteExperiment,
+) -> None:
+    assert write_experiment(rest="[small]\npretrained = 'gone.pt'").trials
+    with pytest.raises(InputError, match=r"'gone.pt': there is no such file"):
+        write_experiment(small=True, rest="[small]\npretrained = 'gone.pt'")

@@ -16,6 +16,7 @@ from rich.table import Table
 from bench.cli.console import duration, name_damaged, out, plain, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
 from bench.errors import InputError, counted
+from bench.opening import known
 from bench.paths import EXPERIMENTS, PUBLISHED
 from bench.spec.experiment import Asked, Experiment
 from bench.spec.files import check_name, read, shipped
@@ -44,7 +45,7 @@ def list_experiments() -> None:
         asked, state = read(name), "a search, to be begun"
         try:
             if not asked.spec.search or _is_tuned(asked, store):
-                state = progress(make_plan(*opened(name, small=False), pace))
+                state = progress(make_plan(known(store, asked), store, pace))
         except InputError as error:  # of one, which keeps nobody from the others
             state = "?"
             refused.append(str(error))

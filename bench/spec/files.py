@@ -52,7 +52,7 @@ def crossed(
             raise InputError(f"{shown(file)} {said}")
         spec = tuning.with_choice(spec, best)
     keys = defaultdict[str, set[str]](set)
-    with of_file(file):
+    with of_file(file, small=asked.small):
         cross = Cross(spec, sizes)
         cells = list(cross.cells())
         for cell in cells:
@@ -90,7 +90,7 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
 
     Args:
         name: a bare name (`experiments/<name>.toml`) or the path of a TOML file.
-        small: lay the file's `[small]` table over it.
+        small: lay the file's `[small]` table over it; it is checked in any case.
         changes: fields laid over its [trial] last: the variant has a name of its own.
     Raises:
         InputError: with the file, the field, the value and what is allowed.
@@ -105,10 +105,26 @@ def read(name: str, *, small: bool = False, changes: Fields | None = None) -> As
         if changes:
             _check_values({"--set": changes})
             raw = _with_changes(raw, changes)
+    with of_file(file, raw, small=small):
         spec = controls.expand(ExperimentFile.model_validate(raw))
         _check(spec)
         tuning.check(spec)
+    if spec.small and not small:
+        _check_small(read(name, small=True))
     return Asked(file, small, changes or {}, spec)
+
+
+def _check_small(asked: Asked) -> None:
+    """Raise InputError at the first trial of the small form that cannot be made.
+
+    Its checkpoint need not be there: who asks for the full form has no use for it.
+    """
+    trial = asked.spec.trial
+    if isinstance(trial.get("pretrained"), str):
+        trial = trial | {"pretrained": True}
+    if not asked.spec.search:
+        with of_file(asked.file, small=True):
+            list(Cross(asked.spec.model_copy(update={"trial": trial}), {}).cells())
 
 
 def _parsed(file: Path) -> Fields:

@@ -31,23 +31,25 @@ def brief(value: object, most: int = 200) -> str:
 
 
 @contextmanager
-def of_file(file: Path, raw: Fields | None = None) -> Iterator[None]:
+def of_file(file: Path, raw: Fields | None = None, *, small: bool = False) -> Iterator[None]:
     """Tell what is wrong with a file as one sentence that begins with its name.
 
     Args:
         raw: what is in the file, by which its arms are named.
+        small: whether its [small] is laid over its other tables.
     Raises:
         InputError: in place of a ValueError.
     """
+    where = shown(file) + (" with its [small]" if small else "")
     try:
         yield
     except InputError:
         raise
     except ValidationError as error:
         said = sentence(error, {}, ExperimentFile, raw or {})
-        raise InputError(f"{shown(file)}: {said}") from None
+        raise InputError(f"{where}: {said}") from None
     except ValueError as error:
-        raise InputError(f"{shown(file)}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
 
 
 def sentence(
