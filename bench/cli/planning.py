@@ -101,8 +101,13 @@ def start(name: str, folder: Path) -> tuple[Path, Path]:
         if path.exists():
             raise InputError(f"{path} is there already: give the new question another name")
     text = (OWN / "question.toml").read_text("utf-8")
-    question.write_text(text.replace("experiments.own.sharpen", module), "utf-8")
-    shutil.copyfile(OWN / "sharpen.py", front_end)
+    try:
+        question.write_text(text.replace("experiments.own.sharpen", module), "utf-8")
+        shutil.copyfile(OWN / "sharpen.py", front_end)
+    except OSError:
+        for path in (question, front_end):  # what is half written would keep its name taken
+            path.unlink(missing_ok=True)
+        raise
     return question, front_end
 
 

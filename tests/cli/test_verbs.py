@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -242,3 +244,15 @@ def test_a_report_that_lost_a_file_is_made_again(
     assert saved(asked, store, made.folder)
     (made.folder / "answer.md").unlink()
     assert saved(asked, store, made.folder) is None
+
+
+def test_a_new_question_for_which_there_is_no_room_leaves_no_half_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        planning.start("mine", tmp_path)
+    assert not list(tmp_path.iterdir())
