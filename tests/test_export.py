@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from bench.errors import InputError
 from bench.events import ignore
 from bench.lab import export, models, trial
+from bench.records import write_record
 from bench.spec.trial import Trial
 from bench.store import Store
 
@@ -139,4 +140,15 @@ def test_a_trial_without_weights_is_refused_in_a_sentence_that_names_one_of_anot
     trained(store, resizer="learned", num_kernels=8)
     other = trained(store, resizer="learned", num_kernels=4, seed=3)
     with pytest.raises(InputError, match=f"{said}; of another seed, and with weights: {other}$"):
+        export.export(store.root, key, "pt2", tmp_path / "model.pt2")
+
+
+def test_a_trial_that_failed_has_no_model_and_says_why(store: Store, tmp_path: Path) -> None:
+    failed = {"status": "failed", "reason": "the training loss is nan in epoch 1"}
+    key = trained(store, resizer="none")
+    record = store.trial(key)
+    assert record
+    write_record(store.trial_folder(key), record | failed)
+    said = f"trial '{key}' has no model: failed, the training loss is nan in epoch 1$"
+    with pytest.raises(InputError, match=said):
         export.export(store.root, key, "pt2", tmp_path / "model.pt2")

@@ -231,8 +231,10 @@ def load(key: str, results: Path | None = None) -> Classifier:
     """
     results = results or results_with(key)
     record = read_record(results / "trials" / key, TrialRecord)
-    if record is None or record["status"] != "ok":
+    if record is None:
         raise InputError(f"no finished trial {key!r} in {results}")
+    if record["status"] != "ok":
+        raise InputError(f"trial {key!r} has no model: {record['status']}, {record['reason']}")
     state = trained_weights(results / "trials" / key)
     model = build(_trial(key, record), len(record["data"]["classes"]), start=False)
     model.load_state_dict(state)
