@@ -76,10 +76,8 @@ def designs(
         table: of the whole experiment, as `Store.table` makes it; nothing of it need be finished.
         images: how many a dataset has for validation.
     """
-    asked, alike = (
-        distinct(pairs(table, *primary)),
-        defaultdict[tuple[Regime, int], list[str]](list),
-    )
+    asked = distinct(pairs(table, *primary))
+    alike = defaultdict[tuple[Regime, int], list[str]](list)
     for pair in asked:
         alike[pair.regime, pair.planned].append(pair.context)
     regimes = Counter(one.regime for one in of_treatment(table, primary[0]))
