@@ -241,7 +241,7 @@ def test_many_verdicts_are_one_answer_with_what_each_axis_does_to_the_gain(tmp_p
     (told,) = answers(evidence)
     assert told.badge == "mixed"
     assert told.sentence == (
-        f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average on these images over 4 "
+        f"learned {MINUS} plain = +0.1 points [{MINUS}0.7, +0.9] on average over 4 "
         "comparisons, 1 of them settled alone."
     )
     assert set(details.verdicts(evidence)["verdict"]) == {
@@ -267,7 +267,7 @@ def test_without_a_primary_comparison_there_are_intervals_and_no_verdict(tmp_pat
     (told,) = answers(evidence)
     assert told.badge == "no verdict"
     assert told.sentence.startswith(f"learned {MINUS} plain = ")
-    assert told.sentence.endswith(" on average on these images over 4 comparisons, none primary.")
+    assert told.sentence.endswith(" on average over 4 comparisons, none primary.")
     assert told.place.startswith("fine and coarse, 64 → 32 px, resnet10t, ")
     assert list(details.axes(evidence)["axis"]) == ["dataset", "num_resblocks"]
     assert details.axes(evidence).columns[-1] == f"changes learned {MINUS} plain by, points"

@@ -148,7 +148,7 @@ def test_the_answer_tells_how_much_longer_the_treatment_takes() -> None:
     asked = load("time-to-accuracy")
     (told,) = answers(gather(asked, Store(PUBLISHED / asked.name)))
     longer = f"To 60, 65 and 70 % learned takes 1.9 to 2.1 {TIMES} plain's time."
-    assert told.sentence.endswith(f" on average on these images. {longer}")
+    assert told.sentence.endswith(f" on average. {longer}")
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

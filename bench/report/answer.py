@@ -191,7 +191,7 @@ def _on_average(evidence: Evidence, ending: str) -> str:
     found = mean.interval() if mean else None if others else first.difference
     if not found or not found.n:
         return "Fewer than two seeds have every comparison: there is no interval."
-    over = " on average on these images" if others else f", {counted(found.n, 'seed')}"
+    over = " on average" if others else f", {counted(found.n, 'seed')}"
     return f"{compared(evidence)} = {words.difference(found)}{over}{ending}"
 
 

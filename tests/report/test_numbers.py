@@ -36,7 +36,7 @@ def test_the_answer_says_over_which_verdicts_it_is_and_for_what_it_holds(
 ) -> None:
     answer = whole[0].answer
     assert answer.startswith(f"Mixed: learned {MINUS} plain = +")
-    assert "on average on these images over 4 comparisons" in answer
+    assert "on average over 4 comparisons" in answer
     assert "fine (2,000 training, 500 validation images)" in answer
     assert "cpu (Toy, 2 threads, fp32)" in answer
 
