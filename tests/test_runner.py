@@ -316,7 +316,7 @@ def test_other_files_under_the_same_name_are_not_mixed_with_finished_trials(
 ) -> None:
     experiment = write_experiment()
     go(experiment, store, where={"seed": "0"})
-    monkeypatch.setattr(readiness, "fingerprint", lambda _: "another")
+    monkeypatch.setattr(readiness, "content", lambda _: {"fingerprint": "another"})
     with pytest.raises(InputError, match="was run on other files called 'toy'"):
         go(experiment, store)
 

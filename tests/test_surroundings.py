@@ -23,8 +23,7 @@ from bench.run.plan import make_plan
 from bench.run.processes import DiedError, call
 from bench.run.studies import connected
 from bench.store import Store
-from tests.conftest import WriteExperiment
-from tests.test_trying import toy
+from tests.conftest import WriteExperiment, toy_trial
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_trial_that_meets_a_full_disk_is_left_missing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(f"bench.lab.trial.{place}", full)
-    one = toy()
+    one = toy_trial()
     with pytest.raises(MachineError, match=r"^no space left: "):
         trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
     assert store.trial(one.key) is None

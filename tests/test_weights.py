@@ -18,8 +18,8 @@ from bench.run import keeping
 from bench.spec.experiment import Experiment
 from bench.store import Store
 from tests import fakes
-from tests.conftest import WriteExperiment
-from tests.test_trying import FRONT, toy
+from tests.conftest import WriteExperiment, toy_trial
+from tests.test_trying import FRONT
 
 
 class Tied(nn.Module):
@@ -99,7 +99,7 @@ def test_a_front_end_that_counts_as_nothing_is_still_the_front_end() -> None:
 
 
 def test_a_backbone_of_timms_whose_layers_are_shared_can_be_saved() -> None:
-    trying.check([toy(backbone="coat_tiny", input_size=32)])
+    trying.check([toy_trial(backbone="coat_tiny", input_size=32)])
 
 
 def test_a_model_of_a_users_class_is_loaded_with_its_own_code_or_not_at_all(
@@ -110,7 +110,7 @@ def test_a_model_of_a_users_class_is_loaded_with_its_own_code_or_not_at_all(
     text = FRONT.format(init="self.c = nn.Conv2d(3, 3, 1)", use="x = self.c(x)", more="")
     file.write_text(text)
     monkeypatch.chdir(code)
-    one = toy(resizer="own_front_for_loading:Front", output_size=8)
+    one = toy_trial(resizer="own_front_for_loading:Front", output_size=8)
     trial.run(lambda _: None, one, store.trial_folder(one.key), store.root)
     assert models.load(one.key, store.root)
     file.write_text(text + "\n# another")
