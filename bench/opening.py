@@ -15,12 +15,12 @@ from bench.store import Store
 
 
 def load_from(store: Store, name: str, *, small: bool, changes: Fields | None = None) -> Experiment:
-    """Read an experiment, and make it `known`."""
-    return known(store, read(name, small=small, changes=changes))
+    """Read an experiment with the sizes that the store has matched and what its search found."""
+    return crossed_from(store, read(name, small=small, changes=changes))
 
 
-def known(store: Store, asked: Asked) -> Experiment:
-    """What is asked for with the sizes that the store has matched and what its search found.
+def crossed_from(store: Store, asked: Asked) -> Experiment:
+    """The same of a file that has been read.
 
     Raises:
         InputError: as `crossed`; or if the search was over other ranges than the file has now.

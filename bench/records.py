@@ -86,7 +86,10 @@ class DataFacts(TypedDict):
 
 
 def other_content(data: Mapping[str, object], known: Mapping[str, object]) -> str:
-    """By which digest data are other files than those known by their name; "" if by none."""
+    """The digest in which data differ from those that are known, and both its values; "" if none.
+
+    One that either does not have is not compared.
+    """
     for what in ("fingerprint", "pixels"):
         one, other = (str(of.get(what, "")) for of in (data, known))
         if one and other and one != other:

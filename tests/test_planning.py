@@ -112,18 +112,18 @@ def test_a_plan_of_too_few_seeds_for_a_verdict_says_so() -> None:
     whole = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
     for seeds in (1, 2):
         few = whole[whole["seed"] < seeds]
-        (found,) = planning.designs(few, ("learned", "plain"))
+        ((found, _),) = planning.designs(few, ("learned", "plain"))
         assert finds(found, 1.0) == f"{counted(seeds, 'seed')}: a verdict needs 3."
 
 
 def test_a_table_without_any_finished_trial_has_a_design() -> None:
     whole = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
     waiting = whole.assign(status="missing", top1_pct=float("nan"))
-    (found,) = planning.designs(waiting, ("learned", "plain"))
+    ((found, _),) = planning.designs(waiting, ("learned", "plain"))
     assert found.lenders
     assert found.others == 9
     assert 0.5 < found.sd < 2
-    (apart,) = planning.designs(waiting.assign(dataset="other"), ("learned", "plain"))
+    ((apart, _),) = planning.designs(waiting.assign(dataset="other"), ("learned", "plain"))
     assert (apart.lenders, apart.sd) == ((), pooled.typical())
 
 
@@ -155,7 +155,7 @@ def test_where_nothing_is_published_of_a_data_set_fewer_images_spread_a_seeds_di
     None
 ):
     table = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv").assign(dataset="mine")
-    (many,), (some,), (few,) = (
+    ((many, _),), ((some, _),), ((few, _),) = (
         planning.designs(table, ("learned", "plain"), images=lambda _, n=n: n)
         for n in (None, 500, 50)
     )
@@ -170,4 +170,4 @@ def test_contexts_that_differ_in_nothing_that_a_design_rests_on_share_one() -> N
     table = pd.read_csv(PUBLISHED / "controls-woof-small" / "table.csv")
     again = table.assign(context="again", key=table["key"] + "'")
     found = planning.designs(pd.concat([table, again]), ("learned", "plain"))
-    assert [sorted(contexts) for contexts in found.values()] == [["", "again"]]
+    assert [sorted(contexts) for _, contexts in found] == [["", "again"]]

@@ -184,6 +184,25 @@ def test_recipes_that_are_timed_in_the_same_rounds_share_what_these_were_wrong_b
     assert apart.difference.interval() == whole.difference.interval()
 
 
+def test_the_interval_of_recipes_in_turn_covers_the_true_difference_too() -> None:
+    """Both recipes' plain image was timed in the same rounds: what it is wrong by is in both."""
+    stream, covered = np.random.default_rng(0), []
+    for _ in range(1000):
+        of = stream.normal(1.0, 0.1 * math.sqrt(20), 20)
+        price = Price(of.mean(), tuple(of - of.mean()))
+        ours, small, large = stream.normal([[45.0], [40.0], [50.0]], 0.3, (3, 8)).tolist()
+        both = [pipeline("s", price, small), pipeline("l", 3.0, large)]
+        offers = [
+            Offer(seeds(pipeline("t", 2.0, ours), half), [seeds(one, half) for one in both])
+            for half in ([0, 2, 4, 6], [1, 3, 5, 7])
+        ]
+        found = at_equal_price(offers)
+        assert found
+        interval = found.difference.interval()
+        covered.append(interval.low <= 0 <= interval.high)
+    assert 0.93 < np.mean(covered) < 0.97
+
+
 def test_a_relative_price_is_paired_by_round_and_free_of_the_machines_drift() -> None:
     drift = np.array([1.0, 2.0, 4.0])
     exact = relative((3 * drift).tolist(), drift.tolist())

@@ -25,7 +25,7 @@ IMAGES_SHARE = 0.25  # spread of an image's true difference, as a share of that;
 TYPICAL_IMAGES = 3_929  # on so many most published differences were measured
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Design:
     """What is known of a comparison before it is run."""
 
@@ -69,7 +69,7 @@ def designs(
     primary: tuple[str, str],
     looks: tuple[int, ...] = (),
     images: Callable[[str], int | None] = lambda _: None,
-) -> dict[Design, list[str]]:
+) -> list[tuple[Design, list[str]]]:
     """The designs, each with the labels of the distinct contexts that have it.
 
     Args:
@@ -81,7 +81,7 @@ def designs(
     for pair in asked:
         alike[pair.regime, pair.planned].append(pair.context)
     regimes = Counter(one.regime for one in of_treatment(table, primary[0]))
-    own, found = frozenset(table["key"]), dict[Design, list[str]]()
+    own, found = frozenset(table["key"]), list[tuple[Design, list[str]]]()
     for (regime, planned), contexts in alike.items():
         lenders = tuple(lent(regime, own))
         val_images = images(regime.dataset)
@@ -92,5 +92,6 @@ def designs(
             of_seeds = max(0.0, typical() ** 2 - IMAGE_SD**2 / TYPICAL_IMAGES)
             variance = of_seeds + IMAGE_SD**2 / (val_images or TYPICAL_IMAGES)
         at_looks, others = Looks.of(looks, planned, len(asked)), regimes[regime] - 1
-        found[Design(math.sqrt(variance), lenders, others, at_looks, val_images)] = contexts
+        design = Design(math.sqrt(variance), lenders, others, at_looks, val_images)
+        found.append((design, contexts))
     return found

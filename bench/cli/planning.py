@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.cli.console import duration, name_damaged, out, plain, say, wrapped_table
 from bench.cli.options import Changes, Name, Small, opened, own_store, values
 from bench.errors import InputError, counted
-from bench.opening import known
+from bench.opening import crossed_from
 from bench.paths import EXPERIMENTS, PUBLISHED
 from bench.spec.experiment import Asked, Experiment
 from bench.spec.files import check_name, read, shipped
@@ -45,7 +45,7 @@ def list_experiments() -> None:
         asked, state = read(name), "a search, to be begun"
         try:
             if not asked.spec.search or _is_tuned(asked, store):
-                state = progress(make_plan(known(store, asked), store, pace))
+                state = progress(make_plan(crossed_from(store, asked), store, pace))
         except InputError as error:  # of one, which keeps nobody from the others
             state = "?"
             refused.append(str(error))
@@ -65,7 +65,7 @@ def progress(plan: Plan) -> str:
         return "timed only"
     left = time_left(plan, plan.states)
     done = f"{plan.counts['ok']} of {len(plan.states)} finished"
-    return done if left in "-?" else f"{done}, {left} left"
+    return done if left in ("-", "?") else f"{done}, {left} left"
 
 
 def _is_tuned(asked: Asked, store: Store) -> bool:
@@ -223,7 +223,7 @@ def design_lines(experiment: Experiment, table: pd.DataFrame) -> Iterator[str]:
     if not (spec.primary and spec.train):
         return
     found = designs(table, spec.primary, spec.looks, lambda name: images(name, "val"))
-    for design, contexts in found.items():
+    for design, contexts in found:
         alike[finds(design, spec.margin_pct)] += contexts
     for sentence, contexts in list(alike.items())[:MOST_DESIGNS]:
         of = contexts[0] if len(contexts) == 1 else f"{len(contexts)} comparisons alike"

@@ -178,25 +178,24 @@ def busy_time(bench: Bench) -> Iterator[Finding]:
 
 def captured_steps(bench: Bench) -> Iterator[Finding]:
     """Weights after a few steps of a rising rate, replayed and launched kernel by kernel."""
-    trial = small_trial().model_copy(update={"clip_norm": 1.0})
+    trial = small_trial(clip_norm=1.0)
     apart = difference(*(weights_after(bench, trial, by_kernels=one) for one in (False, True)))
     yield within("weights of captured steps and of others, apart", apart, "≤ 1e-5", apart <= 1e-5)
 
 
 def front_ends_captured(bench: Bench) -> Iterator[Finding]:
     """The steps of every front end of ours: one launched kernel by kernel has a false price."""
-    forms: list[Fields] = [{"resizer": "none"}]
+    front_ends: list[tuple[str, str | None]] = [("none", None)]
     for name, spec in RESIZERS.items():
         kinds = INTERPOLATIONS if "interpolation" in spec.options else (None,)
-        forms += [{"resizer": name, "interpolation": kind} for kind in kinds]
+        front_ends += [(name, kind) for kind in kinds]
     left = []
-    for form in forms:
-        sizes: Fields = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
-        stepper = Stepper(Trial(**{**BASE, **sizes, **form}), len(bench.dataset.classes))
-        stepper.train_step()
+    for name, kind in front_ends:
+        form = small_trial(resizer=name, interpolation=kind)
+        (stepper := Stepper(form, len(bench.dataset.classes))).train_step()
         if getattr(stepper.update, "refusal", ""):
-            left.append(" ".join(filter(None, form.values())))
-    what = f"steps of {len(forms)} front ends that are not captured"
+            left.append(" ".join(filter(None, (name, kind))))
+    what = f"steps of {len(front_ends)} front ends that are not captured"
     yield within(": ".join(filter(None, [what, ", ".join(left)])), len(left), "0", not left)
 
 
@@ -278,11 +277,10 @@ def loss_of(bench: Bench, device: torch.device, *, deterministic: bool = False) 
     return trained.curve[-1]["train_loss"]
 
 
-def small_trial(*, deterministic: bool = False) -> Trial:
+def small_trial(**changes: object) -> Trial:
     """The learned resizer in front of a toy; AdamW would make much of how digits were rounded."""
-    small: Fields = {"backbone": "test_resnet", "input_size": 64, "output_size": 32}
-    calm: Fields = {"optimizer": "sgd", "lr": 0.01}
-    return Trial(**BASE, **small, **calm, deterministic=deterministic)
+    small: Fields = {**BASE, "backbone": "test_resnet", "input_size": 64, "output_size": 32}
+    return Trial(**small | {"optimizer": "sgd", "lr": 0.01} | changes)
 
 
 def speeds(bench: Bench) -> Iterator[Finding]:

@@ -165,8 +165,6 @@ def _load_part(model: Classifier, part: str, state: weights.State, key: str) -> 
 MOST_COMPILED = 256
 """Compiled forms at once: all models are one function to torch, which beyond would not compile."""
 
-STARTS = ("resizer_from", "backbone_from")
-"""Fields that name trials of the same seed."""
 PARENT = ", which it starts from,"
 
 
@@ -193,12 +191,13 @@ def trained_weights(folder: Path, role: str = "") -> weights.State:
 
 
 def _kept_beside(folder: Path) -> str:
-    """The trials that differ from one in their seeds alone and have weights; "" without any."""
+    """Names those that differ from a trial in their seeds alone and have weights; "" without."""
+    of_its_seed = ("seed", "resizer_from", "backbone_from")
 
     def seedless(of: Path) -> Fields:
         record = read_sound(of, TrialRecord)
         fields = record["trial"].items() if record else ()
-        return {n: v for n, v in fields if v is not None and n not in ("seed", *STARTS)}
+        return {n: v for n, v in fields if v is not None and n not in of_its_seed}
 
     ours, kept = seedless(folder), sorted(folder.parent.glob(f"*/{WEIGHTS}"))
     keys = [file.parent.name for file in kept if seedless(file.parent) == ours]

@@ -28,7 +28,7 @@ def is_importing(frame: FrameType | None) -> bool:
 
 @contextmanager
 def ending_tasks() -> Iterator[None]:
-    """Give Ctrl-C its usual handler, in whose place asyncio has its own: one that ends tasks."""
+    """Give Ctrl-C Python's own handler, which asyncio replaces by one that ends tasks."""
     ours = signal.getsignal(signal.SIGINT)
     if not callable(ours) or current_thread() is not main_thread():
         yield

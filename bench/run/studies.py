@@ -100,8 +100,7 @@ class Tuner:
         self.file = self.folder / "study.db"
         self.gate = FileLock(self.folder / "lock")  # held while a configuration is drawn
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        other_optuna = RuntimeError
-        with self.gate, of_studies(self.file, *OF_THE_FILE, other_optuna):
+        with self.gate, of_studies(self.file, *OF_THE_FILE, RuntimeError):  # that of another Optuna
             self.storage = RDBStorage("sqlite:///study.db", engine_kwargs=connected(self.file))
             bound = binding(search).items()
             self.studies = {arm: self._study(f"{arm} {to}") for arm, to in bound}
